@@ -1,0 +1,26 @@
+"""What all tests share: real servers, started once for a whole run and only when a test asks for them."""
+
+import asyncio
+import resource
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+pytest_plugins = ["tests.support.mongod", "tests.support.swift", "tests.support.valkey"]
+
+
+def pytest_sessionstart() -> None:
+    """Keep looptime from making an event loop when it looks for the current one: nobody would close it."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 64 KiB: the disk is full for whoever writes more."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    signal.signal(signal.SIGXFSZ, handler)

@@ -1,0 +1,66 @@
+"""A real MongoDB: the genuine mongod as a replica set of one, or the one that TEST_MONGODB_URL names."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from tests.support.ports import free_port
+from tests.support.servers import in_environment, server, wait_until
+
+
+@contextmanager
+def run_mongod(folder: Path, port: int | None = None) -> Iterator[str]:
+    """Run one on loopback, with its data in a folder; yields its address."""
+    port = port or free_port()
+    url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    data = folder / "mongod"
+    data.mkdir(exist_ok=True)
+    log = folder / "mongod.log"
+    options = f"""
+        --dbpath {data} --port {port} --bind_ip 127.0.0.1 --nounixsocket --replSet rs0 --oplogSize 64
+        --wiredTigerCacheSizeGB 0.25 --networkMessageCompressors disabled
+        --setParameter diagnosticDataCollectionEnabled=false --setParameter ttlMonitorSleepSecs=1
+        --wiredTigerEngineConfigString log=(prealloc=false,file_max=10MB)
+    """.split()
+    binary = in_environment("lib/python3*/site-packages/fiftyone/db/bin/mongod")
+    client: MongoClient[dict[str, Any]] = MongoClient(url, serverSelectionTimeoutMS=200)
+    with client:
+
+        def answers() -> bool:
+            try:
+                return bool(client.admin.command("ping"))
+            except PyMongoError:
+                return False
+
+        def is_primary() -> bool:
+            try:
+                return bool(client.admin.command("hello")["isWritablePrimary"])
+            except PyMongoError:
+                return False
+
+        with server([binary, *options], log, answers):
+            members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+            try:
+                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+            except OperationFailure as error:
+                if error.code != 23:  # it was initiated in an earlier life on this folder
+                    raise
+            wait_until(is_primary, lambda: True, "mongod does not become primary", log)
+            yield url
+
+
+@pytest.fixture(scope="session")
+def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a MongoDB for this test run."""
+    given = os.environ.get("TEST_MONGODB_URL")
+    if given:
+        yield given
+        return
+    with run_mongod(tmp_path_factory.mktemp("mongod")) as url:
+        yield url

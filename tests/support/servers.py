@@ -1,0 +1,62 @@
+"""Where the real servers for tests are installed, and how their processes are kept."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+def servers_environment() -> Path:
+    """Return the environment that `./taskw test` installs the servers into."""
+    return Path(os.environ.get("CHATBOT_SERVERS") or ROOT / ".venv-servers")
+
+
+def in_environment(pattern: str) -> Path:
+    """Return the one file of that environment that matches a glob."""
+    found = sorted(servers_environment().glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"{pattern} is not in {servers_environment()}; run ./taskw setup:test")
+    return found[0]
+
+
+@contextmanager
+def server(
+    command: Sequence[str | Path], log: Path, ready: Callable[[], bool], *, env: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a server for the length of a `with` block, entered when it is ready."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [str(part) for part in command], stdout=out, stderr=out, env={**os.environ, **(env or {})}
+        )
+    try:
+        wait_until(ready, lambda: process.poll() is None, f"{command[0]} is not ready", log)
+        yield process
+    finally:
+        stop(process)
+
+
+def wait_until(ready: Callable[[], bool], alive: Callable[[], bool], what: str, log: Path) -> None:
+    """Wait until `ready()`; fail with the end of the log when it takes too long or the process is gone."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and alive():
+        if ready():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{what}:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that we started."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
