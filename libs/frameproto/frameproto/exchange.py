@@ -1,0 +1,202 @@
+"""The exchange record: what chat hands to history. One request, its response, and the facts about both.
+
+MessagePack, an array whose first element is the version, so that a reader knows what follows before it reads on.
+A batch is an array of encoded records, each as a byte string: records are joined without being decoded, and one bad
+record does not spoil the others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import msgpack
+
+from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer
+
+EXCHANGE_VERSION: Final = 1
+MAX_CLIENT_ID: Final = 64
+MAX_TIME_ZONE: Final = 64
+MAX_BATCH_RECORDS: Final = 10_000
+MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FIELDS: Final = 10
+_OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
+
+
+class RecordError(ValueError):
+    """This is not an exchange record.
+
+    `code` is one of `record_unreadable`, `record_version_unknown`, `record_field_invalid`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Outcome(StrEnum):
+    """How the server's side of an exchange went."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"  # accepted, but a fault of ours prevented the answer; the response is an error frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its response.
+
+    Attributes:
+        id: UUIDv7, minted when the request was accepted; the identity under which history keeps it once.
+        session_id: the conversation it belongs to.
+        client_id: whose data it is.
+        time_zone: where the client said it was; a zone name or a fixed offset.
+        received_at: when the request was complete (aware, UTC, microseconds).
+        answered_at: when the response was ready.
+        outcome: answered, or failed by our fault.
+        request: the request frame as it crossed the wire.
+        response: the response frame as it crosses the wire.
+    """
+
+    id: UUID
+    session_id: UUID
+    client_id: str
+    time_zone: str
+    received_at: datetime
+    answered_at: datetime
+    outcome: Outcome
+    request: Buffer
+    response: Buffer
+
+
+def encode_exchange(exchange: Exchange) -> bytes:
+    """Return the record of an exchange."""
+    packed: bytes = msgpack.packb(
+        (
+            EXCHANGE_VERSION,
+            exchange.id.bytes,
+            exchange.session_id.bytes,
+            exchange.client_id,
+            exchange.time_zone,
+            _microseconds(exchange.received_at),
+            _microseconds(exchange.answered_at),
+            exchange.outcome.value,
+            exchange.request,
+            exchange.response,
+        )
+    )
+    return packed
+
+
+def decode_exchange(record: Buffer) -> Exchange:
+    """Return the exchange in a record.
+
+    Raises:
+        RecordError: the record is not readable, of an unknown version, or one of its fields is not what it must be.
+    """
+    size, version = _opening(record)
+    if version != EXCHANGE_VERSION:
+        raise RecordError(
+            "record_version_unknown",
+            f"the record has version {version}; this reader knows {EXCHANGE_VERSION}",
+        )
+    if size != _FIELDS:
+        raise RecordError("record_field_invalid", f"the record has {size} fields instead of {_FIELDS}")
+    fields = _unpack(record, _FIELDS)
+    _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, request, response = fields
+    try:
+        known_outcome = Outcome(_text("outcome", outcome, MAX_TIME_ZONE))
+    except ValueError as bad:
+        raise RecordError("record_field_invalid", f"outcome: {outcome!r:.40} is not known") from bad
+    return Exchange(
+        id=_uuid("id", id_),
+        session_id=_uuid("session_id", session_id),
+        client_id=_text("client_id", client_id, MAX_CLIENT_ID),
+        time_zone=_text("time_zone", time_zone, MAX_TIME_ZONE),
+        received_at=_moment("received_at", received_at),
+        answered_at=_moment("answered_at", answered_at),
+        outcome=known_outcome,
+        request=_frame("request", request),
+        response=_frame("response", response),
+    )
+
+
+def encode_batch(records: Iterable[bytes]) -> bytes:
+    """Join encoded records."""
+    packed: bytes = msgpack.packb(list(records))
+    return packed
+
+
+def decode_batch(batch: Buffer, *, max_bytes: int = MAX_RECORD_BYTES) -> list[bytes]:
+    """Return the records of a batch, each still encoded.
+
+    Raises:
+        RecordError: this is not a batch, or it is over `max_bytes`.
+    """
+    if len(batch) > max_bytes:
+        raise RecordError("record_unreadable", f"the batch has {len(batch)} bytes; the limit is {max_bytes}")
+    records = _unpack(batch, MAX_BATCH_RECORDS)
+    if not all(isinstance(record, bytes) for record in records):
+        raise RecordError("record_unreadable", "a batch is an array of byte strings")
+    return records
+
+
+def _opening(record: Buffer) -> tuple[int, int]:
+    """Return how many fields a record has, and its version: all that is known of the records of another version."""
+    unpacker = msgpack.Unpacker(max_map_len=0, max_ext_len=0)
+    unpacker.feed(record[:_OPENING_BYTES])
+    try:
+        size = unpacker.read_array_header()
+        version = unpacker.unpack() if size else None
+    except (ValueError, msgpack.UnpackException) as bad:
+        raise RecordError("record_unreadable", "the bytes are not an array that begins with a version") from bad
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise RecordError("record_unreadable", "the record does not begin with a version")
+    return size, version
+
+
+def _unpack(packed: Buffer, longest: int) -> list[Any]:
+    """Return the one array, of at most `longest`, that these bytes are; what it holds is still to be checked."""
+    try:
+        # Without limits each hostile byte could cost the eight of a list element, or nest.
+        value = msgpack.unpackb(packed, max_array_len=longest, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException, RecursionError) as bad:
+        raise RecordError("record_unreadable", "the bytes are not MessagePack") from bad
+    if not isinstance(value, list):
+        raise RecordError("record_unreadable", "the bytes are not an array")
+    return value
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(name: str, value: object) -> datetime:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise RecordError("record_field_invalid", f"{name}: must be microseconds since 1970")
+    try:
+        return _EPOCH + timedelta(microseconds=value)
+    except OverflowError as bad:
+        raise RecordError("record_field_invalid", f"{name}: too far in the future") from bad
+
+
+def _uuid(name: str, value: object) -> UUID:
+    if not isinstance(value, bytes) or len(value) != 16:  # noqa: PLR2004 - the size of a UUID
+        raise RecordError("record_field_invalid", f"{name}: must be a UUID in 16 bytes")
+    return UUID(bytes=value)
+
+
+def _text(name: str, value: object, longest: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
+        raise RecordError("record_field_invalid", f"{name}: must be a string of 1 to {longest} characters")
+    return value
+
+
+def _frame(name: str, value: object) -> bytes:
+    if not isinstance(value, bytes) or not value:
+        raise RecordError("record_field_invalid", f"{name}: must be a frame")
+    return value

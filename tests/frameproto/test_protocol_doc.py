@@ -1,0 +1,134 @@
+"""What docs/protocol.md shows decodes, and what it lists is all there is."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from chat_service.answering import OutsideHours
+from chat_service.outbox import OutboxError
+from chat_service.settings import ChatSettings
+from chat_service.transport import SUBPROTOCOL, CloseCode
+from frameproto import (
+    DEFAULT_MAX_FRAME_BYTES,
+    RequestKind,
+    ResponseKind,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+)
+from frameproto.exchange import MAX_BATCH_RECORDS, Outcome, decode_exchange, encode_exchange
+from permits import PermitError
+from tests.frameproto.vectors import leaves
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "protocol.md").read_text("utf-8")
+AGAIN: dict[str, Callable[[bytes], bytes]] = {
+    "request": lambda frame: encode_request(decode_request(frame)),
+    "response": lambda frame: encode_response(decode_response(frame)),
+    "exchange": lambda record: encode_exchange(decode_exchange(record)),
+}
+BYTES = re.compile(r"((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?")
+
+
+def examples() -> list[tuple[str, bytes]]:
+    """The blocks of bytes, each with what it is; behind two spaces a line explains itself."""
+    found = []
+    for what, block in re.findall(r"^```hex (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        lines = [BYTES.fullmatch(line) for line in block.splitlines()]
+        found.append((what, b"".join(bytes.fromhex(line[1]) for line in lines if line)))
+        assert all(lines), block
+    return found
+
+
+def section(title: str) -> str:
+    """The text under a heading."""
+    return re.split(r"^##+ ", PAGE.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_cells(title: str) -> set[str]:
+    """What the first cells of the rows under a heading name."""
+    rows = re.findall(r"^\| ([^|]+) \|", section(title), re.MULTILINE)
+    return {name.strip("` ") for row in rows for name in row.split(",")}
+
+
+CHECKS = dict(re.findall(r"^\| \d \| `(\w+)` \| ([^|]+) \|", section("Strictness"), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"), examples(), ids=lambda part: part.hex()[:20] if isinstance(part, bytes) else part
+)
+def test_what_is_shown_decodes_and_is_encoded_alike(what: str, shown: bytes) -> None:
+    assert AGAIN[what](shown) == shown
+
+
+def test_both_frames_and_the_record_are_shown() -> None:
+    shown = [what for what, _ in examples()]
+    assert set(shown) == set(AGAIN)
+    answers = [decode_response(frame) for what, frame in examples() if what == "response"]
+    assert {answer.kind for answer in answers} == {ResponseKind.VIDEO, ResponseKind.ERROR}
+    assert decode_request(next(frame for what, frame in examples() if what == "request")).text == "Hello"
+
+
+def test_the_record_shown_is_the_one_explained() -> None:
+    record = decode_exchange(next(shown for what, shown in examples() if what == "exchange"))
+    assert record.id == UUID("0197b0c8-0000-7000-8000-000000000001")
+    assert (record.client_id, record.time_zone, record.outcome) == ("anna", "Europe/Berlin", Outcome.ANSWERED)
+    assert record.received_at.isoformat() == "2026-03-01T09:00:00+00:00"
+    assert (record.answered_at - record.received_at).total_seconds() == 0.02
+
+
+@pytest.mark.parametrize(("title", "kinds"), [("Request", RequestKind), ("Response", ResponseKind)])
+def test_every_kind_is_listed(title: str, kinds: type[RequestKind] | type[ResponseKind]) -> None:
+    rows = re.findall(r"^\| (\d) \| (\w+) \|", section(title), re.MULTILINE)
+    assert rows == [(str(kind.value), kind.name.lower()) for kind in kinds]
+
+
+def test_every_code_of_the_exception_tree_is_listed_and_no_other() -> None:
+    assert CHECKS.keys() == {leaf.code for leaf in leaves()}
+
+
+def test_every_error_that_a_request_may_meet_is_listed() -> None:
+    listed = first_cells("Error responses")
+    assert {code for code, of_a_request in CHECKS.items() if re.search(r"\w", of_a_request)} <= listed
+    full_or_broken: list[type[OutboxError]] = [OutboxError, *OutboxError.__subclasses__()]
+    assert {error.code for error in full_or_broken} <= listed
+    assert OutsideHours.code in listed
+
+
+@pytest.mark.parametrize("door", ["(?:_refuse|_error_frame)", "MediaError"])
+def test_every_error_that_the_chat_service_names_is_listed(door: str) -> None:
+    sources = [path.read_text("utf-8") for path in (REPOSITORY / "apps/chat/chat_service").rglob("*.py")]
+    named = {code for source in sources for code in re.findall(rf'\b{door}\("(\w+)"', source)}
+    assert named
+    assert named <= first_cells("Error responses")
+
+
+def test_every_close_code_is_listed() -> None:
+    assert {str(code.value) for code in CloseCode} <= first_cells("Close codes")
+
+
+def test_every_denial_is_listed() -> None:
+    listed = set(re.findall(r"`([a-z_]+)`", section("When there is no connection")))
+    assert {error.code for error in PermitError.__subclasses__()} <= listed
+    for module in ("admission", "connect"):
+        source = (REPOSITORY / "apps/chat/chat_service" / f"{module}.py").read_text("utf-8")
+        named = set(re.findall(r'Problem\(\s*\d{3}, "(\w+)"', source))
+        assert named
+        assert named <= listed
+
+
+def test_names_and_limits_are_those_of_the_code() -> None:
+    assert f"`{SUBPROTOCOL}` names everything on this page" in PAGE
+    assert f"({DEFAULT_MAX_FRAME_BYTES:,} bytes)" in section("Limits")
+    assert f"({ChatSettings.model_fields['max_text_bytes'].default:,} bytes)" in section("Limits")
+    assert f"at most {MAX_BATCH_RECORDS:,} records" in PAGE
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGE)
+    assert links
+    assert all((REPOSITORY / "docs" / link).exists() for link in links)
