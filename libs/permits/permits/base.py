@@ -1,0 +1,125 @@
+"""The permit port: what every pool offers, wherever it keeps its truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class Permit(Protocol):
+    """The right to one of the places of a pool, until it is released or lost."""
+
+    @property
+    def client_id(self) -> str:
+        """Whose permit it is."""
+
+    @property
+    def ticket(self) -> int:
+        """The number taken on arrival. Permits are granted in the order of tickets."""
+
+    def valid(self) -> bool:
+        """Say whether the place is still ours: neither released nor lost. Ask at each use."""
+
+    async def lost(self) -> None:
+        """Return when the permit is lost: the pool can no longer prove that the place is ours.
+
+        A permit that is released first is never lost; waiting for it then takes for ever.
+        """
+
+    def release(self) -> None:
+        """Give the place back. Synchronous and idempotent, so it is safe in any `finally`."""
+
+
+class Verdict(Enum):
+    """What `acquire` would meet now."""
+
+    GRANTED = "granted"
+    WAIT = "wait"
+    CLIENT_LIMIT = "client_limit"
+    LINE_FULL = "line_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The answer to a peek: the verdict, and the place in line that one would get (0: none needed)."""
+
+    verdict: Verdict
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool at one moment.
+
+    Attributes:
+        held: permits held, everywhere.
+        capacity: permits there are. May be below `held` after it was lowered.
+        high_water: the most that were ever held at once.
+        waiting: how many stand in line.
+        clients: permits held by each client id that holds any.
+        learning_seconds: for how much longer nothing new is granted, because the store may have forgotten grants.
+        reaped: permits taken back from pods that were silent for a whole lease, so far.
+    """
+
+    held: int
+    capacity: int
+    high_water: int
+    waiting: int
+    clients: Mapping[str, int]
+    learning_seconds: float = 0.0
+    reaped: int = 0
+
+
+class PermitPool(Protocol):
+    """Hands out permits, first come, first served, never more than its capacity."""
+
+    @property
+    def name(self) -> str:
+        """What the pool is called, in metrics and in the store."""
+
+    def ready(self) -> bool:
+        """Say whether the pool has ever been able to grant, and is not closed."""
+
+    async def acquire(self, client_id: str, *, wait_seconds: float) -> Permit:
+        """Return a permit, waiting in line for it. Cancelling gives everything back.
+
+        Calls of one process get tickets in the order in which they were made.
+
+        Args:
+            client_id: who asks; counts against the limit per client, held and waiting together.
+            wait_seconds: how long to stand in line; 0 means now or never.
+
+        Raises:
+            PermitTimeout: nothing became free in time.
+            ClientLimitReached: at once, so that the head of the line may always be served.
+            LineFull: too many are waiting.
+            PoolUnavailable: the store cannot be asked.
+            PoolClosed: the pool was closed, also while waiting.
+        """
+
+    async def peek(self, client_id: str) -> Outlook:
+        """Say what `acquire` would meet now; joins no line.
+
+        Raises:
+            PoolUnavailable: the store cannot be asked.
+            PoolClosed: the pool was closed.
+        """
+
+    async def state(self) -> PoolState:
+        """Return what is held and who waits, in the whole cluster.
+
+        Raises:
+            PoolUnavailable: the store cannot be asked.
+        """
+
+    async def close(self) -> None:
+        """Grant no more. Those in line are told; permits that are held stay until they are released."""
+
+    async def __aenter__(self) -> Self:
+        """Start what the pool needs to run."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the pool and let go of everything."""

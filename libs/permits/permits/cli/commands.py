@@ -1,0 +1,264 @@
+"""The commands, and what each of them does."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+from click.shell_completion import get_completion_class
+from rich.markup import escape
+
+from permits.cli import options as option
+from permits.cli.output import NOT_DONE, NotThere, answers, notes, print_json, printable, run, without_password
+from permits.cli.views import as_object, as_tables, seconds
+from permits.cli.watch import watch_pool
+from permits.redis import PoolOperator, PoolView, find_pools
+
+WHERE: Final = {
+    "bash": 'eval "$(permits completion bash)"      # in ~/.bashrc',
+    "zsh": 'eval "$(permits completion zsh)"       # in ~/.zshrc',
+    "fish": "permits completion fish | source       # in ~/.config/fish/config.fish",
+}
+EPILOG: Final = """\b
+Exit codes:
+  0  done
+  1  not done: you said no, or a fault of ours
+  2  the command line is wrong
+  3  there is no such pool or pod, or more than one is meant
+  5  the store cannot be asked
+  6  the output cannot be written
+  130  stopped by Ctrl-C; `watch` ends with 0
+
+\b
+Try it, where CHAT_REDIS_URL is set or with --redis redis://host:6379/0:
+  permits show
+  permits watch connections
+  permits set connections --capacity 1200
+"""
+
+
+class Permits(click.Group):
+    """Shows no password, should an address stand where it is not expected."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as wrong:
+            raise click.UsageError(without_password(wrong.format_message()), wrong.ctx) from None
+
+
+@click.group(
+    cls=Permits, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
+)
+@click.version_option(package_name="chatbot-permits", prog_name="permits")
+def main() -> None:
+    """See who holds and who waits for permits, in the whole cluster, and change a pool while it runs.
+
+    The chat service has two pools: "connections", the places of clients, and "messages", those in process at once.
+    """
+
+
+@main.command()
+@option.options(option.any_pool, option.store, option.as_json)
+def show(pool: str | None, url: str, *, as_json: bool) -> None:
+    """Show POOL, or every pool in the store.
+
+    Tables end after 20 rows. With --json there are all clients, and the first 100 of the line.
+    """
+    run(_show(pool, url, as_json=as_json))
+
+
+@main.command()
+@option.options(
+    option.pool,
+    click.option(
+        "--refresh",
+        type=click.FloatRange(min=0.1, max=3600),
+        default=1.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How often to look.",
+    ),
+    option.store,
+    option.as_json,
+)
+def watch(pool: str, refresh: float, url: str, *, as_json: bool) -> None:
+    """Watch POOL until Ctrl-C.
+
+    Without a terminal, and with --json, this prints one JSON object a line, as `show --json` does.
+    """
+    run(watch_pool(pool, url, refresh_seconds=refresh, as_json=as_json), interrupted=0)
+
+
+@main.command("set")
+@option.options(
+    option.pool,
+    click.option(
+        "--capacity",
+        type=click.IntRange(min=1, max=10_000_000),
+        required=True,
+        help="Permits there are, in the whole cluster.",
+    ),
+    option.store,
+    option.as_json,
+)
+def set_pool(pool: str, capacity: int, url: str, *, as_json: bool) -> None:
+    """Change the capacity of POOL, for all pods at once.
+
+    More permits go to the line at once. Fewer take nothing from those who hold; nothing new is granted until enough is
+    given back. It stays so until a pod starts with other settings than the pods before it.
+    """
+    run(_set(pool, capacity, url, as_json=as_json))
+
+
+@main.command()
+@option.options(option.pool, option.pod, option.store, option.as_json)
+def refuse(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+    """Shut POD out of POOL; its permits go to others.
+
+    Its lease is renewed no more, what it holds is free as that ends, and it is not let in again. For a pod that must
+    not serve any more. POD is its name as `show` has it, or the beginning of that.
+    """
+    run(_refuse(pool, pod, url, as_json=as_json))
+
+
+@main.command()
+@option.options(option.pool, option.pod, option.store, option.as_json)
+def allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+    """Let POD into POOL again.
+
+    POD is the name of a refused one as `show` has it, or the beginning of that.
+    """
+    run(_allow(pool, pod, url, as_json=as_json))
+
+
+@main.command()
+@option.options(
+    option.pool,
+    click.option("--yes", is_flag=True, help="Do not ask whether you are sure."),
+    option.store,
+    option.as_json,
+)
+def trust(pool: str, url: str, *, yes: bool, as_json: bool) -> None:
+    """Let POOL grant again, though it is learning.
+
+    After its store was restarted or emptied, a pool learns for a lease: living pods say what they hold, and nothing new
+    is granted. End that only when you know that no pod is out there which holds permits and could not say so; otherwise
+    more may be held than the capacity says.
+    """
+    run(_trust(pool, url, yes=yes, as_json=as_json))
+
+
+@main.command(epilog="\b\nAdd one line to the start file of your shell:\n  " + "\n  ".join(WHERE.values()))
+@click.argument("shell", type=click.Choice(list(WHERE)))
+def completion(shell: str) -> None:
+    """Print the script that completes commands and options in your shell."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.ClickException(f"this version of click cannot complete in {shell}")
+    click.echo(kind(main, {}, "permits", "_PERMITS_COMPLETE").source())
+
+
+async def _show(pool: str | None, url: str, *, as_json: bool) -> None:
+    async with option.open_store(url) as redis:
+        pools = [pool] if pool is not None else await find_pools(redis)
+        if not pools:
+            notes().print("nobody has used a pool in this store yet")
+        for number, name in enumerate(pools):
+            view = await PoolOperator(name, redis).show()
+            if as_json:
+                print_json(as_object(name, view))
+            else:
+                answers().print(*[""] * bool(number), as_tables(name, view), sep="\n")
+
+
+async def _set(pool: str, capacity: int, url: str, *, as_json: bool) -> None:
+    async with option.open_store(url) as redis:
+        operator = PoolOperator(pool, redis)
+        before = (await operator.show()).state.capacity
+        await operator.set_capacity(capacity)
+        after = await operator.show()
+    if as_json:
+        print_json(as_object(pool, after))
+        return
+    held, waiting = after.state.held, after.state.waiting
+    answers().print(f"{pool}: capacity {before} → {after.state.capacity}; held {held}, waiting {waiting}")
+
+
+async def _refuse(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+    async with option.open_store(url) as redis:
+        operator = PoolOperator(pool, redis)
+        view = await operator.show()
+        name = _the_one(pod, _names(view), f"no pod of {pool}")
+        await operator.refuse(name)
+        after = await operator.show()
+    mine = [view for view in after.pods if view.name == name]
+    if as_json:
+        print_json({"pool": pool, "pod": name, "refused": True, "held": sum(view.held for view in mine)})
+        return
+    held, left = sum(view.held for view in mine), max((view.lease_left_seconds for view in mine), default=0.0)
+    back = f"; {held} permits come back within {seconds(left)}" if held else ""
+    answers().print(f"{pool}: {escape(printable(name))} is refused{back}")
+
+
+async def _allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+    async with option.open_store(url) as redis:
+        operator = PoolOperator(pool, redis)
+        name = _the_one(pod, sorted((await operator.show()).refused), f"no refused pod of {pool}")
+        await operator.allow(name)
+    if as_json:
+        print_json({"pool": pool, "pod": name, "refused": False})
+    else:
+        answers().print(f"{pool}: {escape(printable(name))} may come in again")
+
+
+async def _trust(pool: str, url: str, *, yes: bool, as_json: bool) -> int:
+    async with option.open_store(url) as redis:
+        operator = PoolOperator(pool, redis)
+        view = await operator.show()
+        left_seconds = view.state.learning_seconds
+        if left_seconds > 0 and not yes and not _is_sure(pool, view):
+            notes().print("nothing was changed")
+            return NOT_DONE
+        await operator.trust()
+        after = await operator.show()
+    if as_json:
+        print_json(as_object(pool, after))
+    elif left_seconds > 0:
+        state = after.state
+        answers().print(f"{pool}: grants again; held {state.held} of {state.capacity}, waiting {state.waiting}")
+    else:
+        answers().print(f"{pool}: is not learning; nothing to do")
+    return 0
+
+
+def _is_sure(pool: str, view: PoolView) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{pool} is learning, and nobody is there to ask; say --yes if you are sure")
+    pods = len(view.pods)
+    notes().print(
+        f"{pool} learns for {seconds(view.state.learning_seconds)} more. {pods} pods have said what they hold. "
+        "A pod that has not, and still runs, may hold permits that would then be granted twice."
+    )
+    return click.confirm("Grant again now?", err=True)
+
+
+def _names(view: PoolView) -> Sequence[str]:
+    return sorted({pod.name for pod in view.pods})
+
+
+def _the_one(given: str, names: Sequence[str], nobody: str) -> str:
+    """Return the name that was meant, by all of it or by its beginning.
+
+    Raises:
+        NotThere: there is none, or more than one.
+    """
+    if given in names:
+        return given
+    meant = [name for name in names if name.startswith(given)]
+    if len(meant) == 1:
+        return meant[0]
+    if not meant:
+        raise NotThere(f"{nobody} is called {given!r}; there are: {', '.join(names) or 'none'}")
+    raise NotThere(f"{given!r} may be any of: {', '.join(meant)}")

@@ -1,0 +1,103 @@
+"""What several commands take."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from permits.redis.keys import keys_of
+
+ANSWER_SECONDS: Final = 5.0
+ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
+
+Command = Callable[..., Any]
+
+
+def _pool_name(_context: click.Context, _argument: click.Parameter, name: str | None) -> str | None:
+    try:
+        if name is not None:
+            keys_of(name)
+    except ValueError as bad:
+        raise click.BadParameter(str(bad)) from bad
+    return name
+
+
+def _pod_name(_context: click.Context, _argument: click.Parameter, name: str) -> str:
+    if not name:
+        raise click.BadParameter("is empty, which is the beginning of every name")
+    return name
+
+
+def _store(url: str) -> Redis:
+    """Return a client that tries once and waits for a few seconds at most.
+
+    Raises:
+        ValueError: this is not the address of a store.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
+        raise ValueError(ADDRESS_FORM)
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError(ADDRESS_FORM)
+    parts.hostname.encode("idna")
+    redis = Redis.from_url(
+        url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        client_name="permits",
+    )
+    redis.connection_pool.connection_kwargs["decode_responses"] = False
+    make_connection: Any = redis.connection_pool.make_connection  # it has no type
+    make_connection()  # knows what may stand behind the question mark of an address
+    return redis
+
+
+def _address(_context: click.Context, _option: click.Parameter, url: str) -> str:
+    try:
+        _store(url)
+    except (ValueError, TypeError):
+        raise click.BadParameter(ADDRESS_FORM) from None  # the reason may hold the password
+    return url
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncIterator[Redis]:
+    """Open a store for the length of a `with` block."""
+    async with _store(url) as redis:
+        yield redis
+
+
+pool = click.argument("pool", callback=_pool_name)
+any_pool = click.argument("pool", required=False, callback=_pool_name)
+pod = click.argument("pod", callback=_pod_name)
+
+store = click.option(
+    "--redis",
+    "url",
+    required=True,
+    envvar="CHAT_REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    callback=_address,
+    help="Where the store is: redis://host:6379/0, or rediss:// for TLS.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")
+
+
+def options(*these: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Add options to a command, shown in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(these):
+            command = option(command)
+        return command
+
+    return add

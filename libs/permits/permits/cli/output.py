@@ -1,0 +1,107 @@
+"""What the command says, and how it ends.
+
+Answers go to standard output, everything else to standard error, so that a pipe gets answers only.
+"""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from permits.errors import PoolUnavailable
+from permits.redis import PoolUnknown
+
+NOT_DONE: Final = 1
+WRONG_USE: Final = 2
+NOT_THERE: Final = 3
+STORE_AWAY: Final = 5
+OUTPUT_BROKEN: Final = 6
+INTERRUPTED: Final = 130
+
+PIPE_WIDTH: Final = 240  # of a table that nobody sees on a terminal; nothing is cut off
+STEERING: Final = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Control characters, and those that turn the direction of writing."""
+REPLACED: Final = dict.fromkeys((*STEERING, 0x2028, 0x2029, *range(0xD800, 0xE000)), "\ufffd")
+PASSWORD: Final = re.compile(r"(://)\S*@")
+
+
+class NotThere(Exception):
+    """What is named on the command line is not in the pool."""
+
+
+def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED) -> NoReturn:
+    """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal that knows few characters gets the others as "?"
+    try:
+        code = asyncio.run(work) or 0
+        sys.stdout.flush()
+    except (NotThere, PoolUnknown) as missing:
+        complain(str(missing))
+        code = NOT_THERE
+    except PoolUnavailable as away:
+        complain(str(away))
+        code = STORE_AWAY
+    except OSError as trouble:
+        code = _give_up_output(trouble)
+    except KeyboardInterrupt:
+        code = interrupted
+    sys.exit(code)
+
+
+def _give_up_output(trouble: OSError) -> int:
+    if not isinstance(trouble, BrokenPipeError):  # whoever read has had enough
+        with suppress(OSError):
+            complain(f"the output cannot be written: {trouble.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written would fail again
+    return OUTPUT_BROKEN
+
+
+def complain(what: str) -> None:
+    """Say that something went wrong."""
+    notes().print(f"[bold red]error[/] {escape(printable(without_password(what)))}", soft_wrap=True)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `run`, as any other trouble with the output."""
+        raise BrokenPipeError
+
+
+def notes() -> Console:
+    """Return the console for what is not an answer."""
+    return _Console(stderr=True, highlight=False)
+
+
+def answers() -> Console:
+    """Return the console for answers."""
+    console = _Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def printable(text: str) -> str:
+    """Return text that a terminal only shows, in one line: what clients and pods call themselves must not steer it."""
+    return text.translate(REPLACED)
+
+
+def without_password(text: str) -> str:
+    """Return text in which addresses do not say who logs in with what."""
+    return PASSWORD.sub(r"\1***@", text)
+
+
+def print_json(content: object) -> None:
+    """Print an object on a line of its own, in ASCII, and send it on at once."""
+    click.echo(json.dumps(content))
+    sys.stdout.flush()

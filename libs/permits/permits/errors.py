@@ -1,0 +1,57 @@
+"""Why there is no permit.
+
+    PermitError
+    ├── PermitTimeout          cluster_full         nothing became free in time
+    ├── ClientLimitReached     client_limit         this client holds or waits for all it may have
+    ├── LineFull               line_full            too many wait already
+    ├── PoolUnavailable        limits_unavailable   the store of the limits cannot be asked
+    └── PoolClosed             draining             this process gives nothing out any more
+
+A docstring is the message of its exception.
+"""
+
+from typing import ClassVar
+
+
+class PermitError(Exception):
+    """No permit was granted."""
+
+    code: ClassVar[str] = "permit_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class PermitTimeout(PermitError):
+    """No permit became free in time."""
+
+    code = "cluster_full"
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+        """The place in line when the time was over; 1 was next."""
+
+
+class ClientLimitReached(PermitError):
+    """This client holds or waits for all the permits that it may have."""
+
+    code = "client_limit"
+
+
+class LineFull(PermitError):
+    """Too many are waiting in line already."""
+
+    code = "line_full"
+
+
+class PoolUnavailable(PermitError):
+    """The store that keeps the limits cannot be asked."""
+
+    code = "limits_unavailable"
+
+
+class PoolClosed(PermitError):
+    """This pool gives nothing out any more."""
+
+    code = "draining"

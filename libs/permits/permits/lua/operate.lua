@@ -1,0 +1,132 @@
+#!lua flags=allow-oom
+-- Acquires, releases and leaves the line: all that one pod asked for in one turn of its event loop, in that order.
+--
+-- KEYS: see pool.lua.
+-- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows,
+--       5 permits per client (0: no limit of its own), 6 the longest line;
+--       then four for each operation: what, id, client, waits for at most (ms);
+--       its pod takes it from the line by then, and one step later nothing is handed to it any more.
+--         "acquire"  take a permit, or stand in line for it
+--         "try"      take a permit, now or never
+--         "release"  give a permit back, or leave the line, without an answer
+--         "leave"    leave the line, unless the permit was handed over already
+-- Returns: {GONE}, {STALE} or {FORGOTTEN}: refused, nothing was done; or
+--          {DONE, {id, ticket, …} handed to this pod's own waiters, code, ticket, place, code, ticket, place, …}
+--          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none.
+-- Each operation may be repeated: an id that holds or waits is told the same again, an id unknown to a release is ignored.
+
+local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local per_client, longest_line = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local refused = refusal(own, generation, lease_ms, ARGV[4])
+if refused then
+  return { refused }
+end
+if waiting > 0 and held < capacity then
+  serve_line() -- learning has just ended: those who came first go first
+end
+
+local answers = { DONE, false }
+local function answer(code, ticket, place)
+  local last = #answers
+  answers[last + 1] = code
+  answers[last + 2] = ticket
+  answers[last + 3] = place
+end
+
+local function place_of(id)
+  return call('ZRANK', LINE, id) + 1
+end
+
+local function asked_by(client)
+  local count = tonumber(call('HGET', CLIENTS, client)) or 0
+  if waiting > 0 then
+    count = count + (tonumber(call('HGET', CLIENTS_WAITING, client)) or 0)
+  end
+  return count
+end
+
+local function obstacle(client)
+  if per_client > 0 and asked_by(client) >= per_client then
+    return CLIENT_LIMIT
+  elseif held >= capacity or learning() then
+    return FULL
+  end
+end
+
+local reaped = false
+local function acquire(id, client, wait_ms)
+  local record = call('HGET', PERMITS, id)
+  if record then
+    return answer(GRANTED, tonumber((parse(record))), 0)
+  end
+  record = waiting > 0 and call('HGET', WAITERS, id)
+  if record then
+    return answer(WAITING, tonumber((parse(record))), place_of(id))
+  end
+  local why = obstacle(client)
+  if why and not reaped then
+    reaped = true
+    reap(own) -- this pod was let in above, so what is done here must stay its own until a heartbeat says otherwise
+    why = obstacle(client)
+  end
+  if not why then
+    local ticket = next_ticket()
+    grant(id, ticket, own, client)
+    answer(GRANTED, ticket, 0)
+  elseif why == CLIENT_LIMIT then
+    answer(CLIENT_LIMIT, 0, 0)
+  elseif not wait_ms then
+    answer(FULL, 0, waiting + 1)
+  elseif waiting >= longest_line then
+    answer(LINE_FULL, 0, waiting + 1)
+  else
+    local ticket = next_ticket()
+    join_line(id, ticket, own, pool_now(), pool_now() + wait_ms + step, client)
+    answer(WAITING, ticket, waiting)
+  end
+end
+
+local function release(id)
+  local record = call('HGET', PERMITS, id)
+  if record then
+    local _, pod, client = parse(record)
+    take_back(id, pod, client)
+    return serve_line()
+  end
+  record = call('HGET', WAITERS, id)
+  if record then
+    local _, pod, _, _, client = parse_waiter(record)
+    leave_line(id, pod, client)
+  end
+end
+
+local function leave(id)
+  local record = call('HGET', PERMITS, id)
+  if record then
+    return answer(GRANTED, tonumber((parse(record))), 0)
+  end
+  record = call('HGET', WAITERS, id)
+  if not record then
+    return answer(NOWHERE, 0, 0)
+  end
+  local ticket, pod, _, _, client = parse_waiter(record)
+  answer(LEFT, tonumber(ticket), place_of(id))
+  leave_line(id, pod, client)
+end
+
+for at = 7, #ARGV, 4 do
+  local what, id, client = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if what == 'acquire' then
+    acquire(id, client, tonumber(ARGV[at + 3]))
+  elseif what == 'release' then
+    release(id)
+  elseif what == 'try' then
+    acquire(id, client, nil)
+  else
+    leave(id)
+  end
+end
+
+answers[2] = finish(own)
+return answers

@@ -1,0 +1,37 @@
+#!lua flags=no-writes
+-- Shows a pool to its operator.
+--
+-- KEYS: see pool.lua.
+-- ARGV: 1 how many of the line to show.
+-- Returns: {{as state.lua, without clients}, {client, held by it, …},
+--           {incarnation, lease left (ms), permits held, waiters, …},
+--           {id, ticket, incarnation, waiting for (ms), waits on (ms), client, …} of the head of the line,
+--           {refused pod, …}, {epoch, capacity version, jumps of the clock}}
+
+local now = pool_now()
+local pods = {}
+local leases = call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
+for at = 1, #leases, 2 do
+  local pod = leases[at]
+  pods[#pods + 1] = pod
+  pods[#pods + 1] = tonumber(leases[at + 1]) - now
+  pods[#pods + 1] = tonumber(call('HGET', PODS_HELD, pod)) or 0
+  pods[#pods + 1] = tonumber(call('HGET', PODS_WAITING, pod)) or 0
+end
+local line = {}
+for _, id in ipairs(call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
+  local ticket, pod, since, until_ms, client = parse_waiter(call('HGET', WAITERS, id))
+  for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
+    line[#line + 1] = word
+  end
+end
+local more = call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps')
+local left = learning() and learning_until - now or 0
+return {
+  { held, capacity, high_water, waiting, left, tonumber(more[1]) or 0 },
+  call('HGETALL', CLIENTS),
+  pods,
+  line,
+  call('SMEMBERS', REFUSED),
+  { tonumber(epoch) or 0, tonumber(more[2]) or 0, tonumber(more[3]) or 0 },
+}

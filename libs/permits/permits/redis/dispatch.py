@@ -1,0 +1,360 @@
+"""The pod's conversation with the store: one queue, one connection, one lease.
+
+Everything that the tasks of this process ask for in one turn of the event loop travels in one write, in the order of
+the calls, and the next write waits for its replies. That makes tickets follow the order of the calls, lets a release be
+synchronous, and spares a busy pod nearly all of the cost of a call. The heartbeat travels the same way, behind what is
+asked, so that its count of waiters can be compared with ours.
+
+When the connection breaks, what was under way is sent again, once and at once, under a new connection generation: every
+operation may be repeated, and what the old connection may still deliver is refused. When that fails too, whoever asks
+is refused; releases are kept. When the lease ends, by its deadline or by word of the store, its permits are lost, its
+waiters refused, its releases moot; the pod enters again as a new incarnation.
+
+A store that has lost its memory says so. As long as its own deadline has not passed, the pod then declares what it
+holds and who waits, and goes on as if nothing had been.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from permits.errors import PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.lease import Lease, RedisPermit
+from permits.redis.link import StoreLost
+from permits.redis.requests import Ask, Leave, Question, Release, Request, refusal_of
+from permits.redis.scripts import Code
+from permits.redis.store import Answer, Entry, Renewal, Store, Turn
+
+log = logging.getLogger(__name__)
+
+BEATS_PER_LEASE = 8
+ANSWERS_PER_LEASE = 4  # an answer that takes longer than one of these parts is given up
+MAX_ATTEMPTS = 3  # of an ask that meets one forgotten incarnation after the other
+FIRST_BACKOFF_SECONDS = 0.02
+UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was taken in
+
+
+class Dispatch:
+    """Carries requests to the store and answers back.
+
+    Args:
+        store: where they go.
+        pod: this process in this pool; its incarnations are numbered after it.
+        lease_seconds: how long the store lets it be silent.
+        answer_seconds: how long to wait for the store at most; a quarter of the lease is the limit.
+        on_lost: hears how many permits were lost, whenever a lease ends.
+    """
+
+    def __init__(
+        self, store: Store, pod: str, *, lease_seconds: float, answer_seconds: float, on_lost: Callable[[int], None]
+    ) -> None:
+        self._store = store
+        self._on_lost = on_lost
+        self._pod = pod
+        self._beat_seconds = lease_seconds / BEATS_PER_LEASE
+        self._answer_seconds = min(answer_seconds, lease_seconds / ANSWERS_PER_LEASE)
+        self._queue: deque[Request] = deque()
+        self._under_way: list[Request] = []
+        self._asks: dict[str, Ask] = {}
+        self._lease: Lease | None = None
+        self._incarnations = 0
+        self._wake = asyncio.Event()
+        self._beat_due = False
+        self._beat_alarm: asyncio.TimerHandle | None = None
+        self._down: Exception | None = None
+        self._failures = 0
+        self.entered = asyncio.Event()
+        """Set when the store has let this pod in for the first time."""
+        self.tried = asyncio.Event()
+        """Set when that was tried, with or without success."""
+
+    def ask(self, ask: Ask) -> None:
+        """Ask for a permit.
+
+        Raises:
+            PoolUnavailable: the store is known to be out of reach.
+        """
+        if self._down is not None:
+            raise PoolUnavailable from self._down
+        self._asks[ask.id] = ask
+        self._put(ask)
+
+    def question(self, question: Question) -> None:
+        """Ask about the pool."""
+        if self._down is not None:
+            question.tell(None)
+        else:
+            self._put(question)
+
+    def leave_line(self, ask: Ask) -> None:
+        """Refuse one who waited long enough, unless a permit comes at the last moment."""
+        if self._down is not None:
+            self._withdraw(ask, PermitTimeout(ask.place))
+        else:
+            ask.leaving = True
+            self._put(Leave(ask))
+
+    def abandon(self, ask: Ask) -> None:
+        """Nobody waits for this any more: give back what came or may come of it."""
+        if ask.permit is not None:
+            ask.permit.release()
+        else:
+            self._withdraw(ask, PoolUnavailable())
+
+    def hear(self, incarnation: str, epoch: str, handed: Iterable[tuple[str, int]]) -> None:
+        """Take in that waiters of this pod were handed permits: their ids and tickets.
+
+        What was handed in another epoch does not count: the store has forgotten it, and may have been told that they
+        still wait.
+        """
+        lease = self._lease
+        if lease is not None and lease.incarnation == incarnation and lease.epoch == epoch:
+            self._hand_over(lease, handed)
+
+    def _hand_over(self, lease: Lease, handed: Iterable[tuple[str, int]]) -> None:
+        if lease is self._lease and lease.valid():
+            for permit_id, ticket in handed:
+                ask = self._asks.get(permit_id)
+                if ask is not None:
+                    self._grant(ask, lease, ticket)
+
+    def beat_soon(self) -> None:
+        """Renew the lease now; that finds permits whose notice was missed."""
+        self._beat_due = True
+        self._wake.set()
+
+    def refuse_all(self, error: Callable[[], PermitError]) -> None:
+        """Refuse everybody who waits for a permit."""
+        for ask in list(self._asks.values()):
+            self._withdraw(ask, error())
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(self._answer_seconds):
+                        await self._turn()
+                except (StoreLost, TimeoutError) as error:
+                    self._lose_touch(error)
+                    await asyncio.sleep(self._backoff_seconds())
+                    self._wake.set()
+                else:
+                    self._in_touch()
+        finally:
+            self._down = self._down or StoreLost("the pool has stopped")
+            self.refuse_all(PoolUnavailable)
+            for request in (*self._under_way, *self._queue):
+                if isinstance(request, Question):
+                    request.tell(None)
+            self.tried.set()
+            if self._beat_alarm is not None:
+                self._beat_alarm.cancel()
+
+    async def say_goodbye(self) -> None:
+        """Give everything back, once `run` works no more.
+
+        Raises:
+            StoreLost: the store did not hear it; what is held comes back when the lease is over.
+            TimeoutError: the same.
+        """
+        lease = self._lease
+        if lease is not None:
+            lease.end()
+            async with asyncio.timeout(self._answer_seconds):
+                await self._store.leave(lease.incarnation)
+
+    async def _turn(self) -> None:
+        lease = self._lease
+        if lease is None or not lease.valid():
+            lease = await self._enter()
+        requests = self._under_way = [request for request in self._queue if not _is_moot(request)]
+        self._queue.clear()
+        for request in requests:
+            if isinstance(request, Ask):
+                request.sent = True
+        beat, self._beat_due = self._beat_due, False
+        if not requests and not beat:
+            return
+        try:
+            turn = await self._store.turn(lease.incarnation, lease.epoch, requests, beat=beat)
+        except StoreLost:
+            turn = await self._store.turn(lease.incarnation, lease.epoch, requests, beat=beat)
+        self._under_way = []
+        self._take_in(lease, turn)
+        if turn.forgotten:
+            await self._declare(lease)
+        elif self._drifted(lease, turn):
+            await self._reconcile(lease)
+
+    async def _enter(self) -> Lease:
+        """Become a new incarnation."""
+        before = "" if self._lease is None else self._lease.incarnation
+        self._incarnations += 1
+        lease = Lease(f"{self._pod}.{self._incarnations}", self._lease_ended)
+        entry = await self._store.enter(lease.incarnation, before, news=not self.entered.is_set())
+        self._lease = lease
+        self._count_on(lease, entry)
+        self.entered.set()
+        return lease
+
+    async def _declare(self, lease: Lease) -> None:
+        """Tell a store that has lost its memory what is held and who waits; lose it all if it is too late for that."""
+        if not lease.valid():
+            return
+        log.warning("permits: the store has lost its memory; %s declares what it holds", lease.incarnation)
+        lease.epoch = UNKNOWN
+        waiting = [ask for ask in self._asks.values() if ask.in_line]
+        entry = await self._store.declare(lease.incarnation, lease.epoch, list(lease.held.values()), waiting)
+        if entry is None:
+            lease.end()
+        else:
+            self._count_on(lease, entry)
+
+    def _drifted(self, lease: Lease, turn: Turn) -> bool:
+        """Say whether the store may not have the same permits and waiters for this pod as the pod itself.
+
+        A hand-off that was not heard of yet moves one from the line to the permits, so the sum is compared. What is
+        about to be given back is still in the store. Being wrong here costs no more than a closer look.
+        """
+        if turn.renewal is None:
+            return False
+        giving_back = sum(isinstance(request, Release) for request in self._queue)
+        in_line = sum(ask.in_line for ask in self._asks.values())
+        return turn.renewal.held + turn.renewal.waiters != len(lease.held) + in_line + giving_back
+
+    async def _reconcile(self, lease: Lease) -> None:
+        """Give back what only the store knows; lose everything when there is something that only we know."""
+        known = set(lease.held)
+        held, waiting = await self._store.holdings(lease.incarnation)
+        giving_back = {request.id for request in self._queue if isinstance(request, Release)}
+        ours = self._asks.keys() | lease.held.keys() | giving_back
+        for leaked in (held | waiting) - ours:
+            log.warning("permits: giving back %s, which nobody holds", leaked)
+            self._put(Release(leaked))
+        if (known & lease.held.keys()) - held:
+            log.error("permits: the store does not know all that %s holds; it is lost", lease.incarnation)
+            lease.end()
+
+    def _take_in(self, lease: Lease, turn: Turn) -> None:
+        for answer in turn.answers:
+            self._answered(lease, answer)
+        self._hand_over(lease, turn.handed)
+        if turn.renewal is not None:
+            self._renewed(lease, turn.sent_at, turn.renewal)
+        if turn.forgotten:
+            self._queue.extendleft(reversed(turn.unserved))
+            self._beat_due = True
+            self._wake.set()
+        if turn.gone and lease is self._lease:
+            log.warning("permits: %s is over; what it held is lost", lease.incarnation)
+            asks = [request for request in turn.unserved if isinstance(request, Ask)]
+            for ask in asks:
+                ask.attempts += 1
+                ask.sent = ask.in_line or ask.attempts >= MAX_ATTEMPTS  # a place in line is lost with the rest
+            self._queue.extendleft(reversed([ask for ask in asks if not ask.sent]))
+            lease.end()
+
+    def _answered(self, lease: Lease, answer: Answer) -> None:
+        ask = answer.request if isinstance(answer.request, Ask) else answer.request.ask
+        if ask.over:
+            return
+        match answer.code:
+            case Code.GRANTED:
+                self._grant(ask, lease, answer.ticket)
+            case Code.WAITING:
+                ask.join_line(answer.ticket, answer.place)
+            case Code.NOWHERE:
+                self._refuse(ask, PermitTimeout(ask.place))  # the store, too, has found that its time is over
+            case _:
+                self._refuse(ask, refusal_of(answer.code, answer.place or ask.place))
+
+    def _renewed(self, lease: Lease, sent_at: float, renewal: Renewal) -> None:
+        self._count_on(lease, Entry(sent_at, renewal.lease_seconds, lease.epoch))
+        waiting = [ask for ask in self._asks.values() if ask.in_line]
+        if len(waiting) > renewal.waiters:  # to ask again is to learn who was granted what; who leaves learns it so
+            self._queue.extend(ask for ask in waiting if not ask.leaving)
+            self._wake.set()
+
+    def _count_on(self, lease: Lease, entry: Entry) -> None:
+        lease.epoch = entry.epoch
+        lease.renewed(entry.sent_at, entry.lease_seconds)
+        if self._beat_alarm is not None:
+            self._beat_alarm.cancel()
+        self._beat_alarm = asyncio.get_running_loop().call_at(entry.sent_at + self._beat_seconds, self.beat_soon)
+
+    def _lease_ended(self, lease: Lease) -> None:
+        self._on_lost(len(lease.held))
+        if lease is self._lease:
+            for ask in [ask for ask in self._asks.values() if ask.sent]:
+                self._refuse(ask, PoolUnavailable())
+            kept = [request for request in self._queue if isinstance(request, Ask | Question)]
+            self._queue = deque(kept)
+            self._wake.set()
+
+    def _lose_touch(self, error: Exception) -> None:
+        """Refuse whoever asks, and keep what must be told to the store once it is back."""
+        if self._down is None:
+            log.warning(
+                "permits: the store is out of reach (%s); refusing, and trying again", str(error) or "no answer"
+            )
+        self._down = error
+        self._failures += 1
+        self._beat_due = True  # it may have been under way, and then its alarm rings no more
+        self.tried.set()
+        requests = (*self._under_way, *self._queue)
+        self._under_way = []
+        self._queue.clear()
+        for request in requests:
+            match request:
+                case Ask():
+                    self._withdraw(request, PoolUnavailable())
+                case Leave():
+                    self._withdraw(request.ask, PermitTimeout(request.ask.place))
+                case Question():
+                    request.tell(None)
+                case Release():
+                    self._queue.append(request)
+
+    def _in_touch(self) -> None:
+        if self._down is not None:
+            log.warning("permits: the store is back")
+        self._down = None
+        self._failures = 0
+        self.tried.set()
+
+    def _backoff_seconds(self) -> float:
+        longest = FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures, 10)
+        return min(longest, self._beat_seconds / 2) * random.uniform(0.5, 1)  # noqa: S311 - spreads pods, hides nothing
+
+    def _put(self, request: Request) -> None:
+        self._queue.append(request)
+        self._wake.set()
+
+    def _grant(self, ask: Ask, lease: Lease, ticket: int) -> None:
+        if lease.valid():  # when that ends it just now, the ask is refused with all the others
+            self._asks.pop(ask.id, None)
+            ask.grant(RedisPermit(ask.id, ask.client_id, ticket, lease, self._release))
+
+    def _release(self, permit: RedisPermit) -> None:
+        self._put(Release(permit.id))
+
+    def _refuse(self, ask: Ask, error: PermitError) -> None:
+        self._asks.pop(ask.id, None)
+        ask.refuse(error)
+
+    def _withdraw(self, ask: Ask, error: PermitError) -> None:
+        """Refuse an ask that the store may know of, or grant yet."""
+        if not ask.over:
+            self._refuse(ask, error)
+            if ask.sent:
+                self._put(Release(ask.id))
+
+
+def _is_moot(request: Request) -> bool:
+    return (isinstance(request, Ask) and request.over) or (isinstance(request, Leave) and request.ask.over)

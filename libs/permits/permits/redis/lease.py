@@ -1,0 +1,99 @@
+"""A pod's lease and the permits that hang on it.
+
+The one rule that keeps a pool honest without a word from the store: what a pod holds is its own until *the monotonic
+time at which it sent its last successful renewal + lease - margin*, and not a moment longer. The store counts the same
+lease from when the renewal arrived, which is later. The margin covers clocks that do not run equally fast, and a server
+whose clock steps forward: what pool time may be ahead by is less (`lua/pool.lua`). So a permit is invalid here before
+its place can be given to another.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+MARGIN_SHARE = 0.25  # of the lease: 3/16 for one step of pool time, the rest for clocks that do not run alike
+
+
+class Lease:
+    """One incarnation of a pod: what it was granted as this incarnation is lost all at once.
+
+    Args:
+        incarnation: the name that the store knows it by, new for each lease.
+        on_end: called once, when the lease ends.
+
+    Attributes:
+        epoch: the memory of the store that knows it.
+        held: the permits that hang on it, by id.
+        deadline: event loop time until which it counts, unless it is ended before.
+    """
+
+    def __init__(self, incarnation: str, on_end: Callable[["Lease"], None]) -> None:
+        self.incarnation = incarnation
+        self.epoch = ""
+        self.held: dict[str, RedisPermit] = {}
+        self.over = asyncio.Event()
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self.deadline = self._loop.time()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def renewed(self, sent_at: float, lease_seconds: float) -> None:
+        """Count on the lease again, from the moment at which its renewal was sent (event loop time)."""
+        fresh = self._alarm is None
+        if not fresh and not self.valid():
+            return
+        self.deadline = max(self.deadline, sent_at + lease_seconds * (1 - MARGIN_SHARE))
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self.deadline, self.end)
+
+    def valid(self) -> bool:
+        """Say whether what hangs on this lease is still ours. Once it was not, it never is again."""
+        if self.over.is_set():
+            return False
+        if self._loop.time() < self.deadline:
+            return True
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Lose everything that hangs on this lease."""
+        if not self.over.is_set():
+            self.over.set()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._on_end(self)
+
+
+class RedisPermit:
+    """A permit of a `RedisPool`."""
+
+    __slots__ = ("_release", "_released", "client_id", "id", "lease", "ticket")
+
+    def __init__(
+        self, permit_id: str, client_id: str, ticket: int, lease: Lease, release: Callable[["RedisPermit"], None]
+    ) -> None:
+        self.id = permit_id
+        self.client_id = client_id
+        self.ticket = ticket
+        self.lease = lease
+        self._release = release
+        self._released = False
+        lease.held[permit_id] = self
+
+    def valid(self) -> bool:
+        """See `Permit.valid`."""
+        return not self._released and self.lease.valid()
+
+    async def lost(self) -> None:
+        """See `Permit.lost`."""
+        await self.lease.over.wait()
+        if self._released:
+            await asyncio.get_running_loop().create_future()
+
+    def release(self) -> None:
+        """See `Permit.release`."""
+        if not self._released:
+            self._released = True
+            self.lease.held.pop(self.id, None)
+            if self.lease.valid():
+                self._release(self)

@@ -1,0 +1,189 @@
+"""The only place that knows redis-py: a connection of our own, and its errors turned into one of ours.
+
+A pool does not borrow connections: its calls must arrive in order, a call that is repeated must go out under a new
+connection generation, and nothing may be repeated behind its back. So it makes one connection with the settings of the
+client that it was given (address, TLS, credentials, database), keeps it, and bounds all waiting by its own time-outs.
+Commands are encoded by hiredis: what a busy pod sends in one call has hundreds of words.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from hiredis import pack_command
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from permits.redis.scripts import Script
+
+Word = str | int
+Reply = Any
+
+
+class StoreLost(Exception):
+    """The store gave no answer, or none that we understand. Its message says what happened."""
+
+
+class Wire(Protocol):
+    """What we use of redis-py's connection."""
+
+    retry: Retry
+    socket_timeout: float | None
+
+    async def connect(self) -> None:
+        """Open the socket and say hello."""
+
+    async def disconnect(self, *, nowait: bool = False) -> None:
+        """Close the socket."""
+
+    async def send_packed_command(self, command: Sequence[bytes], *, check_health: bool = True) -> None:
+        """Write commands."""
+
+    async def read_response(
+        self, *, disable_decoding: bool = False, disconnect_on_error: bool = True, push_request: bool = False
+    ) -> Reply:
+        """Read one reply."""
+
+
+async def open_wire(redis: "Redis") -> Wire:
+    """Open a connection that belongs to the caller.
+
+    Raises:
+        StoreLost: it cannot be opened.
+    """
+    connections: Any = redis.connection_pool  # its make_connection has no type
+    wire: Wire = connections.make_connection()
+    wire.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
+    wire.socket_timeout = None  # whoever calls bounds the wait, once for a whole turn
+    try:
+        await wire.connect()
+    except (RedisError, OSError) as error:
+        await close_wire(wire)
+        raise StoreLost(str(error)) from error
+    except BaseException:
+        await close_wire(wire)
+        raise
+    return wire
+
+
+async def close_wire(wire: Wire) -> None:
+    """Close a connection at once, whatever state it is in."""
+    try:
+        await wire.disconnect(nowait=True)
+    except (RedisError, OSError):
+        return
+
+
+class Link:
+    """The pod's way to the store: one connection at a time, each with a higher generation than the one before.
+
+    Args:
+        redis: a client whose settings are used for the connection.
+        scripts: loaded into the store whenever a connection is made.
+    """
+
+    def __init__(self, redis: "Redis", scripts: Sequence[Script]) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._wire: Wire | None = None
+        self.generation = 0
+
+    async def connect(self) -> None:
+        """Make sure that there is a connection and that the store has the scripts.
+
+        Raises:
+            StoreLost: there is none to be had.
+        """
+        if self._wire is None:
+            self._wire = await open_wire(self._redis)
+            self.generation += 1
+            await self.exchange([("SCRIPT", "LOAD", script.text) for script in self._scripts])
+
+    async def exchange(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Send commands in one write and return their replies. Whatever goes wrong ends the connection.
+
+        Raises:
+            StoreLost: not every command was answered well; each of them may have been carried out or not.
+        """
+        wire = self._wire
+        if wire is None:
+            raise StoreLost("not connected")
+        try:
+            await wire.send_packed_command([_pack(command) for command in commands], check_health=False)
+            return [await wire.read_response(disable_decoding=True) for _ in commands]
+        except (RedisError, OSError) as error:
+            await self.close()
+            raise StoreLost(str(error)) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await close_wire(wire)
+
+
+class Subscription:
+    """One connection that listens to one channel."""
+
+    def __init__(self, redis: "Redis", channel: str) -> None:
+        self._redis = redis
+        self._channel = channel
+        self._wire: Wire | None = None
+
+    async def open(self) -> None:
+        """Connect and subscribe.
+
+        Raises:
+            StoreLost: it cannot be done.
+        """
+        self._wire = await open_wire(self._redis)
+        await self._say("SUBSCRIBE", self._channel)
+        await self.next()
+
+    async def ping(self) -> None:
+        """Ask for a sign of life; `next` returns it.
+
+        Raises:
+            StoreLost: the connection is broken.
+        """
+        await self._say("PING")
+
+    async def next(self) -> str | None:
+        """Return the next message; None for any other sign of life. May be cancelled without loss.
+
+        Raises:
+            StoreLost: the connection is broken.
+        """
+        if self._wire is None:
+            raise StoreLost("not subscribed")
+        try:
+            reply = await self._wire.read_response(disable_decoding=True, disconnect_on_error=False, push_request=True)
+        except (RedisError, OSError) as error:
+            raise StoreLost(str(error)) from error
+        match reply:
+            case [b"message", _, bytes(message)]:
+                return message.decode()
+            case _:
+                return None
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await close_wire(wire)
+
+    async def _say(self, *words: Word) -> None:
+        if self._wire is not None:
+            try:
+                await self._wire.send_packed_command([_pack(words)], check_health=False)
+            except (RedisError, OSError) as error:
+                raise StoreLost(str(error)) from error
+
+
+def _pack(words: Sequence[Word]) -> bytes:
+    encode: Any = pack_command  # by its stub it takes one word, in truth any number
+    return bytes(encode(tuple(words)))

@@ -1,0 +1,208 @@
+"""Looking at a pool, and changing it by hand: what the `permits` command is made of."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from permits.base import PoolState
+from permits.errors import PoolUnavailable
+from permits.redis.keys import EVERY_POOL, keys_of, pool_of
+from permits.redis.scripts import Script, Status, load_scripts
+
+LINE_SHOWN: Final = 100
+SCANNED_AT_ONCE: Final = 1000
+
+
+class PoolUnknown(Exception):
+    """Nobody has used this pool yet, or the store has forgotten it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod.
+
+    Attributes:
+        name: the process, `host/uuid`.
+        incarnation: how often it has entered; it counts up when a lease was lost.
+        lease_left_seconds: negative when the lease is over and nobody has reaped it yet.
+        held: permits that it holds.
+        waiting: waiters that came through it.
+        refused: whether an operator refuses to renew its lease.
+    """
+
+    name: str
+    incarnation: int
+    lease_left_seconds: float
+    held: int
+    waiting: int
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterView:
+    """Somebody in line.
+
+    Attributes:
+        ticket: the number taken on arrival.
+        client_id: who waits.
+        pod: the process through which they came.
+        waiting_seconds: for how long already.
+        left_seconds: for how much longer at most.
+    """
+
+    ticket: int
+    client_id: str
+    pod: str
+    waiting_seconds: float
+    left_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """All of a pool at one moment.
+
+    Attributes:
+        state: the figures.
+        pods: by name.
+        line: the head of the line.
+        refused: processes that an operator refuses.
+        epoch: when the store began to remember, in milliseconds since 1970.
+        capacity_version: how often the capacity was set.
+        jumps: how often pool time was held back, because the server's clock jumped or nobody spoke for long.
+    """
+
+    state: PoolState
+    pods: Sequence[PodView]
+    line: Sequence[WaiterView]
+    refused: frozenset[str]
+    epoch: int
+    capacity_version: int
+    jumps: int
+
+
+async def find_pools(redis: "Redis") -> list[str]:
+    """Return the names of all pools in a store.
+
+    Raises:
+        PoolUnavailable: the store cannot be asked.
+    """
+    names = set()
+    with _asking():
+        async for key in redis.scan_iter(match=EVERY_POOL, count=SCANNED_AT_ONCE):
+            names.add(pool_of(_text(key)))
+    return sorted(name for name in names if name is not None)
+
+
+class PoolOperator:
+    """Shows and changes one pool.
+
+    Args:
+        name: which pool.
+        redis: a client of the store.
+
+    Raises:
+        ValueError: this cannot be the name of a pool.
+    """
+
+    def __init__(self, name: str, redis: "Redis") -> None:
+        self.name = name
+        self._redis = redis
+        self._keys = keys_of(name)
+        self._scripts = load_scripts()
+
+    async def show(self) -> PoolView:
+        """Return what there is to see.
+
+        Raises:
+            PoolUnknown: there is no such pool.
+            PoolUnavailable: the store cannot be asked.
+        """
+        figures, clients, pods, line, refused, more = await self._run(self._scripts.show, LINE_SHOWN)
+        epoch, capacity_version, jumps = more
+        if not epoch:
+            raise PoolUnknown(f"nobody has used a pool called {self.name} here")
+        shut_out = frozenset(_text(pod) for pod in refused)
+        return PoolView(
+            state=_state(figures, dict(_clients(clients))),
+            pods=sorted(_pods(pods, shut_out), key=lambda pod: pod.name),
+            line=tuple(_line(line)),
+            refused=shut_out,
+            epoch=epoch,
+            capacity_version=capacity_version,
+            jumps=jumps,
+        )
+
+    async def set_capacity(self, capacity: int) -> None:
+        """Change how many permits there are, for all pods at once. Nothing is revoked; what is free goes to the line.
+
+        Raises:
+            ValueError: it is not at least 1.
+            PoolUnknown: there is no such pool.
+            PoolUnavailable: the store cannot be asked.
+        """
+        if capacity < 1:
+            raise ValueError("the capacity must be at least 1")
+        await self._set("capacity", capacity)
+
+    async def refuse(self, pod: str) -> None:
+        """Renew a process no more; what it holds comes back as its lease ends. Raises as `set_capacity`."""
+        await self._set("refuse", pod)
+
+    async def allow(self, pod: str) -> None:
+        """Let a refused process in again. Raises as `set_capacity`."""
+        await self._set("allow", pod)
+
+    async def trust(self) -> None:
+        """End the learning: vouch that nobody holds what the store does not know. Raises as `set_capacity`."""
+        await self._set("trust", "")
+
+    async def _set(self, what: str, value: str | int) -> None:
+        status, *_ = await self._run(self._scripts.set, what, value)
+        if Status(status) is not Status.DONE:
+            raise PoolUnknown(f"nobody has used a pool called {self.name} here")
+
+    async def _run(self, script: Script, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+        client: Any = self._redis  # its execute_command has no type
+        with _asking():
+            return await client.execute_command("EVAL", script.text, len(self._keys), *self._keys, *argv)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise PoolUnavailable(f"the store cannot be asked: {error}") from error
+
+
+def _text(word: bytes) -> str:
+    """Return a word that may have been written by hand."""
+    return word.decode(errors="replace")
+
+
+def _state(figures: Sequence[int], clients: Mapping[str, int]) -> PoolState:
+    held, capacity, high_water, waiting, learning_ms, reaped = figures
+    return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
+
+
+def _clients(words: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    for at in range(0, len(words), 2):
+        yield _text(words[at]), int(words[at + 1])
+
+
+def _pods(words: Sequence[Any], refused: frozenset[str]) -> Iterator[PodView]:
+    for at in range(0, len(words), 4):
+        incarnation, left_ms, held, waiting = words[at : at + 4]
+        name, _, number = _text(incarnation).rpartition(".")
+        yield PodView(name, int(number), left_ms / 1000, held, waiting, name in refused)
+
+
+def _line(words: Sequence[Any]) -> Iterator[WaiterView]:
+    for at in range(0, len(words), 6):
+        _, ticket, incarnation, since_ms, left_ms, client = words[at : at + 6]
+        pod = _text(incarnation).rpartition(".")[0]
+        yield WaiterView(ticket, _text(client), pod, since_ms / 1000, left_ms / 1000)

@@ -1,0 +1,175 @@
+"""What a pod asks of the store, from the moment of the call until its caller knows the answer.
+
+    asked ──► granted                          the caller has a permit
+      │ └───► refused                          error says why
+      └─────► in line ──► granted
+                  ├─────► leaving ──► granted  handed over at the last moment
+                  │           └─────► refused  PermitTimeout, with the place
+                  └─────► refused              the pool was closed, the lease was lost
+
+Whatever happens to the connection, each of these ends: what is asked is answered or refused within the answer time, and
+who stands in line has a time-out of his own.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from uuid import uuid4
+
+from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.lease import RedisPermit
+from permits.redis.link import Reply
+from permits.redis.scripts import Code, Script
+
+_PROCESS = uuid4().hex[:16]
+_numbers = count(1)
+"""With the process in front, ids that nobody else has, for a twentieth of what a UUID costs."""
+
+
+class Ask:
+    """One call of `acquire`.
+
+    Attributes:
+        id: names it to the store; the permit that comes of it has the same id.
+        deadline: event loop time until which it stands in line; None: it does not.
+        sent: whether the store may know of it.
+        ticket: the number that it waits with; 0 while it does not.
+        place: the last place in line that was heard of.
+        leaving: whether it is about to leave the line.
+        attempts: how often it was sent to a new incarnation.
+    """
+
+    __slots__ = (
+        "_news",
+        "attempts",
+        "client_id",
+        "deadline",
+        "error",
+        "id",
+        "leaving",
+        "permit",
+        "place",
+        "sent",
+        "ticket",
+    )
+
+    def __init__(self, client_id: str, deadline: float | None) -> None:
+        self.id = f"{_PROCESS}-{next(_numbers):x}"
+        self.client_id = client_id
+        self.deadline = deadline
+        self.permit: RedisPermit | None = None
+        self.error: PermitError | None = None
+        self.sent = False
+        self.ticket = 0
+        self.place = 0
+        self.leaving = False
+        self.attempts = 0
+        self._news: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is granted or refused."""
+        return self.permit is not None or self.error is not None
+
+    @property
+    def in_line(self) -> bool:
+        """Whether it waits for a permit, as far as we know."""
+        return self.ticket > 0 and not self.over
+
+    def join_line(self, ticket: int, place: int) -> None:
+        """It waits."""
+        self.ticket, self.place = ticket, place
+        self._tell()
+
+    def grant(self, permit: RedisPermit) -> None:
+        """It has a permit."""
+        self.permit = permit
+        self._tell()
+
+    def refuse(self, error: PermitError) -> None:
+        """It gets nothing; no matter if it was over already."""
+        if not self.over:
+            self.error = error
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def answered(self) -> None:
+        """Return when the store has answered in any way."""
+        while not self.over and self.ticket == 0:
+            await self._changed()
+
+    async def settled(self) -> None:
+        """Return when it is granted or refused."""
+        while not self.over:
+            await self._changed()
+
+    async def _changed(self) -> None:
+        self._news = asyncio.get_running_loop().create_future()
+        await self._news
+
+    def result(self) -> RedisPermit:
+        """Return the permit.
+
+        Raises:
+            PermitError: there is none.
+        """
+        if self.permit is not None:
+            return self.permit
+        raise self.error or PoolUnavailable
+
+
+class Leave:
+    """The time of somebody in line is over."""
+
+    __slots__ = ("ask",)
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+
+
+class Release:
+    """A permit that goes back, or an ask that was abandoned. Nobody waits for the answer."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, permit_id: str) -> None:
+        self.id = permit_id
+
+
+Operation = Ask | Leave | Release
+"""What the operate script does."""
+
+
+class Question:
+    """A look at the pool; changes nothing."""
+
+    __slots__ = ("answer", "argv", "script")
+
+    def __init__(self, script: Script, argv: Sequence[str | int] = ()) -> None:
+        self.script = script
+        self.argv = argv
+        self.answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+
+    def tell(self, reply: Reply | None) -> None:
+        """Answer it; None: the store cannot be asked. The caller may be gone."""
+        if not self.answer.done():
+            self.answer.set_result(reply)
+
+
+Request = Operation | Question
+
+
+def refusal_of(code: Code, place: int) -> PermitError:
+    """Return the error that stands for an answer which is no permit."""
+    match code:
+        case Code.CLIENT_LIMIT:
+            return ClientLimitReached()
+        case Code.LINE_FULL:
+            return LineFull()
+        case Code.FULL | Code.LEFT:
+            return PermitTimeout(place)
+        case _:
+            return PoolUnavailable()

@@ -1,0 +1,84 @@
+"""The Lua scripts: read from `permits/lua`, put together, told apart by the SHA-1 that Redis knows them by."""
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from functools import cache
+from hashlib import sha1
+from importlib import resources
+
+
+class Status(IntEnum):
+    """What became of a call, as `lua/pool.lua` says it."""
+
+    DONE = 1
+    GONE = 0
+    """The incarnation was reaped or replaced: what it held is lost."""
+    STALE = -1
+    """A newer connection of the same pod has spoken since."""
+    FORGOTTEN = -2
+    """The store has lost its memory since: declare what is held."""
+    NEWER = -3
+    """A newer version of this software uses the pool: stay out."""
+    SHUT_OUT = -4
+    """An operator refuses this pod."""
+
+
+class Code(IntEnum):
+    """What became of an acquire or a leave, as `lua/pool.lua` says it."""
+
+    GRANTED = 1
+    WAITING = 2
+    FULL = 3
+    CLIENT_LIMIT = 4
+    LINE_FULL = 5
+    LEFT = 6
+    NOWHERE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script, whole."""
+
+    text: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """The scripts of a pool, one for each file."""
+
+    enter: Script
+    declare: Script
+    operate: Script
+    renew: Script
+    leave: Script
+    holdings: Script
+    peek: Script
+    state: Script
+    show: Script
+    set: Script
+
+    def all(self) -> tuple[Script, ...]:
+        """Return each of them, for loading."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+@cache
+def load_scripts(server: str | None = None) -> Scripts:
+    """Read the scripts that come with this package.
+
+    Args:
+        server: Lua in place of `lua/server.lua`, for a server with another clock. None: that file itself.
+    """
+    shared = "\n".join((_read("server") if server is None else server, _read("pool")))
+    return Scripts(**{field.name: _compose(field.name, shared) for field in fields(Scripts)})
+
+
+def _compose(name: str, shared: str) -> Script:
+    first_line, _, body = _read(name).partition("\n")  # Redis wants the flags in the very first line
+    text = f"{first_line}\n{shared}\n{body}"
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return (resources.files("permits") / "lua" / f"{name}.lua").read_text(encoding="utf-8")

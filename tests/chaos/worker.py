@@ -1,0 +1,122 @@
+"""A worker of the chaos: many tasks that acquire, use and release permits, and a journal of all of it.
+
+SIGUSR1: ask no more, give everything back, say "idle". SIGTERM: leave the pool and end.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from permits import PermitError
+from permits.redis import RedisPool
+from permits.redis.lease import RedisPermit
+from tests.chaos import terms
+from tests.chaos.journal import Journal
+
+PULSE_SECONDS = 0.02
+GIVES_UP_SHARE = 0.03
+HURRIED_SHARE = 0.1
+"""Of the asks; these wait half a second at most, or not at all."""
+
+
+class Worker:
+    """Tasks on one pool."""
+
+    def __init__(self, pool: RedisPool, journal: Journal, chance: random.Random) -> None:
+        self._pool = pool
+        self._journal = journal
+        self._chance = chance
+        self.draining = asyncio.Event()
+        self.end = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until told to drain, then wait until told to end."""
+        pulse = asyncio.create_task(self._pulse())
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(terms.VISITORS):
+                tasks.create_task(self._come_again(f"v{number}", 0.003, 0.1))
+            for number in range(terms.SITTERS):
+                tasks.create_task(self._come_again(f"s{number}", terms.LEASE_SECONDS / 2, 3 * terms.LEASE_SECONDS))
+        self._journal.write("idle")
+        await self.end.wait()
+        pulse.cancel()
+
+    async def _come_again(self, name: str, shortest: float, longest: float) -> None:
+        count = 0
+        while not self.draining.is_set():
+            count += 1
+            await self._come(name, f"{name}.{count}", self._chance.uniform(shortest, longest))
+            await asyncio.sleep(self._chance.uniform(0, 0.01))
+
+    async def _come(self, client_id: str, ask: str, hold_seconds: float) -> None:
+        gives_up = self._chance.random() < GIVES_UP_SHARE
+        waits = terms.WAIT_SECONDS
+        if self._chance.random() < HURRIED_SHARE:
+            waits = self._chance.choice((0.0, self._chance.uniform(0, 0.5)))
+        self._journal.write("asked", ask=ask, seconds=waits)
+        try:
+            async with asyncio.timeout(self._chance.uniform(0, 0.5) if gives_up else None):
+                permit = await self._pool.acquire(client_id, wait_seconds=waits)
+        except PermitError as refusal:
+            self._journal.write("refused", ask=ask, code=refusal.code)
+            await asyncio.sleep(self._chance.uniform(0.01, 0.05))
+        except TimeoutError:
+            self._journal.write("refused", ask=ask, code="gave_up")
+        else:
+            await self._hold(permit, ask, hold_seconds)
+
+    async def _hold(self, permit: RedisPermit, ask: str, hold_seconds: float) -> None:
+        seen = time.monotonic_ns()  # taken before the look: it was valid then, or the look would say no
+        if not permit.valid():
+            self._journal.write("refused", ask=ask, code="lost_at_once")
+            return
+        self._journal.write("granted", seen, ask=ask, ticket=permit.ticket)
+        leaves = seen + round(hold_seconds * 1e9)
+        while seen < leaves and not self.draining.is_set():
+            await asyncio.sleep(min(terms.USE_SECONDS, (leaves - seen) / 1e9))
+            now = time.monotonic_ns()
+            if not permit.valid():
+                deadline = round(permit.lease.deadline * 1e9)  # it was valid until then, even if nobody could look
+                self._journal.write("lost", deadline if seen < deadline <= now else seen, ask=ask)
+                break
+            seen = now
+        else:
+            self._journal.write("released", seen, ask=ask)
+        permit.release()
+
+    async def _pulse(self) -> None:
+        while True:
+            due = time.monotonic() + PULSE_SECONDS
+            await asyncio.sleep(PULSE_SECONDS)
+            late = time.monotonic() - due
+            if late > PULSE_SECONDS:
+                self._journal.write("late", seconds=late)
+
+
+async def main(name: str, url: str, journal_path: str, seed: str) -> None:
+    """Run one worker."""
+    journal = Journal(Path(journal_path))
+    async with (
+        Redis.from_url(url) as redis,
+        RedisPool(
+            terms.POOL, redis=redis, capacity=terms.CAPACITY, lease_seconds=terms.LEASE_SECONDS, pod=name
+        ) as pool,
+    ):
+        worker = Worker(pool, journal, random.Random(f"{seed} {name}"))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, worker.draining.set)
+        loop.add_signal_handler(signal.SIGTERM, worker.end.set)
+        journal.write("ready")
+        await worker.run()
+    journal.write("bye")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(levelname)s %(message)s")
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,308 @@
+"""What must hold in a pool at every moment, judged by who truly holds permits."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from permits.redis.link import Reply, Word
+from permits.redis.scripts import Status
+from tests.permits.virtual import NAMES, Clock, Flight, VirtualPod, VirtualStore
+
+SERVING = ("operate", "renew", "enter", "set", "leave")
+"""The scripts that leave nobody in line who could be served."""
+
+
+def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in fields.items()}
+
+
+def _counts(fields: dict[bytes, bytes]) -> Counter[str]:
+    counts = Counter({name: int(count) for name, count in _texts(fields).items()})
+    assert all(count > 0 for count in counts.values())
+    return counts
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """Somebody in line, as the store has it."""
+
+    ticket: int
+    pod: str
+    until: int
+    client: str
+
+
+class Image:
+    """All keys of a pool at one moment."""
+
+    def __init__(self, values: list[Any]) -> None:
+        pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held, _ = values
+        self.pool = _texts(pool)
+        self.pods = _texts(pods)
+        self.leases = {pod.decode(): int(end) for pod, end in leases}
+        self.permits: dict[str, tuple[int, str, str]] = {}
+        for id_, (ticket, pod, client) in ((id_, note.split(" ", 2)) for id_, note in _texts(permits).items()):
+            self.permits[id_] = (int(ticket), pod, client)
+        self.waiters: dict[str, Waiter] = {}
+        for id_, words in ((id_, note.split(" ", 4)) for id_, note in _texts(waiters).items()):
+            self.waiters[id_] = Waiter(int(words[0]), words[1], int(words[3]), words[4])
+        self.line = {id_.decode(): int(ticket) for id_, ticket in line}
+        self.clients, self.clients_waiting = _counts(clients), _counts(clients_waiting)
+        self.pods_waiting, self.pods_held = _counts(pods_waiting), _counts(pods_held)
+
+    def number(self, field: str) -> int:
+        """Return one of the numbers of the pool."""
+        return int(self.pool.get(field, 0))
+
+    def pool_now(self, server_ms: int) -> int:
+        """Return pool time, when the server's clock says `server_ms`."""
+        passed = server_ms - self.number("seen")
+        return self.number("clock") + (passed if 0 < passed <= self.number("step") else 0)
+
+    def learning(self, server_ms: int) -> bool:
+        """Say whether nothing new may be granted."""
+        return self.pool_now(server_ms) < self.number("learning_until")
+
+    def ticket_of(self, id_: str) -> int:
+        """Return the ticket of a permit or waiter."""
+        return self.permits[id_][0] if id_ in self.permits else self.waiters[id_].ticket
+
+    def client_of(self, id_: str) -> str:
+        """Return whose it is."""
+        return self.permits[id_][2] if id_ in self.permits else self.waiters[id_].client
+
+    def check(self) -> None:
+        """Check what `lua/pool.lua` says of the counts and of who may stand in them."""
+        held, waiting = self.permits.values(), self.waiters.values()
+        assert self.clients == Counter(client for _, _, client in held)
+        assert self.pods_held == Counter(pod for _, pod, _ in held)
+        assert self.clients_waiting == Counter(waiter.client for waiter in waiting)
+        assert self.pods_waiting == Counter(waiter.pod for waiter in waiting)
+        assert self.line == {id_: waiter.ticket for id_, waiter in self.waiters.items()}
+        assert not self.line.keys() & self.permits.keys()
+        alive = {*(pod for _, pod, _ in held), *(waiter.pod for waiter in waiting)}
+        assert alive <= self.pods.keys() == self.leases.keys()
+        tickets = [*(ticket for ticket, _, _ in held), *self.line.values()]
+        assert max(tickets, default=0) <= self.number("tickets")
+        assert self.number("high_water") >= len(held) or not self.pool
+
+
+EMPTY = Image([{}, {}, [], {}, {}, [], {}, {}, {}, {}, set()])
+
+
+class World:
+    """A store, its pods, the network between them, and the truth about who holds what.
+
+    Attributes:
+        pods: those that live.
+        past: those that have ended; requests of theirs may still be on their way.
+        image: what is stored, as the last script left it.
+        executed: requests that may arrive once more.
+    """
+
+    def __init__(self, store: VirtualStore, clock: Clock, per_client: int) -> None:
+        self.store = store
+        self.clock = clock
+        self.per_client = per_client
+        self.pods: list[VirtualPod] = []
+        self.past: list[VirtualPod] = []
+        self.image = EMPTY
+        self.executed: list[Flight] = []
+        self._held: set[str] = set()
+        self._ceilings: dict[str, int] = {}
+        self._legacy = 0
+        self._tickets: dict[str, int] = {}
+        self._generations: dict[str, int] = {}
+        self._last_ticket = 0
+        self._clock_went_back = False
+
+    def everybody(self) -> list[VirtualPod]:
+        """Return all pods that ever were."""
+        return [*self.past, *self.pods]
+
+    def held(self) -> set[str]:
+        """Return the ids of all permits that somebody may use now."""
+        return {permit.id for pod in self.everybody() if not pod.gone for permit in pod.held()}
+
+    def learning(self) -> bool:
+        """Say whether the store has lost its memory and grants nothing new."""
+        return not self._remembers() or self.image.learning(self.store.now())
+
+    def settle(self) -> None:
+        """Let everything happen that can happen now."""
+        busy = True
+        while busy:
+            for pod in self.everybody():
+                pod.settle()
+            self.look()
+            busy = self._carry()
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass."""
+        self.clock.now += milliseconds
+        self.settle()
+
+    def jump(self, milliseconds: int) -> None:
+        """Set the server's clock."""
+        self._clock_went_back |= milliseconds < 0
+        self.store.skew += milliseconds
+
+    def forget(self) -> None:
+        """Lose the data of the store."""
+        self._lose_image()
+        self.store.forget()
+
+    def restart(self, data: dict[str, bytes]) -> None:
+        """Put another server in its place, with some data; that breaks all connections."""
+        self._lose_image()
+        self.store.restart(data)
+        self.executed.clear()
+        for pod in self.everybody():
+            pod.way.cut()
+            pod.way.flights.clear()
+
+    def _lose_image(self) -> None:
+        """Remember how many permits there are that a store without memory cannot know of."""
+        self.clock.now += 1
+        self._legacy = max(self._legacy, len(self.held() | self.image.permits.keys()))
+        self.image = EMPTY
+
+    def _carry(self) -> bool:
+        busy = False
+        for pod in self.everybody():
+            way = pod.way
+            for flight in list(way.flights):
+                if flight.replies is None and not flight.orphaned and not way.holds_requests:
+                    self.arrive(flight)
+                    busy = True
+                if flight.replies is not None and (flight.orphaned or not way.holds_replies):
+                    way.flights.remove(flight)
+                    busy = True
+                    if not flight.orphaned:
+                        flight.answer.set_result(flight.replies)
+            if way.notices and not way.holds_notices:
+                for notice in way.notices:
+                    pod.hear(notice)
+                if not pod.paused:
+                    way.notices.clear()
+                    busy = True
+        return busy
+
+    def arrive(self, flight: Flight) -> None:
+        """Let the store carry out what is under way."""
+        flight.replies = self.repeat(flight)
+        if not any(NAMES[str(sha)] == "enter" for _, sha, *_ in flight.commands):
+            self.executed = [*self.executed[-9:], flight]
+
+    def repeat(self, flight: Flight) -> list[Reply]:
+        """Let the store carry out what it may have carried out before."""
+        skipped = len(self.store.keys) + 1
+        return [self.run(NAMES[str(sha)], *argv[skipped:]) for _, sha, *argv in flight.commands]
+
+    def run(self, script: str, *argv: Word) -> Reply:
+        """Run a script, and compare what was before with what is then."""
+        before = self.image
+        reply, values, notices = self.store.execute(script, *argv)
+        after = self.image = Image(values)
+        for notice in notices:
+            for pod in self.everybody():
+                if notice.startswith(f"{pod.name}."):
+                    pod.way.notices.append(notice)
+        after.check()
+        if before.pool.get("epoch") == after.pool.get("epoch"):
+            self._check_step(before, after, script, argv)
+        if script in ("operate", "renew", "declare"):
+            self._check_generation(before, str(argv[0]), int(argv[1]), Status(reply[0]))
+        if script == "enter" and Status(reply[0]) is Status.DONE:
+            assert argv[3] not in after.pods
+        if script in SERVING and Status(reply[0]) is Status.DONE:
+            self._check_line_served(after)
+        self._note_grants(before, after)
+        return reply
+
+    def _check_step(self, before: Image, after: Image, script: str, argv: tuple[Word, ...]) -> None:
+        for field in ("tickets", "high_water", "clock"):
+            assert before.number(field) <= after.number(field), field
+        new = after.permits.keys() - before.permits.keys()
+        arrived = sorted((new | after.line.keys()) - before.line.keys(), key=after.ticket_of)
+        if script == "declare":
+            assert not arrived or after.learning(self.store.now())
+        else:
+            self._check_grants(before, after, new)
+            for id_ in arrived:
+                self._check_arrival(after, id_)
+        self._check_dropped(before, after, set(map(str, argv)))
+
+    def _check_arrival(self, after: Image, id_: str) -> None:
+        ticket, client = after.ticket_of(id_), after.client_of(id_)
+        assert ticket > self._last_ticket or self._clock_went_back
+        self._last_ticket = ticket
+        assert after.clients[client] + after.clients_waiting[client] <= self.per_client
+
+    def _check_grants(self, before: Image, after: Image, new: set[str]) -> None:
+        now = self.store.now()
+        if not new:
+            return
+        assert len(after.permits) <= after.number("capacity")
+        handed = [before.line[id_] for id_ in new if id_ in before.line]
+        still = [ticket for id_, ticket in before.line.items() if id_ in after.line]
+        assert max(handed, default=0) <= min(still, default=1 << 62)
+        if after.learning(now):
+            assert new <= before.line.keys()
+            assert len(new) <= len(before.permits.keys() - after.permits.keys())
+        elif new - before.line.keys():
+            assert not [w for id_, w in before.waiters.items() if id_ in after.line and w.until > after.pool_now(now)]
+
+    def _check_dropped(self, before: Image, after: Image, named: set[str]) -> None:
+        """Nobody loses a place in line who did not give it up, while their pod lives and their time is not over."""
+        asks = {ask.id: ask for pod in self.everybody() for ask in pod.asks}
+        slack = before.number("step") if self._clock_went_back else 0
+        for id_, waiter in before.waiters.items():
+            if id_ not in after.line and id_ not in after.permits and waiter.pod in after.pods and id_ not in named:
+                assert ((asks[id_].deadline or 0) * 1000) <= self.clock.now + slack + 1
+
+    def _check_generation(self, before: Image, pod: str, generation: int, status: Status) -> None:
+        """What was overtaken by a later connection of its pod changes nothing."""
+        if generation < self._generations.get(pod, 0) and before.pods.get(pod):
+            assert status in (Status.STALE, Status.GONE, Status.FORGOTTEN)
+        elif status is Status.DONE:
+            self._generations[pod] = max(self._generations.get(pod, 0), generation)
+
+    def _check_line_served(self, after: Image) -> None:
+        now = self.store.now()
+        if len(after.permits) < after.number("capacity") and not after.learning(now):
+            assert not [waiter for waiter in after.waiters.values() if waiter.until > after.pool_now(now)]
+
+    def _note_grants(self, before: Image, after: Image) -> None:
+        capacity = after.number("capacity")
+        for id_ in after.permits.keys() - before.permits.keys():
+            self._ceilings.setdefault(id_, capacity)
+        for id_ in self._ceilings.keys() - self._held:
+            self._ceilings[id_] = max(self._ceilings[id_], capacity)
+        if self._remembers() and not after.learning(self.store.now()):
+            self._legacy = 0
+
+    def _remembers(self) -> bool:
+        return self.image.pool.get("run") == f"run{self.store.run}"
+
+    def _check_places(self) -> None:
+        """Whoever stands in line keeps the ticket, through whatever happens to the store."""
+        for ask in (ask for pod in self.everybody() for ask in pod.asks):
+            if ask.in_line and (ask.deadline or 0) * 1000 > self.clock.now:
+                assert self._tickets.setdefault(ask.id, ask.ticket) == ask.ticket or self._clock_went_back
+
+    def look(self) -> None:
+        """Check the truth: there are never more permits than the capacity, and the store knows each of them."""
+        self._check_places()
+        held = self.held()
+        self._held &= held
+        for id_ in held - self._held:
+            assert len(self._held) < max(self._ceilings[id_], self._legacy), "more permits than the capacity"
+            self._held.add(id_)
+        if not self._remembers():
+            return
+        for pod in self.everybody():
+            for permit in [] if pod.gone else pod.held():
+                incarnation = permit.lease.incarnation
+                if not self.image.learning(self.store.now()) or incarnation in self.image.pods:
+                    assert self.image.permits.get(permit.id, (0, ""))[1] == incarnation, "the store does not know it"

@@ -1,0 +1,39 @@
+"""What tests of pools share: asking in the background, and waiting until a pool is in some state."""
+
+import asyncio
+from collections.abc import Callable
+
+from permits import Permit, PermitPool, PoolState
+
+SECONDS = 10.0
+"""Longer than anything may take; only a failing test waits for it."""
+
+
+async def until(pool: PermitPool, reached: Callable[[PoolState], bool]) -> PoolState:
+    """Wait until a pool is in some state, and return that."""
+    async with asyncio.timeout(SECONDS):
+        state = await pool.state()
+        while not reached(state):
+            await asyncio.sleep(0.002)
+            state = await pool.state()
+    return state
+
+
+async def in_line(
+    pool: PermitPool, *client_ids: str, wait_seconds: float = SECONDS
+) -> "tuple[asyncio.Task[Permit], ...]":
+    """Put clients into the line, one behind the other, and return what becomes of them."""
+    standing = (await pool.state()).waiting
+    asking = tuple(ask(pool, client_id, wait_seconds) for client_id in client_ids)
+    await until(pool, lambda state: state.waiting == standing + len(asking))
+    return asking
+
+
+def ask(pool: PermitPool, client_id: str, wait_seconds: float = SECONDS) -> "asyncio.Task[Permit]":
+    """Begin to acquire."""
+    return asyncio.create_task(pool.acquire(client_id, wait_seconds=wait_seconds))
+
+
+async def hold(pool: PermitPool, *client_ids: str) -> tuple[Permit, ...]:
+    """Acquire what is free."""
+    return tuple([await pool.acquire(client_id, wait_seconds=0) for client_id in client_ids])

@@ -1,0 +1,85 @@
+"""When a lease ends, and what hangs on it then."""
+
+import asyncio
+
+import pytest
+
+from permits.redis.lease import Lease, RedisPermit
+
+pytestmark = pytest.mark.looptime
+
+TEN = 10 * 0.75
+"""For how long ten seconds of lease are counted on."""
+
+
+class Ends:
+    """Counts how often leases ended, and remembers what was released."""
+
+    def __init__(self) -> None:
+        self.ended: list[Lease] = []
+        self.released: list[RedisPermit] = []
+
+    def lease(self) -> Lease:
+        """Return a lease of ten seconds from now."""
+        lease = Lease("pod/1.1", self.ended.append)
+        lease.renewed(now(), 10)
+        return lease
+
+    def permit(self, lease: Lease) -> RedisPermit:
+        """Return a permit that hangs on a lease."""
+        return RedisPermit("id", "anna", 1, lease, self.released.append)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_lease_counts_from_the_sending_of_its_last_renewal() -> None:
+    lease = Ends().lease()
+    await asyncio.sleep(6)
+    lease.renewed(now() - 2, 10)
+    await asyncio.sleep(TEN - 2 - 0.1)
+    assert lease.valid()
+    await asyncio.sleep(0.2)
+    assert not lease.valid()
+
+
+async def test_it_ends_by_itself_and_once() -> None:
+    ends = Ends()
+    lease = ends.lease()
+    permit = ends.permit(lease)
+    begun = now()
+    await permit.lost()
+    assert now() - begun == pytest.approx(TEN)
+    lease.end()
+    assert not permit.valid()
+    assert ends.ended == [lease]
+
+
+async def test_a_renewal_that_comes_after_the_end_changes_nothing() -> None:
+    ends = Ends()
+    lease = ends.lease()
+    sent_at = now()
+    await asyncio.sleep(11)
+    lease.renewed(sent_at + 7, 10)
+    assert not lease.valid()
+
+
+async def test_a_renewal_that_was_sent_before_the_last_one_shortens_nothing() -> None:
+    lease = Ends().lease()
+    lease.renewed(now() - 5, 10)
+    await asyncio.sleep(TEN - 0.1)
+    assert lease.valid()
+
+
+async def test_a_permit_is_released_once_and_not_when_it_is_lost() -> None:
+    ends = Ends()
+    lease = ends.lease()
+    first, second = ends.permit(lease), ends.permit(lease)
+    for _ in range(2):
+        first.release()
+    lease.end()
+    second.release()
+    assert ends.released == [first]
+    assert not first.valid()
+    assert not second.valid()

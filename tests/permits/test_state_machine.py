@@ -1,0 +1,239 @@
+"""Any order of events, faults and jumps of clocks: never more permits than the capacity, and nothing leaks."""
+
+import os
+from functools import partial
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from permits.redis.requests import Ask
+from permits.redis.store import Terms
+from tests.permits.model import World
+from tests.permits.virtual import Clock, Flight, VirtualPod, VirtualStore
+
+LEASE_MS = 1600
+STEP_MS = LEASE_MS * 3 // 16
+PODS = 3
+CAPACITY = 2
+PER_CLIENT = 3
+TERMS = Terms(capacity=CAPACITY, per_client=PER_CLIENT, max_waiting=5, lease_seconds=LEASE_MS / 1000)
+
+which_pod = st.integers(0, PODS - 1)
+which_client = st.sampled_from("abc")
+some_steps = st.integers(0, 12)
+which = st.integers(0, 9)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Pods that come and go over a network and a server that both fail in every way there is."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.store = VirtualStore(url, self.clock)
+        self.world = World(self.store, self.clock, PER_CLIENT)
+        self.saved: dict[str, bytes] = {}
+        self.jumped_at = -LEASE_MS
+        for _ in range(PODS):
+            self.start_pod()
+        self.wait_leases(1)
+
+    def start_pod(self) -> None:
+        self.world.pods.append(VirtualPod(self.clock, self.store.name, TERMS))
+
+    def retire(self, at: int) -> VirtualPod:
+        pod = self.world.pods.pop(at)
+        self.world.past.append(pod)
+        self.start_pod()
+        return pod
+
+    @rule(pod=which_pod, client=which_client, wait_ms=st.sampled_from([0, 100, 700, 1500]))
+    def one_asks(self, pod: int, client: str, wait_ms: int) -> None:
+        self.world.pods[pod].acquire(client, wait_ms)
+
+    @rule(asks=st.lists(st.tuples(which_pod, which_client), min_size=2, max_size=5))
+    def many_ask(self, asks: list[tuple[int, str]]) -> None:
+        for pod, client in asks:
+            self.world.pods[pod].acquire(client, LEASE_MS - 100)
+
+    @rule(moments=st.lists(st.tuples(which_pod, which_client, st.booleans()), min_size=3, max_size=10))
+    def all_are_busy(self, moments: list[tuple[int, str, bool]]) -> None:
+        for pod, client, releases in moments:
+            permits = self.world.pods[pod].held()
+            if releases and permits:
+                permits[0].release()
+            else:
+                self.world.pods[pod].acquire(client, 700)
+            self.world.pass_time(10)
+
+    @precondition(lambda self: self.world.held())
+    @rule(places=st.lists(which, min_size=1, max_size=3))
+    def some_release(self, places: list[int]) -> None:
+        permits = [permit for pod in self.world.everybody() if not pod.gone for permit in pod.held()]
+        for at in places:
+            permits[at % len(permits)].release()
+
+    @precondition(lambda self: self.asking())
+    @rule(at=which)
+    def one_gives_up(self, at: int) -> None:
+        asking = self.asking()
+        pod, ask = asking[at % len(asking)]
+        pod.cancel(ask)
+
+    def asking(self) -> list[tuple[VirtualPod, Ask]]:
+        return [(pod, ask) for pod in self.world.pods for ask in pod.asking()]
+
+    @rule(milliseconds=st.sampled_from([1, 30, 100, 200, 250, 400]))
+    def time_passes(self, milliseconds: int) -> None:
+        self.world.pass_time(milliseconds)
+
+    @rule(steps=st.integers(2, 10))
+    def much_time_passes(self, steps: int) -> None:
+        for _ in range(steps):
+            self.world.pass_time(150)
+
+    @rule(pod=which_pod, what=st.sampled_from(["requests", "replies", "notices", "nothing", "nothing"]))
+    def the_way_lets_through_all_but(self, pod: int, what: str) -> None:
+        self.world.pods[pod].way.open()
+        self.world.pods[pod].way.hold(what)
+
+    @rule(pod=which_pod, up=st.booleans(), loses_notices=st.booleans())
+    def the_way_is_cut(self, pod: int, up: bool, loses_notices: bool) -> None:
+        way = self.world.pods[pod].way
+        way.cut()
+        way.open()
+        way.up = up
+        if loses_notices:
+            way.notices.clear()
+
+    @rule(
+        pod=which_pod,
+        what=st.sampled_from(["requests", "replies", "all"]),
+        jump=st.booleans(),
+        steps=st.integers(3, 12),
+    )
+    def a_pod_is_out_of_touch_while_others_ask(self, pod: int, what: str, jump: bool, steps: int) -> None:
+        one = self.world.pods[pod]
+        one.paused |= what == "all"
+        one.way.hold(what)
+        if jump:
+            self.the_servers_clock_jumps(STEP_MS - 20)
+        for other in self.world.pods:
+            if other is not one:
+                other.acquire("d", LEASE_MS - 100)
+        for _ in range(steps):
+            self.world.pass_time(120)
+
+    @rule(pod=which_pod, what=st.sampled_from(["requests", "replies", "notices"]), steps=some_steps)
+    def the_store_is_emptied_while_something_is_on_its_way(self, pod: int, what: str, steps: int) -> None:
+        way = self.world.pods[pod].way
+        way.hold(what)
+        for permit in [permit for one in self.world.pods for permit in one.held()][:1]:
+            permit.release()
+        self.world.settle()
+        self.world.forget()
+        for _ in range(steps):
+            self.world.pass_time(120)
+        way.open()
+
+    @precondition(lambda self: self.late())
+    @rule(at=which)
+    def a_late_request_arrives(self, at: int) -> None:
+        late = self.late()
+        self.world.arrive(late[at % len(late)])
+
+    def late(self) -> list[Flight]:
+        flights = [flight for pod in self.world.everybody() for flight in pod.way.flights]
+        return [flight for flight in flights if flight.replies is None and flight.orphaned]
+
+    @precondition(lambda self: self.world.executed)
+    @rule(at=which)
+    def a_request_arrives_again(self, at: int) -> None:
+        self.world.repeat(self.world.executed[at % len(self.world.executed)])
+
+    @rule(pod=which_pod)
+    def a_pod_is_paused_or_goes_on(self, pod: int) -> None:
+        self.world.pods[pod].paused = not self.world.pods[pod].paused
+
+    @rule(pod=which_pod, in_good_order=st.booleans())
+    def a_pod_ends(self, pod: int, in_good_order: bool) -> None:
+        retired = self.retire(pod)
+        if in_good_order:
+            retired.leave()
+        else:
+            retired.crash()
+
+    @rule(milliseconds=st.sampled_from([-100_000, -STEP_MS, -50, 50, STEP_MS - 1, STEP_MS, 900, 100_000]))
+    def the_servers_clock_jumps(self, milliseconds: int) -> None:
+        if milliseconds > 0:
+            if self.clock.now - self.jumped_at < LEASE_MS:
+                return
+            self.jumped_at = self.clock.now
+        self.world.jump(milliseconds)
+
+    @rule(what=st.sampled_from(["emptied", "saved", "restarted with its data", "restarted without"]), again=which)
+    def something_happens_to_the_store(self, what: str, again: int) -> None:
+        if self.world.learning() and again > 2:
+            return
+        if what == "saved":
+            self.saved = self.store.save()
+        elif what == "emptied":
+            self.world.forget()
+        else:
+            self.world.restart(self.saved if what.endswith("data") else {})
+
+    @rule(capacity=st.integers(1, 4), pod=which_pod, what=st.sampled_from(["capacity", "capacity", "allow", "refuse"]))
+    def an_operator_sets_something(self, capacity: int, pod: int, what: str) -> None:
+        for one in self.world.pods:
+            self.world.run("set", "allow", one.name)
+        self.world.run("set", what, capacity if what == "capacity" else self.world.pods[pod].name)
+
+    @invariant()
+    def the_truth_agrees(self) -> None:
+        self.world.settle()
+
+    def teardown(self) -> None:
+        try:
+            self.end_well()
+        finally:
+            for pod in self.world.everybody():
+                pod.crash()
+            self.store.close()
+
+    def end_well(self) -> None:
+        """Whatever has happened: when the faults are over, everybody gets an answer, and then the pool is empty."""
+        self.start_pod()
+        for pod in self.world.everybody():
+            pod.paused = False
+            pod.way.open()
+        self.wait_leases(3)
+        assert not [ask for pod in self.world.pods for ask in pod.asking()]
+        for pod in self.world.everybody():
+            for permit in [] if pod.gone else pod.held():
+                permit.release()
+        self.wait_leases(1)
+        assert not self.world.image.permits
+        assert not self.world.image.line
+        assert self.store.keys_left() <= {"pool", "pods", "leases", "refused"}
+        self.world.pods[-1].acquire("d", 0)
+        self.world.settle()
+        assert len(self.world.held()) == 1
+
+    def wait_leases(self, leases: int) -> None:
+        for _ in range(leases * LEASE_MS // 150 + 1):
+            self.world.pass_time(150)
+
+
+def test_whatever_happens_there_are_never_more_permits_than_the_capacity(redis_url: str) -> None:
+    run_state_machine_as_test(
+        partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
+        settings=settings(
+            max_examples=int(os.environ.get("PERMITS_EXAMPLES", "80")),
+            stateful_step_count=60,
+            deadline=None,
+            derandomize="PERMITS_EXAMPLES" not in os.environ,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
