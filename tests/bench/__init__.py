@@ -1,0 +1,1 @@
+"""Tests of `bench`: the shape of what it says, never the numbers."""
