@@ -1,0 +1,109 @@
+"""Is this process alive, and may it be given work: `/healthz` and `/readyz`.
+
+Alive means that the event loop turns; nothing outside the process may make it look dead, or a broken store
+would restart every pod. Ready means that each registered check passes and that the process is not draining.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from servicekit.clock import Now, utc_now
+from servicekit.logs import get_logger
+
+Check = Callable[[], bool | Awaitable[bool]]
+"""Says whether one thing this process needs is there; an exception counts as no."""
+
+DEFAULT_CHECK_SECONDS = 1.0
+
+_NO_STORE = {"cache-control": "no-store"}
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one readiness check said; `reason` is empty when it passed, and holds nothing a store said."""
+
+    ok: bool
+    reason: str = ""
+
+
+class Health:
+    """The state of one service in this process.
+
+    Args:
+        version: what `/healthz` calls the running version.
+        now: the wall clock, for the uptime.
+    """
+
+    def __init__(self, version: str = "", *, now: Now = utc_now) -> None:
+        self._version = version
+        self._now = now
+        self._started_at = now()
+        self._checks: dict[str, tuple[Check, float]] = {}
+        self._last: dict[str, Verdict] = {}
+        self._draining = False
+
+    def register(self, name: str, check: Check, *, timeout_seconds: float = DEFAULT_CHECK_SECONDS) -> None:
+        """Ask `check` at each readiness probe; no answer within `timeout_seconds` counts as no.
+
+        Raises:
+            ValueError: a check of this name is there already.
+        """
+        if name in self._checks:
+            raise ValueError(f"there is a readiness check named {name} already")
+        self._checks[name] = (check, timeout_seconds)
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is on its way out; there is no way back."""
+        return self._draining
+
+    def start_draining(self) -> None:
+        """Turn readiness off for good, so that the load balancer sends nothing new."""
+        self._draining = True
+
+    async def verdicts(self) -> dict[str, Verdict]:
+        """Ask all checks side by side, each within its own time."""
+        names = list(self._checks)
+        verdicts = dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
+        for name, verdict in verdicts.items():
+            # Probes come every few seconds; only a change is news.
+            if verdict != self._last.get(name, Verdict(ok=True)):
+                _log.warning("readiness check changed", check=name, ok=verdict.ok, reason=verdict.reason)
+        self._last = verdicts
+        return verdicts
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes `/healthz` and `/readyz`."""
+        return [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+
+    async def _ask(self, name: str) -> Verdict:
+        check, timeout_seconds = self._checks[name]
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                answer = check()
+                passed = await answer if inspect.isawaitable(answer) else answer
+        except TimeoutError:
+            return Verdict(ok=False, reason=f"no answer within {timeout_seconds:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever a check raises, the probe must be answered
+            return Verdict(ok=False, reason=type(error).__name__)
+        return Verdict(ok=True) if passed else Verdict(ok=False, reason="not yet")
+
+    async def _healthz(self, _request: Request) -> JSONResponse:
+        uptime = (self._now() - self._started_at).total_seconds()
+        return JSONResponse(
+            {"status": "alive", "version": self._version, "uptime_seconds": round(uptime, 3)}, headers=_NO_STORE
+        )
+
+    async def _readyz(self, _request: Request) -> JSONResponse:
+        verdicts = await self.verdicts()
+        ready = not self._draining and all(verdict.ok for verdict in verdicts.values())
+        status = "draining" if self._draining else "ready" if ready else "not_ready"
+        checks = {name: "ok" if verdict.ok else verdict.reason for name, verdict in verdicts.items()}
+        return JSONResponse({"status": status, "checks": checks}, status_code=200 if ready else 503, headers=_NO_STORE)

@@ -1,0 +1,129 @@
+"""The ports of a process: what is served where, and the sockets for it."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.types import ASGIApp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One port and the application behind it.
+
+    Attributes:
+        app: the ASGI application; it gets no lifespan events, resources belong to the program around `serve`.
+        host: the address or name to listen on; a name is listened on at each of its addresses.
+        port: the port; 0 picks a free one, which `serve` tells its `ready`.
+        name: what logs call it.
+        hint: what to change when the port is taken, such as `set CHAT_PORT`.
+        ws: uvicorn's name of a WebSocket implementation, or a protocol class; None: no WebSocket here.
+        ws_max_bytes: the largest WebSocket message.
+        ws_max_queue: how many received messages may wait before reading stops.
+        ws_ping_seconds: how often to ping; None: never.
+        ws_pong_seconds: how long a pong may take before the connection is given up.
+        keep_alive_seconds: how long an idle HTTP connection is kept.
+        max_head_bytes: how large the head of a request may be.
+        head_seconds: how long a connection may take to send one.
+        backlog: how many connections the kernel may hold before they are accepted.
+        trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    """
+
+    app: ASGIApp
+    host: str
+    port: int
+    name: str = "http"
+    hint: str = ""
+    ws: type[asyncio.Protocol] | Literal["websockets-sansio", "wsproto"] | None = None
+    ws_max_bytes: int = 16 * 1024 * 1024
+    ws_max_queue: int = 32
+    ws_ping_seconds: float | None = 20.0
+    ws_pong_seconds: float | None = 20.0
+    keep_alive_seconds: int = 5
+    max_head_bytes: int = 64 * 1024
+    head_seconds: float = 20.0
+    backlog: int = 2048
+    trusted_proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener really listens."""
+
+    name: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class CannotListen(OSError):
+    """A port cannot be listened on; the message is for whoever started the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listener with its sockets, which listen already."""
+
+    listener: Listener
+    sockets: tuple[socket.socket, ...]
+
+    @property
+    def address(self) -> Address:
+        """Where it really listens."""
+        return Address(self.listener.name, self.listener.host, self.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Stop listening."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def bind_all(listeners: Sequence[Listener]) -> list[Bound]:
+    """Listen on every port, or on none.
+
+    Raises:
+        CannotListen: one cannot be listened on; the message tells which, why, and the hint of the listener.
+    """
+    bound: list[Bound] = []
+    try:
+        for listener in listeners:
+            bound.append(_bind(listener))  # noqa: PERF401 - those before a failure must be known, to be closed
+    except CannotListen:
+        for one in bound:
+            one.close()
+        raise
+    return bound
+
+
+def _bind(listener: Listener) -> Bound:
+    sockets: list[socket.socket] = []
+    port = listener.port
+    try:
+        found = socket.getaddrinfo(listener.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address[0], port, *address[2:]))
+            # Two processes can both bind a port before either listens; only listening tells.
+            sock.listen(listener.backlog)
+            # Of a name with several addresses each must get the same port.
+            port = sock.getsockname()[1]
+    except (OSError, OverflowError, ValueError) as error:
+        for sock in sockets:
+            sock.close()
+        advice = f" ({listener.hint})" if listener.hint else ""
+        where = Address(listener.name, listener.host, listener.port)
+        raise CannotListen(f"cannot listen on {where}: {_reason(error)}{advice}") from error
+    return Bound(listener, tuple(sockets))
+
+
+def _reason(error: Exception) -> str:
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return words[:1].lower() + words[1:]

@@ -1,0 +1,44 @@
+"""Prometheus metrics on a port of their own, so that they are never served to clients."""
+
+from typing import cast
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    make_asgi_app,
+)
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from servicekit.problems import Problem, problem_response
+
+
+def new_registry() -> CollectorRegistry:
+    """Return a registry of our own, never the global one, that already tells what the process itself uses."""
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def metrics_app(registry: CollectorRegistry) -> ASGIApp:
+    """Return an ASGI app that serves `registry` at `/metrics`, in the format the scraper asks for.
+
+    Anything else is answered by 404, another method by 405.
+    """
+    exposition = cast("ASGIApp", make_asgi_app(registry))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError(f"metrics are served over HTTP only, not {scope['type']}")
+        if scope["path"] != "/metrics":
+            await problem_response(Problem(404, "not_found", "metrics are at /metrics"))(scope, receive, send)
+        elif scope["method"] not in {"GET", "HEAD"}:
+            problem = Problem(405, "method_not_allowed", headers={"allow": "GET, HEAD"})
+            await problem_response(problem)(scope, receive, send)
+        else:
+            await exposition(scope, receive, send)
+
+    return app

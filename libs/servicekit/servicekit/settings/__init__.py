@@ -1,0 +1,10 @@
+"""Settings of a service: environment variables, typed, bounded and explained.
+
+A service declares one subclass of `ServiceSettings` with its prefix, and its program calls `load` once. Whoever
+runs it reads `--help`, and whoever gets values wrong reads one line for each mistake.
+"""
+
+from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings.load import EXIT_USAGE, load, load_all
+
+__all__ = ["EXIT_USAGE", "ByteSize", "ServiceSettings", "TokenSecret", "load", "load_all"]

@@ -1,0 +1,76 @@
+"""When a process is asked to stop: SIGTERM and SIGINT as things to wait for."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from types import TracebackType
+from typing import Self
+
+from servicekit.logs import get_logger
+
+FORCED_EXIT_SECONDS = 2.0
+"""After a second signal, how long the program may take to let go of its resources."""
+
+EXIT_FORCED = 1
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_log = get_logger(__name__)
+
+
+class StopSignals:
+    """Listens for SIGTERM and SIGINT (in the main thread; elsewhere only `stop` counts).
+
+    Attributes:
+        first: done when a first signal came, or `stop` was set: end in good order.
+        second: done when a second signal came: end at once. What is not over within `FORCED_EXIT_SECONDS`, or at a
+            third signal, is cut off by ending the process.
+    """
+
+    def __init__(self, stop: asyncio.Event | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = stop
+        self._watch: asyncio.Task[None] | None = None
+        self._installed = threading.current_thread() is threading.main_thread()
+        self.first: asyncio.Future[None] = self._loop.create_future()
+        self.second: asyncio.Future[None] = self._loop.create_future()
+
+    def __enter__(self) -> Self:
+        if self._installed:
+            for number in _SIGNALS:
+                self._loop.add_signal_handler(number, self._received, number)
+        if self._stop is not None:
+            self._watch = asyncio.create_task(self._await(self._stop), name="stop")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        # After a second signal the handlers stay, so that a third one is heard while the program lets go.
+        if self._installed and not self.second.done():
+            for number in _SIGNALS:
+                self._loop.remove_signal_handler(number)
+
+    async def _await(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        if not self.first.done():
+            self.first.set_result(None)
+
+    def _received(self, number: int) -> None:
+        if not self.first.done():
+            self.first.set_result(None)
+        elif not self.second.done():
+            self.second.set_result(None)
+            self._loop.call_later(FORCED_EXIT_SECONDS, _leave_now)
+        else:
+            _leave_now()
+        _log.info("signal received", signal=signal.Signals(number).name)
+
+
+def _leave_now() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_FORCED)

@@ -1,0 +1,35 @@
+"""The service in the README runs."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.servicekit.tiny import wait_until
+from tests.support.servers import ROOT
+
+
+def test_the_example_is_served_until_a_signal_comes(tmp_path: Path) -> None:
+    page = (ROOT / "libs" / "servicekit" / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "tea.py").write_text(example)
+    with (tmp_path / "output").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "tea.py"], cwd=tmp_path, stdout=out, stderr=out, env={"TEA_PORT": "0"}
+        )
+    try:
+        wait_until(lambda: "listening" in (tmp_path / "output").read_text(), "it does not start")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_each_module_has_its_line() -> None:
+    page = (ROOT / "libs" / "servicekit" / "README.md").read_text()
+    package = ROOT / "libs" / "servicekit" / "servicekit"
+    modules = {path.stem for path in package.iterdir() if path.stem.isidentifier() and path.suffix in {"", ".py"}}
+    modules -= {"__init__", "__pycache__"}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == modules
