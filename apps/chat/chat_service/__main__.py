@@ -1,0 +1,33 @@
+"""Run one chat pod: `python -m chat_service`. Settings are environment variables; `--help` lists them."""
+
+import sys
+
+from chat_service.app import open_chat
+from chat_service.media.base import MediaError
+from chat_service.outbox import OutboxError
+from chat_service.settings import ChatSettings
+from servicekit import logs
+from servicekit.runner import run, serve
+from servicekit.settings import load
+
+EXIT_FAILURE = 1
+
+
+async def main(settings: ChatSettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    try:
+        async with open_chat(settings) as chat:
+            return await serve(chat.listeners(), chat.drain, settings.drain_seconds)
+    except (OutboxError, MediaError) as trouble:
+        sys.stderr.write(f"{trouble}\n")
+        return EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    loaded = load(
+        ChatSettings,
+        prog="python -m chat_service",
+        description="One pod of the chat service: clients connect to /connect over WebSocket and are answered.",
+    )
+    logs.configure(loaded.log_level, loaded.log_format)
+    sys.exit(run(main(loaded)))

@@ -1,0 +1,271 @@
+"""The composition root of the chat service: settings in, a running pod out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import aiohttp
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+
+from chat_service.admission import Admission
+from chat_service.answering import Answerer
+from chat_service.bot.scripted import ScriptedBot
+from chat_service.connect import Door
+from chat_service.conversation import ConversationLimits, ConversationParts
+from chat_service.courier import Courier
+from chat_service.media.workers import ProcessMediaWorkers
+from chat_service.metrics import ChatMetrics, PermitMetrics
+from chat_service.outbox import Outbox
+from chat_service.websocket import ChatWebSocketProtocol
+from frameproto import RequestKind
+from permits import PermitPool
+from permits.memory import MemoryPool
+from permits.redis import RedisPool
+from servicekit.budget import ByteBudget
+from servicekit.clock import Now, utc_now
+from servicekit.health import Health
+from servicekit.logs import get_logger
+from servicekit.problems import install
+from servicekit.runner import Listener
+from servicekit.tokens import Authenticator, JwtAuth, NoAuth
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from chat_service.settings import ChatSettings
+
+log = get_logger(__name__)
+
+FLUSH_SHARE = 0.3  # of the drain budget that is kept for delivering the outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A running pod, without its ports."""
+
+    settings: "ChatSettings"
+    app: "ASGIApp"
+    metrics_app: "ASGIApp"
+    health: Health
+    door: Door
+    courier: Courier
+    connections: PermitPool
+    messages: PermitPool
+
+    def listeners(self) -> list[Listener]:
+        """Return the ports of this pod: clients and metrics."""
+        settings = self.settings
+        return [
+            Listener(
+                app=self.app,
+                host=settings.host,
+                port=settings.port,
+                name="chat",
+                hint="set CHAT_PORT",
+                ws=ChatWebSocketProtocol,
+                ws_max_bytes=settings.max_frame_bytes,
+                ws_ping_seconds=settings.ping_seconds,
+                ws_pong_seconds=settings.pong_seconds,
+            ),
+            Listener(
+                app=self.metrics_app,
+                host=settings.host,
+                port=settings.metrics_port,
+                name="chat-metrics",
+                hint="set CHAT_METRICS_PORT",
+            ),
+        ]
+
+    async def drain(self) -> bool:
+        """Let everybody finish and deliver what is kept, within the drain budget; say whether nothing is left."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.drain_seconds
+        self.health.start_draining()
+        talking_seconds = self.settings.drain_seconds * (1 - FLUSH_SHARE)
+        spread_seconds = min(self.settings.drain_spread_seconds, talking_seconds / 2)
+        try:
+            async with asyncio.timeout(talking_seconds):
+                await self.door.close(spread_seconds=spread_seconds)
+        except TimeoutError:
+            log.warning("drain.cut_short", reason="answers took longer than the drain budget allows")
+            self.door.cut()
+        left = await self.courier.flush(max(0.0, deadline - loop.time() - 0.5))
+        if left:
+            log.warning("drain.undelivered", records=left, where=str(self.settings.data_dir))
+        return left == 0
+
+
+@asynccontextmanager
+async def open_chat(
+    settings: "ChatSettings", *, history_url: Awaitable[str] | None = None, now: Now = utc_now
+) -> AsyncIterator[Chat]:
+    """Open everything a pod needs, and close it again in the right order.
+
+    Args:
+        settings: what is served, to whom, and how much of it.
+        history_url: where history will be, if not where the settings say; deliveries wait for it.
+        now: the wall clock.
+
+    Raises:
+        OutboxError: the data folder is in use by another process or cannot be written.
+        MediaError: the media workers do not start.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        metrics = ChatMetrics()
+        health = Health(metadata.version("chatbot-chat"))
+        outbox = await stack.enter_async_context(_outbox(settings, now))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        courier = Courier(
+            outbox,
+            history_url=history_url or str(settings.history_url),
+            http=http,
+            token=settings.history_token.get_secret_value if settings.history_token else None,
+            batch_bytes=settings.delivery_batch_bytes,
+            request_seconds=settings.delivery_seconds,
+        )
+        await stack.enter_async_context(_running(courier))
+        media = ProcessMediaWorkers(
+            processes=settings.media_processes,
+            job_seconds=settings.media_job_seconds,
+            max_media_seconds=settings.media_max_seconds,
+        )
+        connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
+        pod_bytes = ByteBudget(settings.max_pod_bytes)
+        parts = ConversationParts(
+            answerer=Answerer(
+                bot=ScriptedBot(settings.load_script()),
+                media=media,
+                hours={
+                    RequestKind.TEXT: settings.hours_text,
+                    RequestKind.VOICE: settings.hours_voice,
+                    RequestKind.VIDEO: settings.hours_video,
+                },
+                typing_seconds=settings.bot_typing_seconds,
+            ),
+            messages=messages,
+            outbox=outbox,
+            pod_bytes=pod_bytes,
+            limits=_limits(settings),
+            metrics=metrics,
+            now=now,
+        )
+        admission = Admission(
+            served_zones=settings.time_zones,
+            allowed_origins=frozenset(origin.lower() for origin in settings.allowed_origins),
+            authenticator=_authenticator(settings, now),
+            now=now,
+        )
+        door = Door(admission, connections, parts, wait_seconds=settings.connect_wait_seconds)
+        stack.push_async_callback(door.wait_until_empty)  # before pools and outbox close: conversations need them
+        await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
+        for pool in (connections, messages):
+            health.register(f"permits_{pool.name}", pool.ready)
+        _watch(metrics, outbox, courier, pod_bytes)
+        app = Starlette(
+            routes=[
+                WebSocketRoute("/connect", door.enter),
+                Route("/connect", door.peek, methods=["GET"]),
+                *health.routes(),
+            ]
+        )
+        install(app)
+        yield Chat(
+            settings=settings,
+            app=app,
+            metrics_app=metrics.app([connections, messages]),
+            health=health,
+            door=door,
+            courier=courier,
+            connections=connections,
+            messages=messages,
+        )
+
+
+@asynccontextmanager
+async def _outbox(settings: "ChatSettings", now: Now) -> AsyncIterator[Outbox]:
+    outbox = Outbox.open(
+        settings.data_dir / "outbox",
+        max_bytes=settings.outbox_max_bytes,
+        fsync=settings.outbox_fsync == "always",
+        now=now,
+    )
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+@asynccontextmanager
+async def _running(courier: Courier) -> AsyncIterator[None]:
+    """Keep the courier on its way for as long as the pod is open."""
+    running = asyncio.create_task(courier.run(), name="courier")
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@asynccontextmanager
+async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncIterator[tuple[PermitPool, PermitPool]]:
+    """Open the two pools: places for connections, and permits for messages in process."""
+    async with contextlib.AsyncExitStack() as stack:
+        make: Callable[..., PermitPool] = MemoryPool
+        if settings.redis_url is not None:
+            redis = Redis.from_url(settings.redis_url.get_secret_value())
+            stack.push_async_callback(redis.aclose)
+            make = partial(RedisPool, redis=redis, lease_seconds=settings.lease_seconds)
+        connections = make(
+            "connections",
+            capacity=settings.max_connections,
+            per_client=settings.max_connections_per_client,
+            max_waiting=settings.max_waiting,
+            observer=metrics,
+        )
+        messages = make(
+            "messages",
+            capacity=settings.max_messages,
+            max_waiting=settings.max_connections * settings.window,  # all that can be asked for at once
+            observer=metrics,
+        )
+        for pool in (connections, messages):
+            metrics.begin(pool.name)
+            await stack.enter_async_context(pool)
+        yield connections, messages
+
+
+def _authenticator(settings: "ChatSettings", now: Now) -> Authenticator:
+    if settings.auth == "none":
+        return NoAuth()
+    secrets = [secret.get_secret_value() for secret in settings.token_secrets]
+    return JwtAuth(secrets, audience=settings.token_audience, now=now)
+
+
+def _limits(settings: "ChatSettings") -> ConversationLimits:
+    return ConversationLimits(
+        window=settings.window,
+        max_frame_bytes=settings.max_frame_bytes,
+        max_text_bytes=settings.max_text_bytes,
+        max_bytes=settings.max_connection_bytes,
+        max_unreadable=settings.max_unreadable,
+        message_wait_seconds=settings.message_wait_seconds,
+        first_message_seconds=settings.first_message_seconds,
+        idle_seconds=settings.idle_seconds,
+        send_seconds=settings.send_seconds,
+    )
+
+
+def _watch(metrics: ChatMetrics, outbox: Outbox, courier: Courier, pod_bytes: ByteBudget) -> None:
+    metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
+    metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
+    metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
+    metrics.watch("outbox_refused", "Exchanges that history refused for good.", lambda: outbox.refused)
+    metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
+    metrics.watch("delivery_retries", "Deliveries that had to be tried again.", lambda: courier.stats.retries)

@@ -1,0 +1,1 @@
+"""The bots: who replies, and with which words."""

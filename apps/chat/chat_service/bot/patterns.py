@@ -1,0 +1,156 @@
+"""Patterns: what a client may say, in words with gaps.
+
+    what time is it          these words, whatever their case and the signs between them
+    hi|hello|hey             any one of these words
+    please?                  a word that may be missing
+    *                        any words, also none
+    {name}                   one word or more, kept under this name as the client wrote them
+
+Matching takes time in proportion to the parts of the pattern times the words of the text, whatever both look like; that
+is why these are not regular expressions, some of which a client can make take forever.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Self
+
+MAX_WORDS: Final = 100  # of a text; what a bot understands stands at its beginning
+MAX_CHARACTERS: Final = 2_000
+MAX_PARTS: Final = 30  # of a pattern
+
+WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001 - the apostrophe that phones type
+LEADING: Final = " \t\n:,;-"  # between "say" and what is to be said
+FIELD: Final = re.compile(r"\{([a-z_]+)\}")
+
+
+class PatternError(ValueError):
+    """This is not a pattern; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a text, as it is compared, and where it stands."""
+
+    key: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A text, split into words once for all the patterns that it is compared with."""
+
+    text: str
+    words: tuple[Word, ...]
+    keys: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Split the beginning of a text into words: letters and digits, with apostrophes inside."""
+        text = text[:MAX_CHARACTERS]
+        found = islice(WORD.finditer(text), MAX_WORDS)
+        words = tuple(Word(_key(match.group()), match.start(), match.end()) for match in found)
+        return cls(text, words, frozenset(word.key for word in words))
+
+    def between(self, begin: int, end: int) -> str:
+        """Return the words from one on to before another, with the signs that belong to them."""
+        start = self.words[begin - 1].end if begin else 0
+        stop = self.words[end - 1].end if end < len(self.words) else len(self.text)
+        return self.text[start:stop].lstrip(LEADING).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a pattern: one of some words (which may be missing), or a gap (which may have a name)."""
+
+    words: frozenset[str] = frozenset()
+    may_be_missing: bool = False
+    name: str = ""
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether any words may stand here."""
+        return not self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A pattern that was read."""
+
+    source: str
+    parts: tuple[Part, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of its gaps."""
+        return frozenset(part.name for part in self.parts if part.name)
+
+    def match(self, said: Utterance) -> dict[str, str] | None:
+        """Return what stands in the named gaps, each as short as can be, or None when something else was said."""
+        if any(part.words.isdisjoint(said.keys) for part in self.parts if not (part.is_gap or part.may_be_missing)):
+            return None
+        fits = self._fits(said.words)
+        if not fits[0][0]:
+            return None
+        found: dict[str, str] = {}
+        at = 0
+        for part, rest in zip(self.parts, fits[1:], strict=True):
+            begin = at
+            if part.is_gap:
+                at += 1 if part.name else 0
+                while not rest[at]:
+                    at += 1
+            elif at < len(said.words) and said.words[at].key in part.words and rest[at + 1]:
+                at += 1
+            if part.name:
+                found[part.name] = said.between(begin, at)
+        return found
+
+    def _fits(self, words: tuple[Word, ...]) -> list[list[bool]]:
+        """Return a table: whether the parts from one on match the words from one on. Filled from its end."""
+        count = len(words)
+        table = [[False] * (count + 1) for _ in self.parts]
+        table.append([False] * count + [True])
+        for number in reversed(range(len(self.parts))):
+            part, here, rest = self.parts[number], table[number], table[number + 1]
+            for at in reversed(range(count + 1)):
+                more = at < count
+                if part.is_gap:
+                    here[at] = (more and (here[at + 1] or rest[at + 1])) or (not part.name and rest[at])
+                else:
+                    taken = more and words[at].key in part.words and rest[at + 1]
+                    here[at] = taken or (part.may_be_missing and rest[at])
+        return table
+
+
+def parse_pattern(source: str) -> Pattern:
+    """Read a pattern.
+
+    Raises:
+        PatternError: it is not one.
+    """
+    parts = tuple(_part(raw) for raw in source.split())
+    if not parts:
+        raise PatternError("is empty; leave `when` out for a rule that always applies")
+    if len(parts) > MAX_PARTS:
+        raise PatternError(f"has {len(parts)} parts; {MAX_PARTS} is the most")
+    names = [part.name for part in parts if part.name]
+    if len(names) != len(set(names)):
+        raise PatternError("has two gaps of the same name; name each differently")
+    return Pattern(source, parts)
+
+
+def _part(raw: str) -> Part:
+    if raw == "*":
+        return Part()
+    if field := FIELD.fullmatch(raw):
+        return Part(name=field.group(1))
+    words = raw.removesuffix("?").split("|")
+    if not all(map(WORD.fullmatch, words)):
+        raise PatternError(f'has "{raw}", which is not a word, words joined by |, a word and ?, a * or a {{gap}}')
+    return Part(frozenset(map(_key, words)), may_be_missing=raw.endswith("?"))
+
+
+def _key(word: str) -> str:
+    return word.casefold().replace("’", "'")  # noqa: RUF001 - the apostrophe that phones type

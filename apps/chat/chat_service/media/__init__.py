@@ -1,0 +1,1 @@
+"""Voice and video: decoding, speech and pictures, done in worker processes."""

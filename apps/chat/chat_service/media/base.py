@@ -1,0 +1,56 @@
+"""What the chat service asks of media, whoever does the work."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from frameproto import Buffer
+
+
+class MediaError(Exception):
+    """The media cannot be used.
+
+    `code` is `media_unreadable` or `media_too_long`, which the client can mend, or `media_failed`, which is our fault.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)  # both, so that it survives the way between processes
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A voice note that was decoded and is sound."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A video that was decoded, with a frame of it as a picture (JPEG)."""
+
+    seconds: float
+    width: int
+    height: int
+    poster: bytes
+    has_sound: bool
+
+
+class MediaWorkers(Protocol):
+    """Does media work beside the event loop.
+
+    Work cannot be taken back: when an awaiting task is cancelled, the cancellation takes effect once the work has
+    really ended, so that whoever bounds the number of jobs counts true.
+    """
+
+    async def hear(self, mp3: Buffer) -> Heard:
+        """Decode and check a voice note. Raises MediaError."""
+
+    async def see(self, mp4: Buffer) -> Seen:
+        """Decode and check a video, and take a picture from it. Raises MediaError."""
+
+    async def speak(self, text: str) -> bytes:
+        """Speak a text and return the MP3. Raises MediaError."""

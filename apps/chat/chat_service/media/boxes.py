@@ -1,0 +1,102 @@
+"""The boxes that an MP4 file is made of (ISO/IEC 14496-12, 4.2), read only as far as it takes to know it is whole.
+
+FFmpeg plays what it can of a file that was cut short; we would rather tell the client. Every top-level box says how
+long it is, so a file is whole when the boxes, one after the other, end where the file ends.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from chat_service.media.base import MediaError
+from frameproto import Buffer
+
+SIZE_AND_TYPE: Final = struct.Struct(">I4s")
+LARGE_SIZE: Final = struct.Struct(">Q")
+TO_THE_END: Final = 0  # in place of a size: this box is the last one
+IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
+MAX_BOXES: Final = 100_000  # a fragmented file has two for each fragment
+MAX_BRANDS: Final = 64
+QUICKTIME: Final = b"qt  "
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box and where its content lies in the file, in bytes."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def check_boxes(mp4: Buffer) -> None:
+    """Check that this is an MP4 and that nothing of it is missing.
+
+    Raises:
+        MediaError: `media_unreadable`; the message says what is wrong.
+    """
+    view = memoryview(mp4)
+    boxes = list(top_level_boxes(view))
+    kinds = {box.kind for box in boxes}
+    if b"ftyp" not in kinds:
+        raise _unreadable("this is not an MP4: it has no file type box")
+    if _is_quicktime_only(view, next(box for box in boxes if box.kind == b"ftyp")):
+        raise _unreadable("this is a QuickTime movie; convert it to MP4")
+    if b"moov" not in kinds:
+        raise _unreadable("the MP4 is cut short: its index (moov) is missing; send the whole file")
+    if kinds.isdisjoint({b"mdat", b"moof"}):
+        raise _unreadable("the MP4 holds no media (mdat); send the whole file")
+
+
+def top_level_boxes(mp4: Buffer) -> Iterator[Box]:
+    """Yield the boxes that lie one after the other in a file.
+
+    Raises:
+        MediaError: `media_unreadable`; they do not end where the file ends.
+    """
+    view = memoryview(mp4)
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at == len(view):
+            return
+        if len(view) - at < SIZE_AND_TYPE.size:
+            raise _cut_short(f"{len(view) - at} bytes are left over where a box should begin", at)
+        size, kind = SIZE_AND_TYPE.unpack_from(view, at)
+        start = at + SIZE_AND_TYPE.size
+        if size == TO_THE_END:
+            size = len(view) - at
+        elif size == IS_LARGE:
+            if len(view) - start < LARGE_SIZE.size:
+                raise _cut_short("the size of its last box is missing", at)
+            (size,) = LARGE_SIZE.unpack_from(view, start)
+            start += LARGE_SIZE.size
+        end = at + size
+        if end < start or not _is_name(kind):
+            raise _unreadable("this is not an MP4: what stands in it is not a box")
+        if end > len(view):
+            raise _cut_short(f'{end - len(view)} bytes of its box "{kind.decode()}" are missing', at)
+        yield Box(kind, start, end)
+        at = end
+    raise _unreadable(f"the MP4 is in more than {MAX_BOXES} pieces")
+
+
+def _is_name(kind: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in kind)  # noqa: PLR2004 - the printable part of ASCII
+
+
+def _is_quicktime_only(view: memoryview, file_type: Box) -> bool:
+    """Say whether a file calls itself QuickTime and claims to be nothing else."""
+    content = bytes(view[file_type.start : min(file_type.end, file_type.start + 4 * MAX_BRANDS)])
+    brands = {content[at : at + 4] for at in range(0, len(content), 4) if at != 4}  # noqa: PLR2004 - a version number
+    return QUICKTIME in brands and brands <= {QUICKTIME, bytes(4)}
+
+
+def _cut_short(what: str, at: int) -> MediaError:
+    if at == 0:
+        return _unreadable("this is not an MP4")
+    return _unreadable(f"the MP4 is cut short: {what}; send the whole file")
+
+
+def _unreadable(message: str) -> MediaError:
+    return MediaError("media_unreadable", message)

@@ -1,0 +1,101 @@
+"""How a pod and its media workers talk: messages of a JSON head and a body of bytes, over a pair of pipes.
+
+No pickles: a worker decodes what strangers send, so nothing that it says may run in the pod.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from frameproto import Buffer
+
+if TYPE_CHECKING:
+    import asyncio
+
+SIZES: Final = struct.Struct(">II")
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+
+
+class Job(StrEnum):
+    """What a worker can do: the body is an MP3, an MP4, or the text to speak."""
+
+    HEAR = "hear"
+    SEE = "see"
+    SPEAK = "speak"
+
+
+class Garbled(Exception):
+    """What came through the pipe is not a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """What a worker is told at its start.
+
+    Args:
+        max_media_seconds: longest voice note or video.
+        voice: the voice that speaks, as espeak-ng names it.
+        memory_bytes: address space that a worker may use, about 150 MB of which are code; 0 for no limit.
+        job_cpu_seconds: CPU time of one job, after which the system kills the worker; 0 for no limit.
+    """
+
+    max_media_seconds: float
+    voice: str
+    memory_bytes: int
+    job_cpu_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A job or what came of it."""
+
+    head: Mapping[str, Any] = field(default_factory=dict)
+    body: Buffer = b""
+
+    def parts(self) -> tuple[bytes, Buffer]:
+        """Return the message as it crosses the pipe, its body not copied."""
+        head = json.dumps(self.head).encode()
+        return SIZES.pack(len(head), len(self.body)) + head, self.body
+
+
+def read_message(pipe: IO[bytes]) -> Message | None:
+    """Wait for the next message; None when the other side is gone."""
+    sizes = pipe.read(SIZES.size)
+    if len(sizes) < SIZES.size:
+        return None
+    head_size, body_size = SIZES.unpack(sizes)
+    head, body = pipe.read(head_size), pipe.read(body_size)
+    if len(head) < head_size or len(body) < body_size:
+        return None
+    return Message(json.loads(head), body)
+
+
+def write_message(pipe: IO[bytes], message: Message) -> None:
+    """Send a message. Raises OSError when the other side is gone."""
+    for part in message.parts():
+        pipe.write(part)
+    pipe.flush()
+
+
+async def receive_message(stream: "asyncio.StreamReader") -> Message:
+    """Wait for the next message, without trusting whoever sends it.
+
+    Raises:
+        asyncio.IncompleteReadError: the other side is gone.
+        Garbled: this is not a message.
+    """
+    head_size, body_size = SIZES.unpack(await stream.readexactly(SIZES.size))
+    if head_size > MAX_HEAD_BYTES or body_size > MAX_REPLY_BYTES:
+        raise Garbled(f"a head of {head_size} bytes, a body of {body_size}")
+    raw = await stream.readexactly(head_size)
+    try:
+        head = json.loads(raw)
+    except ValueError as bad:
+        raise Garbled("a head that is not JSON") from bad
+    if not isinstance(head, dict):
+        raise Garbled("a head that is not an object")
+    return Message(head, await stream.readexactly(body_size))

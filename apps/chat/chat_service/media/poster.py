@@ -1,0 +1,107 @@
+"""Posters: one frame of a video as a JPEG, upright, in the colours a viewer expects, and not too large."""
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import av
+from av.filter import Graph
+from av.video.reformatter import Colorspace, Interpolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONG_SIDE: Final = 1280  # pixels
+QUALITY: Final = "4"  # JPEG quantiser, 2 (best) to 31
+DARK: Final = 40  # mean lightness of 0 to 255; below, it is a fade-in or the inside of a pocket
+PATIENCE: Final = 120  # frames decoded on the way to the wanted time, counted from the key frame before it
+SEARCH: Final = 60  # frames looked at from there on for one that is not dark
+THUMB: Final = (32, 18)
+UPRIGHT: Final = {  # quarter turns counter-clockwise that a player would make -> how to make them
+    1: (("transpose", "cclock"),),
+    2: (("hflip", ""), ("vflip", "")),
+    3: (("transpose", "clock"),),
+}
+
+
+def choose_frame(frames: "Iterable[av.VideoFrame]", *, at_seconds: float) -> av.VideoFrame | None:
+    """Return the first frame from this time on that is not dark, else the lightest one, else the last before it."""
+    before: av.VideoFrame | None = None
+    lightest: tuple[float, av.VideoFrame] | None = None
+    looked_at = 0
+    for count, frame in enumerate(frames):
+        if count < PATIENCE and _shown_at(frame) < at_seconds:
+            before = frame
+            continue
+        lightness = _lightness(frame)
+        if lightest is None or lightness > lightest[0]:
+            lightest = lightness, frame
+        looked_at += 1
+        if lightness >= DARK or looked_at >= SEARCH:
+            break
+    return lightest[1] if lightest else before
+
+
+def displayed_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Return width and height as a player shows them: a phone held upright records a wide picture to be turned."""
+    sideways = _quarter_turns(frame) % 2 == 1
+    return (frame.height, frame.width) if sideways else (frame.width, frame.height)
+
+
+def make_poster(frame: av.VideoFrame) -> bytes:
+    """Return the frame as a JPEG (JFIF: BT.601, full range)."""
+    scale = min(1.0, LONG_SIDE / max(frame.width, frame.height))
+    small = frame.reformat(
+        _even(frame.width * scale),
+        _even(frame.height * scale),
+        "yuvj420p",
+        dst_colorspace=Colorspace.ITU601,
+        interpolation=Interpolation.AREA if scale < 1 else None,
+    )
+    return _jpeg(_upright(small, _quarter_turns(frame)))
+
+
+def _shown_at(frame: av.VideoFrame) -> float:
+    """Return when the frame is shown, in seconds; one that does not say is as good as any."""
+    return math.inf if frame.pts is None else frame.time
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    return round(frame.rotation / 90) % 4
+
+
+def _even(size: float) -> int:
+    return max(2, round(size / 2) * 2)
+
+
+def _lightness(frame: av.VideoFrame) -> float:
+    width, height = THUMB
+    plane = frame.reformat(width, height, "gray").planes[0]
+    padded = bytes(plane)
+    rows = (padded[row * plane.line_size : row * plane.line_size + width] for row in range(height))
+    return sum(map(sum, rows)) / (width * height)
+
+
+def _upright(frame: av.VideoFrame, quarter_turns: int) -> av.VideoFrame:
+    if quarter_turns == 0:
+        return frame
+    graph = Graph()
+    steps = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+        ),
+        *(graph.add(name, arguments) for name, arguments in UPRIGHT[quarter_turns]),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*steps).configure()
+    graph.vpush(frame)
+    return graph.vpull()
+
+
+def _jpeg(frame: av.VideoFrame) -> bytes:
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = {"qmin": QUALITY, "qmax": QUALITY, "flags": "+bitexact"}  # or it names its FFmpeg
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])

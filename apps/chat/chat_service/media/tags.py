@@ -1,0 +1,70 @@
+"""What people write into their files beside sound and picture: titles, covers, comments. Nobody asks for it here.
+
+FFmpeg looks through all the notes it has for each further one, so a file of a megabyte, made for it, takes minutes to
+open. It never gets to see them.
+"""
+
+import struct
+from typing import Final
+
+from chat_service.media.boxes import top_level_boxes
+from frameproto import Buffer
+
+ID3_HEADER: Final = struct.Struct(">3s2BB4B")
+ID3_HAS_FOOTER: Final = 0x10
+ID3V1_SIZE: Final = 128
+APE_FOOTER: Final = struct.Struct("<8sIIII8x")
+APE_HAS_HEADER: Final = 1 << 31
+NOTES: Final = (b"udta", b"meta", b"ilst", b"keys", b"pssh")  # boxes of notes, wherever they stand; pssh is of licences
+IGNORED: Final = b"free"
+
+
+def without_tags(mp3: Buffer) -> memoryview:
+    """Return an MP3 without the ID3 and APE tags around it."""
+    view = memoryview(mp3)
+    while size := _id3_size(view):
+        view = view[size:]
+    while size := _id3v1_size(view) or _ape_size(view):
+        view = view[: max(0, len(view) - size)]
+    return view
+
+
+def without_notes(mp4: Buffer) -> bytes:
+    """Return an MP4 of the same size whose boxes of notes are marked as free room.
+
+    Raises:
+        MediaError: it is not made of whole boxes.
+    """
+    clean = bytearray(mp4)
+    at = 0
+    for box in top_level_boxes(mp4):
+        if box.kind != b"mdat":
+            whole = clean[at : box.end]
+            for kind in NOTES:
+                whole = whole.replace(kind, IGNORED)
+            clean[at : box.end] = whole
+        at = box.end
+    return bytes(clean)
+
+
+def _id3_size(view: memoryview) -> int:
+    if len(view) < ID3_HEADER.size:
+        return 0
+    mark, major, minor, flags, *size = ID3_HEADER.unpack_from(view)
+    if mark != b"ID3" or 0xFF in {major, minor} or max(size) > 0x7F:  # noqa: PLR2004 - seven bits of each byte count
+        return 0
+    total = size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3]
+    return int(ID3_HEADER.size + total + (ID3_HEADER.size if flags & ID3_HAS_FOOTER else 0))
+
+
+def _id3v1_size(view: memoryview) -> int:
+    return ID3V1_SIZE if len(view) >= ID3V1_SIZE and bytes(view[-ID3V1_SIZE:][:3]) == b"TAG" else 0
+
+
+def _ape_size(view: memoryview) -> int:
+    if len(view) < APE_FOOTER.size:
+        return 0
+    mark, _version, size, _items, flags = APE_FOOTER.unpack_from(view, len(view) - APE_FOOTER.size)
+    if mark != b"APETAGEX":
+        return 0
+    return int(max(size, APE_FOOTER.size) + (APE_FOOTER.size if flags & APE_HAS_HEADER else 0))

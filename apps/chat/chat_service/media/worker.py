@@ -1,0 +1,140 @@
+"""A media worker: the process that touches what strangers send. `python -m chat_service.media.worker SETTINGS`.
+
+It does one job after the other, as they come through its standard input, and answers through its standard output. It
+keeps nothing, writes no files, has a bounded share of memory, and ends when the pod that started it does.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final
+
+import espeakng_loader
+
+from chat_service.media.audio import encode_mp3, hear
+from chat_service.media.base import MediaError
+from chat_service.media.pipe import Job, Message, WorkerSettings, read_message, write_message
+from chat_service.media.speech import Speaker, SpeechError
+from chat_service.media.video import see
+
+NICENESS: Final = 5  # the event loop of the pod, which serves everybody, goes first
+EXIT_OK: Final = 0
+EXIT_FAILURE: Final = 1
+
+
+class Studio:
+    """Does the jobs."""
+
+    def __init__(self, settings: WorkerSettings, speech_data: str) -> None:
+        self._settings = settings
+        self._speaker = Speaker(settings.voice, speech_data)
+
+    def do(self, job: Message) -> Message:
+        """Do a job and return what came of it. Raises MediaError."""
+        body = bytes(job.body)
+        match Job(job.head["job"]):
+            case Job.HEAR:
+                heard = hear(body, max_seconds=self._settings.max_media_seconds)
+                return Message({"seconds": heard.seconds})
+            case Job.SEE:
+                facts = asdict(see(body, max_seconds=self._settings.max_media_seconds))
+                return Message(facts, facts.pop("poster"))
+            case Job.SPEAK:
+                pcm = self._speaker.say(body.decode())
+                return Message({}, encode_mp3(pcm, sample_rate=self._speaker.sample_rate))
+
+    def warm_up(self) -> None:
+        """Use every codec once: the first time takes longer."""
+        spoken = self.do(Message({"job": Job.SPEAK}, b"ready"))
+        with contextlib.suppress(MediaError):  # when not even a word is short enough for max_media_seconds
+            self.do(Message({"job": Job.HEAR}, spoken.body))
+
+
+def answer(studio: Studio, job: Message) -> Message:
+    """Do a job and return its result or its failure."""
+    try:
+        return studio.do(job)
+    except MediaError as unusable:
+        return Message({"error": unusable.code, "message": unusable.message})
+    except Exception:  # noqa: BLE001 - whatever it is, it goes to the log of the pod, and the next job is another one
+        return Message({"error": "media_failed", "details": traceback.format_exc(limit=-3)})
+
+
+def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes]) -> None:
+    """Do jobs until the pod is gone."""
+    try:
+        # espeak-ng cannot find data behind a path of more than 160 bytes, so it gets a short one.
+        data = Path(espeakng_loader.get_data_path())
+        os.chdir(data.parent)
+        studio = Studio(settings, data.name)
+        studio.warm_up()
+    except (SpeechError, OSError) as silent:  # OSError: the library or its data are not there
+        write_message(replies, Message({"error": "media_failed", "message": str(silent)}))
+        return
+    write_message(replies, Message({"ready": True}))
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(jobs, inbox), daemon=True).start()
+    while True:
+        job = inbox.get()
+        _limit_cpu(settings.job_cpu_seconds)
+        write_message(replies, answer(studio, job))
+
+
+def _listen(jobs: IO[bytes], inbox: "queue.SimpleQueue[Message]") -> None:
+    """Take jobs in. When the pod is gone, even by SIGKILL, the pipe says so, and a job under way is for nobody."""
+    try:
+        while (job := read_message(jobs)) is not None:
+            inbox.put(job)
+    except MemoryError:
+        os._exit(EXIT_FAILURE)  # a job that does not fit; an exception would end this thread only
+    os._exit(EXIT_OK)
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep standard input and output for messages; whatever a library prints goes to the standard error."""
+    jobs, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return jobs, replies
+
+
+def _limit(settings: WorkerSettings) -> None:
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)  # the pod decides when its workers end, not whoever signals them all
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if settings.memory_bytes:
+        with contextlib.suppress(ValueError, OSError):  # not every system has it
+            resource.setrlimit(resource.RLIMIT_AS, (settings.memory_bytes, settings.memory_bytes))
+
+
+def _limit_cpu(job_seconds: int) -> None:
+    """Give the next job its CPU time. The pod watches the clock; this is for when the pod itself hangs."""
+    if job_seconds:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + job_seconds, hard))
+
+
+def main(arguments: list[str]) -> None:
+    """Run a worker with its settings as JSON."""
+    settings = WorkerSettings(**json.loads(arguments[0]))
+    jobs, replies = _take_pipes()
+    _limit(settings)
+    with contextlib.suppress(BrokenPipeError):
+        work(settings, jobs, replies)
+    os._exit(EXIT_OK)  # nothing is left to clean up, and nobody to read a last word
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,191 @@
+"""Media work in processes beside the event loop: one that crashes, hangs or eats memory takes only its own job along.
+
+Each worker has a pipe of its own, so however one ends, the others are not disturbed, and the pod learns of it at once.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from chat_service.media.base import Heard, MediaError, Seen
+from chat_service.media.pipe import Job, Message, WorkerSettings
+from chat_service.media.process import WorkerDied, WorkerProcess
+from servicekit.logs import get_logger
+
+if TYPE_CHECKING:
+    from frameproto import Buffer
+
+T = TypeVar("T")
+log = get_logger(__name__)
+
+START_SECONDS: Final = 60.0
+MEMORY_BYTES: Final = 1024**3
+CLIENTS_FAULT: Final = frozenset({"media_unreadable", "media_too_long"})
+OUR_FAULT: Final = "this could not be processed because of a fault of ours; send it again"
+STOPPING: Final = "this server is stopping; send it again"
+
+
+class ProcessMediaWorkers:
+    """Worker processes for voice and video; an async context manager, left when the last answer is out.
+
+    Jobs are taken up in the order of the calls, each by the first free worker. **Cancelling** a call whose job has
+    begun does not end the job: the call raises `CancelledError` once the job has really ended, or was killed because
+    its time was over. A call that still waits for a free worker is given up at once. Leaving the context kills what is
+    still under way.
+
+    Args:
+        processes: how many workers; jobs at once.
+        job_seconds: a job that takes longer is killed, and its worker with it.
+        max_media_seconds: longest voice note or video that is accepted.
+        voice: who speaks, as espeak-ng names voices.
+        memory_bytes: address space of one worker, about 150 MB of which are code; 0 for no limit.
+        start_seconds: how long a worker may take to be ready.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: int,
+        job_seconds: float,
+        max_media_seconds: float,
+        voice: str = "en-us",
+        memory_bytes: int = MEMORY_BYTES,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        settings = WorkerSettings(
+            max_media_seconds=max_media_seconds,
+            voice=voice,
+            memory_bytes=memory_bytes,
+            job_cpu_seconds=int(job_seconds) + 1,
+        )
+        self._job_seconds = job_seconds
+        self._workers = [WorkerProcess(settings, start_seconds=start_seconds) for _ in range(processes)]
+        self._free: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()  # None: we have stopped
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._open = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of the processes that run."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
+    @property
+    def busy(self) -> int:
+        """How many workers are not free: at a job, or being started again after one."""
+        return len(self._workers) - self._free.qsize() if self._open else 0
+
+    async def __aenter__(self) -> Self:
+        """Start the workers and wait until they can work. Raises MediaError when they do not start."""
+        starting = [asyncio.create_task(worker.start()) for worker in self._workers]
+        try:
+            await asyncio.gather(*starting)
+        except BaseException as trouble:
+            for start in starting:
+                start.cancel()
+            await self._stop(starting)
+            if isinstance(trouble, WorkerDied):
+                raise MediaError("media_failed", f"a worker for voice and video cannot work: {trouble}") from trouble
+            raise
+        for worker in self._workers:
+            self._free.put_nowait(worker)
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop the workers, in the middle of a job if need be."""
+        self._open = False
+        self._free.put_nowait(None)
+        for worker in self._workers:
+            worker.kill()
+        await self._stop(self._under_way)
+
+    async def hear(self, mp3: "Buffer") -> Heard:
+        """Decode and check a voice note. Raises MediaError."""
+        result = await self._call(Job.HEAR, mp3)
+        return Heard(float(result.head["seconds"]))
+
+    async def see(self, mp4: "Buffer") -> Seen:
+        """Decode and check a video, and take a picture from it. Raises MediaError."""
+        result = await self._call(Job.SEE, mp4)
+        return Seen(
+            seconds=float(result.head["seconds"]),
+            width=int(result.head["width"]),
+            height=int(result.head["height"]),
+            poster=bytes(result.body),
+            has_sound=bool(result.head["has_sound"]),
+        )
+
+    async def speak(self, text: str) -> bytes:
+        """Speak a text, about its first two minutes, and return the MP3. Raises MediaError."""
+        result = await self._call(Job.SPEAK, text.encode())
+        return bytes(result.body)
+
+    async def _call(self, job: Job, body: "Buffer") -> Message:
+        worker = await self._free.get()
+        if worker is None or not self._open:
+            self._free.put_nowait(None)
+            raise MediaError("media_failed", STOPPING)
+        result = await _really_ended(self._own(self._do(worker, Message({"job": job}, body))))
+        code = result.head.get("error")
+        if code is None:
+            return result
+        if code in CLIENTS_FAULT:
+            raise MediaError(code, str(result.head.get("message")))
+        log.error("media.job_failed", job=job, details=result.head.get("details"))
+        raise MediaError("media_failed", OUR_FAULT)
+
+    async def _do(self, worker: WorkerProcess, job: Message) -> Message:
+        try:
+            if not worker.alive:  # it ended between two jobs; the system kills any process when memory is short
+                await worker.start()
+            return await worker.do(job, seconds=self._job_seconds)
+        except WorkerDied as died:
+            if not self._open:
+                raise MediaError("media_failed", STOPPING) from died
+            log.error("media.worker_died", job=job.head["job"], bytes=len(job.body), reason=str(died))  # noqa: TRY400
+            raise MediaError("media_failed", OUR_FAULT) from died
+        finally:
+            if worker.alive:
+                self._free.put_nowait(worker)
+            else:
+                self._own(self._revive(worker))
+
+    async def _revive(self, worker: WorkerProcess) -> None:
+        """Start a worker again, so that the next message does not have to wait for it."""
+        try:
+            if self._open:
+                await worker.start()
+        except WorkerDied as trouble:
+            log.error("media.worker_does_not_start", reason=str(trouble))  # noqa: TRY400 - the next job tries again
+        finally:
+            self._free.put_nowait(worker)
+
+    async def _stop(self, ending: Iterable["asyncio.Task[Any]"]) -> None:
+        """Wait for what comes to its end, and for the end of every process."""
+        while tasks := [task for task in ending if not task.done()]:
+            await asyncio.wait(tasks)
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+
+async def _really_ended(job: "asyncio.Task[T]") -> T:
+    """Wait for the end of a job; when the wait is cancelled, only let it be cancelled after that end."""
+    cancelled: asyncio.CancelledError | None = None
+    while not job.done():
+        try:
+            await asyncio.wait([job])
+        except asyncio.CancelledError as request:
+            cancelled = request
+    if cancelled is not None:
+        if not job.cancelled():
+            job.exception()  # nobody is there to hear of it
+        raise cancelled
+    return job.result()

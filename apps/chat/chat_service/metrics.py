@@ -1,0 +1,176 @@
+"""Every metric of the chat service, declared once."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from chat_service.transport import CloseCode
+from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolUnavailable
+from servicekit.metrics import metrics_app, new_registry
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from frameproto import RequestKind
+    from frameproto.exchange import Exchange
+    from permits import PermitPool
+
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+AT_ONCE: Final = "at_once"
+WAITED: Final = "waited"
+STATE_SECONDS: Final = 1.0  # how long a scrape may wait for the limits store
+FIRST_FREE_CODE: Final = 3000  # close codes below have a meaning of their own in RFC 6455, and only a few are allowed
+
+
+class ChatMetrics:
+    """What one pod counts."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or new_registry()
+        self._open = self._gauge("connections_open", "Connections open on this pod.")
+        self._closed = self._counter("connections_closed", "Connections that ended, by WebSocket close code.", "code")
+        self._denied = self._counter("connections_denied", "Handshakes turned away, by problem code.", "code")
+        self._in_process = self._gauge("messages_in_process", "Messages this pod is working on.", "kind")
+        self._answered = self._counter("messages_answered", "Messages answered and kept.", "kind", "outcome")
+        self._refused = self._counter("messages_refused", "Messages answered by an error frame, by its code.", "code")
+        self._seconds = Histogram(
+            "message_seconds",
+            "From the arrival of a message to its answer being kept.",
+            ["kind"],
+            namespace="chatbot",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.permits = PermitMetrics(self.registry)
+
+    @contextmanager
+    def open_connection(self) -> Iterator[None]:
+        """Count a connection as open for the length of a `with` block."""
+        with self._open.track_inprogress():
+            yield
+
+    @contextmanager
+    def in_process(self, kind: "RequestKind") -> Iterator[None]:
+        """Count a message as in process for the length of a `with` block."""
+        with self._in_process.labels(kind.name.lower()).track_inprogress():
+            yield
+
+    def closed(self, code: int) -> None:
+        """Count the end of a connection. The private codes of clients are one figure: there are thousands of them."""
+        known = code < FIRST_FREE_CODE or code in set(CloseCode)
+        self._closed.labels(str(int(code)) if known else "other").inc()
+
+    def denied(self, code: str) -> None:
+        """Count a handshake that was turned away."""
+        self._denied.labels(code).inc()
+
+    def refused(self, code: str) -> None:
+        """Count a message that got an error frame and was not kept."""
+        self._refused.labels(code).inc()
+
+    def answered(self, kind: "RequestKind", exchange: "Exchange") -> None:
+        """Count a message whose exchange has just been kept."""
+        name = kind.name.lower()
+        self._answered.labels(name, exchange.outcome.value).inc()
+        self._seconds.labels(name).observe((exchange.answered_at - exchange.received_at).total_seconds())
+
+    def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """Report a figure that somebody else keeps; read when somebody scrapes."""
+        self._gauge(name, help_text).set_function(read)
+
+    def app(self, pools: "Sequence[PermitPool]") -> "ASGIApp":
+        """Return the ASGI app of the metrics port."""
+        exposition = metrics_app(self.registry)
+
+        async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            if scope["type"] == "http":
+                await asyncio.gather(*(self.permits.read(pool) for pool in pools))
+            await exposition(scope, receive, send)
+
+        return app
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, namespace="chatbot", registry=self.registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, namespace="chatbot", registry=self.registry)
+
+
+class PermitMetrics:
+    """The `permits_*` metrics, by pool.
+
+    Gauges tell of the whole cluster and are read when somebody scrapes. The rest tells of those who asked this pod, for
+    which it is the `PoolObserver` of its pools.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, help_text: str) -> Gauge:
+            return Gauge(f"permits_{name}", help_text, ["pool"], namespace="chatbot", registry=registry)
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"permits_{name}", help_text, ["pool", *labels], namespace="chatbot", registry=registry)
+
+        self._held = gauge("held", "Permits held in the cluster.")
+        self._waiting = gauge("waiting", "Waiting in line in the cluster.")
+        self._capacity = gauge("capacity", "Permits there are in the cluster.")
+        self._high_water = gauge("high_water", "Most permits ever held at once.")
+        self._reaped = gauge("reaped", "Permits taken back from pods that were silent for a lease, so far.")
+        self._learning = gauge("learning", "1 while nothing new is granted, for the store may have forgotten grants.")
+        self._readable = gauge("readable", "1 when the gauges of permits are fresh.")
+        self._granted = counter("granted", "Permits granted, at once or to somebody who waited in line.", "how")
+        self._timed_out = counter("timed_out", "Asked for a permit, and nothing became free in time.")
+        self._refused = counter("refused", "Asked for a permit, and were refused at once or by a trouble.", "reason")
+        self._lost = counter("lost", "Permits lost while they were held: their lease could not be renewed.")
+        self._wait_seconds = Histogram(
+            "permits_wait_seconds",
+            "From asking for a permit to having it.",
+            ["pool"],
+            namespace="chatbot",
+            buckets=SECONDS,
+            registry=registry,
+        )
+
+    def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
+        """See `PoolObserver.granted`."""
+        self._granted.labels(pool, WAITED if in_line else AT_ONCE).inc()
+        self._wait_seconds.labels(pool).observe(waited_seconds)
+
+    def timed_out(self, pool: str, *, waited_seconds: float) -> None:  # noqa: ARG002 - as long as the settings allow
+        """See `PoolObserver.timed_out`."""
+        self._timed_out.labels(pool).inc()
+
+    def refused(self, pool: str, reason: str) -> None:
+        """See `PoolObserver.refused`."""
+        self._refused.labels(pool, reason).inc()
+
+    def lost(self, pool: str, permits: int) -> None:
+        """See `PoolObserver.lost`."""
+        self._lost.labels(pool).inc(permits)
+
+    def begin(self, pool: str) -> None:
+        """Show a pool's counters at zero, so that the first event is a rise and not an appearance."""
+        for how in (AT_ONCE, WAITED):
+            self._granted.labels(pool, how)
+        for refusal in (ClientLimitReached, LineFull, PoolUnavailable, PoolClosed):
+            self._refused.labels(pool, refusal.code)
+        for metric in (self._timed_out, self._lost, self._wait_seconds):
+            metric.labels(pool)
+
+    async def read(self, pool: "PermitPool") -> None:
+        """Bring the gauges of a pool up to date, or mark them stale."""
+        try:
+            async with asyncio.timeout(STATE_SECONDS):
+                state = await pool.state()
+        except (PermitError, TimeoutError):
+            self._readable.labels(pool.name).set(0)
+            return
+        self._held.labels(pool.name).set(state.held)
+        self._waiting.labels(pool.name).set(state.waiting)
+        self._capacity.labels(pool.name).set(state.capacity)
+        self._high_water.labels(pool.name).set(state.high_water)
+        self._reaped.labels(pool.name).set(state.reaped)
+        self._learning.labels(pool.name).set(state.learning_seconds > 0)
+        self._readable.labels(pool.name).set(1)

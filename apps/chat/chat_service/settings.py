@@ -1,0 +1,169 @@
+"""Every setting of the chat service: typed, bounded, documented. `python -m chat_service --help` prints this table."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from chat_service.bot.script import Script, ScriptError, load_script
+from chat_service.hours import OpeningHours
+from chat_service.zones import ServedZones
+from frameproto import DEFAULT_MAX_FRAME_BYTES
+from servicekit.logs import LogFormat, LogLevel
+from servicekit.settings import ByteSize, ServiceSettings, TokenSecret
+
+KIB = 1024
+MIB = 1024 * KIB
+MAX_TEXT_BYTES = 4 * MIB  # request and reply stand in one MongoDB document, which may have 16 MiB
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Hours = Annotated[OpeningHours, BeforeValidator(lambda raw: OpeningHours.parse(raw) if isinstance(raw, str) else raw)]
+Globs = Annotated[ServedZones, BeforeValidator(lambda raw: ServedZones.parse(raw) if isinstance(raw, str) else raw)]
+
+
+def _redis(secret: SecretStr) -> SecretStr:
+    """Check what the Redis client would find out late, or pass over."""
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        database = parts.path.strip("/")
+        sound = bool(parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0)
+    except ValueError as bad:  # brackets without an end, a port that is no number
+        raise ValueError(REDIS_FORM) from bad
+    if not sound or not ((database.isascii() and database.isdigit()) or database == ""):
+        raise ValueError(REDIS_FORM)
+    return secret
+
+
+def _base_url(url: AnyHttpUrl) -> AnyHttpUrl:
+    """Check that paths can be put behind it."""
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("must be an address without a query and a fragment")
+    return url
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    """Check that it can be sent; a file that was read into a variable often ends in a line feed."""
+    token = secret.get_secret_value()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("must be a token: printable ASCII without spaces and line feeds")
+    return secret
+
+
+REDIS_FORM = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+BaseUrl = Annotated[AnyHttpUrl, AfterValidator(_base_url)]
+Token = Annotated[SecretStr, AfterValidator(_header_value)]
+
+
+class ChatSettings(ServiceSettings):
+    """The settings of one chat pod. Limits named "cluster-wide" hold for all pods together."""
+
+    model_config = SettingsConfigDict(env_prefix="CHAT_", arbitrary_types_allowed=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    port: Port = Field(8000, description="port of /connect and the health checks; 0 picks a free one")
+    metrics_port: Port = Field(9000, description="port of /metrics; 0 picks a free one")
+    log_level: LogLevel = Field("info", description="what is less than this is not logged")
+    log_format: LogFormat = Field(
+        "auto", description="json for machines, console for people; auto asks whether this is a terminal"
+    )
+
+    redis_url: RedisUrl | None = Field(
+        None, description="redis:// or rediss:// address of the limits; without it they hold for this process only"
+    )
+    history_url: BaseUrl = Field(
+        AnyHttpUrl("http://127.0.0.1:8001"), description="where finished exchanges are delivered"
+    )
+    data_dir: Path = Field(Path("data/chat"), description="folder of the outbox; one process each")
+
+    max_connections: int = Field(50, ge=1, le=10_000_000, description="connections at once, cluster-wide")
+    max_connections_per_client: int = Field(5, ge=1, description="the same for one client id, cluster-wide")
+    max_messages: int = Field(500, ge=1, le=10_000_000, description="messages in process at once, cluster-wide")
+    max_waiting: int = Field(1000, ge=0, description="clients that may wait in line for a place, cluster-wide")
+    connect_wait_seconds: Seconds = Field(10, description="how long a client may wait in line for a place")
+    message_wait_seconds: Seconds = Field(5, description="how long a message may wait before it is answered busy")
+    lease_seconds: float = Field(
+        15,
+        ge=0.5,
+        le=3600,
+        description="a dead pod's places return within 1.125 of it; a Redis outage of 3/4 of it closes connections",
+    )
+
+    window: int = Field(10, ge=1, le=1000, description="requests that one connection may have on the way")
+    max_frame_bytes: ByteSize = Field(DEFAULT_MAX_FRAME_BYTES, ge=1024, description="largest frame accepted")
+    max_text_bytes: ByteSize = Field(64 * KIB, ge=1, le=MAX_TEXT_BYTES, description="longest text accepted, as UTF-8")
+    max_connection_bytes: ByteSize = Field(
+        32 * MIB, ge=1024, description="held for one connection before reading stops"
+    )
+    max_pod_bytes: ByteSize = Field(512 * MIB, ge=1024, description="held for all connections before reading stops")
+    max_unreadable: int = Field(5, ge=1, description="unreadable frames in a row that end a connection")
+    first_message_seconds: Seconds = Field(
+        60, description="a client that sends nothing readable for this long is closed"
+    )
+    idle_seconds: Seconds = Field(600, description="a client that then falls silent for this long is closed")
+    send_seconds: Seconds = Field(30, description="a client that does not take a reply for this long is closed")
+    ping_seconds: Seconds = Field(20, description="how often the server pings an open connection")
+    pong_seconds: Seconds = Field(20, description="a ping unanswered for this long means the client has vanished")
+    drain_seconds: Seconds = Field(25, description="budget of a shutdown: answers, closes, delivery of the outbox")
+    drain_spread_seconds: float = Field(5, ge=0, description="the closes of a shutdown are spread over at most this")
+
+    time_zones: Globs = Field(ServedZones(("*",)), description='served time zones as globs, e.g. "Europe/*,UTC,+0?:00"')
+    hours_text: Hours = Field(
+        OpeningHours(), description='when text is served in local time, e.g. "09:00-17:00"; empty: all day'
+    )
+    hours_voice: Hours = Field(OpeningHours(), description="the same for voice")
+    hours_video: Hours = Field(OpeningHours(), description="the same for video")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="origins of web pages that may connect beside our own; * for all"
+    )
+
+    auth: Literal["none", "jwt"] = Field("none", description="none: clients are who they say; jwt: they prove it")
+    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of client tokens; two while rotating")
+    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
+    history_token: Token | None = Field(None, description="the service token shown to the history service")
+
+    bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
+    bot_typing_seconds: float = Field(0, ge=0, le=60, description="how long the bot types before a reply leaves")
+    media_processes: int = Field(2, ge=1, le=64, description="worker processes for voice and video")
+    media_job_seconds: Seconds = Field(30, description="a media job that takes longer is killed")
+    media_max_seconds: Seconds = Field(120, description="longest voice note or video accepted")
+
+    outbox_max_bytes: ByteSize = Field(
+        1024 * MIB, ge=1024, description="the outbox never grows larger; full means busy"
+    )
+    outbox_fsync: Literal["never", "always"] = Field(
+        "never", description="always: survives a crash of the machine, not only of the process"
+    )
+    delivery_batch_bytes: ByteSize = Field(
+        4 * MIB, ge=1024, description="exchanges are delivered in batches of this size"
+    )
+    delivery_seconds: Seconds = Field(30, description="a delivery not answered for this long is tried again")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.auth == "jwt" and not self.token_secrets:
+            raise ValueError("CHAT_AUTH=jwt needs CHAT_TOKEN_SECRETS")
+        if self.max_connection_bytes < self.max_frame_bytes:
+            raise ValueError("CHAT_MAX_CONNECTION_BYTES must be at least CHAT_MAX_FRAME_BYTES")
+        if self.outbox_max_bytes < 2 * self.max_frame_bytes:
+            raise ValueError("CHAT_OUTBOX_MAX_BYTES must be at least twice CHAT_MAX_FRAME_BYTES")
+        return self
+
+    @model_validator(mode="after")
+    def _script_is_readable(self) -> Self:
+        self.load_script()
+        return self
+
+    def load_script(self) -> Script:
+        """Read the bot's script.
+
+        Raises:
+            ValueError: it cannot be read; the message names the file and the rule.
+        """
+        try:
+            return load_script(self.bot_script)
+        except ScriptError as bad:
+            raise ValueError(f"CHAT_BOT_SCRIPT: {bad}") from bad

@@ -1,0 +1,98 @@
+"""The transport port under a conversation, and its WebSocket adapter.
+
+A conversation reads and writes whole frames and knows nothing of sockets, so it can be tested without one and the
+WebSocket layer can be exchanged.
+"""
+
+import contextlib
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+SUBPROTOCOL: Final = "chatbot.v1"
+
+
+class CloseCode(IntEnum):
+    """Why a connection ended; the same table stands in docs/protocol.md."""
+
+    GOODBYE = 1000  # the client said so
+    NO_STATUS = 1005  # never on the wire: the peer's close carried no code
+    VANISHED = 1006  # never on the wire: the connection broke
+    TOO_LARGE = 1009  # a frame over the size limit
+    INTERNAL = 1011  # our bug
+    DRAINING = 1012  # this pod is going away: reconnect at once, with jitter
+    PERMIT_LOST = 1013  # the limits store was unreachable for most of a lease: reconnect with back-off
+    SILENT = 4000  # no first message in time, or idle for too long
+    UNREADABLE = 4001  # unreadable frames, repeatedly
+    NOT_READING = 4002  # replies could not be sent in time
+    TOKEN_EXPIRED = 4003  # reconnect with a fresh token
+
+
+class PeerGone(Exception):
+    """The connection is over; nothing more can be read or written."""
+
+    def __init__(self, code: int = CloseCode.VANISHED) -> None:
+        super().__init__(f"the peer is gone (close code {code})")
+        self.code = code
+
+
+class NotBinary(Exception):
+    """A WebSocket text message arrived where only binary ones are spoken."""
+
+
+class Transport(Protocol):
+    """Whole frames in, whole frames out."""
+
+    async def receive(self) -> bytes:
+        """Return the next frame. Cancelling loses none.
+
+        Raises:
+            PeerGone: the connection is over.
+            NotBinary: a text message came; the next call goes on behind it.
+        """
+
+    async def send(self, frame: bytes) -> None:
+        """Hand one frame over; returns when the peer has kept up enough for another.
+
+        Raises:
+            PeerGone: the connection is over.
+        """
+
+    async def close(self, code: CloseCode, reason: str) -> None:
+        """End the connection. Never waits for the peer, and does nothing when it is gone already."""
+
+
+class WebSocketTransport:
+    """The transport of an accepted Starlette WebSocket."""
+
+    def __init__(self, websocket: "WebSocket") -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> bytes:
+        """See `Transport.receive`."""
+        try:
+            event = await self._websocket.receive()
+        except WebSocketDisconnected as gone:
+            raise PeerGone from gone
+        if event["type"] == "websocket.disconnect":
+            raise PeerGone(event.get("code") or CloseCode.NO_STATUS)
+        frame: bytes | None = event.get("bytes")
+        if frame is None:
+            raise NotBinary
+        return frame
+
+    async def send(self, frame: bytes) -> None:
+        """See `Transport.send`."""
+        try:
+            await self._websocket.send({"type": "websocket.send", "bytes": frame})
+        except (WebSocketDisconnect, WebSocketDisconnected) as gone:
+            raise PeerGone from gone
+
+    async def close(self, code: CloseCode, reason: str) -> None:
+        """See `Transport.close`."""
+        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected):
+            await self._websocket.close(code, reason)

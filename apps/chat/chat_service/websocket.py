@@ -1,0 +1,176 @@
+"""The WebSocket layer under the transport port: uvicorn's sans-I/O implementation, hardened for long-lived peers.
+
+Its behaviour differs from the parent class where a chat connection holds a cluster-wide place:
+
+* a peer that does not read cannot delay our close: the close frame is queued and the socket aborted after a grace time;
+* a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once;
+* while *we* have stopped reading (window or byte budget full), an unread pong is not held against the peer;
+* a handshake over the limits of the library is answered, and pings are, but not more than the peer reads;
+* of what the application has not asked for, nothing is read ahead but the end of a chunk: memory is bounded by bytes;
+* a frame over the size limit is answered by close 1009 and its remainder read and discarded for a grace time, because
+  closing a socket with unread data makes the kernel reset it, and the peer would never see the reason;
+* a text message that is not UTF-8 is answered by close 1007 in the same way, and is no event for an operator.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from websockets.frames import Frame
+
+CLOSE_GRACE_SECONDS: Final = 5.0
+QUIET_SECONDS: Final = 0.25  # a peer that sends nothing for this long has read our close, or never will
+MAX_FRAGMENTS: Final = 65_536  # of one message; the size limit counts bytes, and empty fragments have none
+
+
+class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket connection as uvicorn drives it."""
+
+    quiet_timer: asyncio.TimerHandle | None = None
+    late_pong: bytes = b""
+
+    async def send(self, message: "ASGISendEvent") -> None:
+        """Pass one ASGI event to the peer, waiting until it has kept up; a close never waits for the peer."""
+        if message["type"] != "websocket.close":
+            await super().send(message)
+            await self.writable.wait()
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                self.handshake_complete = True  # by a denial; uvicorn would report an application that gave no answer
+            return
+        self.writable.set()
+        await super().send(message)
+        if self.close_timer is not None:
+            self._abort_after_grace()
+
+    def keepalive_timeout(self) -> None:
+        """Abort a peer that left a ping unanswered, unless its pong may be waiting behind data we do not read."""
+        if self.read_paused:
+            self._await_pong_anew()
+            return
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def handle_ping(self) -> None:
+        """Answer a ping. While the peer reads nothing only the latest one is kept, or pings would fill our memory."""
+        answers = self.conn.data_to_send()  # to all that came at once, perhaps a close among them
+        if self.close_sent or not answers:
+            return
+        if self.writable.is_set() or self.conn.close_sent:
+            self.transport.write(b"".join(answers))
+        else:
+            self.late_pong = answers[-1]  # it answers those before it too (RFC 6455, 5.5.3)
+
+    def resume_writing(self) -> None:
+        """Go on writing, first the pong that is due."""
+        super().resume_writing()
+        pong, self.late_pong = self.late_pong, b""
+        if pong and not self.close_sent:
+            self.transport.write(pong)
+
+    async def receive(self) -> "ASGIReceiveEvent":
+        """Return the next event for the application; a peer that sends is alive, and its pong may come right behind.
+
+        Reading goes on when the application asks for more, and not, as in the parent class, when it has just got
+        something: a message in hand that waits for its turn would else have another one wait behind it.
+        """
+        if self.read_paused and self.queue.empty() and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+            if self.pong_timer is not None:  # what may be waiting has not been read yet
+                self._await_pong_anew()
+        event = await self.queue.get()
+        if self.pong_timer is not None:
+            self._await_pong_anew()
+        return event
+
+    def handle_cont(self, event: "Frame") -> None:
+        """Collect one fragment; a message in absurdly many fragments is refused like one that is too large."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a whole message on, unless it is text that RFC 6455 does not allow."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    def handle_close(self, event: "Frame") -> None:
+        """Answer the peer's close, and do not let a peer that stopped reading keep the socket."""
+        super().handle_close(event)
+        if self.close_timer is None and not self.disconnected:
+            self._abort_after_grace()
+
+    def handle_parser_exception(self) -> None:
+        """Tell the peer why its bytes cannot be read, then discard the rest of them for a grace time."""
+        if self.close_sent:
+            return
+        sent = self.conn.close_sent
+        code, reason = (sent.code, sent.reason) if sent else (CloseCode.PROTOCOL_ERROR, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.stop_keepalive()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self._abort_after_grace()
+        self._close_when_quiet()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what the peer sent; after an unreadable frame, only to see when it has stopped."""
+        if self.quiet_timer is not None:
+            self._close_when_quiet()
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:  # the first call brings the whole request, and there was nothing to make of it
+            self._refuse_handshake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timers."""
+        if self.quiet_timer is not None:
+            self.quiet_timer.cancel()
+        super().connection_lost(exc)
+
+    def _refuse_handshake(self) -> None:
+        """Answer a request that is over the limits of the library; uvicorn would leave the peer waiting for ever."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            why = f"Failed to open a WebSocket connection: {self.conn.handshake_exc}.\n"
+            answer = self.conn.reject(HTTPStatus.BAD_REQUEST, why).serialize()
+        self.transport.write(answer)
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
+
+    def _close_when_quiet(self) -> None:
+        if self.quiet_timer is not None:
+            self.quiet_timer.cancel()
+        self.quiet_timer = self.loop.call_later(QUIET_SECONDS, self.transport.close)
+
+    def _await_pong_anew(self) -> None:
+        if self.pong_timer is not None:
+            self.pong_timer.cancel()
+        self.pong_timer = self.loop.call_later(self.ping_timeout or 0.0, self.keepalive_timeout)
+
+    def _abort_after_grace(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""What docs/bot.md shows is a script, the conversation goes as it says, and nothing is left out."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from chat_service.bot import base, patterns, script, scripted
+from chat_service.bot.base import Dialogue, Incoming
+from chat_service.bot.script import load_script
+from chat_service.bot.scripted import ScriptedBot
+from chat_service.media.base import Heard, Seen
+from chat_service.settings import ChatSettings
+from frameproto import RequestKind
+from servicekit.settings import load
+
+REPOSITORY = Path(__file__).parents[3]
+PAGE = (REPOSITORY / "docs" / "bot.md").read_text("utf-8")
+MONDAY = datetime(2026, 6, 1, 7, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", PAGE.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.fixture
+def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedBot:
+    """The bot of the page, from a file that a setting names."""
+    (tmp_path / "bakery.toml").write_text(block("toml"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHAT_BOT_SCRIPT", "bakery.toml")
+    return ScriptedBot(load(ChatSettings, [], prog="", description="").load_script())
+
+
+async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:
+    dialogue, lines = Dialogue(), [line.split(maxsplit=1) for line in block("conversation").splitlines()]
+    assert [who for who, _ in lines] == ["anna", "bot"] * (len(lines) // 2)
+    for (_, said), (_, answer) in zip(lines[::2], lines[1::2], strict=True):
+        incoming = Incoming(RequestKind.TEXT, "anna", MONDAY, text=said)
+        assert await bot.reply(incoming, dialogue) == answer
+
+
+@pytest.mark.parametrize(
+    ("incoming", "answer"),
+    [
+        (
+            Incoming(RequestKind.VOICE, "anna", MONDAY, heard=Heard(3.2)),
+            "I listened for three seconds. For an order, please write to me.",
+        ),
+        (
+            Incoming(RequestKind.VIDEO, "anna", MONDAY, seen=Seen(3.2, 640, 480, b"", has_sound=False)),
+            "What I see has 640 by 480 pixels, without sound.",
+        ),
+    ],
+    ids=["voice", "video"],
+)
+async def test_voice_and_video_are_answered(bot: ScriptedBot, incoming: Incoming, answer: str) -> None:
+    assert await bot.reply(incoming, Dialogue()) == answer
+
+
+def test_a_mistake_is_told_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bakery.toml").write_text(block("toml").replace("{client}!", "{clinet}!"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(script.ScriptError) as mistake:
+        load_script(Path("bakery.toml"))
+    shown = re.search(r"CHAT_BOT_SCRIPT: (bakery\.toml: .*)…$", PAGE, re.MULTILINE)
+    assert shown
+    assert str(mistake.value).startswith(shown[1])
+
+
+def test_every_field_is_listed_and_no_other() -> None:
+    known = script.ALWAYS | script.OF_MEMORY | frozenset.union(*script.OF_KIND.values())
+    rows = re.findall(r"^\| (`\{.*?) \|", section("Replies"), re.MULTILINE)
+    assert {field for row in rows for field in re.findall(r"\{(\w+)\}", row)} == known
+
+
+def test_every_key_is_listed() -> None:
+    keys = set(re.findall(r"^\| `(\[*\w+\]*)` \|", section("Keys"), re.MULTILINE))
+    assert keys == {"name", "[greetings]", "[[rule]]", "kind", "when", "needs_memory", "say"}
+
+
+def test_limits_are_those_of_the_code() -> None:
+    for limit in (
+        f"of {script.MAX_FILE_BYTES // 1024} KiB at most",
+        f"up to {script.MAX_NAME_CHARACTERS} characters",
+        f"each up to {script.MAX_TEMPLATE_CHARACTERS:,} characters",
+        f"first {patterns.MAX_WORDS} words, within {patterns.MAX_CHARACTERS:,} characters",
+        f"up to {patterns.MAX_PARTS} parts",
+        f"latest {base.MEMORY_TEXTS} are remembered, up to {base.MEMORY_CHARACTERS} characters",
+        f"and {base.MEMORY_BYTES // 1024} KiB together",
+        f"longer than {scripted.MAX_REPLY_CHARACTERS:,} characters",
+    ):
+        assert limit in PAGE
+    assert all(f"CHAT_{name.upper()}`" in PAGE for name in ("bot_script", "bot_typing_seconds"))
+
+
+def test_links_lead_somewhere() -> None:
+    files = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGE)
+    assert all((REPOSITORY / "docs" / file).exists() for file in files)
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", PAGE)) <= headings

@@ -1,0 +1,150 @@
+"""A real WebSocket server on loopback around the Door, with bot, media and outbox in memory."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from chat_service.admission import Admission
+from chat_service.answering import Answerer
+from chat_service.connect import Door
+from chat_service.conversation import ConversationLimits, ConversationParts
+from chat_service.hours import OpeningHours
+from chat_service.metrics import ChatMetrics
+from chat_service.websocket import ChatWebSocketProtocol
+from chat_service.zones import ServedZones
+from frameproto import RequestKind
+from permits.memory import MemoryPool
+from servicekit.budget import ByteBudget
+from servicekit.clock import utc_now
+from servicekit.problems import install
+from servicekit.runner import Address, Listener, serve
+from servicekit.tokens import Authenticator, NoAuth
+from tests.chat.conversation_parts import Ledger, Parrot, Studio, limits
+
+
+@dataclass
+class House:
+    """A running server."""
+
+    port: int
+    door: Door
+    bot: Parrot
+    studio: Studio
+    ledger: Ledger
+    connections: MemoryPool
+    messages: MemoryPool
+
+    def url(self, query: str = "clientId=anna&timeZone=UTC", scheme: str = "ws") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/connect?{query}"
+
+    def visit(self, client_id: str = "anna", **options: object) -> connect:
+        """A client's connection; `async with` it."""
+        return connect(self.url(f"clientId={client_id}&timeZone=UTC"), compression=None, **options)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def open_house(
+    *,
+    changed: ConversationLimits | None = None,
+    capacity: int = 50,
+    per_client: int = 5,
+    max_waiting: int = 100,
+    wait_seconds: float = 5,
+    zones: str = "*",
+    origins: frozenset[str] = frozenset(),
+    authenticator: Authenticator | None = None,
+    ping_seconds: float = 20,
+    pong_seconds: float = 20,
+) -> AsyncIterator[House]:
+    bot, studio, ledger = Parrot(), Studio(), Ledger()
+    connections = MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+    messages = MemoryPool("messages", capacity=500, max_waiting=1000)
+    bounds = changed or limits()
+    parts = ConversationParts(
+        answerer=Answerer(bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0),
+        messages=messages,
+        outbox=ledger,
+        pod_bytes=ByteBudget(1 << 26),
+        limits=bounds,
+        metrics=ChatMetrics(),
+        now=utc_now,
+    )
+    admission = Admission(
+        served_zones=ServedZones.parse(zones),
+        allowed_origins=origins,
+        authenticator=authenticator or NoAuth(),
+        now=utc_now,
+    )
+    door = Door(admission, connections, parts, wait_seconds=wait_seconds)
+    app = Starlette(routes=[WebSocketRoute("/connect", door.enter), Route("/connect", door.peek, methods=["GET"])])
+    install(app)
+    listener = Listener(
+        app=app,
+        host="127.0.0.1",
+        port=0,
+        ws=ChatWebSocketProtocol,
+        ws_max_bytes=bounds.max_frame_bytes,
+        ws_ping_seconds=ping_seconds,
+        ws_pong_seconds=pong_seconds,
+    )
+    listening: asyncio.Future[list[Address]] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+
+    async def drain() -> bool:
+        door.cut()
+        await door.close(spread_seconds=0)
+        return True
+
+    serving = asyncio.create_task(
+        serve([listener], drain, 10, ready=lambda at: listening.set_result(list(at)), stop=stop, close_seconds=1)
+    )
+    await asyncio.wait_for(listening, 10)
+    try:
+        yield House(listening.result()[0].port, door, bot, studio, ledger, connections, messages)
+    finally:
+        stop.set()
+        await serving
+
+
+async def until_closed(connection: ClientConnection) -> int | None:
+    """Read until the server closes; return its close code."""
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionClosed):
+            async for _ in connection:
+                pass
+        await connection.wait_closed()
+    return connection.close_code
+
+
+def upgrade(query: str = "", headers: str = "") -> bytes:
+    """A handshake, as it is written to a socket."""
+    return (
+        f"GET /connect?clientId=mute&timeZone=UTC{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"{headers}\r\n"
+    ).encode()
+
+
+async def raw_connection(house: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Upgrade by hand, on a socket that reads nothing by itself and has small buffers."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", house.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=8192)
+    writer.write(upgrade())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def masked(frame: bytes) -> bytes:
+    """One binary WebSocket message with a mask of zeros."""
+    return b"\x82\xff" + len(frame).to_bytes(8, "big") + bytes(4) + frame

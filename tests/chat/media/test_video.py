@@ -1,0 +1,133 @@
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from chat_service.media.base import MediaError
+from chat_service.media.video import see
+from tests.chat.media.making import (
+    BLUE,
+    CLOCKWISE,
+    GREEN,
+    RED,
+    pixels,
+    silent_mp3,
+    song_in_mp4,
+    turned,
+    video,
+)
+
+FRAGMENTED = "+frag_keyframe+empty_moov"
+
+
+def test_what_is_seen() -> None:
+    seen = see(video(RED, seconds=2, size=(320, 240)), max_seconds=10)
+    assert seen.seconds == pytest.approx(2, abs=0.1)
+    assert (seen.width, seen.height) == (320, 240)
+    assert not seen.has_sound
+    assert seen.poster.startswith(b"\xff\xd8\xff")
+    assert seen.poster.endswith(b"\xff\xd9")
+
+
+def test_the_poster_is_of_this_video() -> None:
+    for colour, rgb in ((RED, (255, 0, 0)), (GREEN, (0, 255, 0)), (BLUE, (0, 0, 255))):
+        size, shown = pixels(see(video(colour, size=(160, 90)), max_seconds=10).poster)
+        assert size == (160, 90)
+        assert shown["centre"] == pytest.approx(rgb, abs=12)
+
+
+@pytest.mark.parametrize("movflags", ["", "+faststart", FRAGMENTED])
+def test_sound_is_noticed(movflags: str) -> None:
+    assert see(video(RED, sound=True, movflags=movflags), max_seconds=10).has_sound
+    assert not see(video(RED, movflags=movflags), max_seconds=10).has_sound
+
+
+def test_the_poster_is_taken_after_the_first_third() -> None:
+    for movflags in ("", FRAGMENTED):
+        _, shown = pixels(see(video(RED, GREEN, BLUE, BLUE, seconds=4, movflags=movflags), max_seconds=10).poster)
+        assert shown["centre"] == pytest.approx((0, 255, 0), abs=12)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9", "libsvtav1", "libx265"])
+def test_usual_codecs(codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    seen = see(video(RED, codec=codec, size=(128, 96)), max_seconds=10)
+    assert (seen.width, seen.height) == (128, 96)
+    assert pixels(seen.poster)[1]["centre"] == pytest.approx((255, 0, 0), abs=16)
+    capfd.readouterr()  # what encoders have to say
+
+
+def test_one_frame_is_a_video() -> None:
+    assert see(video(RED, seconds=0.1), max_seconds=10).seconds == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_phone_held_upright() -> None:
+    seen = see(turned(video(RED, size=(64, 48)), CLOCKWISE), max_seconds=10)
+    assert (seen.width, seen.height) == (48, 64)
+    assert pixels(seen.poster)[0] == (48, 64)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: b"", "not an MP4"),
+        (lambda: silent_mp3(1), "not an MP4"),
+        (song_in_mp4, "no video track"),
+        (lambda: video(RED, name="video.mkv"), "not an MP4"),
+        (lambda: video(RED, name="video.mov"), "QuickTime"),
+        (lambda: video(RED, codec="mpeg2video", rate=25), "convert it"),
+        (lambda: video(RED).replace(b"avc1", b"zzz9"), "convert it"),
+        (lambda: video(RED, size=(4096, 2320), seconds=0.1, codec="mpeg4"), "too large"),
+        (lambda: video(RED)[:-100], "cut short"),
+        (lambda: video(RED, movflags="+faststart")[:-1], "cut short"),
+    ],
+)
+def test_what_is_not_a_whole_mp4_is_refused(make: Callable[[], bytes], why: str) -> None:
+    with pytest.raises(MediaError, match=why) as refused:
+        see(make(), max_seconds=10)
+    assert refused.value.code == "media_unreadable"
+
+
+def test_a_file_whose_last_box_claims_to_be_whole_is_found_out() -> None:
+    whole = video(RED, GREEN, BLUE, seconds=3, movflags="+faststart")
+    at = whole.index(b"mdat") - 4
+    to_the_end = whole[:at] + struct.pack(">I", 0) + whole[at + 4 :]
+    see(to_the_end, max_seconds=10)
+    for missing in (1, 20, 200):
+        with pytest.raises(MediaError, match=r"cut short") as refused:
+            see(to_the_end[:-missing], max_seconds=10)
+        assert refused.value.code == "media_unreadable"
+
+
+def test_frames_that_claim_another_size_than_the_header_are_not_decoded() -> None:
+    huge = video(RED, size=(4096, 2320), seconds=0.1, codec="mpeg4")
+    modest = huge.replace(struct.pack(">HH", 4096, 2320), struct.pack(">HH", 64, 48)).replace(
+        struct.pack(">II", 4096 << 16, 2320 << 16), struct.pack(">II", 64 << 16, 48 << 16)
+    )
+    assert modest != huge
+    with pytest.raises(MediaError) as refused:
+        see(modest, max_seconds=10)
+    assert refused.value.code == "media_unreadable"
+
+
+def test_garbage_where_the_frames_should_be() -> None:
+    whole = video(RED, seconds=1, movflags="+faststart")
+    at = whole.index(b"mdat") + 4
+    with pytest.raises(MediaError) as refused:
+        see(whole[:at] + b"\xa5" * (len(whole) - at), max_seconds=10)
+    assert refused.value.code == "media_unreadable"
+
+
+@pytest.mark.parametrize("movflags", ["", FRAGMENTED])
+def test_too_long_is_refused(movflags: str) -> None:
+    with pytest.raises(MediaError, match=r"1\.5 seconds") as refused:
+        see(video(RED, seconds=2, movflags=movflags), max_seconds=1.5)
+    assert refused.value.code == "media_too_long"
+
+
+def test_a_length_that_lies_is_not_believed() -> None:
+    mp4 = video(RED, seconds=5)
+    at = mp4.index(b"mvhd") + 4 + 16  # version and flags, two times, the time scale: then the length
+    lying = mp4[:at] + struct.pack(">I", 1) + mp4[at + 4 :]
+    with pytest.raises(MediaError) as refused:
+        see(lying, max_seconds=2)
+    assert refused.value.code == "media_too_long"

@@ -1,0 +1,324 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import espeakng_loader
+import psutil
+import pytest
+
+from chat_service.media.base import MediaError
+from chat_service.media.workers import ProcessMediaWorkers
+from tests.chat.media.making import RED, loudness, picture_of, pixels, silent_mp3, slow_mp3, video
+
+SLOW_SECONDS = 100_000.0  # slow_mp3 is long, too
+
+
+def workers_of(processes: int = 1, **changed: float) -> ProcessMediaWorkers:
+    usual = {"job_seconds": 60.0, "max_media_seconds": SLOW_SECONDS}
+    return ProcessMediaWorkers(processes=processes, **{**usual, **changed})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[ProcessMediaWorkers]:
+    async with workers_of(2) as running:
+        yield running
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait until something is true that nobody tells us about."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - other processes set no events
+            await asyncio.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended; nobody may have asked for its exit code yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def test_speak_hear_see(workers: ProcessMediaWorkers) -> None:
+    mp3 = await workers.speak("Good evening! It is five minutes past nine where you are.")
+    root_mean_square, seconds = loudness(mp3)
+    assert root_mean_square > 0.02
+    assert (await workers.hear(memoryview(mp3))).seconds == pytest.approx(seconds, abs=0.1)
+    seen = await workers.see(memoryview(bytearray(video(RED, seconds=2, sound=True))))
+    assert seen.seconds == pytest.approx(2, abs=0.1)
+    assert (seen.width, seen.height, seen.has_sound) == (64, 48, True)
+    assert pixels(seen.poster)[1]["centre"] == pytest.approx((255, 0, 0), abs=12)
+
+
+async def test_speech_grows_with_the_text(workers: ProcessMediaWorkers) -> None:
+    short, long, none = await asyncio.gather(*(workers.speak(text) for text in ("Hello.", "Hello. " * 10, "…")))
+    assert loudness(long)[1] > 5 * loudness(short)[1]
+    assert (await workers.hear(none)).seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "code"),
+    [
+        ("hear", lambda: picture_of(RED), "media_unreadable"),
+        ("hear", lambda: b"", "media_unreadable"),
+        ("see", lambda: video(RED)[:-100], "media_unreadable"),
+        ("see", lambda: silent_mp3(1), "media_unreadable"),
+        ("hear", lambda: silent_mp3(3), "media_too_long"),
+        ("see", lambda: video(RED, seconds=3), "media_too_long"),
+    ],
+)
+async def test_what_the_client_can_mend(kind: str, make: Callable[[], bytes], code: str) -> None:
+    async with workers_of(max_media_seconds=2) as workers:
+        before = workers.pids
+        with pytest.raises(MediaError) as refused:
+            await getattr(workers, kind)(make())
+        assert refused.value.code == code
+        assert str(refused.value)
+        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert workers.pids == before
+
+
+async def test_jobs_run_side_by_side_and_in_order() -> None:
+    done: list[str] = []
+
+    async def speak(speaking: ProcessMediaWorkers, text: str) -> None:
+        await speaking.speak(text)
+        done.append(text)
+
+    async with workers_of(1) as workers:
+        await asyncio.gather(*(speak(workers, f"number {number}") for number in range(5)))
+    assert done == [f"number {number}" for number in range(5)]
+    async with workers_of(2) as workers:
+        slow = asyncio.create_task(workers.hear(slow_mp3(10)))
+        await until(lambda: workers.busy == 1)
+        await workers.speak("meanwhile")
+        assert not slow.done()
+        await slow
+
+
+async def test_a_job_that_takes_too_long_is_killed_with_its_worker(capfd: pytest.CaptureFixture[str]) -> None:
+    async with workers_of(1, job_seconds=1) as workers:
+        (before,) = workers.pids
+        with pytest.raises(MediaError) as failed:
+            await workers.hear(slow_mp3(60))
+        assert failed.value.code == "media_failed"
+        assert is_gone(before)
+        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert workers.pids != [before]
+    assert "media.worker_died" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
+async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers: ProcessMediaWorkers) -> None:
+    first, second = workers.pids
+    crashing = asyncio.create_task(workers.hear(slow_mp3(20)))
+    await until(lambda: workers.busy == 1)
+    other = asyncio.create_task(workers.hear(slow_mp3(5)))
+    await until(lambda: workers.busy == 2)
+    waiting = asyncio.create_task(workers.speak("I wait for a free worker"))
+    os.kill(first, how)
+    with pytest.raises(MediaError) as failed:
+        await crashing
+    assert failed.value.code == "media_failed"
+    assert how.name not in str(failed.value)  # that is for our log
+    assert (await other).seconds > 1000
+    assert loudness(await waiting)[1] > 0.5
+    await until(lambda: workers.busy == 0)
+    assert second in workers.pids
+    assert first not in workers.pids
+    assert len(workers.pids) == 2
+
+
+async def test_workers_killed_between_jobs_are_replaced(workers: ProcessMediaWorkers) -> None:
+    before = workers.pids
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not workers.pids)
+    spoken = await asyncio.gather(*(workers.speak("still here") for _ in range(4)))
+    assert all(spoken)
+    assert len(workers.pids) == 2
+    assert not set(workers.pids) & set(before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("hear", lambda: slow_mp3(200)),  # does not even fit in there
+        ("see", lambda: video(RED, size=(4096, 2304), seconds=0.1, codec="mpeg4")),
+    ],
+)
+async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes]) -> None:
+    async with workers_of(1, memory_bytes=200 * 1024**2) as workers:
+        with pytest.raises(MediaError) as failed:
+            await getattr(workers, kind)(make())
+        assert failed.value.code in {"media_failed", "media_unreadable"}
+        assert loudness(await workers.speak("still here"))[1] > 0.3
+
+
+async def test_cancelling_waits_for_the_real_end(workers: ProcessMediaWorkers) -> None:
+    calling = asyncio.create_task(workers.hear(slow_mp3(15)))
+    await until(lambda: workers.busy == 1)
+    for _ in range(3):
+        calling.cancel()
+        await asyncio.sleep(0)
+    await workers.speak("a job on the other worker, which takes less time")
+    assert not calling.done()
+    assert workers.busy == 1
+    await asyncio.wait([calling])
+    assert calling.cancelled()
+    assert workers.busy == 0
+
+
+async def test_cancelling_a_job_that_fails() -> None:
+    async with workers_of(1, job_seconds=0.3) as workers:
+        calling = asyncio.create_task(workers.hear(slow_mp3(30)))
+        await until(lambda: workers.busy == 1)
+        calling.cancel()
+        await asyncio.wait([calling])
+        assert calling.cancelled()
+
+
+async def test_a_time_limit_around_a_call_works() -> None:
+    async with workers_of(1) as workers:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await workers.hear(slow_mp3(5))
+        assert workers.busy == 0
+
+
+async def test_a_call_that_waits_in_line_is_given_up_at_once() -> None:
+    async with workers_of(1) as workers:
+        slow = asyncio.create_task(workers.hear(slow_mp3(5)))
+        await until(lambda: workers.busy == 1)
+        waiting = asyncio.create_task(workers.speak("never said"))
+        after = asyncio.create_task(workers.speak("said after the slow one"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert not slow.done()
+        assert await after
+        assert slow.done()
+
+
+async def test_leaving_ends_everything_at_once() -> None:
+    async with workers_of(2) as workers:
+        pids = workers.pids
+        under_way = [asyncio.create_task(workers.hear(slow_mp3(60))) for _ in range(2)]
+        await until(lambda: workers.busy == 2)
+        waiting = asyncio.create_task(workers.speak("too late"))
+        await asyncio.sleep(0)
+    for call in (*under_way, waiting):
+        with pytest.raises(MediaError, match="stopping") as refused:
+            await call
+        assert refused.value.code == "media_failed"
+    assert all(map(is_gone, pids))
+    with pytest.raises(MediaError, match="stopping"):
+        await workers.speak("much too late")
+
+
+async def test_leaving_while_a_worker_starts_again() -> None:
+    async with workers_of(1) as workers:
+        crashing = asyncio.create_task(workers.hear(slow_mp3(20)))
+        await until(lambda: workers.busy == 1)
+        os.kill(workers.pids[0], signal.SIGKILL)
+        with pytest.raises(MediaError):
+            await crashing
+    assert workers.pids == []
+    assert not [child for child in psutil.Process().children() if "chat_service.media.worker" in child.cmdline()]
+
+
+async def test_a_voice_that_does_not_exist() -> None:
+    workers = ProcessMediaWorkers(processes=2, job_seconds=1, max_media_seconds=1, voice="no-such-voice")
+    with pytest.raises(MediaError, match='no voice "no-such-voice"') as failed:
+        await workers.__aenter__()
+    assert failed.value.code == "media_failed"
+    assert workers.pids == []
+
+
+@pytest.mark.parametrize(("program", "why"), [("/bin/false", "exit code 1"), ("/nonexistent", "No such file")])
+async def test_workers_that_do_not_start(program: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(MediaError, match=why):
+        async with workers_of(2):
+            pytest.fail("they cannot have started")
+
+
+async def test_a_worker_that_does_not_start_again_fails_jobs_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workers_of(1) as workers:
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/bin/false")
+            os.kill(workers.pids[0], signal.SIGKILL)
+            await until(lambda: not workers.pids)
+            for _ in range(2):
+                with pytest.raises(MediaError) as failed:
+                    await workers.speak("nobody is there")
+                assert failed.value.code == "media_failed"
+            await until(lambda: workers.busy == 0)
+        assert await workers.speak("here again")
+
+
+async def test_signals_to_everybody_do_not_reach_the_workers(workers: ProcessMediaWorkers) -> None:
+    before = workers.pids
+    for pid in before:
+        assert os.getpgid(pid) != os.getpgid(0)  # Ctrl-C goes to the group of the pod
+        for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, stop)
+    assert all(await asyncio.gather(*(workers.speak("still here") for _ in range(4))))
+    assert workers.pids == before
+
+
+async def test_workers_do_not_know_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_TOKEN_SECRETS", "top secret")
+    async with workers_of(1) as workers:
+        environment = psutil.Process(workers.pids[0]).environ()
+    assert "top secret" not in environment.values()
+    assert "PYTHONPATH" in environment
+
+
+async def test_an_installation_in_a_deep_folder_can_speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path.joinpath(*["a-folder-with-quite-a-long-name"] * 6)
+    deep.mkdir(parents=True)
+    deep.joinpath("espeakng_loader").symlink_to(Path(espeakng_loader.__file__).parent)
+    monkeypatch.syspath_prepend(deep)
+    async with workers_of(1) as workers:
+        assert str(deep) in psutil.Process(workers.pids[0]).environ()["PYTHONPATH"]
+        assert loudness(await workers.speak("deep down"))[0] > 0.02
+
+
+PARENT = """
+import asyncio, sys
+from chat_service.media.workers import ProcessMediaWorkers
+from tests.chat.media.making import slow_mp3
+
+async def main(slow):
+    async with ProcessMediaWorkers(processes=2, job_seconds=60, max_media_seconds=1e9) as workers:
+        job = asyncio.create_task(workers.hear(slow_mp3(100))) if slow else None
+        await asyncio.sleep(0.3)
+        print(*workers.pids, flush=True)
+        await asyncio.sleep(60)
+
+{run}(main(bool(int(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("busy", ["0", "1"])
+@pytest.mark.parametrize("run", ["asyncio.run", "__import__('uvloop').run"])
+async def test_workers_end_with_a_pod_that_is_killed(busy: str, run: str) -> None:
+    pod = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PARENT.format(run=run), busy),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert pod.stdout is not None
+    async with asyncio.timeout(30):
+        pids = [int(pid) for pid in (await pod.stdout.readline()).split()]
+    assert len(pids) == 2
+    assert not any(map(is_gone, pids))
+    pod.kill()
+    await pod.wait()
+    await until(lambda: all(map(is_gone, pids)), seconds=5)

@@ -1,0 +1,84 @@
+"""A whole pod in this process: what it has is let go in the right order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from chat_service.app import open_chat
+from chat_service.outbox import Outbox
+from chat_service.settings import ChatSettings
+from frameproto import Request, RequestKind, encode_request
+from frameproto.exchange import Exchange
+from servicekit.runner import Address, serve
+from servicekit.settings import load
+
+
+class Disk:
+    """Takes records into the outbox when it is told to, and lists what happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.story: list[str] = []
+        self.asked = asyncio.Event()
+        self.works = asyncio.Event()
+        append, close = Outbox.append, Outbox.close
+
+        async def slowly(outbox: Outbox, exchange: Exchange) -> None:
+            self.asked.set()
+            cancelled = False
+            while not self.works.is_set():
+                try:
+                    await self.works.wait()
+                except asyncio.CancelledError:
+                    cancelled = True  # takes effect at the end: a write cannot be taken back
+            await append(outbox, exchange)
+            self.story.append("kept")
+            if cancelled:
+                raise asyncio.CancelledError
+
+        async def telling(outbox: Outbox) -> None:
+            self.story.append("closed")
+            await close(outbox)
+
+        monkeypatch.setattr(Outbox, "append", slowly)
+        monkeypatch.setattr(Outbox, "close", telling)
+
+
+@asynccontextmanager
+async def serving(settings: ChatSettings, stop: asyncio.Event) -> AsyncIterator[Address]:
+    """Serve a pod until told to stop, and then leave it."""
+    listening: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
+    async with open_chat(settings) as chat:
+        running = asyncio.create_task(
+            serve(
+                chat.listeners(),
+                chat.drain,
+                settings.drain_seconds,
+                ready=lambda addresses: listening.set_result(addresses[0]),
+                stop=stop,
+                close_seconds=0.1,
+            )
+        )
+        yield await listening
+        await running
+
+
+async def test_the_outbox_is_closed_when_the_last_conversation_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"PORT": "0", "METRICS_PORT": "0", "MEDIA_PROCESSES": "1", "DRAIN_SECONDS": "0.2"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CHAT_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    disk, stop = Disk(monkeypatch), asyncio.Event()
+    async with serving(load(ChatSettings, [], prog="", description=""), stop) as address:
+        async with connect(f"ws://{address}/connect?clientId=anna&timeZone=UTC") as client:
+            await client.send(encode_request(Request(RequestKind.TEXT, b"hello")))
+            await disk.asked.wait()
+            stop.set()
+            await client.wait_closed()
+        asyncio.get_running_loop().call_later(3, disk.works.set)  # long after the servers have given up waiting
+    assert disk.story == ["kept", "closed"]

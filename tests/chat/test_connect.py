@@ -1,0 +1,301 @@
+import asyncio
+import contextlib
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from frameproto import Request, RequestKind, decode_response, encode_request
+from servicekit.clock import utc_now
+from servicekit.tokens import JwtAuth, mint
+from tests.chat.conversation_parts import limits
+from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed
+
+SECRET = "a secret that is long enough for sha-256"
+
+
+def text(words: str) -> bytes:
+    return encode_request(Request(RequestKind.TEXT, words.encode()))
+
+
+async def denial(url: str, **options: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Connect, expect to be turned away, and return status, problem and headers."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(url, **options):
+            pass
+    response = refused.value.response
+    assert response.headers["content-type"] == "application/problem+json"
+    return response.status_code, json.loads(response.body or b""), dict(response.headers)
+
+
+async def eventually(house: House, *, held: int, waiting: int = 0) -> None:
+    """Wait until so many places are held and so many clients wait."""
+    async with asyncio.timeout(10):
+        while True:
+            state = await house.connections.state()
+            if (state.held, state.waiting) == (held, waiting):
+                return
+            await asyncio.sleep(0.005)
+
+
+async def test_an_admitted_client_talks_over_the_subprotocol_and_learns_its_session() -> None:
+    async with open_house() as house:
+        async with house.visit(subprotocols=["chatbot.v1"]) as chat:
+            assert chat.subprotocol == "chatbot.v1"
+            assert chat.response is not None
+            assert UUID(chat.response.headers["chatbot-session"]).version == 7
+            await chat.send(text("hello"))
+            assert decode_response(await chat.recv()).text == "you said hello"  # type: ignore[arg-type]
+        await eventually(house, held=0)
+        assert house.ledger.kept[0].session_id == UUID(chat.response.headers["chatbot-session"])
+
+
+async def test_a_session_may_be_continued() -> None:
+    session = uuid4()
+    async with open_house() as house, connect(house.url(f"clientId=anna&timeZone=UTC&sessionId={session}")) as chat:
+        await chat.send(text("hello"))
+        await chat.recv()
+        assert house.ledger.kept[0].session_id == session
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("timeZone=UTC", "client_id_missing"),
+        ("clientId=&timeZone=UTC", "client_id_malformed"),
+        ("clientId=..&timeZone=UTC", "client_id_malformed"),
+        ("clientId=a/b&timeZone=UTC", "client_id_malformed"),
+        ("clientId=%00&timeZone=UTC", "client_id_malformed"),
+        ("clientId=anna%0a&timeZone=UTC", "client_id_malformed"),
+        (f"clientId={'a' * 65}&timeZone=UTC", "client_id_malformed"),
+        ("clientId=a&clientId=b&timeZone=UTC", "client_id_malformed"),
+        ("clientId=anna", "time_zone_missing"),
+        ("clientId=anna&timeZone=Mars/Olympus", "time_zone_unknown"),
+        ("clientId=anna&timeZone=localtime", "time_zone_unknown"),
+        ("clientId=anna&timeZone=../../etc/passwd", "time_zone_unknown"),
+        ("clientId=anna&timeZone=", "time_zone_malformed"),
+        ("clientId=anna&timeZone=+99:00", "time_zone_malformed"),
+        ("clientId=anna&timeZone=Asia/Tokyo", "time_zone_not_served"),
+        ("clientId=anna&timeZone=UTC&sessionId=1", "session_id_malformed"),
+    ],
+)
+async def test_bad_parameters_are_refused_before_the_upgrade_and_by_a_peek_alike(query: str, code: str) -> None:
+    async with open_house(zones="Europe/*,UTC") as house:
+        status, problem, _ = await denial(house.url(query))
+        assert (status, problem["code"]) == (400, code)
+        assert problem["detail"]
+        async with aiohttp.ClientSession() as http, http.get(house.url(query, "http")) as peeked:
+            assert (peeked.status, (await peeked.json(content_type=None))["code"]) == (400, code)
+        assert (await house.connections.state()).high_water == 0
+
+
+async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
+    async with open_house() as house, connect(house.url("clientId=anna&timeZone=+07:00")) as chat:
+        await chat.send(text("hello"))
+        await chat.recv()
+        assert house.ledger.kept[0].time_zone == "+07:00"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "https://[", ""])
+async def test_a_foreign_origin_is_refused(origin: str) -> None:
+    async with open_house() as house:
+        status, problem, _ = await denial(house.url(), additional_headers={"Origin": origin})
+        assert (status, problem["code"]) == (403, "origin_not_allowed")
+
+
+async def test_our_own_and_allowed_origins_may_connect() -> None:
+    async with open_house(origins=frozenset({"https://app.example"})) as house:
+        for origin in (f"http://127.0.0.1:{house.port}", "https://app.example", "HTTPS://APP.example"):
+            async with connect(house.url(), additional_headers={"Origin": origin}) as chat:
+                await chat.send(text("hello"))
+                await chat.recv()
+
+
+async def test_tokens_open_their_own_client_only() -> None:
+    auth = JwtAuth([SECRET], audience="chatbot")
+    anna = mint(SECRET, subject="anna", audience="chatbot", lifetime=timedelta(minutes=5))
+    async with open_house(authenticator=auth) as house:
+        status, problem, headers = await denial(house.url())
+        assert (status, problem["code"]) == (401, "token_missing")
+        assert headers["www-authenticate"].startswith("Bearer")
+        bearer = {"Authorization": f"Bearer {anna}"}
+        status, problem, _ = await denial(house.url("clientId=bob&timeZone=UTC"), additional_headers=bearer)
+        assert (status, problem["code"]) == (403, "client_not_yours")
+        async with connect(house.url(), additional_headers=bearer) as chat:
+            await chat.send(text("hello"))
+            await chat.recv()
+        async with connect(house.url(), subprotocols=["chatbot.v1", f"bearer.{anna}"]) as chat:  # type: ignore[list-item]
+            assert chat.subprotocol == "chatbot.v1"
+
+
+async def test_a_connection_ends_with_its_token() -> None:
+    auth = JwtAuth([SECRET], audience="chatbot", leeway_seconds=0)
+    soon = mint(SECRET, subject="anna", audience="chatbot", lifetime=timedelta(seconds=1), now=utc_now)
+    bearer = {"Authorization": f"Bearer {soon}"}
+    async with open_house(authenticator=auth) as house, connect(house.url(), additional_headers=bearer) as chat:
+        assert await until_closed(chat) == 4003
+
+
+async def test_a_client_at_its_limit_gets_429_and_others_do_not() -> None:
+    async with open_house(capacity=3, per_client=2) as house, house.visit(), house.visit():
+        status, problem, headers = await denial(house.url())
+        assert (status, problem["code"]) == (429, "client_limit")
+        assert int(headers["retry-after"]) > 0
+        async with house.visit("bob"):
+            await eventually(house, held=3)
+
+
+async def test_a_full_cluster_makes_clients_wait_and_lets_them_in_by_ticket() -> None:
+    order: list[int] = []
+    async with open_house(capacity=1, wait_seconds=20) as house:
+
+        async def come(number: int) -> None:
+            async with house.visit(f"c{number}"):
+                order.append(number)
+
+        async with house.visit("first"):
+            coming = []
+            for number in range(5):
+                coming.append(asyncio.create_task(come(number)))
+                await eventually(house, held=1, waiting=number + 1)
+            assert order == []
+        await asyncio.gather(*coming)
+        assert order == [0, 1, 2, 3, 4]
+        assert (await house.connections.state()).high_water == 1
+
+
+async def test_waiting_too_long_gets_503_with_the_place_in_line() -> None:
+    async with open_house(capacity=1, wait_seconds=0.2) as house, house.visit("first"):
+        status, problem, headers = await denial(house.url())
+        assert (status, problem["code"], problem["place"]) == (503, "cluster_full", 1)
+        assert int(headers["retry-after"]) > 0
+
+
+async def test_a_full_line_gets_503_at_once() -> None:
+    async with open_house(capacity=1, max_waiting=0) as house, house.visit("first"):
+        status, problem, _ = await denial(house.url())
+        assert (status, problem["code"]) == (503, "line_full")
+
+
+async def test_whoever_leaves_the_line_makes_room_and_leaks_nothing() -> None:
+    async with open_house(capacity=1, wait_seconds=20) as house:
+        async with house.visit("first"):
+            leaving = asyncio.create_task(house.visit("second").__aenter__())
+            await eventually(house, held=1, waiting=1)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            await eventually(house, held=1, waiting=0)
+        await eventually(house, held=0)
+
+
+async def test_a_peek_tells_what_a_handshake_would_meet_and_joins_nothing() -> None:
+    async def peek(client: str) -> tuple[int, dict[str, Any]]:
+        url = house.url(f"clientId={client}&timeZone=UTC", "http")
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            assert response.headers["cache-control"] == "no-store"
+            return response.status, await response.json(content_type=None)
+
+    async with open_house(capacity=2, per_client=1) as house:
+        assert (await peek("anna"))[0] == 426
+        async with house.visit("anna"):
+            assert (await peek("anna"))[1]["code"] == "client_limit"
+            assert (await peek("bob"))[0] == 426
+            async with house.visit("bob"):
+                status, problem = await peek("carl")
+                assert (status, problem["code"], problem["place"]) == (503, "cluster_full", 1)
+                assert (await house.connections.state()).waiting == 0
+
+
+async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_with_1012() -> None:
+    async with open_house(capacity=1, wait_seconds=20) as house, house.visit("first") as chat:
+        waiting = asyncio.create_task(denial(house.url("clientId=second&timeZone=UTC")))
+        await eventually(house, held=1, waiting=1)
+        closing = asyncio.create_task(house.door.close(spread_seconds=0))
+        status, problem, headers = await waiting
+        assert (status, problem["code"]) == (503, "draining")
+        assert headers["retry-after"]
+        assert await until_closed(chat) == 1012
+        await closing
+        assert (await denial(house.url()))[1]["code"] == "draining"
+        await eventually(house, held=0)
+
+
+async def test_a_frame_over_the_limit_is_closed_with_1009_while_the_client_is_still_sending() -> None:
+    async with open_house(changed=limits(max_frame_bytes=64 * 1024)) as house, house.visit() as chat:
+        with contextlib.suppress(ConnectionClosed):
+            await chat.send(b"\x01" + bytes(8 * 1024 * 1024))
+        assert await until_closed(chat) == 1009
+        await eventually(house, held=0)
+
+
+async def test_a_text_message_gets_an_error_frame_and_the_connection_goes_on() -> None:
+    async with open_house() as house, house.visit() as chat:
+        await chat.send("this is not binary")
+        assert decode_response(await chat.recv()).error_code == "not_binary"  # type: ignore[arg-type]
+        await chat.send(text("hello"))
+        assert decode_response(await chat.recv()).text == "you said hello"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [b"\x81\x82\0\0\0\0\xc3\x28", b"\x01\x81\0\0\0\0\xc3\x80\x81\0\0\0\0\x28"],
+    ids=["whole", "in fragments"],
+)
+async def test_text_that_is_not_utf8_is_closed_with_1007_and_no_event_for_an_operator(
+    messages: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_house() as house:
+        reader, writer = await raw_connection(house)
+        writer.write(messages + masked(text("hello")))
+        async with asyncio.timeout(20):
+            closed = await reader.read()
+        assert closed == b"\x88\x18" + (1007).to_bytes(2) + b"text that is not UTF-8"
+        writer.close()
+        await eventually(house, held=0)
+        assert house.bot.turns == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_client_that_never_sends_is_closed_with_4000() -> None:
+    async with open_house(changed=limits(first_message_seconds=0.2)) as house, house.visit() as chat:
+        assert await until_closed(chat) == 4000
+        await eventually(house, held=0)
+
+
+async def test_a_client_that_never_reads_loses_its_place_and_its_socket() -> None:
+    bounds = limits(send_seconds=0.3, max_frame_bytes=1 << 20, max_text_bytes=1 << 20, max_bytes=1 << 23)
+    async with open_house(changed=bounds) as house:
+        reader, writer = await raw_connection(house)
+        echo = text("x" * 500_000)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                writer.write(masked(echo))
+                if writer.transport.get_write_buffer_size() > 4_000_000:
+                    break
+                await asyncio.sleep(0)
+        await eventually(house, held=0)
+        writer.close()
+        del reader
+
+
+async def test_a_client_that_vanishes_without_a_word_gives_its_place_back() -> None:
+    async with open_house(ping_seconds=0.2, pong_seconds=0.2) as house:
+        _, writer = await raw_connection(house)
+        await eventually(house, held=1)
+        await eventually(house, held=0)  # it never answers a ping
+        writer.close()
+
+
+async def test_pongs_that_wait_behind_unread_frames_are_not_missed() -> None:
+    bounds = limits(window=1, idle_seconds=20)
+    async with open_house(changed=bounds, ping_seconds=0.1, pong_seconds=0.1) as house, house.visit() as chat:
+        for _ in range(4):
+            await chat.send(encode_request(Request(RequestKind.VOICE, b"0.4")))
+        for _ in range(4):
+            assert decode_response(await chat.recv()).text == "you said voice"  # type: ignore[arg-type]

@@ -1,0 +1,20 @@
+"""What a client sends cannot make more figures than there are meanings."""
+
+from prometheus_client import generate_latest
+
+from chat_service.metrics import ChatMetrics
+
+
+def test_close_codes_that_only_the_client_knows_are_one_figure() -> None:
+    metrics = ChatMetrics()
+    for code in (1000, 1001, 1006, 4002, *range(3000, 4000), *range(4004, 5000)):
+        metrics.closed(code)
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    closed = {line for line in lines if line.startswith("chatbot_connections_closed_total")}
+    assert closed == {
+        'chatbot_connections_closed_total{code="1000"} 1.0',
+        'chatbot_connections_closed_total{code="1001"} 1.0',
+        'chatbot_connections_closed_total{code="1006"} 1.0',
+        'chatbot_connections_closed_total{code="4002"} 1.0',
+        'chatbot_connections_closed_total{code="other"} 1996.0',
+    }

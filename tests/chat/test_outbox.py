@@ -1,0 +1,323 @@
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from chat_service.outbox import Outbox, OutboxFull, OutboxLocked, OutboxUnwritable
+from chat_service.spool import CHECKSUM_BYTES
+from frameproto.exchange import decode_exchange
+from tests.support.exchanges import exchange
+
+BIG = 1 << 30
+
+
+async def drained(outbox: Outbox, batch_bytes: int = BIG) -> list[str]:
+    """Deliver everything, and return the texts in the order of delivery."""
+    texts: list[str] = []
+    while (batch := await outbox.peek_batch(batch_bytes)) is not None:
+        texts += [bytes(decode_exchange(payload).request)[1:].decode() for payload in batch.payloads]
+        await outbox.done(batch)
+    return texts
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted((folder / "waiting").iterdir())
+
+
+async def texts_on_reopening(folder: Path) -> list[str]:
+    outbox = Outbox.open(folder, max_bytes=BIG)
+    try:
+        return await drained(outbox)
+    finally:
+        await outbox.close()
+
+
+async def test_records_come_out_in_the_order_in_which_they_went_in(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for number in range(50):
+        await outbox.append(exchange(str(number)))
+    assert (outbox.depth, outbox.size_bytes > 50 * 100) == (50, True)
+    assert await drained(outbox, batch_bytes=3 * 4096) == [str(number) for number in range(50)]
+    assert (outbox.depth, outbox.size_bytes) == (0, 0)
+    await outbox.close()
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_concurrent_appends_of_all_sizes_keep_their_order(tmp_path: Path, fsync: bool) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+    texts = [f"{number}:" + "x" * (100_000 if number % 3 == 0 else 10) for number in range(30)]
+    await asyncio.gather(*(outbox.append(exchange(text)) for text in texts))
+    assert await drained(outbox, batch_bytes=1) == texts
+    await outbox.close()
+
+
+async def test_what_was_not_delivered_is_there_on_reopening(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for number in range(20):
+        await outbox.append(exchange(str(number)))
+    batch = await outbox.peek_batch(5 * 4096)
+    assert batch is not None
+    await outbox.done(batch)
+    taken = len(batch.records)
+    await outbox.close()
+    assert await texts_on_reopening(tmp_path) == [str(number) for number in range(taken, 20)]
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange("after"))
+    await outbox.close()
+    assert await texts_on_reopening(tmp_path) == ["after"]
+
+
+async def test_a_batch_that_is_not_done_is_peeked_again(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange("a"))
+    first, second = await outbox.peek_batch(BIG), await outbox.peek_batch(BIG)
+    assert first == second
+    await outbox.close()
+
+
+async def test_a_record_larger_than_a_batch_goes_alone(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in ("a", "b" * 5000, "c"):
+        await outbox.append(exchange(text))
+    assert await drained(outbox, batch_bytes=10) == ["a", "b" * 5000, "c"]
+    await outbox.close()
+
+
+async def test_one_process_at_a_time(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    with pytest.raises(OutboxLocked, match="in use by another process"):
+        Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.close()
+    await Outbox.open(tmp_path, max_bytes=BIG).close()
+
+
+async def test_a_folder_that_cannot_be_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxUnwritable, match=r"file/outbox"):
+        Outbox.open(tmp_path / "file" / "outbox", max_bytes=BIG)
+
+
+async def test_over_its_size_it_takes_nothing_until_something_is_delivered(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=50_000)
+    texts = []
+    with pytest.raises(OutboxFull):
+        for number in range(100):
+            await outbox.append(exchange(str(number)))
+            texts.append(str(number))
+    assert outbox.size_bytes <= 50_000
+    assert await drained(outbox) == texts
+    await outbox.append(exchange("again"))
+    assert await drained(outbox) == ["again"]
+    await outbox.close()
+
+
+async def test_refused_records_are_set_aside_with_the_reason_and_block_nothing(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await outbox.append(exchange(text))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    await outbox.done(batch, {1: "record_field_invalid: client_id"})
+    assert (outbox.depth, outbox.refused) == (0, 1)
+    await outbox.close()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert outbox.refused == 1
+    await outbox.close()
+    (record,) = (tmp_path / "refused").glob("*.record")
+    assert bytes(decode_exchange(record.read_bytes()[CHECKSUM_BYTES:]).request) == b"\x00b"
+    assert "record_field_invalid: client_id" in record.with_suffix(".reason").read_text()
+
+
+async def test_the_age_of_the_oldest_is_known(tmp_path: Path) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, now=lambda: moment)
+    assert outbox.oldest_age_seconds == 0
+    await outbox.append(exchange("a"))
+    moment += timedelta(seconds=60)
+    await outbox.append(exchange("b"))
+    moment += timedelta(seconds=5)
+    assert outbox.oldest_age_seconds == pytest.approx(65)
+    batch = await outbox.peek_batch(1)
+    assert batch is not None
+    await outbox.done(batch)
+    assert outbox.oldest_age_seconds == pytest.approx(5)
+    await outbox.close()
+
+
+async def test_refusing_again_after_the_queue_was_empty_overwrites_nothing(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in ("a", "b"):
+        await outbox.append(exchange(text))
+        batch = await outbox.peek_batch(BIG)
+        assert batch is not None
+        await outbox.done(batch, {0: "no"})
+        await outbox.close()
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.close()
+    assert len(list((tmp_path / "refused").glob("*.record"))) == 2
+
+
+async def test_records_that_were_being_written_when_the_process_died_are_gone(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange("whole"))
+    await outbox.close()
+    (whole,) = files(tmp_path)
+    (tmp_path / "writing" / "000000000002-5.record").write_bytes(whole.read_bytes()[:50])
+    assert await texts_on_reopening(tmp_path) == ["whole"]
+    assert list((tmp_path / "writing").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut off", "emptied", "deleted", "unreadable"])
+async def test_a_damaged_record_is_set_aside_and_the_others_are_delivered(tmp_path: Path, damage: str) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in ("a", "b", "c"):
+        await outbox.append(exchange(text))
+    await outbox.close()
+    victim = files(tmp_path)[1]
+    data = bytearray(victim.read_bytes())
+    match damage:
+        case "bit":
+            data[Random(7).randrange(len(data))] ^= 4
+            victim.write_bytes(data)
+        case "cut off":
+            victim.write_bytes(data[:-1])
+        case "emptied":
+            victim.write_bytes(b"")
+        case "unreadable":
+            victim.unlink()
+            victim.symlink_to("/proc/self/mem")  # answers a read with EIO, as a broken disk does
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    if damage == "deleted":
+        victim.unlink()
+    assert await drained(outbox) == ["a", "c"]
+    assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 1)
+    assert "did not keep" in (tmp_path / "refused" / victim.name).with_suffix(".reason").read_text()
+    await outbox.close()
+
+
+async def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    await Outbox.open(tmp_path, max_bytes=BIG).close()
+    stray = tmp_path / "waiting" / "notes.txt"
+    stray.write_text("mine")
+    assert await texts_on_reopening(tmp_path) == []
+    assert stray.read_text() == "mine"
+
+
+async def test_a_record_being_written_holds_back_those_behind_it(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    slow = "x" * 20_000_000
+    appending = asyncio.create_task(outbox.append(exchange(slow)))
+    await asyncio.sleep(0)
+    await outbox.append(exchange("quick"))
+    assert await outbox.peek_batch(BIG) is None
+    async with asyncio.timeout(20):
+        await outbox.wait_for_records()
+    await appending
+    assert await drained(outbox) == [slow, "quick"]
+    await outbox.close()
+
+
+async def test_a_cancelled_delivery_is_counted_all_the_same(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for pause in range(6):
+        await outbox.append(exchange("a"))
+        batch = await outbox.peek_batch(BIG)
+        assert batch is not None
+        marking = asyncio.create_task(outbox.done(batch))
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        marking.cancel()
+        await asyncio.wait([marking])
+        assert outbox.depth == len(await drained(outbox))
+        assert (outbox.depth, outbox.size_bytes) == (0, 0)
+    await outbox.close()
+
+
+async def test_a_full_disk_refuses_the_record_and_keeps_the_others(tmp_path: Path, full_disk: None) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange("a"))
+    with pytest.raises(OutboxUnwritable):
+        await outbox.append(exchange("b" * 100_000))
+    await outbox.append(exchange("c"))
+    assert (outbox.depth, outbox.size_bytes) == (2, 2 * 4096)
+    assert list((tmp_path / "writing").iterdir()) == []
+    assert await drained(outbox) == ["a", "c"]
+    await outbox.close()
+
+
+async def test_a_cancelled_append_is_whole_or_nothing(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    random = Random(3)
+    for number in range(40):
+        appending = asyncio.create_task(outbox.append(exchange(f"{number}:" + "x" * 100_000)))
+        for _ in range(random.randrange(3)):
+            await asyncio.sleep(0)
+        appending.cancel()
+        await asyncio.wait([appending])
+    depth = outbox.depth
+    texts = await drained(outbox)
+    assert len(texts) == depth
+    assert texts == sorted(texts, key=lambda text: int(text.split(":")[0]))
+    await outbox.close()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from chat_service.outbox import Outbox
+from tests.support.exchanges import exchange
+
+async def main():
+    outbox = Outbox.open(Path(sys.argv[1]), max_bytes=1 << 30)
+    number = 0
+    while number < 100_000:
+        await outbox.append(exchange(str(number) + ":" + "x" * (number % 7 * 20_000)))
+        sys.stdout.write(f"{number}\\n")
+        sys.stdout.flush()
+        number += 1
+        if number % 50 == 0:
+            batch = await outbox.peek_batch(100_000)
+            await outbox.done(batch)
+            sys.stdout.write(f"done {len(batch.records)}\\n")
+            sys.stdout.flush()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 30, 120, 333])
+async def test_killed_at_any_moment_it_has_each_record_whose_append_returned(tmp_path: Path, lines: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline().strip() for _ in range(lines)]
+        writer.kill()
+        said += writer.stdout.read().split("\n")[:-1]
+    appended = [int(line) for line in said if line.isdigit()]
+    delivered = sum(int(line.split()[1]) for line in said if line.startswith("done"))
+    left = [int(text.split(":")[0]) for text in await texts_on_reopening(tmp_path)]
+    assert set(appended[delivered:]) <= set(left), "an acknowledged record is missing"
+    assert left == list(range(left[0], left[0] + len(left))), "in order, each once"
+    assert left[-1] <= appended[-1] + 1
+
+
+async def test_an_outbox_into_which_a_record_is_being_written_is_not_empty(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    appending = asyncio.create_task(outbox.append(exchange("a")))
+    await asyncio.sleep(0)
+    emptied = asyncio.create_task(outbox.wait_until_empty())
+    await appending
+    assert not emptied.done()
+    assert await drained(outbox) == ["a"]
+    await emptied
+    await outbox.close()

@@ -1,0 +1,63 @@
+"""Peers at the edge of the protocol: what they do may cost them their connection, and us next to nothing."""
+
+import asyncio
+
+import pytest
+
+from frameproto import Request, RequestKind, encode_request
+from tests.chat.conversation_parts import limits
+from tests.chat.door_parts import masked, open_house, raw_connection, upgrade
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "status"),
+    [
+        pytest.param("x" * 9000, "", 414, id="long query"),
+        pytest.param("", f"Cookie: {'x' * 9000}\r\n", 431, id="long header"),
+        pytest.param("", "X-A: b\r\n" * 200, 431, id="many headers"),
+        pytest.param("", "Content-Length: 1\r\n", 400, id="body"),
+    ],
+)
+async def test_a_handshake_that_is_too_much_is_answered_and_the_socket_closed(
+    query: str, header: str, status: int
+) -> None:
+    async with open_house() as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(upgrade(f"&x={query}", header))
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        writer.close()
+
+
+async def test_pings_of_a_client_that_does_not_read_are_not_saved_up() -> None:
+    async with open_house() as house:
+        reader, writer = await raw_connection(house)
+        pings = b"\x89\xfd\0\0\0\0" + b"p" * 125
+        sent = 0
+        for _ in range(120):
+            writer.write(pings * 1000)
+            sent += 127 * 1000  # of its answers, which have no mask
+            await writer.drain()
+        writer.write(b"\x89\x84\0\0\0\0last")
+        read, end = 0, b""
+        async with asyncio.timeout(20):
+            while not end.endswith(b"\x8a\x04last"):
+                answers = await reader.read(8192)
+                read, end = read + len(answers), (end + answers)[-6:]
+        assert read < sent
+        writer.close()
+
+
+async def test_nothing_is_read_ahead_of_a_message_that_waits_for_its_turn() -> None:
+    size = 16_000_000
+    bounds = limits(window=1, max_frame_bytes=size, max_text_bytes=size, max_bytes=2 * size)
+    async with open_house(changed=bounds) as house:
+        reader, writer = await raw_connection(house)
+        writer.write(masked(encode_request(Request(RequestKind.VOICE, b"1"))))
+        for _ in range(3):
+            writer.write(masked(encode_request(Request(RequestKind.TEXT, b"x" * (size - 1)))))
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"voice")).startswith(b"\x82")
+        assert writer.transport.get_write_buffer_size() > size  # one was in hand, some was in the sockets
+        writer.close()
