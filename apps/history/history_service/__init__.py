@@ -1,0 +1,1 @@
+"""The history service: takes in finished exchanges, and gives sessions, messages and media back."""

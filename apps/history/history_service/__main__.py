@@ -1,0 +1,25 @@
+"""Run one history pod: `python -m history_service`. Settings are environment variables; `--help` lists them."""
+
+import sys
+
+from history_service.app import open_history
+from history_service.settings import HistorySettings
+from servicekit import logs
+from servicekit.runner import run, serve
+from servicekit.settings import load
+
+
+async def main(settings: HistorySettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    async with open_history(settings) as history:
+        return await serve(history.listeners(), history.drain, settings.drain_seconds)
+
+
+if __name__ == "__main__":
+    loaded = load(
+        HistorySettings,
+        prog="python -m history_service",
+        description="One pod of the history service: takes finished exchanges in, and gives messages and media back.",
+    )
+    logs.configure(loaded.log_level, loaded.log_format)
+    sys.exit(run(main(loaded)))

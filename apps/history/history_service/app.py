@@ -1,0 +1,201 @@
+"""The composition root of the history service: settings in, a running pod out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from history_service.access import Access
+from history_service.blobs.base import BlobError, BlobStore
+from history_service.blobs.filesystem import FolderBlobs
+from history_service.blobs.s3 import S3Blobs
+from history_service.ingest import Ingest
+from history_service.media import MediaFiles
+from history_service.messages import Messages
+from history_service.metrics import HistoryMetrics
+from history_service.sessions import Sessions
+from history_service.settings import HistorySettings
+from history_service.stores.base import MessageStore, StoreError
+from history_service.stores.mongo import MongoStore
+from history_service.stores.sqlite import SqliteStore
+from servicekit.clock import Now, utc_now
+from servicekit.health import Health
+from servicekit.logs import get_logger
+from servicekit.problems import Problem, install, problem_response
+from servicekit.runner import Listener
+from servicekit.tokens import Authenticator, JwtAuth, NoAuth
+
+log = get_logger(__name__)
+
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A running pod, without its ports."""
+
+    settings: HistorySettings
+    app: ASGIApp
+    metrics_app: ASGIApp
+    health: Health
+
+    def listeners(self) -> list[Listener]:
+        """Return the ports of this pod: the HTTP interface and metrics."""
+        host = self.settings.host
+        return [
+            Listener(app=self.app, host=host, port=self.settings.port, name="history", hint="set HISTORY_PORT"),
+            Listener(
+                app=self.metrics_app,
+                host=host,
+                port=self.settings.metrics_port,
+                name="history-metrics",
+                hint="set HISTORY_METRICS_PORT",
+            ),
+        ]
+
+    async def drain(self) -> bool:
+        """Stop being ready. Requests under way end by themselves when the server closes."""
+        self.health.start_draining()
+        return True
+
+
+class Stores:
+    """The two stores of a pod, prepared in the background: a pod starts without them, and is ready with them."""
+
+    def __init__(self, store: MessageStore, blobs: BlobStore) -> None:
+        self._store = store
+        self._blobs = blobs
+        self.prepared = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Prepare both, trying again for as long as it takes."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._store.prepare()
+                await self._blobs.prepare()
+            except Exception as failed:
+                unforeseen = not isinstance(failed, StoreError | BlobError)
+                log.warning("stores.not_ready", reason=str(failed), next_try_seconds=pause, exc_info=unforeseen)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_RETRY_SECONDS)
+            else:
+                log.info("stores.ready")
+                self.prepared.set()
+                return
+
+    async def are_prepared(self) -> bool:
+        """Say whether both have been reached once."""
+        return self.prepared.is_set()
+
+    async def close(self) -> None:
+        """Close both."""
+        await self._store.close()
+        await self._blobs.close()
+
+
+@asynccontextmanager
+async def open_history(
+    settings: HistorySettings,
+    *,
+    store: MessageStore | None = None,
+    blobs: BlobStore | None = None,
+    now: Now = utc_now,
+) -> AsyncIterator[History]:
+    """Open everything a pod needs, and close it again in the right order.
+
+    Args:
+        settings: which stores, which ports, who may do what.
+        store: where messages are kept, if not where the settings say; closed at the end, too.
+        blobs: the same for media.
+        now: the wall clock.
+    """
+    store = store or _store(settings)
+    blobs = blobs or _blobs(settings)
+    stores = Stores(store, blobs)
+    metrics = HistoryMetrics()
+    health = Health(metadata.version("chatbot-history"))
+    health.register("stores", stores.are_prepared)
+    access = Access(_authenticator(settings, now))
+    app = _app(settings, store, blobs, access, metrics, health)
+    preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
+    try:
+        yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
+    finally:
+        preparing.cancel()
+        await asyncio.wait([preparing])
+        await stores.close()
+
+
+def _app(
+    settings: HistorySettings,
+    store: MessageStore,
+    blobs: BlobStore,
+    access: Access,
+    metrics: HistoryMetrics,
+    health: Health,
+) -> Starlette:
+    ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
+    sessions = Sessions(store, access)
+    messages = Messages(store, access, sessions)
+    media = MediaFiles(blobs, messages)
+
+    async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
+        kind = "media" if isinstance(error, BlobError) else "messages"
+        metrics.store_errors.labels(kind).inc()
+        log.warning("store.failed", store=kind, reason=str(error))
+        detail = f"the store of {kind} cannot be used at the moment"
+        return problem_response(Problem(503, "store_unavailable", detail, headers={"Retry-After": "2"}))
+
+    app = Starlette(
+        routes=[
+            Route("/v1/exchanges", ingest.post, methods=["POST"]),
+            Route("/v1/clients/{client}/sessions", sessions.list, methods=["GET"]),
+            Route("/v1/sessions/{session}", sessions.get, methods=["GET"]),
+            Route("/v1/sessions/{session}/messages", messages.list, methods=["GET"]),
+            Route("/v1/messages/{message}", messages.get, methods=["GET"]),
+            Route("/v1/messages/{message}/media/{part}", media.get, methods=["GET"]),
+            *health.routes(),
+        ],
+        exception_handlers={StoreError: unavailable, BlobError: unavailable},
+    )
+    # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
+    app.router.redirect_slashes = False
+    install(app)
+    return app
+
+
+def _store(settings: HistorySettings) -> MessageStore:
+    if settings.mongodb_url is None:
+        return SqliteStore(settings.data_dir / "messages.sqlite")
+    return MongoStore(
+        settings.mongodb_url.get_secret_value(), settings.mongodb_database, wait_seconds=settings.store_seconds
+    )
+
+
+def _blobs(settings: HistorySettings) -> BlobStore:
+    if settings.s3_bucket is None:
+        return FolderBlobs(settings.data_dir / "media")
+    return S3Blobs(
+        settings.s3_bucket,
+        endpoint_url=str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
+        region=settings.s3_region,
+        create_bucket=settings.s3_create_bucket,
+        wait_seconds=settings.store_seconds,
+    )
+
+
+def _authenticator(settings: HistorySettings, now: Now) -> Authenticator:
+    if settings.auth == "none":
+        return NoAuth()
+    secrets = [secret.get_secret_value() for secret in settings.token_secrets]
+    return JwtAuth(secrets, audience=settings.token_audience, now=now)

@@ -1,0 +1,56 @@
+"""The blob store port."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from frameproto import Buffer
+
+CHUNK_BYTES: Final = 256 * 1024
+
+
+class BlobError(Exception):
+    """The blob store did not do what it was asked."""
+
+
+class BlobsUnavailable(BlobError):
+    """The blob store cannot be reached, or does not answer in time. Asking again may work."""
+
+
+class BlobMissing(BlobError):
+    """There is no blob under this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlob:
+    """A blob, or a range of one, being read: its bytes in chunks of bounded size."""
+
+    size_bytes: int
+    chunks: AsyncIterator[bytes]
+
+
+class BlobStore(Protocol):
+    """Keeps blobs under keys such as `anna/<session>/<exchange>/request.mp3`.
+
+    Every method may raise BlobsUnavailable.
+    """
+
+    async def prepare(self) -> None:
+        """Connect, and check that the place for blobs is there; may be called again after it failed."""
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+    async def put(self, key: str, data: Buffer, content_type: str) -> None:
+        """Keep a blob, whole or not at all; the same key again replaces it."""
+
+    def open(self, key: str, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[OpenBlob]:
+        """Open a blob to read the bytes from `start` up to, not including, `end`.
+
+        Raises:
+            BlobMissing: there is none.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Forget a blob; that there is none is fine."""

@@ -1,0 +1,130 @@
+"""Blobs in an S3 bucket."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import aioboto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from frameproto import Buffer
+from history_service.blobs.base import CHUNK_BYTES, BlobMissing, BlobsUnavailable, OpenBlob
+
+MISSING: Final = {"NoSuchKey", "404", "NotFound"}
+NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
+OURS_ALREADY: Final = {"BucketAlreadyOwnedByYou"}
+
+
+class S3Blobs:
+    """The blob store in a bucket.
+
+    Args:
+        bucket: the name of the bucket.
+        endpoint_url: where the store is, when it is not AWS; buckets are then in the path.
+        region: the region of the bucket.
+        create_bucket: whether to make a bucket that is not there.
+        wait_seconds: how long to wait for a connection, or for the next bytes.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        create_bucket: bool = False,
+        wait_seconds: float = 10.0,
+    ) -> None:
+        self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._create_bucket = create_bucket
+        self._config = Config(
+            connect_timeout=wait_seconds,
+            read_timeout=wait_seconds,
+            retries={"mode": "standard", "max_attempts": 3},
+            max_pool_connections=50,
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            # Newer checksums than the signature's own are unknown to many stores that speak S3.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        self._resources = AsyncExitStack()
+        self._client: Any = None
+
+    async def prepare(self) -> None:
+        """See `BlobStore.prepare`."""
+        if self._client is None:
+            session = aioboto3.Session(region_name=self._region)
+            async with self._errors():
+                self._client = await self._resources.enter_async_context(
+                    session.client("s3", endpoint_url=self._endpoint_url, config=self._config)
+                )
+        async with self._errors():
+            try:
+                await self._client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if _code(error) not in NO_BUCKET or not self._create_bucket:
+                    raise
+                await self._make_bucket()
+
+    async def _make_bucket(self) -> None:
+        try:
+            await self._client.create_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if _code(error) not in OURS_ALREADY:
+                raise
+
+    async def close(self) -> None:
+        """See `BlobStore.close`."""
+        await self._resources.aclose()
+        self._client = None
+
+    async def put(self, key: str, data: Buffer, content_type: str) -> None:
+        """See `BlobStore.put`."""
+        async with self._errors():
+            client = self._connected()
+            await client.put_object(Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type)
+
+    @asynccontextmanager
+    async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
+        """See `BlobStore.open`."""
+        ranged = {} if (start, end) == (0, None) else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        async with self._errors(key):
+            answer = await self._connected().get_object(Bucket=self._bucket, Key=key, **ranged)
+        async with answer["Body"] as body:
+            total = answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2]
+
+            async def chunks() -> AsyncIterator[bytes]:
+                async with self._errors(key):
+                    async for chunk in body.content.iter_chunked(CHUNK_BYTES):
+                        yield chunk
+
+            yield OpenBlob(int(total), chunks())
+
+    async def delete(self, key: str) -> None:
+        """See `BlobStore.delete`."""
+        async with self._errors():
+            await self._connected().delete_object(Bucket=self._bucket, Key=key)
+
+    def _connected(self) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
+        if self._client is None:
+            raise BlobsUnavailable("the media store is not open yet")
+        return self._client
+
+    @asynccontextmanager
+    async def _errors(self, key: str = "") -> AsyncIterator[None]:
+        """Turn foreign exceptions into ours; the only place that does."""
+        try:
+            yield
+        except ClientError as error:
+            if key and _code(error) in MISSING:
+                raise BlobMissing(f"there is no blob {key}") from error
+            raise BlobsUnavailable(f"bucket {self._bucket}: {_code(error)}") from error
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            raise BlobsUnavailable(f"bucket {self._bucket} cannot be reached: {type(error).__name__}") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,112 @@
+"""Voice, video and pictures over HTTP, whole or in ranges."""
+
+import re
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
+from history_service.messages import Messages
+from history_service.records import Part
+from servicekit.problems import Problem
+
+RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+
+
+class BlobResponse(StreamingResponse):
+    """Streams an open blob, and closes it whatever happens to the client."""
+
+    def __init__(self, blob: OpenBlob, resources: AsyncExitStack, status: int, headers: dict[str, str]) -> None:
+        super().__init__(blob.chunks, status_code=status, headers=headers)
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+class MediaFiles:
+    """Serves the media of messages."""
+
+    def __init__(self, blobs: BlobStore, messages: Messages) -> None:
+        self._blobs = blobs
+        self._messages = messages
+
+    async def get(self, request: Request) -> Response:
+        """Answer `GET` and `HEAD /v1/messages/{message}/media/{part}`."""
+        message = await self._messages.visible(request)
+        try:
+            media = message.media(Part(request.path_params["part"]))
+        except ValueError as bad:
+            raise _no_media() from bad
+        if media is None:
+            raise _no_media()
+        etag = f'"{message.id}-{media.part.value}"'
+        headers = {
+            "Content-Type": media.content_type,
+            "Accept-Ranges": "bytes",
+            "ETag": etag,
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+        }
+        known = request.headers.get("if-none-match", "")
+        if etag in known or known.strip() == "*":
+            return Response(status_code=304, headers=headers)
+        size = media.size_bytes
+        # A range is for GET alone (RFC 9110, 14.2).
+        ranged = request.method == "GET" and request.headers.get("if-range", etag) == etag
+        span = _range(request.headers.get("range"), size) if ranged else None
+        if span is not None:
+            headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+        whole = span or Span(0, size)
+        headers["Content-Length"] = str(whole.end - whole.start)
+        status = 200 if span is None else 206
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers)
+        async with AsyncExitStack() as resources:
+            try:
+                opened = self._blobs.open(media.key, start=whole.start, end=None if span is None else span.end)
+                blob = await resources.enter_async_context(opened)
+            except BlobMissing as missing:
+                raise _no_media() from missing
+            return BlobResponse(blob, resources.pop_all(), status, headers)
+
+
+def _no_media() -> Problem:
+    return Problem(404, "media_unknown", "this message has no such media")
+
+
+def _range(header: str | None, size: int) -> Span | None:
+    """Return the one range that is asked for; several, or another unit, may be answered by the whole (RFC 9110, 14.2).
+
+    Raises:
+        Problem: 416, the range is not within the media.
+    """
+    found = RANGE.fullmatch(header.replace(" ", "")) if header else None
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size or end <= start:
+        raise Problem(
+            416, "range_not_satisfiable", f"the media has {size} bytes", headers={"Content-Range": f"bytes */{size}"}
+        )
+    return Span(start, end)

@@ -1,0 +1,67 @@
+"""Every metric of the history service, declared once."""
+
+import time
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from servicekit.metrics import metrics_app, new_registry
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BYTES: Final = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+
+
+class HistoryMetrics:
+    """What one pod counts."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or new_registry()
+        self.exchanges = Counter(
+            "history_exchanges",
+            "Exchanges handed in, by what became of them.",
+            ["outcome"],
+            "chatbot",
+            registry=self.registry,
+        )
+        self.batch_bytes = Histogram(
+            "history_batch_bytes", "Sizes of batches handed in.", [], "chatbot", buckets=BYTES, registry=self.registry
+        )
+        self.store_errors = Counter(
+            "history_store_errors", "Operations that a store did not do.", ["store"], "chatbot", registry=self.registry
+        )
+        self.requests = Histogram(
+            "history_request_seconds",
+            "From a request to the end of its answer.",
+            ["method", "route", "status"],
+            "chatbot",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def app(self) -> ASGIApp:
+        """Return the ASGI app of the metrics port."""
+        return metrics_app(self.registry)
+
+    def timing(self, app: ASGIApp) -> ASGIApp:
+        """Wrap an app so that its requests are timed by route, never by path: paths name clients."""
+
+        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            began, status = time.perf_counter(), 500
+
+            async def watch(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                await send(message)
+
+            try:
+                await app(scope, receive, watch)
+            finally:
+                route = getattr(scope.get("route"), "path", "none")
+                self.requests.labels(scope["method"], route, str(status)).observe(time.perf_counter() - began)
+
+        return timed

@@ -1,0 +1,144 @@
+"""What history keeps: sessions, exchanges with their two messages, and the media of these."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+from frameproto.exchange import Outcome
+
+
+class Direction(Enum):
+    """Which message of an exchange; the request comes first."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+
+
+class Kind(StrEnum):
+    """What a message is."""
+
+    TEXT = "text"
+    VOICE = "voice"
+    VIDEO = "video"
+    ERROR = "error"
+
+
+class Part(StrEnum):
+    """A piece of media of a message."""
+
+    VOICE = "voice"
+    VIDEO = "video"
+    IMAGE = "image"
+
+
+CONTENT_TYPES: Final = {Part.VOICE: "audio/mpeg", Part.VIDEO: "video/mp4", Part.IMAGE: "image/jpeg"}
+SUFFIXES: Final = {Part.VOICE: "mp3", Part.VIDEO: "mp4", Part.IMAGE: "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Where a piece of media is kept."""
+
+    part: Part
+    key: str
+    size_bytes: int
+
+    @property
+    def content_type(self) -> str:
+        """Its media type."""
+        return CONTENT_TYPES[self.part]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two messages of an exchange."""
+
+    kind: Kind
+    text: str | None
+    media: tuple[Media, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptExchange:
+    """A request and its reply, as they are kept: one record, so that both are there or neither is."""
+
+    id: UUID
+    session_id: UUID
+    client_id: str
+    time_zone: str
+    received_at: datetime
+    answered_at: datetime
+    outcome: Outcome
+    request: Side
+    reply: Side
+
+    def messages(self) -> "Iterator[Message]":
+        """Yield the request, then the reply."""
+        yield Message(MessageId(self.id, Direction.REQUEST), self, self.request, self.received_at)
+        yield Message(MessageId(self.id, Direction.REPLY), self, self.reply, self.answered_at)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageId:
+    """Names a message: the exchange, and which side of it. Written `<exchange id>.request` or `<exchange id>.reply`."""
+
+    exchange_id: UUID
+    direction: Direction
+
+    @classmethod
+    def parse(cls, raw: str) -> Self:
+        """Read an id.
+
+        Raises:
+            ValueError: it is none.
+        """
+        exchange_id, _, direction = raw.partition(".")
+        try:
+            parsed = cls(UUID(exchange_id), Direction(direction))
+        except ValueError:
+            parsed = None
+        if parsed is None or str(parsed) != raw:
+            raise ValueError("a message id is an exchange id, a dot, and request or reply")
+        return parsed
+
+    @property
+    def key(self) -> tuple[UUID, bool]:
+        """What messages are sorted by."""
+        return self.exchange_id, self.direction is Direction.REPLY
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id}.{self.direction.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: a side of an exchange, with its id and time."""
+
+    id: MessageId
+    exchange: KeptExchange
+    side: Side
+    sent_at: datetime
+
+    def media(self, part: Part) -> Media | None:
+        """Return a piece of its media, if it has it."""
+        return next((media for media in self.side.media if media.part is part), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A conversation. Its count and last message are derived from its exchanges whenever it is read."""
+
+    id: UUID
+    client_id: str
+    time_zone: str
+    started_at: datetime
+    title: str | None
+    message_count: int
+    last_message_at: datetime | None
+
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stores keep times as microseconds since then: what came over the wire comes back, in every store."""

@@ -1,0 +1,61 @@
+"""Every setting of the history service: typed, bounded, documented. `python -m history_service --help` prints them."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from history_service.stores.mongo import check_url
+from servicekit.logs import LogFormat, LogLevel
+from servicekit.settings import ByteSize, ServiceSettings, TokenSecret
+
+MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class HistorySettings(ServiceSettings):
+    """The settings of one history pod."""
+
+    model_config = SettingsConfigDict(env_prefix="HISTORY_")
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    port: Port = Field(8001, description="port of the HTTP interface and the health checks; 0 picks a free one")
+    metrics_port: Port = Field(9001, description="port of /metrics; 0 picks a free one")
+    log_level: LogLevel = Field("info", description="what is less than this is not logged")
+    log_format: LogFormat = Field(
+        "auto", description="json for machines, console for people; auto asks whether this is a terminal"
+    )
+
+    data_dir: Path = Field(Path("data/history"), description="folder of SQLite and of media, where these are used")
+    mongodb_url: SecretStr | None = Field(None, description="mongodb:// address of the messages; SQLite without it")
+    mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
+    s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
+    s3_endpoint_url: AnyHttpUrl | None = Field(None, description="address of the S3 store, when it is not AWS")
+    s3_region: str | None = Field(None, description="region of the bucket; credentials are found as boto3 does")
+    s3_create_bucket: bool = Field(False, description="make the bucket when it is not there")
+    store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
+
+    max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
+    auth: Literal["none", "jwt"] = Field("none", description="none: everybody may read and hand in; jwt: by token")
+    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
+    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
+    drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.auth == "jwt" and not self.token_secrets:
+            raise ValueError("HISTORY_AUTH=jwt needs HISTORY_TOKEN_SECRETS")
+        for name in ("s3_endpoint_url", "s3_region", "s3_create_bucket"):
+            if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
+                raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
+        return self
+
+    @field_validator("mongodb_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            check_url(url.get_secret_value())
+        return url

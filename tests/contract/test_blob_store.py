@@ -1,0 +1,141 @@
+"""What every blob store promises: a folder, and S3 on a real server."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from history_service.blobs.base import BlobMissing, BlobStore, BlobsUnavailable
+from history_service.blobs.filesystem import FolderBlobs
+from history_service.blobs.s3 import S3Blobs
+from tests.support.ports import free_port
+from tests.support.swift import S3
+
+
+@pytest.fixture(params=["folder", "s3"])
+async def blobs(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[BlobStore]:
+    fresh: BlobStore
+    if request.param == "folder":
+        fresh = FolderBlobs(tmp_path / "media")
+    else:
+        s3: S3 = request.getfixturevalue("s3")
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        fresh = S3Blobs(f"test-{uuid4().hex}", endpoint_url=s3.endpoint_url, create_bucket=True)
+    await fresh.prepare()
+    yield fresh
+    await fresh.close()
+
+
+async def read(blobs: BlobStore, key: str, start: int = 0, end: int | None = None) -> tuple[int, bytes]:
+    async with blobs.open(key, start=start, end=end) as blob:
+        return blob.size_bytes, b"".join([chunk async for chunk in blob.chunks])
+
+
+async def test_a_blob_comes_back_as_it_went_in_however_it_is_given(blobs: BlobStore) -> None:
+    key = f"anna.b:c-d/{uuid4()}/{uuid4()}/request.mp3"
+    data = random.Random(1).randbytes(100_000)
+    for given in (data, bytearray(data), memoryview(data)):
+        await blobs.put(key, given, "audio/mpeg")
+        assert await read(blobs, key) == (len(data), data)
+
+
+async def test_sixteen_mebibytes_come_in_bounded_chunks(blobs: BlobStore) -> None:
+    data = random.Random(2).randbytes(16 * 1024 * 1024)
+    await blobs.put("anna/big.mp4", data, "video/mp4")
+    async with blobs.open("anna/big.mp4") as blob:
+        chunks = [chunk async for chunk in blob.chunks]
+    assert b"".join(chunks) == data
+    assert max(len(chunk) for chunk in chunks) <= 256 * 1024
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 10), (3, 7), (9, 10), (5, None), (0, None)])
+async def test_ranges(blobs: BlobStore, start: int, end: int | None) -> None:
+    await blobs.put("anna/a.mp3", b"0123456789", "audio/mpeg")
+    assert await read(blobs, "anna/a.mp3", start, end) == (10, b"0123456789"[start:end])
+
+
+async def test_the_same_key_again_replaces(blobs: BlobStore) -> None:
+    await blobs.put("anna/a.mp3", b"old and longer", "audio/mpeg")
+    await blobs.put("anna/a.mp3", b"new", "audio/mpeg")
+    assert await read(blobs, "anna/a.mp3") == (3, b"new")
+
+
+async def test_what_is_not_there_is_missing_and_deleting_it_is_fine(blobs: BlobStore) -> None:
+    with pytest.raises(BlobMissing):
+        await read(blobs, "anna/nothing.mp3")
+    await blobs.put("anna/a.mp3", b"x", "audio/mpeg")
+    with pytest.raises(BlobMissing):
+        await read(blobs, "anna")
+    for _ in range(2):
+        await blobs.delete("anna/a.mp3")
+    with pytest.raises(BlobMissing):
+        await read(blobs, "anna/a.mp3")
+
+
+async def test_many_at_once(blobs: BlobStore) -> None:
+    await asyncio.gather(*(blobs.put(f"anna/{n}.mp3", bytes([n]) * 1000, "audio/mpeg") for n in range(20)))
+    found = await asyncio.gather(*(read(blobs, f"anna/{n}.mp3") for n in range(20)))
+    assert [data for _, data in found] == [bytes([n]) * 1000 for n in range(20)]
+
+
+async def test_a_reader_that_stops_in_the_middle_leaves_the_store_usable(blobs: BlobStore) -> None:
+    await blobs.put("anna/a.mp4", bytes(3_000_000), "video/mp4")
+    for _ in range(5):
+        async with blobs.open("anna/a.mp4") as blob:
+            async for _ in blob.chunks:
+                break
+    assert (await read(blobs, "anna/a.mp4", 0, 4))[1] == bytes(4)
+
+
+async def test_preparing_twice_changes_nothing(blobs: BlobStore) -> None:
+    await blobs.put("anna/a.mp3", b"x", "audio/mpeg")
+    await blobs.prepare()
+    assert await read(blobs, "anna/a.mp3") == (1, b"x")
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "/etc/passwd", "a//b", "", ".", "a/\0b"])
+async def test_a_folder_is_never_left(tmp_path: Path, key: str) -> None:
+    blobs = FolderBlobs(tmp_path / "media")
+    await blobs.prepare()
+    with pytest.raises(ValueError, match="not a key"):
+        await blobs.put(key, b"x", "audio/mpeg")
+
+
+async def test_a_folder_that_is_full_keeps_the_old_blob_and_no_rest(tmp_path: Path, full_disk: None) -> None:
+    blobs = FolderBlobs(tmp_path / "media")
+    await blobs.put("anna/a.mp3", b"old", "audio/mpeg")
+    with pytest.raises(BlobsUnavailable, match="cannot be written"):
+        await blobs.put("anna/a.mp3", bytes(100_000), "audio/mpeg")
+    assert await read(blobs, "anna/a.mp3") == (3, b"old")
+    assert [path.name for path in (tmp_path / "media" / "anna").iterdir()] == ["a.mp3"]
+
+
+async def test_s3_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in S3("", "key", "secret").environment.items():
+        monkeypatch.setenv(name, value)
+    blobs = S3Blobs("media", endpoint_url=f"http://127.0.0.1:{free_port()}", wait_seconds=0.3)
+    with pytest.raises(BlobsUnavailable, match="cannot be reached"):
+        await blobs.prepare()
+    await blobs.close()
+
+
+async def test_s3_without_the_bucket_or_with_wrong_credentials_is_unavailable(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    blobs = S3Blobs(f"test-{uuid4().hex}", endpoint_url=s3.endpoint_url)
+    with pytest.raises(BlobsUnavailable, match="bucket test-"):
+        await blobs.prepare()
+    await blobs.close()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    blobs = S3Blobs(f"test-{uuid4().hex}", endpoint_url=s3.endpoint_url, create_bucket=True)
+    with pytest.raises(BlobsUnavailable, match="403"):
+        await blobs.prepare()
+    await blobs.close()

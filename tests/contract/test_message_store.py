@@ -1,0 +1,272 @@
+"""What every message store promises: SQLite in a file, and MongoDB on a real server."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from chat_service.settings import MAX_TEXT_BYTES
+from frameproto.exchange import Outcome
+from frameproto.uuid7 import uuid7
+from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
+from history_service.stores.base import (
+    Added,
+    MessageStore,
+    SessionKey,
+    SessionTaken,
+    StoreUnavailable,
+    StoreUnusable,
+    foreign_session,
+)
+from history_service.stores.mongo import MongoStore
+from history_service.stores.sqlite import SqliteStore
+from tests.support.ports import free_port
+
+NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MessageStore]:
+    fresh: MessageStore
+    if request.param == "sqlite":
+        fresh = SqliteStore(tmp_path / "messages.sqlite")
+    else:
+        fresh = MongoStore(request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}")
+    await fresh.prepare()
+    yield fresh
+    await fresh.close()
+
+
+def kept(session_id: UUID, text: str = "hello", *, at: datetime = NOON, client_id: str = "anna") -> KeptExchange:
+    id_ = uuid7(at)
+    return KeptExchange(
+        id=id_,
+        session_id=session_id,
+        client_id=client_id,
+        time_zone="Europe/Berlin",
+        received_at=at,
+        answered_at=at + timedelta(microseconds=1500),
+        outcome=Outcome.ANSWERED,
+        request=Side(Kind.VOICE, None, (Media(Part.VOICE, f"{client_id}/{id_}/request.mp3", 42),)),
+        reply=Side(Kind.TEXT, text),
+    )
+
+
+async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = NOON) -> Session:
+    wanted = uuid4()
+    session_id = await store.bind_session(wanted, client_id=client_id, time_zone="UTC", started_at=at)
+    assert session_id == wanted
+    session = await store.session(session_id)
+    assert session is not None
+    return session
+
+
+async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None:
+    session = await begin(store)
+    exchange = kept(session.id, 'Grüße, "你好" 🎉 \\ \u0000 \u2028 $where {"$gt": 1}')
+    exchange = replace(exchange, outcome=Outcome.FAILED)
+    assert await store.add([exchange]) == [Added.STORED]
+    assert await store.exchange(exchange.id) == exchange
+    assert await store.exchange(uuid4()) is None
+
+
+async def test_the_longest_texts_that_chat_may_let_through_are_kept(store: MessageStore) -> None:
+    text = "x" * MAX_TEXT_BYTES
+    exchange = kept((await begin(store)).id, text)
+    exchange = replace(exchange, request=Side(Kind.TEXT, text))
+    assert await store.add([exchange]) == [Added.STORED]
+    assert await store.exchange(exchange.id) == exchange
+
+
+async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
+    session = await begin(store)
+    old, new = kept(session.id, "old"), kept(session.id, "new")
+    await store.add([old])
+    other = replace(old, reply=Side(Kind.TEXT, "another text under the same id"))
+    assert await store.add([new, other, new]) == [Added.STORED, Added.DUPLICATE, Added.DUPLICATE]
+    assert await store.exchange(old.id) == old
+    assert await store.exchanges(session, start=None, backward=False, limit=10) == [old, new]
+
+
+async def test_delivered_by_two_couriers_at_once_it_is_kept_once(store: MessageStore) -> None:
+    session = await begin(store)
+    batch = [kept(session.id, str(number)) for number in range(40)]
+    outcomes = await asyncio.gather(*(store.add(batch) for _ in range(4)))
+    for each in zip(*outcomes, strict=True):
+        assert sorted(each) == [Added.DUPLICATE] * 3 + [Added.STORED]
+    assert await store.exchanges(session, start=None, backward=False, limit=100) == batch
+
+
+async def test_nothing_at_all_is_a_batch_too(store: MessageStore) -> None:
+    session = await begin(store)
+    assert await store.exchanges(session, start=None, backward=True, limit=10) == []
+
+
+async def test_a_session_is_made_once_and_keeps_its_first_facts(store: MessageStore) -> None:
+    session_id = uuid4()
+    for hour in range(3):
+        bound = await store.bind_session(
+            session_id, client_id="anna", time_zone=f"zone{hour}", started_at=NOON + timedelta(hours=hour)
+        )
+        assert bound == session_id
+    session = await store.session(session_id)
+    assert session is not None
+    assert (session.time_zone, session.started_at, session.title) == ("zone0", NOON, None)
+    assert (session.message_count, session.last_message_at) == (0, None)
+    assert await store.session(uuid4()) is None
+
+
+async def test_another_clients_session_id_means_another_session(store: MessageStore) -> None:
+    annas = await begin(store, "anna")
+    facts = {"time_zone": "UTC", "started_at": NOON}
+    bobs = await store.bind_session(annas.id, client_id="bob", **facts)  # type: ignore[arg-type]
+    assert bobs == foreign_session(annas.id, "bob")
+    assert await store.bind_session(annas.id, client_id="bob", **facts) == bobs  # type: ignore[arg-type]
+    assert [session.id for session in await store.sessions("bob", after=None, limit=10)] == [bobs]
+    assert [session.id for session in await store.sessions("anna", after=None, limit=10)] == [annas.id]
+
+
+async def test_a_session_whose_both_ids_are_other_clients_cannot_be_had(store: MessageStore) -> None:
+    annas = await begin(store, "anna")
+    facts = {"time_zone": "UTC", "started_at": NOON}
+    await store.bind_session(foreign_session(annas.id, "bob"), client_id="carl", **facts)  # type: ignore[arg-type]
+    with pytest.raises(SessionTaken):
+        await store.bind_session(annas.id, client_id="bob", **facts)  # type: ignore[arg-type]
+    assert await store.sessions("bob", after=None, limit=10) == []
+
+
+async def test_one_session_id_used_by_two_clients_at_once_binds_each_for_good(store: MessageStore) -> None:
+    session_id = uuid4()
+
+    async def bind(client_id: str) -> UUID:
+        return await store.bind_session(session_id, client_id=client_id, time_zone="UTC", started_at=NOON)
+
+    clients = ["anna", "bob", "carl", "dora"]
+    bound = await asyncio.gather(*(bind(client) for client in clients for _ in range(3)))
+    by_client = {client: set(bound[at * 3 : at * 3 + 3]) for at, client in enumerate(clients)}
+    assert all(len(ids) == 1 for ids in by_client.values())
+    assert len(set(bound)) == 4
+    assert sum(ids == {session_id} for ids in by_client.values()) == 1
+
+
+async def test_count_and_last_message_are_derived(store: MessageStore) -> None:
+    session = await begin(store)
+    exchanges = [kept(session.id, at=NOON + timedelta(minutes=minute)) for minute in range(5)]
+    await store.add(exchanges)
+    again = await store.session(session.id)
+    assert again is not None
+    assert (again.message_count, again.last_message_at) == (10, exchanges[-1].answered_at)
+    assert await store.sessions("anna", after=None, limit=10) == [again]
+
+
+async def test_sessions_are_listed_latest_first_page_by_page_without_gaps(store: MessageStore) -> None:
+    same_start = [await begin(store, at=NOON) for _ in range(4)]
+    later = [await begin(store, at=NOON + timedelta(seconds=second)) for second in (1, 2, 3)]
+    await begin(store, "bob")
+    expected = [s.id for s in reversed(later)] + sorted((s.id for s in same_start), reverse=True)
+    seen: list[UUID] = []
+    after: SessionKey | None = None
+    while page := await store.sessions("anna", after=after, limit=2):
+        seen += [session.id for session in page]
+        after = SessionKey(page[-1].started_at, page[-1].id)
+        await begin(store, at=NOON + timedelta(days=1))  # newer ones do not disturb the older pages
+    assert seen == expected
+
+
+async def test_exchanges_page_both_ways_from_any_start(store: MessageStore) -> None:
+    session, other = await begin(store), await begin(store)
+    exchanges = [kept(session.id, str(number), at=NOON + timedelta(seconds=number)) for number in range(9)]
+    await store.add([*reversed(exchanges), kept(other.id)])
+
+    async def page(start: UUID | None, *, backward: bool, limit: int = 3) -> list[str | None]:
+        found = await store.exchanges(session, start=start, backward=backward, limit=limit)
+        return [exchange.reply.text for exchange in found]
+
+    assert await page(None, backward=False) == ["0", "1", "2"]
+    assert await page(None, backward=True) == ["8", "7", "6"]
+    assert await page(exchanges[4].id, backward=False) == ["4", "5", "6"]
+    assert await page(exchanges[4].id, backward=True) == ["4", "3", "2"]
+    gone = UUID(int=exchanges[4].id.int + 1)  # an id that is not there (any more)
+    assert await page(gone, backward=False) == ["5", "6", "7"]
+    assert await page(gone, backward=True) == ["4", "3", "2"]
+    assert await page(exchanges[8].id, backward=False) == ["8"]
+
+
+async def test_preparing_twice_changes_nothing(store: MessageStore) -> None:
+    session = await begin(store)
+    await store.prepare()
+    assert await store.session(session.id) == session
+
+
+async def test_mongodb_that_is_not_there_is_unavailable() -> None:
+    store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "test", wait_seconds=0.2)
+    for attempt in (store.prepare, lambda: store.exchange(uuid4()), lambda: store.add([kept(uuid4())])):
+        with pytest.raises(StoreUnavailable, match="MongoDB cannot be"):
+            await attempt()
+    await store.close()
+
+
+async def test_mongodb_of_a_newer_version_is_refused(mongodb_url: str) -> None:
+    database = f"test_{uuid4().hex}"
+    store = MongoStore(mongodb_url, database)
+    await store.prepare()
+    await store._database["schema"].update_one({"_id": "version"}, {"$set": {"version": 99}})
+    with pytest.raises(StoreUnusable, match="newer version"):
+        await store.prepare()
+    await store.close()
+
+
+async def test_an_sqlite_file_survives_reopening(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "messages.sqlite")
+    await first.prepare()
+    session = await begin(first)
+    exchange = kept(session.id)
+    await first.add([exchange])
+    await first.close()
+    second = SqliteStore(tmp_path / "messages.sqlite")
+    with pytest.raises(StoreUnavailable, match="not open yet"):
+        await second.exchange(exchange.id)
+    await second.prepare()
+    assert await second.exchange(exchange.id) == exchange
+    await second.close()
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_giving_up_while_an_sqlite_file_is_opened_leaves_nothing_behind(tmp_path: Path, steps: int) -> None:
+    async def give_up() -> None:
+        store = SqliteStore(tmp_path / "messages.sqlite")
+        preparing = asyncio.create_task(store.prepare())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        preparing.cancel()
+        await asyncio.wait([preparing])
+        await store.close()
+
+    before = set(threading.enumerate())
+    asyncio.run(give_up())
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # one that fails, because its loop is closed, is a warning, and so an error
+
+
+async def test_an_sqlite_file_that_is_none_or_newer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "garbage").write_bytes(b"this is not a database at all" * 100)
+    with pytest.raises(StoreUnusable, match="damaged"):
+        await SqliteStore(tmp_path / "garbage").prepare()
+    newer = SqliteStore(tmp_path / "newer.sqlite")
+    await newer.prepare()
+    assert newer._writer is not None
+    await newer._writer.execute("PRAGMA user_version = 99")
+    await newer.close()
+    with pytest.raises(StoreUnusable, match="newer version"):
+        await SqliteStore(tmp_path / "newer.sqlite").prepare()
+
+
+async def test_an_sqlite_folder_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="cannot be used now"):
+        await SqliteStore(tmp_path / "file" / "messages.sqlite").prepare()

@@ -1,0 +1,146 @@
+"""Settings of the history service, as whoever starts it meets them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from history_service.settings import HistorySettings
+
+SECRET = "a secret of at least thirty-two bytes"
+PASSWORD = "hunter2"
+LAST_LINE = "python -m history_service: cannot start with these settings; see --help"
+
+
+def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run the program in a folder, with these settings alone, until it ends."""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("HISTORY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "history_service", *arguments],
+        env={**usual, "COLUMNS": "100", **{f"HISTORY_{name}": value for name, value in settings.items()}},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistakes"),
+    [
+        pytest.param({"PORT": "70000"}, ['HISTORY_PORT: must be at most 65535 (got "70000")'], id="port too high"),
+        pytest.param(
+            {"PORT": "http", "DRAIN_SECONDS": "0", "LOG_FORMAT": "xml"},
+            [
+                'HISTORY_PORT: must be a whole number (got "http")',
+                'HISTORY_LOG_FORMAT: must be one of auto, json, console (got "xml")',
+                'HISTORY_DRAIN_SECONDS: must be more than 0 (got "0")',
+            ],
+            id="several at once",
+        ),
+        pytest.param(
+            {"MAX_BATCH_BYTES": "64 apples"},
+            ['HISTORY_MAX_BATCH_BYTES: must be a size in bytes such as 16777216, 16MiB or 64kB (got "64 apples")'],
+            id="size",
+        ),
+        pytest.param(
+            {"MAX_BATCH_BYTES": "1000"},
+            ['HISTORY_MAX_BATCH_BYTES: must be at least 1024 (got "1000")'],
+            id="tiny batch",
+        ),
+        pytest.param(
+            {"MONGODB_URL": "http://localhost"},
+            ["HISTORY_MONGODB_URL: must begin with mongodb:// or mongodb+srv://"],
+            id="no MongoDB",
+        ),
+        pytest.param({"AUTH": "jwt"}, ["HISTORY_AUTH=jwt needs HISTORY_TOKEN_SECRETS"], id="tokens without a secret"),
+        pytest.param(
+            {"S3_ENDPOINT_URL": "http://localhost:9000"},
+            ["HISTORY_S3_ENDPOINT_URL needs HISTORY_S3_BUCKET"],
+            id="S3 without a bucket",
+        ),
+        pytest.param(
+            {"S3_REGION": "eu-central-1", "S3_BUCKET": ""},
+            ["HISTORY_S3_REGION needs HISTORY_S3_BUCKET"],
+            id="S3 with an empty bucket",
+        ),
+        pytest.param(
+            {"S3_CREATE_BUCKET": "true"}, ["HISTORY_S3_CREATE_BUCKET needs HISTORY_S3_BUCKET"], id="S3 to be made"
+        ),
+        pytest.param({"AUTH": "basic"}, ['HISTORY_AUTH: must be one of none, jwt (got "basic")'], id="unknown auth"),
+        pytest.param(
+            {"AUTH": "jwt", "TOKEN_SECRETS": f"{SECRET},{PASSWORD}"},
+            ["HISTORY_TOKEN_SECRETS: a token secret must be at least 32 bytes long (this one has 7)"],
+            id="short secret",
+        ),
+    ],
+)
+def test_each_mistake_is_one_line(tmp_path: Path, settings: dict[str, str], mistakes: list[str]) -> None:
+    ended = start(tmp_path, **settings)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [*mistakes, LAST_LINE]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://",
+        f"mongodb://anna:{PASSWORD}@",
+        f"mongodb://anna:{PASSWORD}/@host",
+        f"mongodb://anna:{PASSWORD}@host:port",
+        f"mongodb://anna:{PASSWORD}@host:99999",
+        f"mongodb://anna:{PASSWORD}@host/?tls=maybe",
+        f"mongodb://anna:{PASSWORD}@host/?nonsense=1",
+    ],
+)
+def test_an_address_of_mongodb_is_checked_and_not_shown(tmp_path: Path, url: str) -> None:
+    ended = start(tmp_path, MONGODB_URL=url)
+    assert ended.returncode == 2
+    told, last = ended.stderr.splitlines()
+    assert told.startswith("HISTORY_MONGODB_URL: must be mongodb://host:port")
+    assert last == LAST_LINE
+    assert PASSWORD not in ended.stderr
+
+
+def test_an_unknown_variable_is_warned_of(tmp_path: Path) -> None:
+    ended = start(tmp_path, METRIC_PORT="9001", PORT="-1")
+    warning, mistake, _ = ended.stderr.splitlines()
+    assert warning == "warning: HISTORY_METRIC_PORT is not a setting; did you mean HISTORY_METRICS_PORT?"
+    assert mistake.startswith("HISTORY_PORT: must be at least 0")
+
+
+def test_an_argument_is_refused(tmp_path: Path) -> None:
+    ended = start(tmp_path, "--port", "8001")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        'python -m history_service: unknown argument "--port": settings are environment variables, see --help'
+    ]
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h"])
+def test_help_lists_every_variable(tmp_path: Path, argument: str) -> None:
+    ended = start(tmp_path, argument, PORT="wrong, and not looked at")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    listed = re.findall(r"^(HISTORY_\w+)  ", ended.stdout, re.MULTILINE)
+    assert listed == [f"HISTORY_{name.upper()}" for name in HistorySettings.model_fields]
+
+
+def test_the_version(tmp_path: Path) -> None:
+    ended = start(tmp_path, "--version")
+    assert ended.returncode == 0
+    assert re.fullmatch(r"python -m history_service \d+\.\d+\.\d+\S*\n", ended.stdout)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HISTORY_PORT=8100\nHISTORY_METRICS_PORT=-5\nHISTORY_AUTH=\n")
+    ended = start(tmp_path, PORT="70001")
+    assert ended.stderr.splitlines() == [
+        'HISTORY_PORT: must be at most 65535 (got "70001")',
+        'HISTORY_METRICS_PORT: must be at least 0 (got "-5")',
+        LAST_LINE,
+    ]
