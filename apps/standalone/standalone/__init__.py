@@ -1,0 +1,1 @@
+"""The whole chatbot in one process: both services on loopback ports, with stores in a data folder."""

@@ -1,0 +1,64 @@
+"""Run the chatbot on this machine: `python -m standalone`, or `./taskw run`.
+
+Chat and history run in one event loop on ports of their own and speak the same HTTP as in a cluster. Unless the
+settings say otherwise, permits live in this process, messages in SQLite, media in a folder.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from chat_service.app import open_chat
+from chat_service.media.base import MediaError
+from chat_service.outbox import OutboxError
+from chat_service.settings import ChatSettings
+from history_service.app import open_history
+from history_service.settings import HistorySettings
+from servicekit import logs
+from servicekit.runner import Address, run, serve
+from servicekit.settings import load_all
+from standalone.welcome import reachable, welcome
+
+CLOSE_SECONDS = 2.0  # for connections that are still open when the drain is over
+
+
+async def main(chat_settings: ChatSettings, history_settings: HistorySettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    history_url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    follows = "history_url" not in chat_settings.model_fields_set
+
+    def ready(addresses: Sequence[Address]) -> None:
+        at = {address.name: reachable(address) for address in addresses}
+        history_url.set_result(f"http://{at['history']}")
+        sys.stdout.write(welcome(at))
+        sys.stdout.flush()
+
+    async with AsyncExitStack() as stack:
+        history = await stack.enter_async_context(open_history(history_settings))
+        chat = await stack.enter_async_context(open_chat(chat_settings, history_url=history_url if follows else None))
+
+        async def drain() -> bool:
+            delivered = await chat.drain()  # history must still be there to take the rest
+            return await history.drain() and delivered
+
+        return await serve(
+            [*chat.listeners(), *history.listeners()],
+            drain,
+            chat_settings.drain_seconds,
+            ready=ready,
+            close_seconds=CLOSE_SECONDS,
+        )
+
+
+if __name__ == "__main__":
+    chat, history = load_all(
+        (ChatSettings, HistorySettings),
+        prog="python -m standalone",
+        description="The whole chatbot in one process: chat and history on loopback ports, with embedded stores.",
+    )
+    logs.configure(chat.log_level, chat.log_format)
+    try:
+        sys.exit(run(main(chat, history)))
+    except (OutboxError, MediaError) as trouble:
+        sys.exit(str(trouble))
