@@ -1,0 +1,177 @@
+"""`chat-client sessions`, `history` and `media`: reading back what was said."""
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import click
+from rich.markup import escape
+
+from chat_client.cli import options as option
+from chat_client.cli.output import answers, notes, print_json, printable, progress, run
+from chat_client.errors import Refused
+from chat_client.files import free_name
+from chat_client.history import History, Media, Message
+
+SUFFIXES: Final = {"audio/mpeg": ".mp3", "video/mp4": ".mp4", "image/jpeg": ".jpg"}
+
+
+@click.command()
+@option.options(option.client_id, option.history_address, option.token, option.as_json)
+def sessions(**rest: Any) -> None:  # noqa: ANN401 - passed on as they are
+    """List your conversations, the latest first."""
+    run(_sessions(**rest))
+
+
+@click.command()
+@option.options(
+    option.client_id,
+    click.option("--session", type=click.UUID, help="The conversation to show; the latest by default."),
+    click.option("--last", type=click.IntRange(min=1), help="Show only so many messages, the newest."),
+    click.option(
+        "--save-to",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Also save all voices, videos and pictures into this folder.",
+    ),
+    option.history_address,
+    option.token,
+    option.as_json,
+)
+def history(**rest: Any) -> None:  # noqa: ANN401
+    """Show a conversation, oldest message first, with the media that belong to it."""
+    run(_history(**rest))
+
+
+@click.command()
+@click.argument("message_id")
+@click.argument("part", type=click.Choice(["voice", "video", "image"]))
+@option.options(
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Name of the new file; by default MESSAGE_ID-PART with its ending, in this folder.",
+    ),
+    option.history_address,
+    option.token,
+)
+def media(**rest: Any) -> None:  # noqa: ANN401
+    """Download the voice, video or image of a message; `history` shows which there are."""
+    run(_media(**rest))
+
+
+async def _sessions(*, client_id: str, history_url: str, token: str | None, as_json: bool) -> None:
+    shown = 0
+    async with History(history_url, token=token) as service:
+        async for session in service.sessions(client_id):
+            if as_json:
+                print_json(asdict(session))
+            else:
+                if not shown:
+                    answers().print(f"[bold]{'session':36}  {'started':19}  messages  time zone[/]")
+                zone = _shown(session.time_zone)
+                answers().print(f"{session.id}  {_local(session.started_at)}  {session.message_count:8}  {zone}")
+            shown += 1
+    if not shown:
+        notes().print(f"{escape(client_id)} has no conversations yet")
+
+
+async def _history(
+    *,
+    client_id: str,
+    session: UUID | None,
+    last: int | None,
+    save_to: Path | None,
+    history_url: str,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    async with History(history_url, token=token) as service:
+        session_id = session or await _latest(service, client_id)
+        if session_id is None:
+            notes().print(f"{escape(client_id)} has no conversations yet")
+            return
+        for message in await service.messages(session_id, newest=last):
+            saved = (
+                {}
+                if save_to is None
+                else {part.part: await _save(service, message, part, save_to) for part in message.media}
+            )
+            if as_json:
+                shown = {**asdict(message), "saved": {part: str(path) for part, path in saved.items()}}
+                print_json(shown)
+            else:
+                show_message(message, saved, history_url)
+
+
+async def _media(*, message_id: str, part: str, output: Path | None, history_url: str, token: str | None) -> None:
+    async with History(history_url, token=token) as service:
+        message = await service.message(message_id)
+        found = next((media for media in message.media if media.part == part), None)
+        if found is None:
+            there = ", ".join(media.part for media in message.media) or "none"
+            raise Refused(404, "media_unknown", f"this message has no {part}; it has: {there}")
+        path = output or free_name(Path(), f"{message_id}-{part}", SUFFIXES.get(found.content_type, ""))
+        with progress(path.name, found.size_bytes) as came:
+            await service.download(found, path, on_bytes=came)
+    answers().print(escape(str(path)))
+
+
+async def _latest(service: History, client_id: str) -> UUID | None:
+    async for session in service.sessions(client_id):
+        return session.id
+    return None
+
+
+async def _save(service: History, message: Message, media: Media, folder: Path) -> Path:
+    path = folder / f"{message.id}-{media.part}{SUFFIXES.get(media.content_type, '')}"
+    if not path.exists() or path.stat().st_size != media.size_bytes:  # an id never changes what it stands for
+        with progress(path.name, media.size_bytes) as came:
+            await service.download(media, path, on_bytes=came)
+    return path
+
+
+def show_message(message: Message, saved: dict[str, Path], history_url: str) -> None:
+    """Print one message and what belongs to it."""
+    console = answers()
+    who = "[bold]you[/]" if message.direction == "request" else "[bold cyan]bot[/]"
+    text = f"[italic]{_shown(message.kind)}[/]" if message.text is None else _shown(message.text)
+    outcome = "" if message.outcome == "answered" else f"  [yellow]{_shown(message.outcome)}[/]"
+    console.print(f"[dim]{_local(message.sent_at)}[/]  {who}  {text}{outcome}")
+    for media in message.media:
+        where = (
+            f"  {escape(str(saved[media.part]))}"
+            if media.part in saved
+            else f"  {_command(history_url)} {message.id} {media.part}"
+        )
+        console.print(f"                          [dim]{media.part}, {_size(media.size_bytes)}{where}[/]")
+
+
+def _command(history_url: str) -> str:
+    """Return what downloads media, so that it works when it is copied."""
+    called = Path(sys.argv[0])
+    on_path = shutil.which(called.name)
+    if on_path is not None and Path(on_path).resolve() == called.resolve():
+        program = called.name
+    else:
+        program = shlex.quote(os.path.relpath(called))
+    where = "" if history_url == option.LOCAL_HISTORY else f" --history {shlex.quote(history_url)}"
+    return f"{escape(program)} media{escape(where)}"
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1024:,.0f} KiB" if size_bytes >= 1024 else f"{size_bytes} bytes"  # noqa: PLR2004

@@ -1,0 +1,106 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import tzlocal
+
+from frameproto import DEFAULT_MAX_FRAME_BYTES
+
+LOCAL_HISTORY: Final = "http://127.0.0.1:8001"
+
+Command = Callable[..., Any]
+
+
+def _local_time_zone() -> str:
+    """Return the name of the zone of this machine; UTC when it has none that can be told."""
+    try:
+        return tzlocal.get_localzone_name() or "UTC"
+    except Exception:  # noqa: BLE001 - whatever is odd about the machine, it has a time
+        return "UTC"
+
+
+def _token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
+    """Return the token in a file; whatever could not be put into a header is none."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeError):
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise click.BadParameter(f"{path} does not hold a token")
+    return token
+
+
+address = click.argument("url")
+
+client_id = click.option(
+    "--client-id",
+    required=True,
+    envvar="CHAT_CLIENT_ID",
+    show_envvar=True,
+    help="Who you are: 1 to 64 letters, digits or . _ : -",
+)
+
+time_zone = click.option(
+    "--time-zone",
+    default=_local_time_zone,
+    envvar="CHAT_TIME_ZONE",
+    show_envvar=True,
+    help="Where you are: Europe/Berlin, +07:00.  [default: the zone of this machine]",
+)
+
+session = click.option("--session", type=click.UUID, help="The session to go on with; a new one by default.")
+
+history_address = click.option(
+    "--history",
+    "history_url",
+    default=LOCAL_HISTORY,
+    envvar="CHAT_HISTORY_URL",
+    show_envvar=True,
+    show_default=True,
+    metavar="URL",
+    help="Where the history service is.",
+)
+
+token = click.option(
+    "--token-file",
+    "token",
+    callback=_token,
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    envvar="CHAT_TOKEN_FILE",
+    show_envvar=True,
+    help="A file with your token, where the server asks for one.",
+)
+
+save_to = click.option(
+    "--save-to",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("replies"),
+    show_default=True,
+    help="Folder for the voices and pictures of the replies.",
+)
+
+max_bytes = click.option(
+    "--max-bytes",
+    type=click.IntRange(min=2),
+    default=DEFAULT_MAX_FRAME_BYTES,
+    show_default=True,
+    help="The largest message that the server takes.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")
+
+
+def options(*these: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Add options to a command, shown in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(these):
+            command = option(command)
+        return command
+
+    return add

@@ -1,0 +1,171 @@
+"""What the command says, and how it ends.
+
+Answers go to standard output, everything else to standard error, so that a pipe gets answers only.
+"""
+
+import asyncio
+import codecs
+import json
+import os
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from chat_client.chat import OnSent
+from chat_client.errors import ClientError, FileTrouble
+from chat_client.files import save
+from frameproto import FrameError, Response, ResponseKind
+
+INTERRUPTED: Final = 130
+ERROR_REPLY: Final = 4
+WRONG_INPUT: Final = 2
+STEERING: Final = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {0x0A, 0x09}
+"""Control characters, and those that turn the direction of writing."""
+
+REPLACED: Final = dict.fromkeys((*STEERING, *range(0xD800, 0xE000)), "\ufffd")
+ESCAPED: Final = {character: f"\\u{character:04x}" for character in REPLACED}
+
+
+def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
+    """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal that knows few characters gets the others as "?"
+    try:
+        code = asyncio.run(work) or 0
+        sys.stdout.flush()
+    except ClientError as trouble:
+        complain(str(trouble))
+        code = trouble.exit_code
+    except FrameError as bad:
+        complain(f"this is no message: {bad}")
+        code = WRONG_INPUT
+    except OSError as trouble:
+        code = _give_up_output(trouble)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _give_up_output(trouble: OSError) -> int:
+    if not isinstance(trouble, BrokenPipeError):  # whoever read has had enough
+        with suppress(OSError):
+            complain(f"the output cannot be written: {trouble.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written would fail again
+    return FileTrouble.exit_code
+
+
+def complain(what: str) -> None:
+    """Say that something went wrong."""
+    notes().print(f"[bold red]error[/] {escape(printable(what).replace(chr(10), ' '))}", soft_wrap=True)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `run`, as any other trouble with the output."""
+        raise BrokenPipeError
+
+
+def notes() -> Console:
+    """Return the console for what is not an answer. Made anew each time: the stream may have been exchanged."""
+    return _Console(stderr=True, highlight=False)
+
+
+def answers() -> Console:
+    """Return the console for answers."""
+    return _Console(highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text that a terminal only shows: what another person wrote must not steer it."""
+    return text.translate(REPLACED)
+
+
+def print_json(content: object) -> None:
+    """Print an object on a line of its own, so that showing it on a terminal does no harm either."""
+    narrow = codecs.lookup(sys.stdout.encoding).name != "utf-8"
+    click.echo(json.dumps(content, default=_plain, ensure_ascii=narrow).translate(ESCAPED))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def show_reply(reply: Response, folder: Path, *, as_json: bool, seconds: float | None = None) -> int:
+    """Print a reply, and save its media under names that tell the time; return the exit code it stands for.
+
+    Raises:
+        FileTrouble: media could not be saved; the text was printed all the same.
+    """
+    stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    saved: dict[str, str] = {}
+    trouble: FileTrouble | None = None
+    for part, suffix, content in (("voice", ".mp3", reply.voice), ("image", ".jpg", reply.image)):
+        try:
+            if len(content):
+                saved[part] = str(save(folder, f"{stem}-{part}", suffix, content))
+        except FileTrouble as full:
+            trouble = full
+    _print_reply(reply, saved, as_json=as_json, seconds=seconds)
+    if trouble is not None:
+        raise trouble
+    return ERROR_REPLY if reply.kind is ResponseKind.ERROR else 0
+
+
+def _print_reply(reply: Response, saved: dict[str, str], *, as_json: bool, seconds: float | None) -> None:
+    if as_json:
+        print_json({"kind": reply.kind.name.lower(), "text": reply.text, **saved})
+        return
+    if reply.kind is ResponseKind.ERROR:
+        complain(f"{reply.error_message} ({reply.error_code})")
+        return
+    took = "" if seconds is None else f"  [dim]{_duration(seconds)}[/]"
+    answers().print(f"[bold cyan]bot[/]  {escape(printable(reply.text))}{took}")
+    for part, path in saved.items():
+        answers().print(f"     [dim]{part}[/]  {escape(printable(path))}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+@contextmanager
+def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[OnSent]:
+    """Show how far a transfer is, on a terminal and when it is large enough to watch."""
+    console = notes()
+    if size < least or not console.is_terminal:
+        yield lambda _done: None
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(escape(what), total=size)
+
+        def move(done: int) -> None:
+            bar.update(task, completed=done, description=escape(what) if done < size else "waiting for the answer")
+
+        yield move

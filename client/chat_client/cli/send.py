@@ -1,0 +1,97 @@
+"""`chat-client send`: one or several messages of one kind, then goodbye."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+import click
+
+from chat_client.chat import connect
+from chat_client.cli import options as option
+from chat_client.cli.output import progress, run, show_reply
+from chat_client.errors import FileTrouble
+from chat_client.files import read_upload, whole_message
+from frameproto import RequestKind
+
+COMMON = (
+    option.client_id,
+    option.time_zone,
+    option.session,
+    option.token,
+    option.save_to,
+    option.max_bytes,
+    option.as_json,
+)
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.group()
+def send() -> None:
+    """Send text, voice notes or videos, print the replies, save their media, and end."""
+
+
+@send.command()
+@option.options(option.address, click.argument("words", nargs=-1), *COMMON)
+def text(words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401 - the options of every command
+    """Send WORDS as one text; without any, or with "-", what stands on standard input."""
+
+    def texts(max_bytes: int) -> Iterator[tuple[str, bytes]]:
+        content = " ".join(words)
+        given: BinaryIO = BytesIO(content.encode(errors="surrogateescape"))
+        if content in {"", "-"}:
+            given = sys.stdin.buffer if sys.stdin else BytesIO()
+        data = whole_message(given, "the text", max_bytes).strip()
+        if not data:
+            raise FileTrouble("the text is empty")
+        yield "text", data
+
+    run(_send(RequestKind.TEXT, texts, **rest))
+
+
+@send.command()
+@option.options(option.address, FILES, *COMMON)
+def voice(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
+    """Send voice notes: MP3 FILES, one after the other."""
+    run(_send(RequestKind.VOICE, _reading(files), **rest))
+
+
+@send.command()
+@option.options(option.address, FILES, *COMMON)
+def video(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
+    """Send videos: MP4 FILES, one after the other."""
+    run(_send(RequestKind.VIDEO, _reading(files), **rest))
+
+
+Contents = Callable[[int], Iterator[tuple[str, bytes]]]
+"""Yields names and contents, each up to a number of bytes."""
+
+
+def _reading(files: tuple[Path, ...]) -> Contents:
+    return lambda max_bytes: ((path.name, read_upload(path, max_bytes)) for path in files)
+
+
+async def _send(
+    kind: RequestKind,
+    contents: Contents,
+    *,
+    url: str,
+    client_id: str,
+    time_zone: str,
+    session: UUID | None,
+    token: str | None,
+    save_to: Path,
+    max_bytes: int,
+    as_json: bool,
+) -> int:
+    worst = 0
+    async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session, token=token) as chat:
+        for name, content in contents(max_bytes - 1):
+            started = time.monotonic()
+            with progress(name, len(content) + 1) as sent:
+                reply = await chat.ask(kind, content, on_sent=sent)
+            worst = max(worst, show_reply(reply, save_to, as_json=as_json, seconds=time.monotonic() - started))
+    return worst

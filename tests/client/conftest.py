@@ -1,0 +1,90 @@
+"""A chatbot to be a client of, and a folder to be it in."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from subprocess import CompletedProcess, run
+
+import aiohttp
+import pytest
+
+from frameproto.exchange import Exchange, encode_batch, encode_exchange
+from tests.client.command import COMMAND, environment
+from tests.support.ports import free_port
+from tests.support.processes import Service, running
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+@dataclass(frozen=True)
+class Chatbot:
+    """A running chatbot.
+
+    Attributes:
+        url: where clients connect.
+        history_url: where they read back.
+    """
+
+    url: str
+    history_url: str
+    service: Service
+
+
+def settings(folder: Path, **more: object) -> dict[str, object]:
+    history_port = free_port()
+    return {
+        "CHAT_PORT": 0,
+        "CHAT_METRICS_PORT": 0,
+        "HISTORY_PORT": history_port,
+        "HISTORY_METRICS_PORT": 0,
+        "CHAT_HISTORY_URL": f"http://127.0.0.1:{history_port}",
+        "CHAT_DATA_DIR": folder / "chat",
+        "HISTORY_DATA_DIR": folder / "history",
+        "CHAT_MEDIA_PROCESSES": 1,
+        **more,
+    }
+
+
+def as_chatbot(service: Service) -> Chatbot:
+    return Chatbot(f"ws://127.0.0.1:{service.ports['chat']}", f"http://127.0.0.1:{service.ports['history']}", service)
+
+
+@pytest.fixture(scope="session")
+def chatbot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatbot]:
+    """The whole chatbot, shared by tests that do it no harm."""
+    folder = tmp_path_factory.mktemp("chatbot")
+    with running("standalone", folder / "log", settings(folder)) as service:
+        yield as_chatbot(service)
+
+
+async def keep(chatbot: Chatbot, exchanges: list[Exchange]) -> None:
+    """Hand exchanges in, as the chat service does."""
+    batch = encode_batch([encode_exchange(each) for each in exchanges])
+    async with aiohttp.ClientSession() as http:
+        headers = {"Content-Type": "application/msgpack"}
+        async with http.post(f"{chatbot.history_url}/v1/exchanges", data=BytesIO(batch), headers=headers) as answer:
+            results = (await answer.json())["results"]
+    assert [result["outcome"] for result in results] == ["stored"] * len(exchanges)
+
+
+Cli = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Runs `chat-client` in a folder of its own, without a terminal."""
+
+    def chat_client(*words: object, stdin: str = "", **variables: str) -> "CompletedProcess[str]":
+        return run(
+            [*COMMAND, *map(str, words)],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env=environment(**variables),
+        )
+
+    return chat_client

@@ -1,0 +1,86 @@
+"""The pages of the client: their examples run, their tables are complete."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from chat_client import ClientError
+from chat_client.cli import EPILOG, main
+from tests.client.command import environment
+from tests.client.conftest import SAMPLES, Chatbot
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "client" / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "client.md").read_text("utf-8")
+
+
+def run(number: int, folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+    """Run an example of the README."""
+    (folder / "example.py").write_text(re.findall(r"```python\n(.*?)```", README, re.DOTALL)[number])
+    return subprocess.run(
+        [sys.executable, "example.py", *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(),
+        timeout=60,
+    )
+
+
+def test_the_examples_run(chatbot: Chatbot, tmp_path: Path) -> None:
+    talked = run(0, tmp_path, chatbot.url, SAMPLES / "hello.mp3")
+    assert (talked.returncode, talked.stderr) == (0, "")
+    luck, voice = talked.stdout.splitlines()
+    assert luck == "good luck 0 0"
+    assert re.fullmatch(r"Thank you for your voice note, .* \d{4,} 0", voice)
+    (tmp_path / "media").mkdir()
+    read = run(1, tmp_path, chatbot.history_url, tmp_path / "media")
+    assert (read.returncode, read.stderr) == (0, "")
+    assert "reply text good luck" in read.stdout
+    assert any(path.read_bytes() == (SAMPLES / "hello.mp3").read_bytes() for path in (tmp_path / "media").iterdir())
+
+
+def test_the_example_tells_of_a_refusal(chatbot: Chatbot, tmp_path: Path) -> None:
+    done = run(0, tmp_path, chatbot.history_url, SAMPLES / "hello.mp3")  # the wrong of the two services
+    assert (done.returncode, done.stdout) == (0, "404 not_found None\n")
+
+
+def errors(kind: type[ClientError]) -> Iterator[tuple[str, str]]:
+    for below in kind.__subclasses__():
+        if below.__module__ == "chat_client.errors":
+            yield below.__name__, str(below.exit_code)
+            yield from errors(below)
+
+
+def test_the_tree_is_the_tree() -> None:
+    assert dict(re.findall(r"[├└]── (\w+) +(\d)", README)) == dict(errors(ClientError))
+
+
+def options(command: click.Command) -> Iterator[click.Option]:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
+            yield parameter
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from options(below)
+
+
+def test_every_option_variable_and_exit_code_has_its_line() -> None:
+    lines = PAGE.partition("\n## Reference\n")[2]
+    assert set(re.findall(r"`(--[a-z-]+)`(?:, `-o`)? \|", lines.partition("| variable |")[0])) == {
+        option.opts[0] for option in options(main)
+    }
+    variables = {str(option.envvar) for option in options(main) if option.envvar}
+    assert set(re.findall(r"^\| `([A-Z_]+)`", lines, re.MULTILINE)) == variables | {"NO_COLOR"}
+    codes = PAGE.partition("\n### Exit codes\n")[2]
+    assert re.findall(r"^\| (\d+) \|", codes, re.MULTILINE) == re.findall(r"^  (\d+)  ", EPILOG, re.MULTILINE)
+
+
+def test_every_command_is_on_the_page() -> None:
+    for name in main.commands:
+        assert f"chat-client {name}" in PAGE
