@@ -1,0 +1,105 @@
+"""A client of the real protocol for end-to-end tests: small, and strict about what it gets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from websockets.asyncio.client import ClientConnection, connect
+
+from frameproto import Request, RequestKind, Response, decode_response, encode_request
+from tests.e2e.stack import Stack
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+VOICE = (SAMPLES / "hello.mp3").read_bytes()
+VIDEO = (SAMPLES / "hello.mp4").read_bytes()
+PATIENCE_SECONDS = 40.0
+
+
+@asynccontextmanager
+async def visit(stack: Stack, client_id: str, **more: str) -> AsyncIterator[ClientConnection]:
+    """Connect for the length of an `async with` block."""
+    url = stack.chat_url(client_id, **more)
+    async with connect(url, compression=None, max_size=1 << 26, open_timeout=60) as chat:
+        yield chat
+
+
+async def ask(chat: ClientConnection, kind: RequestKind, body: bytes) -> Response:
+    """Send one request and return its response."""
+    await chat.send(encode_request(Request(kind, body)))
+    return await reply(chat)
+
+
+async def reply(chat: ClientConnection) -> Response:
+    """Return the next response."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        frame = await chat.recv()
+    assert isinstance(frame, bytes)
+    return decode_response(frame, max_bytes=1 << 26)
+
+
+@dataclass
+class Historian:
+    """Reads history over HTTP."""
+
+    http: aiohttp.ClientSession
+    stack: Stack
+
+    async def get(self, path: str) -> Any:
+        async with self.http.get(self.stack.history_url() + path) as response:
+            assert response.status == 200, (path, response.status, await response.text())
+            return await response.json()
+
+    async def media(self, href: str) -> bytes:
+        async with self.http.get(self.stack.history_url() + href) as response:
+            assert response.status == 200, (href, response.status)
+            return await response.read()
+
+    async def sessions(self, client_id: str) -> list[dict[str, Any]]:
+        return list((await self.get(f"/v1/clients/{client_id}/sessions"))["sessions"])
+
+    async def messages(self, client_id: str, count: int) -> list[dict[str, Any]]:
+        """Wait until so many messages of a client are there, and return them all, oldest first."""
+        messages: list[dict[str, Any]] = []
+
+        async def enough() -> bool:
+            messages.clear()
+            for session in reversed(await self.sessions(client_id)):
+                page = await self.get(f"/v1/sessions/{session['id']}/messages?limit=200")
+                messages.extend(page["messages"])
+            return len(messages) >= count
+
+        await eventually(enough, f"{count} messages of {client_id}")
+        return messages
+
+
+@asynccontextmanager
+async def historian(stack: Stack) -> AsyncIterator[Historian]:
+    async with aiohttp.ClientSession() as http:
+        yield Historian(http, stack)
+
+
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Wait until a condition holds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await _holds(condition):
+        assert asyncio.get_running_loop().time() < deadline, f"{what}: not within {seconds} s"
+        await asyncio.sleep(0.05)
+
+
+async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:
+    answer = condition()
+    return answer if isinstance(answer, bool) else await answer
+
+
+async def metric(port: int, name: str) -> float:
+    """Return a figure from a metrics port, summed over its labels."""
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as response:
+        text = await response.text()
+    lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
