@@ -192,8 +192,10 @@ async def test_a_time_limit_around_a_call_works() -> None:
 
 async def test_a_call_that_waits_in_line_is_given_up_at_once() -> None:
     async with workers_of(1) as workers:
-        slow = asyncio.create_task(workers.hear(slow_mp3(5)))
+        slow = asyncio.create_task(workers.hear(slow_mp3(1)))
         await until(lambda: workers.busy == 1)
+        [worker] = workers.pids
+        os.kill(worker, signal.SIGSTOP)  # until it goes on, the slow job cannot end
         waiting = asyncio.create_task(workers.speak("never said"))
         after = asyncio.create_task(workers.speak("said after the slow one"))
         await asyncio.sleep(0)
@@ -201,6 +203,7 @@ async def test_a_call_that_waits_in_line_is_given_up_at_once() -> None:
         await asyncio.wait([waiting])
         assert waiting.cancelled()
         assert not slow.done()
+        os.kill(worker, signal.SIGCONT)
         assert await after
         assert slow.done()
 
