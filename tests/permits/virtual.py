@@ -270,26 +270,13 @@ class VirtualPod:
 
     def acquire(self, client_id: str, wait_ms: int) -> None:
         """Begin to acquire."""
-        deadline = self._loop.time() + wait_ms / 1000
-        ask = Ask(client_id, deadline if wait_ms else None)
+        ask = Ask(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
         self.asks.append(ask)
-        self._callers[ask] = self._loop.create_task(self._acquire(ask, deadline))
+        self._callers[ask] = self._loop.create_task(self._acquire(ask))
 
-    async def _acquire(self, ask: Ask, deadline: float) -> None:
-        """Do as `RedisPool.acquire`."""
+    async def _acquire(self, ask: Ask) -> None:
         try:
-            self._dispatch.ask(ask)
-            await ask.answered()
-            if ask.in_line:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(deadline):
-                        await ask.settled()
-                if not ask.over:
-                    self._dispatch.leave_line(ask)
-                await ask.settled()
-        except asyncio.CancelledError:
-            self._dispatch.abandon(ask)
-            raise
+            await self._dispatch.acquire(ask)
         except PermitError as error:
             ask.refuse(error)
 

@@ -4,12 +4,12 @@
 -- KEYS: see pool.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows,
 --       5 permits per client (0: no limit of its own), 6 the longest line;
---       then four for each operation: what, id, client, waits for at most (ms);
---       its pod takes it from the line by then, and one step later nothing is handed to it any more.
---         "acquire"  take a permit, or stand in line for it
---         "try"      take a permit, now or never
---         "release"  give a permit back, or leave the line, without an answer
---         "leave"    leave the line, unless the permit was handed over already
+--       then the operations:
+--         "acquire" id client ms  take a permit, or stand in line for it, for so long at most: its pod takes it from the
+--                                 line by then, and one step later nothing is handed to it any more
+--         "try" id client         take a permit, now or never
+--         "release" id            give a permit back, or leave the line, without an answer
+--         "leave" id              leave the line, unless the permit was handed over already
 -- Returns: {GONE}, {STALE} or {FORGOTTEN}: refused, nothing was done; or
 --          {DONE, {id, ticket, …} handed to this pod's own waiters, code, ticket, place, code, ticket, place, …}
 --          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none.
@@ -115,14 +115,18 @@ local function leave(id)
   leave_line(id, pod, client)
 end
 
-for at = 7, #ARGV, 4 do
-  local what, id, client = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+local at = 7
+while at <= #ARGV do
+  local what, id = ARGV[at], ARGV[at + 1]
+  at = at + 2
   if what == 'acquire' then
-    acquire(id, client, tonumber(ARGV[at + 3]))
+    acquire(id, ARGV[at], tonumber(ARGV[at + 1]))
+    at = at + 2
   elseif what == 'release' then
     release(id)
   elseif what == 'try' then
-    acquire(id, client, nil)
+    acquire(id, ARGV[at], nil)
+    at = at + 1
   else
     leave(id)
   end

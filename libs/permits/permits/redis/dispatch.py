@@ -70,16 +70,33 @@ class Dispatch:
         self.tried = asyncio.Event()
         """Set when that was tried, with or without success."""
 
-    def ask(self, ask: Ask) -> None:
-        """Ask for a permit.
+    async def acquire(self, ask: Ask) -> RedisPermit:
+        """Ask for a permit, and wait in line for it until the deadline of the ask.
 
         Raises:
-            PoolUnavailable: the store is known to be out of reach.
+            PermitError: there is none.
         """
         if self._down is not None:
             raise PoolUnavailable from self._down
         self._asks[ask.id] = ask
         self._put(ask)
+        try:
+            await ask.answered()
+            if ask.in_line:
+                await self._wait_in_line(ask)
+        except asyncio.CancelledError:
+            self._abandon(ask)
+            raise
+        return ask.result()
+
+    async def _wait_in_line(self, ask: Ask) -> None:
+        try:
+            async with asyncio.timeout_at(ask.deadline):
+                await ask.settled()
+        except TimeoutError:
+            if not ask.over:
+                self._leave_line(ask)
+            await ask.settled()
 
     def question(self, question: Question) -> None:
         """Ask about the pool."""
@@ -88,7 +105,7 @@ class Dispatch:
         else:
             self._put(question)
 
-    def leave_line(self, ask: Ask) -> None:
+    def _leave_line(self, ask: Ask) -> None:
         """Refuse one who waited long enough, unless a permit comes at the last moment."""
         if self._down is not None:
             self._withdraw(ask, PermitTimeout(ask.place))
@@ -96,7 +113,7 @@ class Dispatch:
             ask.leaving = True
             self._put(Leave(ask))
 
-    def abandon(self, ask: Ask) -> None:
+    def _abandon(self, ask: Ask) -> None:
         """Nobody waits for this any more: give back what came or may come of it."""
         if ask.permit is not None:
             ask.permit.release()
@@ -173,11 +190,11 @@ class Dispatch:
         lease = self._lease
         if lease is None or not lease.valid():
             lease = await self._enter()
-        requests = self._under_way = [request for request in self._queue if not _is_moot(request)]
+        requests = self._under_way = [one for one in self._queue if one.ask is None or not one.ask.over]
         self._queue.clear()
         for request in requests:
-            if isinstance(request, Ask):
-                request.sent = True
+            if request.ask is not None:
+                request.ask.sent = True
         beat, self._beat_due = self._beat_due, False
         if not requests and not beat:
             return
@@ -261,18 +278,18 @@ class Dispatch:
             lease.end()
 
     def _answered(self, lease: Lease, answer: Answer) -> None:
-        ask = answer.request if isinstance(answer.request, Ask) else answer.request.ask
+        ask, code, ticket, place = answer
         if ask.over:
             return
-        match answer.code:
+        match code:
             case Code.GRANTED:
-                self._grant(ask, lease, answer.ticket)
+                self._grant(ask, lease, ticket)
             case Code.WAITING:
-                ask.join_line(answer.ticket, answer.place)
+                ask.join_line(ticket, place)
             case Code.NOWHERE:
                 self._refuse(ask, PermitTimeout(ask.place))  # the store, too, has found that its time is over
             case _:
-                self._refuse(ask, refusal_of(answer.code, answer.place or ask.place))
+                self._refuse(ask, refusal_of(code, place or ask.place))
 
     def _renewed(self, lease: Lease, sent_at: float, renewal: Renewal) -> None:
         self._count_on(lease, Entry(sent_at, renewal.lease_seconds, lease.epoch))
@@ -354,7 +371,3 @@ class Dispatch:
             self._refuse(ask, error)
             if ask.sent:
                 self._put(Release(ask.id))
-
-
-def _is_moot(request: Request) -> bool:
-    return (isinstance(request, Ask) and request.over) or (isinstance(request, Leave) and request.ask.over)

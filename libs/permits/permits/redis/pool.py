@@ -95,37 +95,16 @@ class RedisPool:
     async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
         """See `PermitPool.acquire`."""
         begun_at = asyncio.get_running_loop().time()
-        deadline = begun_at + wait_seconds
-        ask = Ask(client_id, deadline if wait_seconds > 0 else None)
+        ask = Ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
         try:
-            permit = await self._acquire(ask, deadline)
+            if self._closed:
+                raise PoolClosed
+            permit = await self._dispatch.acquire(ask)
         except PermitError as refusal:
             self._report.refused(begun_at, refusal)
             raise
         self._report.granted(begun_at, in_line=ask.ticket > 0)
         return permit
-
-    async def _acquire(self, ask: Ask, deadline: float) -> RedisPermit:
-        if self._closed:
-            raise PoolClosed
-        self._dispatch.ask(ask)
-        try:
-            await ask.answered()
-            if ask.in_line:
-                await self._wait_in_line(ask, deadline)
-        except asyncio.CancelledError:
-            self._dispatch.abandon(ask)
-            raise
-        return ask.result()
-
-    async def _wait_in_line(self, ask: Ask, deadline: float) -> None:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await ask.settled()
-        except TimeoutError:
-            if not ask.over:
-                self._dispatch.leave_line(ask)
-            await ask.settled()
 
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolUnavailable
 from permits.redis.lease import RedisPermit
-from permits.redis.link import Reply
+from permits.redis.link import Reply, Word
 from permits.redis.scripts import Code, Script
 
 _PROCESS = uuid4().hex[:16]
@@ -33,6 +33,7 @@ class Ask:
         id: names it to the store; the permit that comes of it has the same id.
         deadline: event loop time until which it stands in line; None: it does not.
         sent: whether the store may know of it.
+        over: whether it is granted or refused.
         ticket: the number that it waits with; 0 while it does not.
         place: the last place in line that was heard of.
         leaving: whether it is about to leave the line.
@@ -47,6 +48,7 @@ class Ask:
         "error",
         "id",
         "leaving",
+        "over",
         "permit",
         "place",
         "sent",
@@ -60,6 +62,7 @@ class Ask:
         self.permit: RedisPermit | None = None
         self.error: PermitError | None = None
         self.sent = False
+        self.over = False
         self.ticket = 0
         self.place = 0
         self.leaving = False
@@ -67,9 +70,19 @@ class Ask:
         self._news: asyncio.Future[None] | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether it is granted or refused."""
-        return self.permit is not None or self.error is not None
+    def ask(self) -> "Ask":
+        """Whose answer comes of it."""
+        return self
+
+    def words(self, now: float) -> Sequence[Word]:
+        """Return what the operate script is told at this event loop time."""
+        if self.deadline is None:
+            return "try", self.id, self.client_id
+        return "acquire", self.id, self.client_id, self.wait_ms(now)
+
+    def wait_ms(self, now: float) -> int:
+        """Return for how much longer it stands in line."""
+        return max(0, round(((self.deadline or now) - now) * 1000))
 
     @property
     def in_line(self) -> bool:
@@ -84,12 +97,14 @@ class Ask:
     def grant(self, permit: RedisPermit) -> None:
         """It has a permit."""
         self.permit = permit
+        self.over = True
         self._tell()
 
     def refuse(self, error: PermitError) -> None:
         """It gets nothing; no matter if it was over already."""
         if not self.over:
             self.error = error
+            self.over = True
             self._tell()
 
     def _tell(self) -> None:
@@ -99,16 +114,14 @@ class Ask:
     async def answered(self) -> None:
         """Return when the store has answered in any way."""
         while not self.over and self.ticket == 0:
-            await self._changed()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
 
     async def settled(self) -> None:
         """Return when it is granted or refused."""
         while not self.over:
-            await self._changed()
-
-    async def _changed(self) -> None:
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
 
     def result(self) -> RedisPermit:
         """Return the permit.
@@ -129,14 +142,23 @@ class Leave:
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
 
+    def words(self, now: float) -> Sequence[Word]:  # noqa: ARG002 - it waits no more
+        """Return what the operate script is told."""
+        return "leave", self.ask.id
+
 
 class Release:
     """A permit that goes back, or an ask that was abandoned. Nobody waits for the answer."""
 
     __slots__ = ("id",)
+    ask = None
 
     def __init__(self, permit_id: str) -> None:
         self.id = permit_id
+
+    def words(self, now: float) -> Sequence[Word]:  # noqa: ARG002 - whenever it is
+        """Return what the operate script is told."""
+        return "release", self.id
 
 
 Operation = Ask | Leave | Release
@@ -147,6 +169,7 @@ class Question:
     """A look at the pool; changes nothing."""
 
     __slots__ = ("answer", "argv", "script")
+    ask = None
 
     def __init__(self, script: Script, argv: Sequence[str | int] = ()) -> None:
         self.script = script

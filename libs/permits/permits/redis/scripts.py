@@ -35,6 +35,10 @@ class Code(IntEnum):
     NOWHERE = 7
 
 
+CODES = {code.value: code for code in Code}
+"""As `Code(…)`, for a tenth of the time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """One script, whole."""

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import NamedTuple
 
 from permits.redis.keys import keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Link, Reply, StoreLost, Word
-from permits.redis.requests import Ask, Leave, Operation, Question, Release, Request
-from permits.redis.scripts import Code, Script, Scripts, Status
+from permits.redis.requests import Ask, Operation, Question, Request
+from permits.redis.scripts import CODES, Code, Script, Scripts, Status
 
 MAX_OPERATIONS = 500  # in one script call, so that no call keeps the store busy for more than a few milliseconds
 
@@ -24,11 +24,10 @@ class Terms:
     lease_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of an ask or of leaving the line."""
 
-    request: Ask | Leave
+    ask: Ask
     code: Code
     ticket: int
     place: int
@@ -143,7 +142,7 @@ class Store:
         for permit in permits:
             words += (permit.id, permit.ticket, permit.client_id)
         for ask in waiters:
-            words += (ask.id, ask.ticket, ask.client_id, _milliseconds(ask, now))
+            words += (ask.id, ask.ticket, ask.client_id, ask.wait_ms(now))
         [[status, *rest]] = await self._link.exchange([self._call(self._scripts.declare, *words)])
         if Status(status) is not Status.DONE:
             return None
@@ -183,7 +182,12 @@ class Store:
         commands = [
             self._call(batch.script, *batch.argv)
             if isinstance(batch, Question)
-            else self._call(self._scripts.operate, *pod, *self._limits, *_words(batch, now))
+            else self._call(
+                self._scripts.operate,
+                *pod,
+                *self._limits,
+                *(word for operation in batch for word in operation.words(now)),
+            )
             for batch in batches
         ]
         if beat:
@@ -224,24 +228,6 @@ def _batches(requests: Sequence[Request]) -> Iterator[Question | list[Operation]
         yield operations
 
 
-def _words(operations: Sequence[Operation], now: float) -> Iterator[Word]:
-    for operation in operations:
-        match operation:
-            case Ask(deadline=None):
-                yield from ("try", operation.id, operation.client_id, 0)
-            case Ask():
-                yield from ("acquire", operation.id, operation.client_id, _milliseconds(operation, now))
-            case Leave():
-                yield from ("leave", operation.ask.id, "", 0)
-            case Release():
-                yield from ("release", operation.id, "", 0)
-
-
-def _milliseconds(ask: Ask, now: float) -> int:
-    """Return how long somebody still waits."""
-    return max(0, round(((ask.deadline or now) - now) * 1000))
-
-
 def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None:
     if not _welcome(turn, reply):
         turn.unserved.extend(operations)
@@ -249,10 +235,11 @@ def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None
     _, handed, *numbers = reply
     _add_handed(turn, handed)
     words = iter(numbers)
-    for operation in operations:
-        if not isinstance(operation, Release):
-            code, ticket, place = islice(words, 3)
-            turn.answers.append(Answer(operation, Code(code), ticket, place))
+    threes = zip(words, words, words, strict=True)
+    asks = [operation.ask for operation in operations if operation.ask is not None]
+    turn.answers += [
+        Answer(ask, CODES[code], ticket, place) for ask, (code, ticket, place) in zip(asks, threes, strict=True)
+    ]
 
 
 def _renewed(turn: Turn, reply: Reply) -> None:
