@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _allow_many_connections()
     with run_valkey() as valkey:
-        report = asyncio.run(_measure(valkey, _terms(options), options.part or PARTS))
+        report = uvloop.run(_measure(valkey, _terms(options), options.part or PARTS))
     if options.json:
         options.json.write_text(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.plot:

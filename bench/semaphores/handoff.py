@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import uvloop
 from redis.asyncio import Redis
 
 from bench.samples import Sample, percentile
@@ -170,4 +171,4 @@ async def wait_as_told(contender: str, url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(wait_as_told(*sys.argv[1:]))
+    uvloop.run(wait_as_told(*sys.argv[1:]))
