@@ -26,12 +26,12 @@ from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
+from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
 from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, install, problem_response
 from servicekit.runner import Listener
-from servicekit.tokens import Authenticator, JwtAuth, NoAuth
 
 log = get_logger(__name__)
 
@@ -125,11 +125,11 @@ async def open_history(
     metrics = HistoryMetrics()
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
-    access = Access(_authenticator(settings, now))
-    app = _app(settings, store, blobs, access, metrics, health)
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
     try:
-        yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
+        async with open_authenticator(settings, health, now=now) as authenticator:
+            app = _app(settings, store, blobs, Access(authenticator), metrics, health)
+            yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
     finally:
         preparing.cancel()
         await asyncio.wait([preparing])
@@ -192,10 +192,3 @@ def _blobs(settings: HistorySettings) -> BlobStore:
         create_bucket=settings.s3_create_bucket,
         wait_seconds=settings.store_seconds,
     )
-
-
-def _authenticator(settings: HistorySettings, now: Now) -> Authenticator:
-    if settings.auth == "none":
-        return NoAuth()
-    secrets = [secret.get_secret_value() for secret in settings.token_secrets]
-    return JwtAuth(secrets, audience=settings.token_audience, now=now)

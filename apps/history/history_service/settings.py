@@ -1,14 +1,14 @@
 """Every setting of the history service: typed, bounded, documented. `python -m history_service --help` prints them."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from history_service.stores.mongo import check_url
 from servicekit.logs import LogFormat, LogLevel
-from servicekit.settings import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings import AccessSettings, ByteSize
 
 MIB = 1024 * 1024
 
@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class HistorySettings(ServiceSettings):
+class HistorySettings(AccessSettings):
     """The settings of one history pod."""
 
     model_config = SettingsConfigDict(env_prefix="HISTORY_")
@@ -39,15 +39,10 @@ class HistorySettings(ServiceSettings):
     store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
 
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
-    auth: Literal["none", "jwt"] = Field("none", description="none: everybody may read and hand in; jwt: by token")
-    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
-    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.auth == "jwt" and not self.token_secrets:
-            raise ValueError("HISTORY_AUTH=jwt needs HISTORY_TOKEN_SECRETS")
         for name in ("s3_endpoint_url", "s3_region", "s3_create_bucket"):
             if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
                 raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
