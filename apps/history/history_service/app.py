@@ -9,14 +9,16 @@ from importlib import metadata
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from history_service.access import Access
+from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
+from history_service.cors import allow_origins
 from history_service.ingest import Ingest
 from history_service.media import MediaFiles
 from history_service.messages import Messages
@@ -41,10 +43,19 @@ LAST_RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A running pod, without its ports."""
+    """A running pod, without its ports.
+
+    Attributes:
+        settings: what it was opened with.
+        app: the HTTP interface.
+        routes: what that serves, for whoever must know all of it.
+        metrics_app: the metrics.
+        health: whether it is ready.
+    """
 
     settings: HistorySettings
     app: ASGIApp
+    routes: tuple[BaseRoute, ...]
     metrics_app: ASGIApp
     health: Health
 
@@ -128,8 +139,14 @@ async def open_history(
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
     try:
         async with open_authenticator(settings, health, now=now) as authenticator:
-            app = _app(settings, store, blobs, Access(authenticator), metrics, health)
-            yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
+            app = _app(settings, store, blobs, Access(authenticator), metrics, health, now)
+            yield History(
+                settings=settings,
+                app=metrics.timing(app),
+                routes=tuple(app.routes),
+                metrics_app=metrics.app(),
+                health=health,
+            )
     finally:
         preparing.cancel()
         await asyncio.wait([preparing])
@@ -143,11 +160,14 @@ def _app(
     access: Access,
     metrics: HistoryMetrics,
     health: Health,
+    now: Now,
 ) -> Starlette:
     ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
     sessions = Sessions(store, access)
     messages = Messages(store, access, sessions)
-    media = MediaFiles(blobs, messages)
+    secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
+    addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
+    media = MediaFiles(blobs, messages, access, addresses, redirect=settings.media_redirect)
 
     async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
         kind = "media" if isinstance(error, BlobError) else "messages"
@@ -164,6 +184,7 @@ def _app(
             Route("/v1/sessions/{session}/messages", messages.list, methods=["GET"]),
             Route("/v1/messages/{message}", messages.get, methods=["GET"]),
             Route("/v1/messages/{message}/media/{part}", media.get, methods=["GET"]),
+            Route("/v1/messages/{message}/media/{part}/address", media.address, methods=["POST"]),
             *health.routes(),
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable},
@@ -171,6 +192,7 @@ def _app(
     # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
     app.router.redirect_slashes = False
     install(app)
+    allow_origins(app, settings.allowed_origins)
     return app
 
 
@@ -188,6 +210,7 @@ def _blobs(settings: HistorySettings) -> BlobStore:
     return S3Blobs(
         settings.s3_bucket,
         endpoint_url=str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
+        public_url=str(settings.s3_public_url) if settings.s3_public_url else None,
         region=settings.s3_region,
         create_bucket=settings.s3_create_bucket,
         wait_seconds=settings.store_seconds,

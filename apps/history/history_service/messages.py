@@ -7,10 +7,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from history_service.access import Access, query_limit
+from history_service.addresses import media_path
 from history_service.records import Message, MessageId, Session
 from history_service.sessions import Sessions
 from history_service.stores.base import MessageStore
 from servicekit.problems import Problem
+from servicekit.tokens import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,13 @@ class Messages:
         """Answer `GET /v1/messages/{message}`."""
         return JSONResponse(document(await self.visible(request)))
 
-    async def visible(self, request: Request) -> Message:
-        """Return the message in the path.
+    async def visible(self, request: Request, principal: Principal | None = None) -> Message:
+        """Return the message in the path, for `principal` if it is known already who asks.
 
         Raises:
             Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
         """
-        principal = self._access.principal(request)
+        principal = principal or self._access.principal(request)
         try:
             wanted = MessageId.parse(request.path_params["message"])
         except ValueError as bad:
@@ -100,7 +102,7 @@ def document(message: Message) -> dict[str, Any]:
         "text": message.side.text,
         "media": {
             media.part.value: {
-                "href": f"/v1/messages/{message.id}/media/{media.part.value}",
+                "href": media_path(str(message.id), media.part.value),
                 "content_type": media.content_type,
                 "bytes": media.size_bytes,
             }
