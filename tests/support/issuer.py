@@ -1,7 +1,10 @@
 """An issuer of tokens: its keys, its key set, and what those who are not it would sign."""
 
 import base64
+import hashlib
+import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -10,6 +13,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from servicekit.tokens import TokenKey
 
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -63,3 +68,23 @@ class Issuer:
         key = self.keys[name]
         headers = {name: value for name, value in {"kid": name, **header}.items() if value is not None}
         return jwt.encode(claims, key, algorithm=algorithm_of(key), headers=headers)
+
+
+class Published:
+    """The keys of a set, without fetching; remembers what was asked for and is not there."""
+
+    def __init__(self, keys: Mapping[tuple[str | None, str], TokenKey]) -> None:
+        self._keys = keys
+        self.missed: list[str | None] = []
+
+    def find(self, key_id: str | None, algorithm: str) -> TokenKey | None:
+        key = self._keys.get((key_id, algorithm))
+        if key is None:
+            self.missed.append(key_id)
+        return key
+
+
+def hmac_token(secret: bytes, header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """A token signed by HMAC with whatever bytes, as no library would do it."""
+    signed = f"{encoded(header)}.{encoded(claims)}"
+    return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
