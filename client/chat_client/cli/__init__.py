@@ -6,13 +6,14 @@ from chat_client.cli.completion import completion
 from chat_client.cli.connect import connect
 from chat_client.cli.history import history, media, sessions
 from chat_client.cli.send import send
+from chat_client.cli.token import token
 
 EPILOG = """\b
 Exit codes:
   0  everything was answered
   1  a fault of ours
   2  the command line is wrong
-  3  the server refused, and said why
+  3  the server refused, and said why; your token has expired
   4  the bot answered a message with an error
   5  the server cannot be reached, or the connection was lost
   6  a file, or the output, cannot be read or written
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (connect, send, sessions, history, media, completion):
+for command in (connect, send, sessions, history, media, token, completion):
     main.add_command(command)
