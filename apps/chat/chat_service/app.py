@@ -31,6 +31,7 @@ from permits.redis import RedisPool
 from servicekit.auth import open_authenticator
 from servicekit.budget import ByteBudget
 from servicekit.clock import Now, utc_now
+from servicekit.cors import allow_origins
 from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import install
@@ -176,6 +177,7 @@ async def open_chat(
             ]
         )
         install(app)
+        allow_origins(app, settings.allowed_origins)  # for the peek; handshakes are for admission to judge
         yield Chat(
             settings=settings,
             app=app,

@@ -18,7 +18,6 @@ from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
-from history_service.cors import allow_origins
 from history_service.ingest import Ingest
 from history_service.media import MediaFiles
 from history_service.messages import Messages
@@ -30,6 +29,7 @@ from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
+from servicekit.cors import allow_origins
 from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, install, problem_response
