@@ -41,8 +41,8 @@ NOBODYS = {
 QUERY = {"q": "said"}
 BODY = {"title": "stolen", "time_zone": "UTC"}
 
-LAST = ["PATCH", "DELETE"]
-"""What changes things comes behind what reads them."""
+ORDER = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"]
+"""What takes things away comes behind what needs them, a message before its session, a session before its client."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def doors(pod: Pod) -> Iterator[Door]:
         assert route.path.startswith("/v1/"), f"{route.path} is neither under /v1 nor known to be open to all"
         found += [Door(method, route.path) for method in route.methods or ()]
     assert len(found) >= 11
-    yield from sorted(found, key=lambda door: (door.method in LAST, door.path.count("/"), door.method))
+    yield from sorted(found, key=lambda door: (ORDER.index(door.method), -door.path.count("/")))
 
 
 def bearer(subject: str, *, scope: str | None = None) -> str:
@@ -148,8 +148,7 @@ async def test_a_stranger_comes_through_no_door_and_learns_nothing(pod: Pod, str
 async def test_the_doors_are_no_walls(pod: Pod) -> None:
     for door in doors(pod):
         answer = await door.try_it(pod, ANNAS, bearer("anna"))
-        assert answer.status_code not in {401, 403, 405}, (door, answer.text)
-        assert answer.status_code < 300 or door.method in LAST, (door, answer.text)
+        assert answer.status_code < 300, (door, answer.text)
 
 
 @pytest.mark.parametrize("scope", [None, "read", "ingestion", "INGEST", "in gest", "ingest,read"])
