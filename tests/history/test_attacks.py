@@ -39,7 +39,7 @@ NOBODYS = {
     "part": "image",
 }
 QUERY = {"q": "said"}
-BODY = {"title": "stolen", "time_zone": "UTC"}
+BODY = {"title": "stolen"}
 
 ORDER = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"]
 """What takes things away comes behind what needs them, a message before its session, a session before its client."""
