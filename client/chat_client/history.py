@@ -49,6 +49,14 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a medium opens without a token, and until when; None: that does not end."""
+
+    url: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message, from either side."""
 
@@ -128,6 +136,20 @@ class History:
         with self._reading():
             return _message(answer)
 
+    async def address(self, media: Media) -> Address:
+        """Return an address at which a player may read a medium for a while, without a token.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        async with self._answer(f"{media.href}/address", {}, method="POST") as response:
+            with self._reading():
+                item = await response.json()
+                ends = item["expires_at"]
+                return Address(
+                    self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
+                )
+
     async def download(self, media: Media, path: Path, *, on_bytes: OnBytes | None = None) -> None:
         """Write a medium into a new file. A download that breaks off goes on where it was, a few times.
 
@@ -184,11 +206,11 @@ class History:
 
     @asynccontextmanager
     async def _answer(
-        self, path: str, headers: dict[str, str], wanted: Container[int] = frozenset({OK})
+        self, path: str, headers: dict[str, str], wanted: Container[int] = frozenset({OK}), *, method: str = "GET"
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
         try:
-            async with self._http.get(self._address + path, headers=headers) as response:
+            async with self._http.request(method, self._address + path, headers=headers) as response:
                 if response.status >= ERRORS:
                     body = await response.content.read(64 * 1024)
                     raise Refused.from_problem(response.status, body, response.headers.get("Retry-After"))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import jwt
 import pytest
@@ -14,10 +15,11 @@ from chat_client.cli import main
 from chat_client.errors import ConnectionLost, Refused
 from chat_client.tokens import mint
 from servicekit.tokens import JwtAuth
-from tests.client.conftest import Chatbot, Cli, as_chatbot, settings
+from tests.client.conftest import SAMPLES, Chatbot, Cli, as_chatbot, settings
 from tests.support.processes import running
 
 SECRET = "a secret of at least thirty-two bytes"
+VOICE = SAMPLES / "hello.mp3"
 OLD_SECRET = "the secret that was used until today"
 
 
@@ -57,16 +59,23 @@ def test_a_token_talks_and_reads_back_for_its_client_only(guarded: Chatbot, cli:
     anna, ben = made("--client-id", "anna"), made("--client-id", "ben")
     (tmp_path / "anna.token").write_text(f"{anna}\n")
     by_file = ("--client-id", "anna", "--token-file", "anna.token")
-    said = cli("send", "text", guarded.url, "say good luck", *by_file)
+    said = cli("send", "voice", guarded.url, VOICE, *by_file)
     assert (said.returncode, said.stderr) == (0, "")
-    assert "good luck" in said.stdout
     history = ("--history", guarded.history_url)
     deadline = time.monotonic() + 30
     while True:
         told = cli("history", *by_file, *history, "--json")
         if told.stdout or time.monotonic() > deadline:
             break
-    assert [json.loads(line)["text"] for line in told.stdout.splitlines()] == ["say good luck", "good luck"]
+    request, reply = (json.loads(line) for line in told.stdout.splitlines())
+    assert (request["kind"], reply["kind"]) == ("voice", "voice")
+    address = cli("media", request["id"], "voice", "--address", *by_file[2:], *history)
+    assert (address.returncode, address.stderr) == (0, "")
+    with urlopen(address.stdout.strip()) as opened:
+        assert opened.read() == VOICE.read_bytes()
+    refused = cli("media", request["id"], "voice", "--address", *history, CHAT_TOKEN=ben)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "refused (404 message_unknown)" in refused.stderr
     assert cli("sessions", "--client-id", "anna", *history, CHAT_TOKEN=anna).stdout.count("\n") == 2
     for words in (["send", "text", guarded.url, "hi"], ["sessions", *history]):
         refused = cli(*words, "--client-id", "anna", CHAT_TOKEN=ben)
