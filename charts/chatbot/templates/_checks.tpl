@@ -1,0 +1,99 @@
+{{/*
+What a schema cannot say, or not in words: values that must be there, and values that must fit together. All mistakes are
+told at once, each with what to do.
+*/}}
+{{- define "chatbot.checks" -}}
+{{- $wrong := list }}
+{{- range splitList "\n" (include "chatbot.checks.needed" . | trim) }}{{ $wrong = append $wrong (trim .) }}{{ end }}
+{{- range splitList "\n" (include "chatbot.checks.fit" . | trim) }}{{ $wrong = append $wrong (trim .) }}{{ end }}
+{{- range splitList "\n" (include "chatbot.checks.secrets" . | trim) }}{{ $wrong = append $wrong (trim .) }}{{ end }}
+{{- with compact $wrong }}
+{{- fail (printf "\n\nThe values do not work yet:\n\n  - %s\n\nvalues.yaml explains each value.\n" (join "\n  - " .)) }}
+{{- end }}
+{{- end }}
+
+{{/* One mistake a line. */}}
+{{- define "chatbot.checks.needed" -}}
+{{- with .Values.auth }}
+{{- if and (eq .mode "jwt") (not .existingSecret) }}
+auth.existingSecret is needed: the name of a Secret with the keys {{ .tokenSecretsKey }} and {{ .historyTokenKey }} (or ask for auth.mode=none, where everybody is who they say)
+{{- end }}
+{{- end }}
+{{- range $store := list "redis" "mongodb" }}
+{{- with index $.Values $store }}
+{{- if and (not .url) (not .existingSecret) }}
+{{ $store }}.existingSecret is needed, the name of a Secret with the address under {{ .existingSecretKey }}; or {{ $store }}.url, an address without a password
+{{- else if and .url .existingSecret }}
+{{ $store }}.url and {{ $store }}.existingSecret are both set: take away one
+{{- else if contains "@" .url }}
+{{ $store }}.url holds a user or a password, which everybody could read: put the address into a Secret and name it in {{ $store }}.existingSecret
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not .Values.s3.bucket }}
+s3.bucket is needed: where voices, videos and pictures are kept
+{{- end }}
+{{- end }}
+
+{{- define "chatbot.checks.fit" -}}
+{{- with .Values.sizing }}
+{{- if lt (int .maxConnectionMiB) (int .maxFrameMiB) }}
+sizing.maxConnectionMiB ({{ .maxConnectionMiB }}) must be at least sizing.maxFrameMiB ({{ .maxFrameMiB }})
+{{- end }}
+{{- if lt (int $.Values.chat.outbox.maxMiB) (mul 2 .maxFrameMiB | int) }}
+chat.outbox.maxMiB ({{ $.Values.chat.outbox.maxMiB }}) must be at least twice sizing.maxFrameMiB ({{ .maxFrameMiB }})
+{{- end }}
+{{- end }}
+{{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
+caBundle.configMap and caBundle.secret are both set: take away one
+{{- end }}
+{{- end }}
+
+{{/*
+That the Secrets are there, where a cluster can be asked. Rendered offline there is none to ask, which shows by the ConfigMap
+that every namespace has.
+*/}}
+{{- define "chatbot.checks.secrets" -}}
+{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}
+{{- range $need := include "chatbot.secrets" . | fromYamlArray }}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace $need.name }}
+{{- if not $secret }}
+the Secret {{ $need.name }} ({{ $need.value }}) is not in the namespace {{ $.Release.Namespace }}: make it first, with the keys {{ join ", " $need.keys }}
+{{- else }}
+{{- range $key := $need.keys }}
+{{- if not (hasKey ($secret.data | default dict) $key) }}
+the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Every Secret that pods read: its name, the value that names it, its keys. */}}
+{{- define "chatbot.secrets" -}}
+{{- $needs := list }}
+{{- with .Values.auth }}
+{{- if and (eq .mode "jwt") .existingSecret }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "auth.existingSecret" "keys" (list .tokenSecretsKey .historyTokenKey)) }}
+{{- end }}
+{{- end }}
+{{- range $store := list "redis" "mongodb" }}
+{{- with index $.Values $store }}
+{{- if .existingSecret }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" (printf "%s.existingSecret" $store) "keys" (list .existingSecretKey)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.s3 }}
+{{- if .existingSecret }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "s3.existingSecret" "keys" (list .accessKeyIdKey .secretAccessKeyKey)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.caBundle }}
+{{- if .secret }}
+{{- $needs = append $needs (dict "name" .secret "value" "caBundle.secret" "keys" (list .key)) }}
+{{- end }}
+{{- end }}
+{{- toYaml $needs }}
+{{- end }}

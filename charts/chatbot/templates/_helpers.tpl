@@ -1,0 +1,93 @@
+{{/* Names, labels and images. Most helpers take a part: (dict "root" $ "name" "chat" "values" .Values.chat). */}}
+
+{{- define "chatbot.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* What all names begin with: 40 characters at most, so that a StatefulSet's pods and labels fit into 63. */}}
+{{- define "chatbot.fullname" -}}
+{{- $name := include "chatbot.name" . }}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
+{{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The name of a part's objects, e.g. chatbot-chat. */}}
+{{- define "chatbot.part.name" -}}
+{{ include "chatbot.fullname" .root }}-{{ .name }}
+{{- end }}
+
+{{- define "chatbot.labels" -}}
+{{ include "chatbot.selector" . }}
+app.kubernetes.io/part-of: {{ include "chatbot.name" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What all pods of the release have in common. */}}
+{{- define "chatbot.selector" -}}
+app.kubernetes.io/name: {{ include "chatbot.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "chatbot.part.labels" -}}
+{{ include "chatbot.labels" .root }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{- define "chatbot.part.selector" -}}
+{{ include "chatbot.selector" .root }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{/* Of pods: without the chart's version, so that an upgrade that changes nothing for a pod does not replace it. */}}
+{{- define "chatbot.part.podLabels" -}}
+{{- $own := include "chatbot.part.selector" . | fromYaml }}
+{{- mergeOverwrite (dict) .root.Values.commonLabels .values.podLabels $own | toYaml }}
+{{- end }}
+
+{{/* The whole of metadata for an object of a part; "object" (its name), "suffix" of its name and "annotations" may be given. */}}
+{{- define "chatbot.part.metadata" -}}
+name: {{ .object | default (printf "%s%s" (include "chatbot.part.name" .) (.suffix | default "")) }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "chatbot.part.labels" . | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "chatbot.part.image" -}}
+{{- $image := .values.image }}
+{{- $repository := $image.repository }}
+{{- with .root.Values.image.registry }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
+{{- end }}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $repository }}:{{ coalesce $image.tag .root.Values.image.tag .root.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{- define "chatbot.part.serviceAccountName" -}}
+{{- $account := .values.serviceAccount }}
+{{- if $account.create -}}
+{{ default (include "chatbot.part.name" .) $account.name }}
+{{- else -}}
+{{ default "default" $account.name }}
+{{- end }}
+{{- end }}
+
+{{/* A value as the text of a variable. Values come as floats, and 10000000 must not become 1e+07. */}}
+{{- define "chatbot.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{ int64 . }}
+{{- else -}}
+{{ . }}
+{{- end }}
+{{- end }}

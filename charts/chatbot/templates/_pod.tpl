@@ -1,0 +1,140 @@
+{{/*
+The pod template of a part. Takes the part and:
+  config    text of its ConfigMap; a change of it replaces the pods
+  env       list of variables
+  volumes, mounts  lists, beside /tmp
+*/}}
+{{- define "chatbot.pod" -}}
+{{- $values := .values }}
+{{- $root := .root }}
+metadata:
+  labels:
+    {{- include "chatbot.part.podLabels" . | nindent 4 }}
+  annotations:
+    checksum/config: {{ sha256sum .config }}
+    {{- with mergeOverwrite (dict) $root.Values.commonAnnotations $values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  serviceAccountName: {{ include "chatbot.part.serviceAccountName" . }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ include "chatbot.drain.graceSeconds" $root }}
+  securityContext:
+    {{- include "chatbot.podSecurityContext" $values.podSecurityContext | nindent 4 }}
+  {{- with $values.extraInitContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: {{ .name }}
+      image: {{ include "chatbot.part.image" . | quote }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      ports:
+        - name: http
+          containerPort: {{ .port }}
+          protocol: TCP
+        - name: metrics
+          containerPort: {{ .metricsPort }}
+          protocol: TCP
+      envFrom:
+        - configMapRef:
+            name: {{ include "chatbot.part.name" . }}
+        {{- with $values.extraEnvFrom }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with concat .env $values.extraEnv }}
+      env:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      startupProbe: # is it there: stores need not be reachable for that
+        httpGet:
+          path: /healthz
+          port: http
+        periodSeconds: 1
+        timeoutSeconds: 3
+        failureThreshold: 60
+      livenessProbe: # does its event loop turn: no outage of a store restarts pods
+        httpGet:
+          path: /healthz
+          port: http
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 6
+      readinessProbe: # does it take clients: not before it has reached its stores once, and not while it drains
+        httpGet:
+          path: /readyz
+          port: http
+        periodSeconds: 3
+        timeoutSeconds: 3
+        failureThreshold: 2
+      lifecycle:
+        preStop:
+          exec:
+            command: ["sleep", {{ include "chatbot.drain.preStopSeconds" $root | quote }}]
+      securityContext:
+        {{- include "chatbot.securityContext" $values.securityContext | nindent 8 }}
+      resources:
+        {{- mergeOverwrite (dict) .resources $values.resources | toYaml | nindent 8 }}
+      volumeMounts:
+        - name: tmp
+          mountPath: /tmp
+        {{- with concat .mounts $values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with $values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    - name: tmp
+      emptyDir:
+        sizeLimit: 256Mi
+    {{- with concat .volumes $values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  topologySpreadConstraints:
+    {{- default (include "chatbot.spread" . | fromYamlArray) $values.topologySpreadConstraints | toYaml | nindent 4 }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
+  {{- with index $values $key }}
+  {{ $key }}: {{- ternary (printf " %v" .) (toYaml . | nindent 4) (kindIs "string" .) }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* Over zones, then over nodes, as far as it goes: a pod that fits nowhere else still starts. */}}
+{{- define "chatbot.spread" -}}
+{{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+- maxSkew: 1
+  topologyKey: {{ $key }}
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "chatbot.part.selector" $ | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/* The Pod Security Standard "restricted", with what the user says over it. */}}
+{{- define "chatbot.podSecurityContext" -}}
+{{- $restricted := dict
+  "runAsNonRoot" true
+  "runAsUser" 10001
+  "runAsGroup" 10001
+  "fsGroup" 10001
+  "fsGroupChangePolicy" "OnRootMismatch"
+  "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- mergeOverwrite $restricted . | toYaml }}
+{{- end }}
+
+{{- define "chatbot.securityContext" -}}
+{{- $restricted := dict
+  "allowPrivilegeEscalation" false
+  "readOnlyRootFilesystem" true
+  "capabilities" (dict "drop" (list "ALL")) }}
+{{- mergeOverwrite $restricted . | toYaml }}
+{{- end }}

@@ -1,0 +1,64 @@
+{{/* Variables that both services are given in the same way. A service's own stand in chat/_chat.tpl and history/_history.tpl. */}}
+
+{{/* A variable from a key of a Secret. Takes name, secret, key. */}}
+{{- define "chatbot.env.secret" -}}
+name: {{ .name }}
+valueFrom:
+  secretKeyRef:
+    name: {{ .secret }}
+    key: {{ .key }}
+{{- end }}
+
+{{/* A list of one or no variable: an address from a Secret, if it is in one. Takes name, values (redis, mongodb). */}}
+{{- define "chatbot.env.address" -}}
+{{- if .values.existingSecret }}
+- {{- include "chatbot.env.secret" (dict "name" .name "secret" .values.existingSecret "key" .values.existingSecretKey) | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Variables by which every TLS client in the process finds the certificate authorities. */}}
+{{- define "chatbot.env.ca" -}}
+{{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
+{{- range list "SSL_CERT_FILE" "AWS_CA_BUNDLE" }}
+- name: {{ . }}
+  value: /etc/chatbot/ca/ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "chatbot.volumes.ca" -}}
+{{- with .Values.caBundle }}
+{{- if .configMap }}
+- name: ca
+  configMap:
+    name: {{ .configMap }}
+    items:
+      - key: {{ .key }}
+        path: ca.crt
+{{- else if .secret }}
+- name: ca
+  secret:
+    secretName: {{ .secret }}
+    items:
+      - key: {{ .key }}
+        path: ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "chatbot.mounts.ca" -}}
+{{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
+- name: ca
+  mountPath: /etc/chatbot/ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* The data of a ConfigMap: names and values as text, sorted. */}}
+{{- define "chatbot.config" -}}
+{{- $texts := dict }}
+{{- range $name, $value := . }}
+{{- $_ := set $texts $name (include "chatbot.text" $value) }}
+{{- end }}
+{{- toYaml $texts }}
+{{- end }}

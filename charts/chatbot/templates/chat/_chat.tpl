@@ -1,0 +1,101 @@
+{{/* What is the chat service's own: its variables, its volumes, its memory. All take the root. */}}
+
+{{- define "chatbot.chat.config" -}}
+{{- $sizing := .Values.sizing }}
+{{- $config := dict
+  "CHAT_HOST" .Values.listenAddress
+  "CHAT_PORT" 8000
+  "CHAT_METRICS_PORT" 9000
+  "CHAT_LOG_LEVEL" .Values.log.level
+  "CHAT_LOG_FORMAT" .Values.log.format
+  "CHAT_DATA_DIR" "/data"
+  "CHAT_HISTORY_URL" (printf "http://%s-history:%v" (include "chatbot.fullname" .) .Values.history.service.port)
+  "CHAT_MAX_CONNECTIONS" .Values.limits.connections
+  "CHAT_MAX_CONNECTIONS_PER_CLIENT" .Values.limits.connectionsPerClient
+  "CHAT_MAX_MESSAGES" .Values.limits.messages
+  "CHAT_MAX_WAITING" .Values.limits.waiting
+  "CHAT_LEASE_SECONDS" .Values.limits.leaseSeconds
+  "CHAT_MAX_FRAME_BYTES" (printf "%vMiB" $sizing.maxFrameMiB)
+  "CHAT_MAX_CONNECTION_BYTES" (printf "%vMiB" $sizing.maxConnectionMiB)
+  "CHAT_MAX_POD_BYTES" (printf "%vMiB" $sizing.maxPodMiB)
+  "CHAT_MEDIA_PROCESSES" $sizing.mediaProcesses
+  "CHAT_OUTBOX_MAX_BYTES" (printf "%vMiB" .Values.chat.outbox.maxMiB)
+  "CHAT_DRAIN_SECONDS" .Values.drainSeconds
+  "CHAT_AUTH" .Values.auth.mode
+  "CHAT_TOKEN_AUDIENCE" .Values.auth.audience }}
+{{- with .Values.redis.url }}
+{{- $_ := set $config "CHAT_REDIS_URL" . }}
+{{- end }}
+{{- if .Values.chat.botScript }}
+{{- $_ := set $config "CHAT_BOT_SCRIPT" "/etc/chatbot/bot/script.toml" }}
+{{- end }}
+{{- include "chatbot.config" (merge $config .Values.chat.settings) }}
+{{- end }}
+
+{{- define "chatbot.chat.env" -}}
+{{- include "chatbot.env.address" (dict "name" "CHAT_REDIS_URL" "values" .Values.redis) }}
+{{- with .Values.auth }}
+{{- if eq .mode "jwt" }}
+- {{- include "chatbot.env.secret" (dict "name" "CHAT_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) | nindent 2 }}
+- {{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- include "chatbot.env.ca" . }}
+{{- end }}
+
+{{/* The outbox and a quarter more, so that it is full by its own count and never by the disk's. */}}
+{{- define "chatbot.chat.volumeSize" -}}
+{{ printf "%dMi" (div (mul .Values.chat.outbox.maxMiB 5) 4) }}
+{{- end }}
+
+{{- define "chatbot.chat.volumes" -}}
+{{- if not .Values.chat.outbox.persistence.enabled }}
+- name: data
+  emptyDir:
+    sizeLimit: {{ include "chatbot.chat.volumeSize" . }}
+{{- end }}
+{{- if .Values.chat.botScript }}
+- name: bot
+  configMap:
+    name: {{ include "chatbot.fullname" . }}-chat-bot
+{{- end }}
+{{- include "chatbot.volumes.ca" . }}
+{{- end }}
+
+{{- define "chatbot.chat.mounts" -}}
+- name: data
+  mountPath: /data
+{{- if .Values.chat.botScript }}
+- name: bot
+  mountPath: /etc/chatbot/bot
+  readOnly: true
+{{- end }}
+{{- include "chatbot.mounts.ca" . }}
+{{- end }}
+
+{{/* The sizing of docs/operations.md: what a pod needs usually is requested, what it may need at worst is the limit. */}}
+{{- define "chatbot.chat.resources" -}}
+{{- $sizing := .Values.sizing }}
+{{- $connections := default .Values.limits.connections $sizing.connectionsPerPod }}
+{{- $usual := add 256 (mul 128 $sizing.mediaProcesses) (div $sizing.maxPodMiB 2) }}
+{{- $worst := add 200 $sizing.maxPodMiB (mul $sizing.maxFrameMiB $connections) (mul 1024 $sizing.mediaProcesses) }}
+requests:
+  cpu: 250m
+  memory: {{ $usual }}Mi
+limits:
+  memory: {{ $worst }}Mi
+{{- end }}
+
+{{- define "chatbot.chat.pod" -}}
+{{- include "chatbot.pod" (dict
+  "root" .
+  "name" "chat"
+  "values" .Values.chat
+  "port" 8000
+  "metricsPort" 9000
+  "config" (printf "%s%s" (include "chatbot.chat.config" .) .Values.chat.botScript)
+  "env" (include "chatbot.chat.env" . | fromYamlArray)
+  "volumes" (include "chatbot.chat.volumes" . | fromYamlArray)
+  "mounts" (include "chatbot.chat.mounts" . | fromYamlArray)
+  "resources" (include "chatbot.chat.resources" . | fromYaml)) }}
+{{- end }}

@@ -1,0 +1,64 @@
+{{/* What is the history service's own: its variables and its volumes. All take the root. */}}
+
+{{- define "chatbot.history.config" -}}
+{{- $config := dict
+  "HISTORY_HOST" .Values.listenAddress
+  "HISTORY_PORT" 8001
+  "HISTORY_METRICS_PORT" 9001
+  "HISTORY_LOG_LEVEL" .Values.log.level
+  "HISTORY_LOG_FORMAT" .Values.log.format
+  "HISTORY_MONGODB_DATABASE" .Values.mongodb.database
+  "HISTORY_S3_BUCKET" .Values.s3.bucket
+  "HISTORY_S3_CREATE_BUCKET" .Values.s3.createBucket
+  "HISTORY_DRAIN_SECONDS" .Values.drainSeconds
+  "HISTORY_AUTH" .Values.auth.mode
+  "HISTORY_TOKEN_AUDIENCE" .Values.auth.audience }}
+{{- with .Values.mongodb.url }}
+{{- $_ := set $config "HISTORY_MONGODB_URL" . }}
+{{- end }}
+{{- with .Values.s3.endpointUrl }}
+{{- $_ := set $config "HISTORY_S3_ENDPOINT_URL" . }}
+{{- end }}
+{{- with .Values.s3.region }}
+{{- $_ := set $config "HISTORY_S3_REGION" . }}
+{{- end }}
+{{- include "chatbot.config" (merge $config .Values.history.settings) }}
+{{- end }}
+
+{{- define "chatbot.history.env" -}}
+{{- include "chatbot.env.address" (dict "name" "HISTORY_MONGODB_URL" "values" .Values.mongodb) }}
+{{- with .Values.auth }}
+{{- if eq .mode "jwt" }}
+- {{- include "chatbot.env.secret" (dict "name" "HISTORY_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.s3 }}
+{{- if .existingSecret }}
+- {{- include "chatbot.env.secret" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .existingSecret "key" .accessKeyIdKey) | nindent 2 }}
+- {{- include "chatbot.env.secret" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .existingSecret "key" .secretAccessKeyKey) | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- include "chatbot.env.ca" . }}
+{{- end }}
+
+{{- define "chatbot.history.resources" -}}
+requests:
+  cpu: 100m
+  memory: 256Mi
+limits:
+  memory: 1Gi
+{{- end }}
+
+{{- define "chatbot.history.pod" -}}
+{{- include "chatbot.pod" (dict
+  "root" .
+  "name" "history"
+  "values" .Values.history
+  "port" 8001
+  "metricsPort" 9001
+  "config" (include "chatbot.history.config" .)
+  "env" (include "chatbot.history.env" . | fromYamlArray)
+  "volumes" (include "chatbot.volumes.ca" . | fromYamlArray)
+  "mounts" (include "chatbot.mounts.ca" . | fromYamlArray)
+  "resources" (include "chatbot.history.resources" . | fromYaml)) }}
+{{- end }}
