@@ -13,17 +13,18 @@
 
 {{/* The name of a part's objects, e.g. chatbot-chat. */}}
 {{- define "chatbot.part.name" -}}
-{{ include "chatbot.fullname" .root }}-{{ .name }}
+{{ include "chatbot.fullname" .root }}-{{ .name | default "" }}
 {{- end }}
 
-{{- define "chatbot.labels" -}}
-{{ include "chatbot.selector" . }}
-app.kubernetes.io/part-of: {{ include "chatbot.name" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- define "chatbot.all.labels" -}}
+{{- with .root }}
+{{- $own := include "chatbot.selector" . | fromYaml }}
+{{- $own = merge $own (dict
+  "app.kubernetes.io/part-of" (include "chatbot.name" .)
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")) }}
+{{- merge $own .Values.commonLabels | toYaml }}
 {{- end }}
 {{- end }}
 
@@ -34,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "chatbot.part.labels" -}}
-{{ include "chatbot.labels" .root }}
+{{ include "chatbot.all.labels" . }}
 app.kubernetes.io/component: {{ .name }}
 {{- end }}
 
@@ -49,12 +50,17 @@ app.kubernetes.io/component: {{ .name }}
 {{- mergeOverwrite (dict) .root.Values.commonLabels .values.podLabels $own | toYaml }}
 {{- end }}
 
-{{/* The whole of metadata for an object of a part; "object" (its name), "suffix" of its name and "annotations" may be given. */}}
-{{- define "chatbot.part.metadata" -}}
-name: {{ .object | default (printf "%s%s" (include "chatbot.part.name" .) (.suffix | default "")) }}
+{{/*
+The whole of an object's metadata. Takes root, and perhaps: name of the part it belongs to, suffix of its name or object (all
+of its name), labels, annotations.
+*/}}
+{{- define "chatbot.metadata" -}}
+{{- $name := ternary (include "chatbot.part.name" .) (include "chatbot.fullname" .root) (hasKey . "name") }}
+{{- $labels := include (ternary "chatbot.part.labels" "chatbot.all.labels" (hasKey . "name")) . | fromYaml -}}
+name: {{ .object | default (printf "%s%s" $name (.suffix | default "")) }}
 namespace: {{ .root.Release.Namespace }}
 labels:
-  {{- include "chatbot.part.labels" . | nindent 2 }}
+  {{- merge $labels (.labels | default dict) | toYaml | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}

@@ -16,12 +16,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- with $root.Values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
+  {{- include "chatbot.pullSecrets" $root | indent 2 }}
   serviceAccountName: {{ include "chatbot.part.serviceAccountName" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
@@ -105,6 +100,15 @@ spec:
   {{ $key }}: {{- ternary (printf " %v" .) (toYaml . | nindent 4) (kindIs "string" .) }}
   {{- end }}
   {{- end }}
+{{- end }}
+
+{{- define "chatbot.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Over zones, then over nodes, as far as it goes: a pod that fits nowhere else still starts. */}}

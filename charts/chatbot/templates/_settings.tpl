@@ -1,18 +1,18 @@
 {{/* Variables that both services are given in the same way. A service's own stand in chat/_chat.tpl and history/_history.tpl. */}}
 
-{{/* A variable from a key of a Secret. Takes name, secret, key. */}}
-{{- define "chatbot.env.secret" -}}
-name: {{ .name }}
-valueFrom:
-  secretKeyRef:
-    name: {{ .secret }}
-    key: {{ .key }}
+{{/* A list of one variable, from a key of a Secret. Takes name, secret, key. */}}
+{{- define "chatbot.env.secret" }}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
 {{- end }}
 
 {{/* A list of one or no variable: an address from a Secret, if it is in one. Takes name, values (redis, mongodb). */}}
 {{- define "chatbot.env.address" -}}
 {{- if .values.existingSecret }}
-- {{- include "chatbot.env.secret" (dict "name" .name "secret" .values.existingSecret "key" .values.existingSecretKey) | nindent 2 }}
+{{- include "chatbot.env.secret" (dict "name" .name "secret" .values.existingSecret "key" .values.existingSecretKey) }}
 {{- end }}
 {{- end }}
 

@@ -36,8 +36,8 @@
 {{- include "chatbot.env.address" (dict "name" "CHAT_REDIS_URL" "values" .Values.redis) }}
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}
-- {{- include "chatbot.env.secret" (dict "name" "CHAT_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) | nindent 2 }}
-- {{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) | nindent 2 }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) }}
 {{- end }}
 {{- end }}
 {{- include "chatbot.env.ca" . }}

@@ -29,13 +29,13 @@
 {{- include "chatbot.env.address" (dict "name" "HISTORY_MONGODB_URL" "values" .Values.mongodb) }}
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}
-- {{- include "chatbot.env.secret" (dict "name" "HISTORY_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) | nindent 2 }}
+{{- include "chatbot.env.secret" (dict "name" "HISTORY_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) }}
 {{- end }}
 {{- end }}
 {{- with .Values.s3 }}
 {{- if .existingSecret }}
-- {{- include "chatbot.env.secret" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .existingSecret "key" .accessKeyIdKey) | nindent 2 }}
-- {{- include "chatbot.env.secret" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .existingSecret "key" .secretAccessKeyKey) | nindent 2 }}
+{{- include "chatbot.env.secret" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .existingSecret "key" .accessKeyIdKey) }}
+{{- include "chatbot.env.secret" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .existingSecret "key" .secretAccessKeyKey) }}
 {{- end }}
 {{- end }}
 {{- include "chatbot.env.ca" . }}
