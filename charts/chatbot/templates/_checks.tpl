@@ -33,6 +33,16 @@ auth.existingSecret is needed: the name of a Secret with the keys {{ .tokenSecre
 {{- if not .Values.s3.bucket }}
 s3.bucket is needed: where voices, videos and pictures are kept
 {{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
+ingress.host is needed: the name by which clients reach the chatbot
+{{- end }}
+{{- if .Values.gateway.enabled }}
+{{- range $list := list "parentRefs" "hostnames" }}
+{{- if not (index $.Values.gateway $list) }}
+gateway.{{ $list }} is needed: an HTTPRoute without it would be for nobody, or for everybody
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "chatbot.checks.fit" -}}
@@ -46,6 +56,25 @@ chat.outbox.maxMiB ({{ $.Values.chat.outbox.maxMiB }}) must be at least twice si
 {{- end }}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
 caBundle.configMap and caBundle.secret are both set: take away one
+{{- end }}
+{{- $memory := include "chatbot.chat.worstMiB" . | int }}
+{{- if and (gt $memory 65536) (not (dig "limits" "memory" "" .Values.chat.resources)) }}
+a chat pod that held all {{ .Values.limits.connections | int }} connections would need {{ div $memory 1024 }} GiB: say in sizing.connectionsPerPod how many one is to hold
+{{- end }}
+{{- range $name, $values := pick .Values "chat" "history" }}
+{{- with $values.autoscaling }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+{{ $name }}.autoscaling.minReplicas ({{ .minReplicas }}) must not be more than maxReplicas ({{ .maxReplicas }})
+{{- end }}
+{{- if and (eq .mode "connections") (not .prometheusUrl) }}
+{{ $name }}.autoscaling.prometheusUrl is needed: where Prometheus is asked how many connections there are
+{{- end }}
+{{- end }}
+{{- range $variable := $values.extraEnv }}
+{{- if has $variable.name (include "chatbot.env.ours" $ | fromYamlArray) }}
+{{ $name }}.extraEnv holds {{ $variable.name }}, which the chart sets: use its own value
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -62,3 +62,12 @@
 {{- end }}
 {{- toYaml $texts }}
 {{- end }}
+
+{{/* Variables that containers are given one by one; a second one of the same name would be refused by the cluster. */}}
+{{- define "chatbot.env.ours" -}}
+{{- $names := list }}
+{{- range concat (include "chatbot.chat.env" . | fromYamlArray) (include "chatbot.history.env" . | fromYamlArray) }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- toYaml $names }}
+{{- end }}

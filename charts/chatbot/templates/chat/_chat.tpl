@@ -73,17 +73,21 @@
 {{- include "chatbot.mounts.ca" . }}
 {{- end }}
 
-{{/* The sizing of docs/operations.md: what a pod needs usually is requested, what it may need at worst is the limit. */}}
+{{/* What a pod may need at worst, as docs/operations.md works it out. */}}
+{{- define "chatbot.chat.worstMiB" -}}
+{{- with .Values.sizing }}
+{{- $connections := default $.Values.limits.connections .connectionsPerPod }}
+{{- add 200 .maxPodMiB (mul .maxFrameMiB $connections) (mul 1024 .mediaProcesses) }}
+{{- end }}
+{{- end }}
+
+{{/* The usual need is requested: the service, the media workers between jobs, half of what it may hold. */}}
 {{- define "chatbot.chat.resources" -}}
-{{- $sizing := .Values.sizing }}
-{{- $connections := default .Values.limits.connections $sizing.connectionsPerPod }}
-{{- $usual := add 256 (mul 128 $sizing.mediaProcesses) (div $sizing.maxPodMiB 2) }}
-{{- $worst := add 200 $sizing.maxPodMiB (mul $sizing.maxFrameMiB $connections) (mul 1024 $sizing.mediaProcesses) }}
 requests:
   cpu: 250m
-  memory: {{ $usual }}Mi
+  memory: {{ add 200 (mul 128 .Values.sizing.mediaProcesses) (div .Values.sizing.maxPodMiB 2) }}Mi
 limits:
-  memory: {{ $worst }}Mi
+  memory: {{ include "chatbot.chat.worstMiB" . }}Mi
 {{- end }}
 
 {{- define "chatbot.chat.pod" -}}
