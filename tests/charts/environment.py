@@ -1,0 +1,33 @@
+"""The environment of a container, as a kubelet would put it together."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.charts.release import Release
+
+SECRETS: Final = {
+    "url": {"chat": "rediss://:secret@redis:6379/0", "history": "mongodb://user:secret@mongodb/?replicaSet=rs0"},
+    "token-secrets": "first-secret-of-at-least-32-bytes,second-secret-of-at-least-32-byte",
+    "history-token": "a.service.token",
+    "access-key-id": "key-id",
+    "secret-access-key": "key",
+}
+"""What the Secrets that people make would hold, by key."""
+
+
+def environment(made: Release, part: str) -> dict[str, str]:
+    """Return the variables of chat or history; those of its ConfigMap first, as they are overridden."""
+    container = made.container(part)
+    variables: dict[str, str] = {}
+    for source in container["envFrom"]:
+        if "configMapRef" in source:
+            variables.update(made.one("ConfigMap", source["configMapRef"]["name"])["data"])
+    variables.update({one["name"]: _value(one, part) for one in container.get("env", [])})
+    return variables
+
+
+def _value(variable: Mapping[str, Any], part: str) -> str:
+    if "value" in variable:
+        return str(variable["value"])
+    held = SECRETS[variable["valueFrom"]["secretKeyRef"]["key"]]
+    return held if isinstance(held, str) else held[part]

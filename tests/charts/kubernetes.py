@@ -1,0 +1,61 @@
+"""The schemas by which an API server of some version would judge an object, strictly: unknown fields are mistakes."""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+from kubernetes_validate.utils import schema_contents
+from referencing import Registry, Resource
+
+ROOT = Path(__file__).resolve().parents[2]
+CUSTOM_SCHEMAS = Path(os.environ.get("CHATBOT_SCHEMAS") or ROOT / "../shared/schemas")
+OLDEST = "1.25.0"
+NEWEST = kubernetes_validate.latest_version()
+
+CUSTOM_GROUPS = ("gateway.networking.k8s.io", "keda.sh", "monitoring.coreos.com")
+
+
+def is_custom(found: dict[str, Any]) -> bool:
+    """Say whether an object is of a kind that a cluster has only when somebody installed it."""
+    return str(found["apiVersion"]).split("/")[0] in CUSTOM_GROUPS
+
+
+def mistakes(found: dict[str, Any], version: str) -> list[str]:
+    """Return what Kubernetes of that version does not like about an object."""
+    return _told(_builtin(found["kind"], found["apiVersion"], version), found)
+
+
+def custom_mistakes(found: dict[str, Any]) -> list[str]:
+    """Return what the schema of a custom kind does not like about an object."""
+    return _told(_custom(found["kind"], found["apiVersion"]), found)
+
+
+def _told(judge: jsonschema.Draft202012Validator, found: dict[str, Any]) -> list[str]:
+    name = f"{found['kind']} {found['metadata']['name']}"
+    return [f"{name} {error.json_path}: {error.message}" for error in judge.iter_errors(found)]
+
+
+@cache
+def _builtin(kind: str, api_version: str, version: str) -> jsonschema.Draft202012Validator:
+    folder = f"kubernetes-json-schema/v{version}-local-strict"
+    group, _, of_group = api_version.rpartition("/")
+    name = f"{group.split('.')[0]}-{of_group}" if group else api_version
+    schema = schema_contents(f"{folder}/{kind.lower()}-{name}.json", version)
+    registry: Registry[Any] = Resource.from_contents(schema) @ _definitions(folder, version)
+    return jsonschema.Draft202012Validator(schema, registry=registry)
+
+
+@cache
+def _definitions(folder: str, version: str) -> "Registry[Any]":
+    registry: Registry[Any] = Registry()
+    return Resource.from_contents(schema_contents(f"{folder}/_definitions.json", version)) @ registry
+
+
+@cache
+def _custom(kind: str, api_version: str) -> jsonschema.Draft202012Validator:
+    name = f"{api_version.replace('/', '_')}".replace("_", f"_{kind.lower()}_")
+    return jsonschema.Draft202012Validator(json.loads((CUSTOM_SCHEMAS / f"{name}.json").read_text()))

@@ -1,0 +1,98 @@
+"""Values that cannot work are refused before anything is installed, by a sentence that says what to do."""
+
+from typing import Any
+
+import pytest
+
+from tests.charts.cases import LEAST, OPEN
+from tests.charts.release import merged, refusal, release
+
+
+def test_nothing_works_by_itself_and_all_that_is_missing_is_told_at_once() -> None:
+    said = refusal({})
+    assert "auth.existingSecret is needed: the name of a Secret with the keys token-secrets and history-token" in said
+    assert "or ask for auth.mode=none" in said
+    assert "redis.existingSecret is needed" in said
+    assert "mongodb.existingSecret is needed" in said
+    assert "s3.bucket is needed" in said
+
+
+@pytest.mark.parametrize("needed", LEAST)
+def test_each_is_needed(needed: str) -> None:
+    said = refusal({name: value for name, value in LEAST.items() if name != needed})
+    assert said.count(" is needed") == 1
+    assert f"- {needed}." in said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"redis": {"url": "redis://redis"}}, "redis.url and redis.existingSecret are both set"),
+        ({"mongodb": {"url": "mongodb://a"}}, "mongodb.url and mongodb.existingSecret are both set"),
+        (
+            {"redis": {"url": "redis://:pass@redis", "existingSecret": ""}},
+            "redis.url holds a user or a password, which everybody could read: put the address into a Secret",
+        ),
+        (
+            {"mongodb": {"url": "mongodb://me:pass@a", "existingSecret": ""}},
+            "mongodb.url holds a user or a password",
+        ),
+        ({"ingress": {"enabled": True}}, "ingress.host is needed"),
+        ({"gateway": {"enabled": True, "hostnames": ["a.b"]}}, "gateway.parentRefs is needed"),
+        ({"gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}}, "gateway.hostnames is needed"),
+        ({"sizing": {"maxFrameMiB": 64}}, "sizing.maxConnectionMiB (32) must be at least sizing.maxFrameMiB (64)"),
+        (
+            {"chat": {"outbox": {"maxMiB": 20}}},
+            "chat.outbox.maxMiB (20) must be at least twice sizing.maxFrameMiB (16)",
+        ),
+        ({"caBundle": {"configMap": "a", "secret": "b"}}, "caBundle.configMap and caBundle.secret are both set"),
+        ({"limits": {"connections": 100_000}}, "say in sizing.connectionsPerPod how many one is to hold"),
+        (
+            {"history": {"autoscaling": {"mode": "cpu", "minReplicas": 3, "maxReplicas": 2}}},
+            "history.autoscaling.minReplicas (3) must not be more than maxReplicas (2)",
+        ),
+        ({"chat": {"autoscaling": {"mode": "connections"}}}, "chat.autoscaling.prometheusUrl is needed"),
+        (
+            {"chat": {"extraEnv": [{"name": "CHAT_REDIS_URL", "value": "redis://other"}]}},
+            "chat.extraEnv holds CHAT_REDIS_URL, which the chart sets: use its own value",
+        ),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_what_does_not_fit_together_is_told(values: dict[str, Any], said: str) -> None:
+    refused = refusal(merged(LEAST, values))
+    assert said in refused
+    assert refused.count("\n  - ") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+        ({"chat": {"replicaCount": 3}}, "at '/chat': additional properties 'replicaCount' not allowed"),
+        ({"chat": {"outbox": {"persistent": True}}}, "additional properties 'persistent' not allowed"),
+        ({"chat": {"replicas": -1}}, "at '/chat/replicas': minimum: got -1, want 0"),
+        ({"chat": {"replicas": "two"}}, "at '/chat/replicas': got string, want integer"),
+        ({"auth": {"mode": "oidc"}}, "at '/auth/mode': value must be one of 'jwt', 'none'"),
+        ({"redis": {"url": "redis.example.com:6379"}}, "at '/redis/url': 'redis.example.com:6379' does not match"),
+        ({"s3": {"endpointUrl": "s3.example.com"}}, "at '/s3/endpointUrl'"),
+        ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 1"),
+        ({"log": {"level": "trace"}}, "value must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"chat": {"pdb": {"maxUnavailable": 0}}}, "at '/chat/pdb/maxUnavailable': minimum: got 0, want 1"),
+        ({"chat": {"pdb": {"minAvailable": 1}}}, "additional properties 'minAvailable' not allowed"),
+        ({"chat": {"image": {"digest": "latest"}}}, "at '/chat/image/digest'"),
+        ({"history": {"autoscaling": {"mode": "connections"}}}, "at '/history/autoscaling/mode'"),
+        ({"monitoring": {"scrape": {"mode": "both"}}}, "value must be one of '', 'service', 'pod'"),
+        ({"sizing": {"mediaProcesses": 65}}, "at '/sizing/mediaProcesses': maximum: got 65, want 64"),
+        ({"chat": {"nodeSelector": {"disk": 1}}}, "at '/chat/nodeSelector/disk': got number, want string"),
+        ({"publicPaths": {"history": ["v1"]}}, "at '/publicPaths/history/0'"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_keys_that_are_unknown_and_values_of_the_wrong_kind_are_told(values: dict[str, Any], said: str) -> None:
+    assert said in refusal(merged(LEAST, values))
+
+
+def test_open_doors_must_be_asked_for_and_are_mentioned() -> None:
+    assert "do not let this be reached from outside" in release(OPEN).notes
+    assert "do not let this be reached from outside" not in release(LEAST).notes
