@@ -5,8 +5,11 @@ from typing import Any, Final
 
 from tests.charts.release import Release
 
+ADDRESSES: Final = {
+    "chat": "rediss://:secret@redis:6379/0",
+    "history": "mongodb://user:secret@mongodb/?replicaSet=rs0",
+}
 SECRETS: Final = {
-    "url": {"chat": "rediss://:secret@redis:6379/0", "history": "mongodb://user:secret@mongodb/?replicaSet=rs0"},
     "token-secrets": "first-secret-of-at-least-32-bytes,second-secret-of-at-least-32-byte",
     "history-token": "a.service.token",
     "access-key-id": "key-id",
@@ -29,5 +32,5 @@ def environment(made: Release, part: str) -> dict[str, str]:
 def _value(variable: Mapping[str, Any], part: str) -> str:
     if "value" in variable:
         return str(variable["value"])
-    held = SECRETS[variable["valueFrom"]["secretKeyRef"]["key"]]
-    return held if isinstance(held, str) else held[part]
+    key = variable["valueFrom"]["secretKeyRef"]["key"]
+    return ADDRESSES[part] if key == "url" else SECRETS[key]

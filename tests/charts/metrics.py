@@ -8,6 +8,7 @@ import httpx2
 import promql_parser
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import ASGIApp
 
 from chat_service.app import open_chat
 from chat_service.metrics import ChatMetrics
@@ -15,7 +16,6 @@ from chat_service.settings import ChatSettings
 from history_service.app import open_history
 from history_service.metrics import HistoryMetrics
 from history_service.settings import HistorySettings
-from starlette.types import ASGIApp
 
 OF_KUBERNETES = frozenset({"namespace", "pod"})  # labels that Prometheus adds
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
@@ -25,8 +25,8 @@ def exported(folder: Path) -> set[str]:
     """Open a pod of each service and return the names of all that it shows to Prometheus."""
 
     async def read() -> set[str]:
-        chat = ChatSettings(data_dir=folder / "chat", media_processes=1)
-        history = HistorySettings(data_dir=folder / "history")
+        chat = ChatSettings.model_validate({"data_dir": folder / "chat", "media_processes": 1})
+        history = HistorySettings.model_validate({"data_dir": folder / "history"})
         async with open_chat(chat) as one, open_history(history) as other:
             return {*await _names(one.metrics_app), *await _names(other.metrics_app)}
 
@@ -79,9 +79,7 @@ def selectors(parts: Iterable[promql_parser.Expr]) -> Iterator[promql_parser.Vec
 
 def asked_for(query: str) -> dict[str, set[str]]:
     """Return the metrics that a query reads, each with the labels it is filtered by."""
-    return {
-        str(one.name): {matcher.name for matcher in one.matchers.matchers} for one in selectors(nodes(query))
-    }
+    return {str(one.name): {matcher.name for matcher in one.matchers.matchers} for one in selectors(nodes(query))}
 
 
 def grouped_by(query: str) -> set[str]:

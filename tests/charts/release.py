@@ -80,9 +80,7 @@ class Release:
 
     def container(self, part: str) -> Object:
         """Return the container of chat or history."""
-        (found,) = (
-            one for one in self.workload(part)["spec"]["template"]["spec"]["containers"] if one["name"] == part
-        )
+        (found,) = (one for one in self.workload(part)["spec"]["template"]["spec"]["containers"] if one["name"] == part)
         return dict(found)
 
 

@@ -47,16 +47,20 @@ def definition(settings: type[BaseSettings]) -> dict[str, Any]:
 
 def _property(settings: type[BaseSettings], field: str) -> dict[str, Any]:
     about = settings.model_fields[field]
-    return {"description": about.description, **_kind(field, _plain(about.annotation)), **_bounds(field, about.metadata)}
+    return {
+        "description": about.description,
+        **_kind(field, _plain(about.annotation)),
+        **_bounds(field, about.metadata),
+    }
 
 
-def _plain(annotation: Any) -> Any:  # noqa: ANN401 - an annotation can be anything
+def _plain(annotation: Any) -> Any:
     """Return an annotation without `| None`."""
     others = [part for part in get_args(annotation) if part is not type(None)]
     return others[0] if type(None) in get_args(annotation) and len(others) == 1 else annotation
 
 
-def _kind(field: str, annotation: Any) -> dict[str, Any]:  # noqa: ANN401 - an annotation can be anything
+def _kind(field: str, annotation: Any) -> dict[str, Any]:
     if field.endswith("_bytes"):
         return {"type": ["integer", "string"], "pattern": "^[0-9]+ ?([KMG]i?B)?$"}
     if annotation in {bool, int, float}:
@@ -69,9 +73,7 @@ def _kind(field: str, annotation: Any) -> dict[str, Any]:  # noqa: ANN401 - an a
 def _bounds(field: str, metadata: list[Any]) -> dict[str, Any]:
     """Return the bounds of a number."""
     names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-    return {
-        name: getattr(one, bound) for one in metadata for bound, name in names.items() if hasattr(one, bound)
-    }
+    return {name: getattr(one, bound) for one in metadata for bound, name in names.items() if hasattr(one, bound)}
 
 
 def definitions() -> Iterator[tuple[str, dict[str, Any]]]:

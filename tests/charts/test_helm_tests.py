@@ -45,7 +45,7 @@ def chatbot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def _token(subject: str, scope: str | None = None) -> str:
-    secret = SECRETS.split(",")[0]
+    secret = SECRETS.split(",", maxsplit=1)[0]
     return mint(secret, subject=subject, audience=AUDIENCE, lifetime=timedelta(minutes=5), scope=scope)
 
 

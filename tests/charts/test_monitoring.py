@@ -192,7 +192,10 @@ def test_scraping_finds_the_metrics_of_both_services(name: str, kind: str) -> No
     ]
     if kind == "PodMonitor":
         candidates = [
-            (template["metadata"]["labels"], {port["name"] for one in template["spec"]["containers"] for port in one["ports"]})
+            (
+                template["metadata"]["labels"],
+                {port["name"] for one in template["spec"]["containers"] for port in one["ports"]},
+            )
             for template in (workload["spec"]["template"] for workload in made.workloads())
         ]
     scraped = [
@@ -209,4 +212,3 @@ def test_scraping_finds_the_metrics_of_both_services(name: str, kind: str) -> No
 def test_only_one_of_them_scrapes() -> None:
     assert {"ServiceMonitor", "PodMonitor"} & release(LEAST).kinds() == set()
     assert len({"ServiceMonitor", "PodMonitor"} & release(WATCHED).kinds()) == 1
-

@@ -71,10 +71,11 @@ def _is_peer(peer: Object, other: Pod) -> bool:
 
 
 def _selects(selector: Object, pod: Pod) -> bool:
-    return selector.get("matchLabels", {}).items() <= pod.labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= pod.labels.items()
 
 
-@pytest.mark.parametrize("name", [name for name in SWITCHES if name not in {"bare"}])
+@pytest.mark.parametrize("name", [name for name in SWITCHES if name != "bare"])
 def test_the_services_reach_what_they_need(name: str) -> None:
     made = release(SWITCHES[name])
     assert may(made, CHAT, HISTORY, 8001)
@@ -158,10 +159,10 @@ def test_everything_else_is_denied() -> None:
 
 
 def test_more_rules_can_be_given() -> None:
-    strict = release(SWITCHES["strict network"])
-    assert may(strict, HISTORY, WELL_KNOWN, 8080)
-    assert not may(release(merged(SWITCHES["strict network"], {"networkPolicy": {"extra": {"history": {"egress": []}}}})),
-                   HISTORY, WELL_KNOWN, 8080)  # fmt: skip
+    strict = SWITCHES["strict network"]
+    less = merged(strict, {"networkPolicy": {"extra": {"history": {"egress": []}}}})
+    assert may(release(strict), HISTORY, WELL_KNOWN, 8080)
+    assert not may(release(less), HISTORY, WELL_KNOWN, 8080)
 
 
 def test_policies_can_be_left_to_others() -> None:

@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("rendered")
     for name in RENDERED:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(release(SWITCHES[name]).objects))
-    command = [CHECKOV, "--directory", folder, "--framework", "kubernetes", "--skip-download", "--quiet"]
+    command = [str(CHECKOV), "--directory", str(folder), "--framework", "kubernetes", "--skip-download", "--quiet"]
     offline = {**os.environ, "CKV_TELEMETRY": "0", "BC_SOURCE": "none"}
     ended = subprocess.run(
         [*command, "--output", "json"], capture_output=True, text=True, check=False, timeout=100, env=offline

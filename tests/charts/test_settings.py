@@ -116,7 +116,7 @@ def test_tokens_are_asked_for_by_default(start: Any) -> None:
         settings = start(made, part)
         assert settings.auth == "jwt"
         secrets = [one.get_secret_value() for one in settings.token_secrets]
-        assert secrets == str(SECRETS["token-secrets"]).split(",")
+        assert secrets == SECRETS["token-secrets"].split(",")
     assert start(made, "chat").history_token.get_secret_value() == SECRETS["history-token"]
 
 
@@ -144,19 +144,22 @@ def test_secrets_come_from_secrets_and_only_where_they_are_needed(part: str) -> 
         one["name"]: (one["valueFrom"]["secretKeyRef"]["name"], one["valueFrom"]["secretKeyRef"]["key"])
         for one in container["env"]
     }
-    assert from_secrets == {
-        "chat": {
-            "CHAT_REDIS_URL": ("redis", "url"),
-            "CHAT_TOKEN_SECRETS": ("tokens", "token-secrets"),
-            "CHAT_HISTORY_TOKEN": ("tokens", "history-token"),
-        },
-        "history": {
-            "HISTORY_MONGODB_URL": ("mongodb", "url"),
-            "HISTORY_TOKEN_SECRETS": ("tokens", "token-secrets"),
-            "AWS_ACCESS_KEY_ID": ("s3", "access-key-id"),
-            "AWS_SECRET_ACCESS_KEY": ("s3", "secret-access-key"),
-        },
-    }[part]
+    assert (
+        from_secrets
+        == {
+            "chat": {
+                "CHAT_REDIS_URL": ("redis", "url"),
+                "CHAT_TOKEN_SECRETS": ("tokens", "token-secrets"),
+                "CHAT_HISTORY_TOKEN": ("tokens", "history-token"),
+            },
+            "history": {
+                "HISTORY_MONGODB_URL": ("mongodb", "url"),
+                "HISTORY_TOKEN_SECRETS": ("tokens", "token-secrets"),
+                "AWS_ACCESS_KEY_ID": ("s3", "access-key-id"),
+                "AWS_SECRET_ACCESS_KEY": ("s3", "secret-access-key"),
+            },
+        }[part]
+    )
 
 
 @pytest.mark.parametrize("setting", ["CHAT_REDIS_URL", "CHAT_DRAIN_SECONDS", "CHAT_IDLE", "HISTORY_STORE_SECONDS"])
