@@ -82,10 +82,14 @@ def test_it_passes_where_everything_works(test: str, chatbot: Service, tmp_path:
     assert ended.code == 0, ended
 
 
-def test_a_token_of_ones_own_will_do(chatbot: Service, tmp_path: Path) -> None:
-    values = merged(VALUES, SWITCHES["tests with a token"], VALUES)
-    ended = _run("connect", chatbot, tmp_path, values, TOKEN_SECRETS="")
-    assert ended.code == 0, ended
+def test_a_token_of_ones_own_is_taken_as_it_is() -> None:
+    pod = release(SWITCHES["tests with a token"]).one("Pod", "-test-connect")["spec"]
+    (container,) = pod["containers"]
+    (script,) = container["args"]
+    assert script.startswith("printenv TOKEN > /tmp/token\n")
+    assert {"name": "client-token", "key": "token"} in [
+        one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one
+    ]
 
 
 def test_a_secret_that_is_another_is_noticed(chatbot: Service, tmp_path: Path) -> None:
@@ -101,13 +105,12 @@ def test_a_refusal_for_another_reason_is_noticed(chatbot: Service, tmp_path: Pat
 
 
 def test_a_history_that_has_nothing_is_noticed(chatbot: Service, tmp_path: Path) -> None:
-    """Nobody can be told to wait a minute here: the last look is the one that counts."""
-    (tmp_path / "seq").write_text("#!/bin/sh\necho 1 2\n")
-    (tmp_path / "seq").chmod(0o755)
-    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    ended = _run("history", chatbot, tmp_path, VALUES, CHAT_HISTORY_URL="http://127.0.0.1:9", PATH=path)
+    for name, does in {"chat-client": "echo somebody else said something", "sleep": ":", "python": ":"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    ended = _run("history", chatbot, tmp_path, VALUES, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert ended.code == 1
-    assert "history does not have it after a minute; last seen:" in ended.out
+    assert "history does not have it after a minute; last seen: somebody else said something" in ended.out
 
 
 @pytest.mark.parametrize("test", TESTS)
