@@ -169,6 +169,19 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
             "image": {"registry": "registry.example.com/team/", "tag": "9.9.9", "pullSecrets": ["login"]},
         },
     ),
+    "issuer": merged(
+        LEAST,
+        {
+            "auth": {
+                "tokenSecretsKey": "",
+                "mediaAddressSecretsKey": "address-secrets",
+                "issuer": "https://login.example",
+                "jwksUrl": "https://login.example:8443/keys.json",
+            },
+            "tests": {"tokenSecret": "client-token"},
+        },
+    ),
+    "issuer beside secrets": merged(LEAST, {"auth": {"jwksUrl": "https://login.example/keys.json"}}),
     "tests with a token": merged(LEAST, {"tests": {"tokenSecret": "client-token"}}),
 }
 """Every switch at least once, by what it is about."""

@@ -11,6 +11,7 @@ ADDRESSES: Final = {
 }
 SECRETS: Final = {
     "token-secrets": "first-secret-of-at-least-32-bytes,second-secret-of-at-least-32-byte",
+    "address-secrets": "a-secret-that-signs-addresses-of-media",
     "history-token": "a.service.token",
     "access-key-id": "key-id",
     "secret-access-key": "key",

@@ -4,9 +4,8 @@ A setting that the chart has a value for is not among them: it would be said twi
 """
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic_settings import BaseSettings
@@ -14,9 +13,12 @@ from pydantic_settings import BaseSettings
 from chat_service.settings import ChatSettings
 from history_service.settings import HistorySettings
 from servicekit.settings.fields import is_secret, variable_name
-from tests.charts.release import CHATBOT
+from tests.charts.cases import SWITCHES
+from tests.charts.environment import environment
+from tests.charts.release import CHATBOT, release
 
 SCHEMA: Final = CHATBOT / "values.schema.json"
+PARTS: Final = ("chat", "history")
 SERVICES: Final[dict[str, type[BaseSettings]]] = {"chatSettings": ChatSettings, "historySettings": HistorySettings}
 
 
@@ -25,10 +27,13 @@ def variables(settings: type[BaseSettings]) -> dict[str, str]:
     return {variable_name(settings, field): field for field in settings.model_fields}
 
 
-def set_by_the_chart() -> set[str]:
-    """Return the variables that have a value of their own, as the templates name them."""
-    templates = "".join(path.read_text() for path in sorted(Path(CHATBOT, "templates").rglob("*.tpl")))
-    return set(re.findall(r'"((?:CHAT|HISTORY)_[A-Z0-9_]+)"', templates))
+@cache
+def set_by_the_chart() -> frozenset[str]:
+    """Return the variables that pods are given when nobody has asked for any by name."""
+    unasked = [
+        {**values, **{part: {**values.get(part, {}), "settings": {}} for part in PARTS}} for values in SWITCHES.values()
+    ]
+    return frozenset(name for values in unasked for part in PARTS for name in environment(release(values), part))
 
 
 def definition(settings: type[BaseSettings]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_a_token_of_ones_own_is_taken_as_it_is() -> None:
 
 
 def test_a_secret_that_is_another_is_noticed(chatbot: Service, tmp_path: Path) -> None:
-    ended = _run("connect", chatbot, tmp_path, VALUES, TOKEN_SECRETS="a-secret-that-this-chatbot-does-not-know")
+    ended = _run("connect", chatbot, tmp_path, VALUES, CHAT_TOKEN_SECRET="a-secret-that-this-chatbot-does-not-know")
     assert ended.code == 3, ended
     assert "401" in ended.err
 
@@ -105,7 +105,7 @@ def test_a_refusal_for_another_reason_is_noticed(chatbot: Service, tmp_path: Pat
 
 
 def test_a_history_that_has_nothing_is_noticed(chatbot: Service, tmp_path: Path) -> None:
-    for name, does in {"chat-client": "echo somebody else said something", "sleep": ":", "python": ":"}.items():
+    for name, does in {"chat-client": "echo somebody else said something", "sleep": ":"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
     ended = _run("history", chatbot, tmp_path, VALUES, PATH=f"{tmp_path}:{os.environ['PATH']}")

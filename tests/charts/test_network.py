@@ -102,6 +102,14 @@ def test_stores_are_reached_at_the_ports_of_their_addresses() -> None:
     assert not may(made, HISTORY, STRANGER, 6380)  # of chat only
 
 
+@pytest.mark.parametrize("part", [CHAT, HISTORY])
+def test_the_keys_of_an_issuer_are_reached_where_there_is_one(part: Pod) -> None:
+    assert may(release(SWITCHES["issuer"]), part, OUTSIDE, 8443)
+    assert may(release(SWITCHES["issuer beside secrets"]), part, OUTSIDE, 443)
+    assert not may(release(LEAST), part, OUTSIDE, 8443)
+    assert not may(release(LEAST), CHAT, OUTSIDE, 443)
+
+
 def test_an_address_in_a_secret_has_the_usual_port_or_the_one_that_is_said() -> None:
     made = release(LEAST)
     assert may(made, CHAT, OUTSIDE, 6379)

@@ -37,6 +37,18 @@ def test_each_is_needed(needed: str) -> None:
             {"mongodb": {"url": "mongodb://me:pass@a", "existingSecret": ""}},
             "mongodb.url holds a user or a password",
         ),
+        (
+            {"auth": {"tokenSecretsKey": "", "mediaAddressSecretsKey": "a"}, "tests": {"enabled": False}},
+            "auth.tokenSecretsKey or auth.jwksUrl is needed",
+        ),
+        (
+            {"auth": {"tokenSecretsKey": "", "jwksUrl": "https://a/b"}, "tests": {"enabled": False}},
+            "auth.mediaAddressSecretsKey is needed where there are no token secrets",
+        ),
+        (
+            {"auth": {"tokenSecretsKey": "", "jwksUrl": "https://a/b", "mediaAddressSecretsKey": "a"}},
+            "tests.tokenSecret is needed where there are no token secrets to sign with",
+        ),
         ({"ingress": {"enabled": True}}, "ingress.host is needed"),
         ({"gateway": {"enabled": True, "hostnames": ["a.b"]}}, "gateway.parentRefs is needed"),
         ({"gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}}, "gateway.hostnames is needed"),
@@ -76,6 +88,7 @@ def test_what_does_not_fit_together_is_told(values: dict[str, Any], said: str) -
         ({"auth": {"mode": "oidc"}}, "at '/auth/mode': value must be one of 'jwt', 'none'"),
         ({"redis": {"url": "redis.example.com:6379"}}, "at '/redis/url': 'redis.example.com:6379' does not match"),
         ({"s3": {"endpointUrl": "s3.example.com"}}, "at '/s3/endpointUrl'"),
+        ({"auth": {"jwksUrl": "http://login.example/keys"}}, "at '/auth/jwksUrl'"),
         ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 1"),
         ({"log": {"level": "trace"}}, "value must be one of 'debug', 'info', 'warning', 'error'"),
         ({"chat": {"pdb": {"maxUnavailable": 0}}}, "at '/chat/pdb/maxUnavailable': minimum: got 0, want 1"),

@@ -120,6 +120,18 @@ def test_tokens_are_asked_for_by_default(start: Any) -> None:
     assert start(made, "chat").history_token.get_secret_value() == SECRETS["history-token"]
 
 
+def test_an_issuer_takes_the_place_of_secrets(start: Any) -> None:
+    made = release(SWITCHES["issuer"])
+    for part in PARTS:
+        settings = start(made, part)
+        assert (settings.auth, settings.token_secrets, settings.token_issuer) == ("jwt", (), "https://login.example")
+        assert str(settings.token_jwks_url) == "https://login.example:8443/keys.json"
+    (signs,) = start(made, "history").address_secrets()
+    assert signs.get_secret_value() == SECRETS["address-secrets"]
+    both = start(release(SWITCHES["issuer beside secrets"]), "history")
+    assert (len(both.token_secrets), both.token_issuer) == (2, None)
+
+
 def test_the_script_reaches_the_bot(start: Any) -> None:
     chat = start(release(SWITCHES["settings and script"]), "chat")
     assert chat.load_script().name == "Ada"

@@ -15,8 +15,19 @@ told at once, each with what to do.
 {{/* One mistake a line. */}}
 {{- define "chatbot.checks.needed" -}}
 {{- with .Values.auth }}
-{{- if and (eq .mode "jwt") (not .existingSecret) }}
-auth.existingSecret is needed: the name of a Secret with the keys {{ .tokenSecretsKey }} and {{ .historyTokenKey }} (or ask for auth.mode=none, where everybody is who they say)
+{{- if eq .mode "jwt" }}
+{{- if not .existingSecret }}
+auth.existingSecret is needed: the name of a Secret with the keys {{ include "chatbot.auth.keys" . | fromYamlArray | join " and " }} (or ask for auth.mode=none, where everybody is who they say)
+{{- end }}
+{{- if not (or .tokenSecretsKey .jwksUrl) }}
+auth.tokenSecretsKey or auth.jwksUrl is needed: what tokens are checked by
+{{- end }}
+{{- if not (or .tokenSecretsKey .mediaAddressSecretsKey) }}
+auth.mediaAddressSecretsKey is needed where there are no token secrets: the key of the secrets that sign addresses of media
+{{- end }}
+{{- if and $.Values.tests.enabled (not (or .tokenSecretsKey $.Values.tests.tokenSecret)) }}
+tests.tokenSecret is needed where there are no token secrets to sign with (or tests.enabled=false)
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range $store := list "redis" "mongodb" }}
@@ -99,12 +110,17 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- end }}
 {{- end }}
 
+{{/* The keys that the Secret of the tokens must have. Takes auth. */}}
+{{- define "chatbot.auth.keys" -}}
+{{- compact (list .tokenSecretsKey .historyTokenKey .mediaAddressSecretsKey) | toYaml }}
+{{- end }}
+
 {{/* Every Secret that pods read: its name, the value that names it, its keys. */}}
 {{- define "chatbot.secrets" -}}
 {{- $needs := list }}
 {{- with .Values.auth }}
 {{- if and (eq .mode "jwt") .existingSecret }}
-{{- $needs = append $needs (dict "name" .existingSecret "value" "auth.existingSecret" "keys" (list .tokenSecretsKey .historyTokenKey)) }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "auth.existingSecret" "keys" (include "chatbot.auth.keys" . | fromYamlArray)) }}
 {{- end }}
 {{- end }}
 {{- range $store := list "redis" "mongodb" }}

@@ -16,6 +16,29 @@
 {{- end }}
 {{- end }}
 
+{{/* A list of variables: the secrets that tokens are signed with. Takes root and prefix (CHAT, HISTORY). */}}
+{{- define "chatbot.env.tokens" -}}
+{{- $prefix := .prefix }}
+{{- with .root.Values.auth }}
+{{- if and (eq .mode "jwt") .tokenSecretsKey }}
+{{- include "chatbot.env.secret" (dict "name" (printf "%s_TOKEN_SECRETS" $prefix) "secret" .existingSecret "key" .tokenSecretsKey) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Settings of who may do what, the same for both services. Takes root and prefix. */}}
+{{- define "chatbot.config.access" -}}
+{{- $access := dict }}
+{{- with .root.Values.auth }}
+{{- $access = dict "AUTH" .mode "TOKEN_AUDIENCE" .audience "TOKEN_ISSUER" .issuer "TOKEN_JWKS_URL" .jwksUrl }}
+{{- end }}
+{{- range $name, $value := $access }}
+{{- if $value }}
+{{ $.prefix }}_{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Variables by which every TLS client in the process finds the certificate authorities. */}}
 {{- define "chatbot.env.ca" -}}
 {{- if or .Values.caBundle.configMap .Values.caBundle.secret }}

@@ -20,9 +20,8 @@
   "CHAT_MAX_POD_BYTES" (printf "%vMiB" $sizing.maxPodMiB)
   "CHAT_MEDIA_PROCESSES" $sizing.mediaProcesses
   "CHAT_OUTBOX_MAX_BYTES" (printf "%vMiB" .Values.chat.outbox.maxMiB)
-  "CHAT_DRAIN_SECONDS" .Values.drainSeconds
-  "CHAT_AUTH" .Values.auth.mode
-  "CHAT_TOKEN_AUDIENCE" .Values.auth.audience }}
+  "CHAT_DRAIN_SECONDS" .Values.drainSeconds }}
+{{- $config = merge $config (include "chatbot.config.access" (dict "root" . "prefix" "CHAT") | fromYaml) }}
 {{- with .Values.redis.url }}
 {{- $_ := set $config "CHAT_REDIS_URL" . }}
 {{- end }}
@@ -34,9 +33,9 @@
 
 {{- define "chatbot.chat.env" -}}
 {{- include "chatbot.env.address" (dict "name" "CHAT_REDIS_URL" "values" .Values.redis) }}
+{{- include "chatbot.env.tokens" (dict "root" . "prefix" "CHAT") }}
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}
-{{- include "chatbot.env.secret" (dict "name" "CHAT_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) }}
 {{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) }}
 {{- end }}
 {{- end }}

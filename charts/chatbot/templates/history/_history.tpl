@@ -10,9 +10,8 @@
   "HISTORY_MONGODB_DATABASE" .Values.mongodb.database
   "HISTORY_S3_BUCKET" .Values.s3.bucket
   "HISTORY_S3_CREATE_BUCKET" .Values.s3.createBucket
-  "HISTORY_DRAIN_SECONDS" .Values.drainSeconds
-  "HISTORY_AUTH" .Values.auth.mode
-  "HISTORY_TOKEN_AUDIENCE" .Values.auth.audience }}
+  "HISTORY_DRAIN_SECONDS" .Values.drainSeconds }}
+{{- $config = merge $config (include "chatbot.config.access" (dict "root" . "prefix" "HISTORY") | fromYaml) }}
 {{- with .Values.mongodb.url }}
 {{- $_ := set $config "HISTORY_MONGODB_URL" . }}
 {{- end }}
@@ -27,9 +26,10 @@
 
 {{- define "chatbot.history.env" -}}
 {{- include "chatbot.env.address" (dict "name" "HISTORY_MONGODB_URL" "values" .Values.mongodb) }}
+{{- include "chatbot.env.tokens" (dict "root" . "prefix" "HISTORY") }}
 {{- with .Values.auth }}
-{{- if eq .mode "jwt" }}
-{{- include "chatbot.env.secret" (dict "name" "HISTORY_TOKEN_SECRETS" "secret" .existingSecret "key" .tokenSecretsKey) }}
+{{- if and (eq .mode "jwt") .mediaAddressSecretsKey }}
+{{- include "chatbot.env.secret" (dict "name" "HISTORY_MEDIA_ADDRESS_SECRETS" "secret" .existingSecret "key" .mediaAddressSecretsKey) }}
 {{- end }}
 {{- end }}
 {{- with .Values.s3 }}

@@ -44,10 +44,14 @@ spec:
           value: /tmp/token
         - name: TOKEN_AUDIENCE
           value: {{ $root.Values.auth.audience | quote }}
+        {{- with $root.Values.auth.issuer }}
+        - name: TOKEN_ISSUER
+          value: {{ . | quote }}
+        {{- end }}
         {{- with $tests.tokenSecret }}
         {{- include "chatbot.env.secret" (dict "name" "TOKEN" "secret" . "key" "token") | trim | nindent 8 }}
         {{- else }}
-        {{- include "chatbot.env.secret" (dict "name" "TOKEN_SECRETS" "secret" $root.Values.auth.existingSecret "key" $root.Values.auth.tokenSecretsKey) | trim | nindent 8 }}
+        {{- include "chatbot.env.secret" (dict "name" "CHAT_TOKEN_SECRET" "secret" $root.Values.auth.existingSecret "key" $root.Values.auth.tokenSecretsKey) | trim | nindent 8 }}
         {{- end }}
         {{- end }}
       securityContext:
@@ -76,14 +80,6 @@ spec:
 {{- else if .Values.tests.tokenSecret -}}
 printenv TOKEN > /tmp/token
 {{- else -}}
-python - > /tmp/token <<'PYTHON'
-import os
-from datetime import timedelta
-from servicekit.tokens import mint
-
-secret = os.environ["TOKEN_SECRETS"].split(",")[0].strip()
-who, what_for = os.environ["CHAT_CLIENT_ID"], os.environ["TOKEN_AUDIENCE"]
-print(mint(secret, subject=who, audience=what_for, lifetime=timedelta(minutes=10)))
-PYTHON
+chat-client token --lifetime 10m --audience "$TOKEN_AUDIENCE" ${TOKEN_ISSUER:+--issuer "$TOKEN_ISSUER"} > /tmp/token
 {{- end }}
 {{- end }}
