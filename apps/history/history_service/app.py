@@ -1,7 +1,7 @@
 """The composition root of the history service: settings in, a running pod out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,10 +17,12 @@ from history_service.access import Access
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
+from history_service.clients import Clients
 from history_service.ingest import Ingest
 from history_service.media import MediaFiles
 from history_service.messages import Messages
 from history_service.metrics import HistoryMetrics
+from history_service.search import Search
 from history_service.sessions import Sessions
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
@@ -34,6 +36,8 @@ from servicekit.runner import Listener
 from servicekit.tokens import Authenticator, JwtAuth, NoAuth
 
 log = get_logger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
@@ -126,7 +130,7 @@ async def open_history(
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
     access = Access(_authenticator(settings, now))
-    app = _app(settings, store, blobs, access, metrics, health)
+    app = _app(settings, store, blobs, access, metrics, health, now)
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
     try:
         yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
@@ -143,11 +147,14 @@ def _app(
     access: Access,
     metrics: HistoryMetrics,
     health: Health,
+    now: Now,
 ) -> Starlette:
     ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
-    sessions = Sessions(store, access)
-    messages = Messages(store, access, sessions)
+    sessions = Sessions(store, blobs, access, now)
+    messages = Messages(store, blobs, access, sessions)
     media = MediaFiles(blobs, messages)
+    clients = Clients(store, blobs, access, now)
+    search = Search(store, access)
 
     async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
         kind = "media" if isinstance(error, BlobError) else "messages"
@@ -158,12 +165,14 @@ def _app(
 
     app = Starlette(
         routes=[
-            Route("/v1/exchanges", ingest.post, methods=["POST"]),
-            Route("/v1/clients/{client}/sessions", sessions.list, methods=["GET"]),
-            Route("/v1/sessions/{session}", sessions.get, methods=["GET"]),
-            Route("/v1/sessions/{session}/messages", messages.list, methods=["GET"]),
-            Route("/v1/messages/{message}", messages.get, methods=["GET"]),
-            Route("/v1/messages/{message}/media/{part}", media.get, methods=["GET"]),
+            resource("/v1/exchanges", POST=ingest.post),
+            resource("/v1/clients/{client}", DELETE=clients.erase),
+            resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
+            resource("/v1/clients/{client}/search", GET=search.get),
+            resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
+            resource("/v1/sessions/{session}/messages", GET=messages.list),
+            resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
+            resource("/v1/messages/{message}/media/{part}", GET=media.get),
             *health.routes(),
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable},
@@ -172,6 +181,15 @@ def _app(
     app.router.redirect_slashes = False
     install(app)
     return app
+
+
+def resource(path: str, **methods: Endpoint) -> Route:
+    """Return the one route of a path, so that 405 tells all of its methods."""
+
+    async def answer(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, answer, methods=list(methods))
 
 
 def _store(settings: HistorySettings) -> MessageStore:

@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from frameproto import Buffer
-from history_service.blobs.base import CHUNK_BYTES, BlobMissing, BlobsUnavailable, OpenBlob
+from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
 
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
@@ -107,6 +107,14 @@ class S3Blobs:
         """See `BlobStore.delete`."""
         async with self._errors():
             await self._connected().delete_object(Bucket=self._bucket, Key=key)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See `BlobStore.list`. Pages of a thousand keys are held at once."""
+        async with self._errors():
+            pages = self._connected().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            async for page in pages:
+                for found in page.get("Contents", ()):
+                    yield BlobInfo(found["Key"], found["LastModified"])
 
     def _connected(self) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
         if self._client is None:
