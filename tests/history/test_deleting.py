@@ -192,7 +192,12 @@ async def test_search_over_http(pod: Pod) -> None:
     assert seen == expected
     found = (await pod.json(path, q="hello 2"))["messages"]
     assert found == (await pod.json(f"/v1/sessions/{SESSION}/messages", limit=4))["messages"][1::-1]
-    for bad in ("", "?!", "x" * 257, " ".join(f"w{n}" for n in range(11))):
+    assert await pod.json(path, q="?!") == {"messages": [], "next": None}
+    assert await pod.json(path, q="dog " + " ".join("abcdefgh"[: n % 7 + 1] for n in range(50))) == {
+        "messages": [],
+        "next": None,
+    }
+    for bad in ("", "x" * 257):
         check_problem(await pod.http.get(path, params={"q": bad}), 400, "query_malformed")
     check_problem(await pod.http.get(path), 400, "query_malformed")
     check_problem(await pod.http.get(path, params={"q": "dog", "cursor": "x"}), 400, "cursor_malformed")

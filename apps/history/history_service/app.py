@@ -22,6 +22,7 @@ from history_service.ingest import Ingest
 from history_service.media import MediaFiles
 from history_service.messages import Messages
 from history_service.metrics import HistoryMetrics
+from history_service.openapi import Documentation
 from history_service.search import Search
 from history_service.sessions import Sessions
 from history_service.settings import HistorySettings
@@ -155,6 +156,7 @@ def _app(
     media = MediaFiles(blobs, messages)
     clients = Clients(store, blobs, access, now)
     search = Search(store, access)
+    documentation = Documentation(with_tokens=settings.auth != "none")
 
     async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
         kind = "media" if isinstance(error, BlobError) else "messages"
@@ -167,6 +169,7 @@ def _app(
         routes=[
             resource("/v1/exchanges", POST=ingest.post),
             resource("/v1/clients/{client}", DELETE=clients.erase),
+            resource("/v1/clients/{client}/export", GET=clients.export),
             resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
             resource("/v1/clients/{client}/search", GET=search.get),
             resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
@@ -174,6 +177,8 @@ def _app(
             resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
             resource("/v1/messages/{message}/media/{part}", GET=media.get),
             *health.routes(),
+            resource("/openapi.json", GET=documentation.document),
+            resource("/docs", GET=documentation.page),
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable},
     )

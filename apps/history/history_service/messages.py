@@ -39,13 +39,12 @@ class Messages:
 
         Without a cursor the latest messages; `before` a message those just older, `after` one those just newer. The
         messages of a page are always oldest first. A cursor is the id of a message, which need not be there any more.
+        Both together begin behind `after`, and end before `before`.
         """
         session = await self._sessions.visible(request)
         limit = query_limit(request)
         before, after = read_message_id(request, "before"), read_message_id(request, "after")
-        if before and after:
-            raise Problem(400, "cursor_malformed", "give `before` or `after`, not both")
-        page = await self._page(session, start=before or after, backward=after is None, limit=limit)
+        page = await self._page(session, before=before, after=after, limit=limit)
         return JSONResponse(
             {
                 "messages": [document(message) for message in page.messages],
@@ -82,7 +81,8 @@ class Messages:
                 return message
         raise Problem(404, "message_unknown", "there is no such message")
 
-    async def _page(self, session: Session, *, start: MessageId | None, backward: bool, limit: int) -> Page:
+    async def _page(self, session: Session, *, before: MessageId | None, after: MessageId | None, limit: int) -> Page:
+        start, backward = after or before, after is None
         # Of an exchange one message may be deleted, and the one the page starts from may count for none.
         exchanges = await self._store.exchanges(
             session,
@@ -91,10 +91,11 @@ class Messages:
             limit=limit + 2,
         )
         messages = sorted((m for exchange in exchanges for m in exchange.messages()), key=lambda m: m.id.key)
-        if start is not None and backward:
-            messages = [message for message in messages if message.id.key < start.key]
-        elif start is not None:
-            messages = [message for message in messages if message.id.key > start.key]
+        messages = [
+            message
+            for message in messages
+            if (before is None or message.id.key < before.key) and (after is None or message.id.key > after.key)
+        ]
         more = len(messages) > limit
         if backward:
             return Page(messages[-limit:], more_before=more, more_after=start is not None)

@@ -1,10 +1,11 @@
 """Sessions over HTTP."""
 
 import base64
+import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from starlette.requests import Request
@@ -16,9 +17,13 @@ from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_below
 from history_service.bodies import read_object, read_time_zone, read_title
 from history_service.records import Session
-from history_service.stores.base import MessageStore, SessionKey
+from history_service.stores.base import MessageStore, SessionKey, microseconds, moment
 from servicekit.clock import Now
 from servicekit.problems import Problem
+
+CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{32}")
+FIRST_US: Final = microseconds(datetime.min.replace(tzinfo=UTC))
+LAST_US: Final = microseconds(datetime.max.replace(tzinfo=UTC))
 
 
 class Sessions:
@@ -111,15 +116,14 @@ def _cursor(request: Request) -> SessionKey | None:
     raw = request.query_params.get("cursor")
     if raw is None:
         return None
-    try:
-        started_at, session_id = base64.urlsafe_b64decode(raw.encode()).decode().split(" ")
-        moment = datetime.fromisoformat(started_at)
-        if moment.tzinfo is None:
-            raise ValueError(started_at)
-        return SessionKey(moment, UUID(session_id))
-    except (ValueError, OverflowError) as bad:
-        raise Problem(400, "cursor_malformed", "cursor must be the `next` of an earlier page") from bad
+    if CURSOR.fullmatch(raw) is None:
+        raise Problem(400, "cursor_malformed", "cursor must be the `next` of an earlier page")
+    key = base64.urlsafe_b64decode(raw)
+    started_us = int.from_bytes(key[:8], "big", signed=True)
+    return SessionKey(moment(min(max(started_us, FIRST_US), LAST_US)), UUID(bytes=key[8:]))
 
 
 def _write_cursor(session: Session) -> str:
-    return base64.urlsafe_b64encode(f"{session.started_at.isoformat()} {session.id}".encode()).decode()
+    """Return the place behind a session: start and id, so that it outlives the session."""
+    key = microseconds(session.started_at).to_bytes(8, "big", signed=True) + session.id.bytes
+    return base64.urlsafe_b64encode(key).decode()
