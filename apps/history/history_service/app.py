@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 
 from starlette.applications import Starlette
@@ -29,6 +30,7 @@ from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
+from history_service.sweeper import Sweeper
 from servicekit.clock import Now, utc_now
 from servicekit.health import Health
 from servicekit.logs import get_logger
@@ -132,12 +134,23 @@ async def open_history(
     health.register("stores", stores.are_prepared)
     access = Access(_authenticator(settings, now))
     app = _app(settings, store, blobs, access, metrics, health, now)
+    sweeper = Sweeper(
+        store,
+        blobs,
+        metrics,
+        retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
+        orphan_age=timedelta(hours=settings.orphan_hours),
+        every=timedelta(seconds=settings.sweep_seconds),
+        now=now,
+    )
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
+    sweeping = asyncio.create_task(sweeper.run(stores.prepared), name="sweep")
     try:
         yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
     finally:
         preparing.cancel()
-        await asyncio.wait([preparing])
+        sweeping.cancel()
+        await asyncio.wait([preparing, sweeping])
         await stores.close()
 
 
@@ -213,6 +226,8 @@ def _blobs(settings: HistorySettings) -> BlobStore:
         endpoint_url=str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
         region=settings.s3_region,
         create_bucket=settings.s3_create_bucket,
+        encryption=settings.s3_encryption,
+        kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
     )
 

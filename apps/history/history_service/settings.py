@@ -36,9 +36,20 @@ class HistorySettings(ServiceSettings):
     s3_endpoint_url: AnyHttpUrl | None = Field(None, description="address of the S3 store, when it is not AWS")
     s3_region: str | None = Field(None, description="region of the bucket; credentials are found as boto3 does")
     s3_create_bucket: bool = Field(False, description="make the bucket when it is not there")
+    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="what S3 is asked to encrypt media with; what the bucket does by itself without it"
+    )
+    s3_kms_key_id: str | None = Field(None, min_length=1, description="key of aws:kms; the account's own without it")
     store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
 
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
+    retention_days: float | None = Field(
+        None, gt=0, le=36_500, description="how long an exchange is kept after its answer; for ever without it"
+    )
+    orphan_hours: float = Field(
+        24, ge=1, le=8760, description="how long media may be without a message before they are swept"
+    )
+    sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
     auth: Literal["none", "jwt"] = Field("none", description="none: everybody may read and hand in; jwt: by token")
     token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
     token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
@@ -48,9 +59,11 @@ class HistorySettings(ServiceSettings):
     def _fit_together(self) -> Self:
         if self.auth == "jwt" and not self.token_secrets:
             raise ValueError("HISTORY_AUTH=jwt needs HISTORY_TOKEN_SECRETS")
-        for name in ("s3_endpoint_url", "s3_region", "s3_create_bucket"):
+        for name in ("s3_endpoint_url", "s3_region", "s3_create_bucket", "s3_encryption"):
             if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
                 raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
+        if self.s3_kms_key_id and self.s3_encryption != "aws:kms":
+            raise ValueError("HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms")
         return self
 
     @field_validator("mongodb_url")

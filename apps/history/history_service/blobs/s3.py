@@ -1,5 +1,6 @@
 """Blobs in an S3 bucket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -10,6 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from frameproto import Buffer
 from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
+
+UPLOADS_AT_ONCE: Final = 16
+"""Each holds a copy of its blob, whatever number of batches comes in at once."""
 
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
@@ -24,6 +28,8 @@ class S3Blobs:
         endpoint_url: where the store is, when it is not AWS; buckets are then in the path.
         region: the region of the bucket.
         create_bucket: whether to make a bucket that is not there.
+        encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
+        kms_key_id: the key of `aws:kms`; None: the account's own.
         wait_seconds: how long to wait for a connection, or for the next bytes.
     """
 
@@ -34,12 +40,17 @@ class S3Blobs:
         endpoint_url: str | None = None,
         region: str | None = None,
         create_bucket: bool = False,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
         wait_seconds: float = 10.0,
     ) -> None:
         self._bucket = bucket
         self._endpoint_url = endpoint_url
         self._region = region
         self._create_bucket = create_bucket
+        asked = {"ServerSideEncryption": encryption, "SSEKMSKeyId": kms_key_id}
+        self._encryption = {name: value for name, value in asked.items() if value is not None}
+        self._uploading = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._config = Config(
             connect_timeout=wait_seconds,
             read_timeout=wait_seconds,
@@ -83,9 +94,11 @@ class S3Blobs:
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
-        async with self._errors():
+        async with self._uploading, self._errors():
             client = self._connected()
-            await client.put_object(Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type)
+            await client.put_object(
+                Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type, **self._encryption
+            )
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
