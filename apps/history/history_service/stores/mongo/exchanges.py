@@ -129,9 +129,10 @@ class Exchanges(Sessions):
         """See `MessageStore.media_keys`."""
         query = {"client_id": client_id, "_id": {"$in": list(exchange_ids)}}
         async with errors():
-            documents = await self._exchanges.find(query).to_list(len(exchange_ids))
-        exchanges = [read_exchange(document) for document in documents]
-        return {media.key for each in exchanges for message in each.messages() for media in message.side.media}
+            found = self._exchanges.find(query, [f"{side.value}.media.key" for side in Direction])
+            documents = await found.to_list(len(exchange_ids))
+        sides = [document.get(side.value) or {} for document in documents for side in Direction]
+        return {media["key"] for side in sides for media in side.get("media", ())}
 
 
 def _matches(document: Mapping[str, Any], words: Sequence[str]) -> list[Message]:
