@@ -100,6 +100,17 @@ async def test_what_a_deletion_left_is_swept(pod: Pod) -> None:
     assert set(pod.files()) == {f"anna/{SESSION}/{kept.id}/request.mp4"}
 
 
+async def test_media_of_a_deleted_message_that_was_delivered_again_are_swept(pod: Pod) -> None:
+    kept = rich_exchange()
+    await pod.hand_in(kept)
+    assert (await pod.http.delete(f"/v1/messages/{kept.id}.request")).status_code == 204
+    assert await pod.hand_in(kept) == ["duplicate"]
+    assert (await pod.http.get(f"/v1/messages/{kept.id}.request/media/video")).status_code == 404
+    age(pod, 2)
+    await sweeper(pod).sweep()
+    assert set(pod.files()) == {f"anna/{SESSION}/{kept.id}/reply.{suffix}" for suffix in ("mp3", "jpg")}
+
+
 async def test_what_is_not_ours_is_left(pod: Pod) -> None:
     for key in ("readme.txt", f"anna/{SESSION}/notes/a.mp3", f"anna/{SESSION}/a.mp3"):
         path = pod.folder / "media" / key

@@ -11,7 +11,7 @@ from servicekit.problems import Problem
 
 MAX_BODY_BYTES: Final = 16 * 1024
 MAX_TITLE_CHARACTERS: Final = 200
-JSON_TYPES: Final = {"application/json", "application/merge-patch+json"}
+JSON: Final = "application/json"
 UNTELLABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and halves of characters, which no store can be asked to keep."""
 
@@ -24,8 +24,8 @@ async def read_object(request: Request, members: Collection[str]) -> Mapping[str
     Raises:
         Problem: 400, it is none, or has other members; 413, it is too large; 415, it is not JSON.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
-        raise Problem(415, "content_type_unsupported", "the body must be application/json")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise Problem(415, "content_type_unsupported", f"the body must be {JSON}")
     try:
         content = json.loads(await _read(request))
     except (ValueError, RecursionError) as bad:

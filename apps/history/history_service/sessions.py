@@ -69,7 +69,7 @@ class Sessions:
         return JSONResponse(document(session), status_code=HTTPStatus.CREATED, headers=where)
 
     async def rename(self, request: Request) -> Response:
-        """Answer `PATCH /v1/sessions/{session}`: another title, or none (RFC 7396)."""
+        """Answer `PATCH /v1/sessions/{session}`: another title, or none."""
         session = await self.visible(request)
         body = await read_object(request, ("title",))
         if "title" in body:
