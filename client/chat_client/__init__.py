@@ -7,10 +7,11 @@ async with connect("ws://127.0.0.1:8000", client_id="anna", time_zone="Europe/Be
 
 from chat_client.chat import Chat, connect
 from chat_client.errors import ClientError, ConnectionLost, FileTrouble, Refused, Unreachable, WrongAnswer
-from chat_client.history import History, Media, Message, Session
+from chat_client.history import Address, History, Media, Message, Session
 from frameproto import RequestKind, Response, ResponseKind
 
 __all__ = [
+    "Address",
     "Chat",
     "ClientError",
     "ConnectionLost",

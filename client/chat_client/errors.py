@@ -2,7 +2,7 @@
 
     ClientError
     ├── Refused           3   the server said no, and why
-    ├── ConnectionLost    5   the connection ended before everything was answered
+    ├── ConnectionLost    5   the connection ended before everything was answered; 3 when the token expired
     ├── Unreachable       5   there is no such server, or it does not answer
     │   └── WrongAnswer   5   something answers that is not the chatbot
     └── FileTrouble       6   a file cannot be read or written here
@@ -12,13 +12,13 @@ that the bot answered with an error.
 """
 
 import json
-from typing import ClassVar, Final
+from typing import Final
 
 
 class ClientError(Exception):
     """The chatbot could not be talked to."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class Refused(ClientError):
@@ -80,6 +80,8 @@ class ConnectionLost(ClientError):
         meaning = CLOSE_CODES.get(code, "the server closed the connection")
         super().__init__(f"{meaning} ({code}{f': {reason}' if reason else ''})")
         self.code = code
+        if code == TOKEN_EXPIRED:  # as at the door: the server refuses, and the same client cannot come again
+            self.exit_code = Refused.exit_code
         self.may_reconnect = code not in FOR_GOOD
 
 
@@ -89,6 +91,7 @@ class FileTrouble(ClientError):
     exit_code = 6
 
 
+TOKEN_EXPIRED: Final = 4003
 CLOSE_CODES: Final = {
     1000: "the conversation is over",
     1001: "the server went away",
@@ -103,7 +106,7 @@ CLOSE_CODES: Final = {
     4000: "the server heard nothing for too long",
     4001: "the server could not read several messages in a row",
     4002: "replies were not read in time",
-    4003: "the token has expired",
+    TOKEN_EXPIRED: "the token has expired",
 }
 
 FOR_GOOD: Final = {1000, 1002, 1007, 1009, 4001, 4003}

@@ -48,6 +48,14 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a medium opens without a token, and until when; None: that does not end."""
+
+    url: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message, from either side."""
 
@@ -112,6 +120,20 @@ class History(Service):
         answer = await self._get(f"/v1/messages/{quote(message_id, safe='')}")
         with self._reading():
             return _message(answer)
+
+    async def address(self, media: Media) -> Address:
+        """Return an address at which a player may read a medium for a while, without a token.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        async with self._answer(f"{media.href}/address", {}, method="POST") as response:
+            with self._reading():
+                item = await response.json()
+                ends = item["expires_at"]
+                return Address(
+                    self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
+                )
 
     async def search(self, client_id: str, words: str) -> AsyncIterator[Message]:
         """Yield the messages of a client that hold all words, newest first.

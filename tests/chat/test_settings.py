@@ -107,7 +107,7 @@ def test_what_is_no_address_of_redis_is_refused_without_showing_it(
             "hunter2\n",
             "CHAT_HISTORY_TOKEN: must be a token: printable ASCII without spaces and line feeds",
         ),
-        ("CHAT_AUTH", "jwt", "CHAT_AUTH=jwt needs CHAT_TOKEN_SECRETS"),
+        ("CHAT_AUTH", "jwt", "CHAT_AUTH=jwt needs CHAT_TOKEN_SECRETS, CHAT_TOKEN_JWKS_URL or CHAT_TOKEN_JWKS_FILE"),
         ("CHAT_MAX_FRAME_BYTES", "64MiB", "CHAT_MAX_CONNECTION_BYTES must be at least CHAT_MAX_FRAME_BYTES"),
         ("CHAT_OUTBOX_MAX_BYTES", "1MiB", "CHAT_OUTBOX_MAX_BYTES must be at least twice CHAT_MAX_FRAME_BYTES"),
         ("CHAT_MAX_TEXT_BYTES", "0", 'CHAT_MAX_TEXT_BYTES: must be at least 1 (got "0")'),
@@ -141,10 +141,10 @@ def test_a_program_with_wrong_settings_tells_all_mistakes_and_leaves(elsewhere: 
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [
         "warning: CHAT_PROT is not a setting; did you mean CHAT_PORT?",
+        "CHAT_TOKEN_SECRETS: a token secret must be at least 32 bytes long (this one has 5)",
         'CHAT_PORT: must be a whole number (got "many")',
         REDIS,
         'CHAT_WINDOW: must be at least 1 (got "0")',
-        "CHAT_TOKEN_SECRETS: a token secret must be at least 32 bytes long (this one has 5)",
         LAST,
     ]
 

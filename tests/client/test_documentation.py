@@ -76,7 +76,11 @@ def test_every_option_variable_and_exit_code_has_its_line() -> None:
         option.opts[0] for option in options(main)
     }
     variables = {str(option.envvar) for option in options(main) if option.envvar}
-    assert set(re.findall(r"^\| `([A-Z_]+)`", lines, re.MULTILINE)) == variables | {"NO_COLOR"}
+    assert set(re.findall(r"^\| `([A-Z_]+)`", lines, re.MULTILINE)) == variables | {
+        "NO_COLOR",
+        "CHAT_TOKEN",
+        "CHAT_TOKEN_SECRET",
+    }
     codes = PAGE.partition("\n### Exit codes\n")[2]
     assert re.findall(r"^\| (\d+) \|", codes, re.MULTILINE) == re.findall(r"^  (\d+)  ", EPILOG, re.MULTILINE)
 

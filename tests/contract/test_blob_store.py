@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from history_service.blobs.base import BlobMissing, BlobStore, BlobsUnavailable
@@ -177,6 +178,63 @@ async def test_preparing_twice_changes_nothing(blobs: BlobStore) -> None:
     await blobs.put("anna/a.mp3", b"x", "audio/mpeg")
     await blobs.prepare()
     assert await read(blobs, "anna/a.mp3") == (1, b"x")
+
+
+async def test_an_address_of_the_store_opens_one_blob_or_there_is_none(blobs: BlobStore) -> None:
+    await blobs.put("anna/a.mp3", b"0123456789", "audio/mpeg")
+    await blobs.put("ben/b.mp3", b"not anna's", "audio/mpeg")
+    address = await blobs.address("anna/a.mp3", seconds=60)
+    if isinstance(blobs, FolderBlobs):
+        assert address is None
+        return
+    assert address is not None
+    async with httpx2.AsyncClient() as http:
+        whole = await http.get(address)
+        assert (whole.status_code, whole.content) == (200, b"0123456789")
+        assert whole.headers["content-type"] == "audio/mpeg"
+        part = await http.get(address, headers={"range": "bytes=3-6"})
+        assert (part.status_code, part.content) == (206, b"3456")
+        for changed in (
+            address.replace("anna/a.mp3", "ben/b.mp3"),
+            address.replace("X-Amz-Expires=60", "X-Amz-Expires=600"),
+            address[:-4] + ("0000" if not address.endswith("0000") else "1111"),
+            address.partition("?")[0],
+        ):
+            assert changed != address
+            assert (await http.get(changed)).status_code in {400, 403}
+        assert (await http.put(address, content=b"overwritten")).status_code == 403
+        absent = await blobs.address("anna/nothing.mp3", seconds=60)
+        assert absent is not None
+        assert (await http.get(absent)).status_code == 404
+
+
+async def test_an_address_of_the_store_ends(blobs: BlobStore) -> None:
+    await blobs.put("anna/a.mp3", b"0123456789", "audio/mpeg")
+    address = await blobs.address("anna/a.mp3", seconds=1)
+    if address is None:
+        assert isinstance(blobs, FolderBlobs)
+        return
+    async with httpx2.AsyncClient() as http, asyncio.timeout(30):
+        while (await http.get(address)).status_code != 403:  # noqa: ASYNC110 - it is the store's clock that counts
+            await asyncio.sleep(0.1)
+
+
+async def test_addresses_are_signed_for_where_clients_reach_the_store(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid4().hex}"
+    outside = s3.endpoint_url.replace("127.0.0.1", "localhost")
+    blobs = S3Blobs(bucket, endpoint_url=s3.endpoint_url, public_url=outside, create_bucket=True)
+    await blobs.prepare()
+    await blobs.put("anna/a.mp3", b"0123456789", "audio/mpeg")
+    address = await blobs.address("anna/a.mp3", seconds=60)
+    assert address is not None
+    assert address.startswith(outside)
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(address)).content == b"0123456789"
+        elsewhere = address.replace("localhost", "127.0.0.1")
+        assert (await http.get(elsewhere)).status_code == 403
+    await blobs.close()
 
 
 @pytest.mark.parametrize("key", ["../a", "a/../../b", "/etc/passwd", "a//b", "", ".", "a/\0b"])

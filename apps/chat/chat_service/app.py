@@ -28,13 +28,14 @@ from frameproto import RequestKind
 from permits import PermitPool
 from permits.memory import MemoryPool
 from permits.redis import RedisPool
+from servicekit.auth import open_authenticator
 from servicekit.budget import ByteBudget
 from servicekit.clock import Now, utc_now
+from servicekit.cors import allow_origins
 from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import install
 from servicekit.runner import Listener
-from servicekit.tokens import Authenticator, JwtAuth, NoAuth
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -158,8 +159,8 @@ async def open_chat(
         )
         admission = Admission(
             served_zones=settings.time_zones,
-            allowed_origins=frozenset(origin.lower() for origin in settings.allowed_origins),
-            authenticator=_authenticator(settings, now),
+            allowed_origins=frozenset(settings.allowed_origins),
+            authenticator=await stack.enter_async_context(open_authenticator(settings, health, now=now)),
             now=now,
         )
         door = Door(admission, connections, parts, wait_seconds=settings.connect_wait_seconds)
@@ -176,6 +177,7 @@ async def open_chat(
             ]
         )
         install(app)
+        allow_origins(app, settings.allowed_origins)  # for the peek; handshakes are for admission to judge
         yield Chat(
             settings=settings,
             app=app,
@@ -239,13 +241,6 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
             metrics.begin(pool.name)
             await stack.enter_async_context(pool)
         yield connections, messages
-
-
-def _authenticator(settings: "ChatSettings", now: Now) -> Authenticator:
-    if settings.auth == "none":
-        return NoAuth()
-    secrets = [secret.get_secret_value() for secret in settings.token_secrets]
-    return JwtAuth(secrets, audience=settings.token_audience, now=now)
 
 
 def _limits(settings: "ChatSettings") -> ConversationLimits:

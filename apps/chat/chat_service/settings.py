@@ -12,7 +12,7 @@ from chat_service.hours import OpeningHours
 from chat_service.zones import ServedZones
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 from servicekit.logs import LogFormat, LogLevel
-from servicekit.settings import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings import AccessSettings, ByteSize
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -58,7 +58,7 @@ BaseUrl = Annotated[AnyHttpUrl, AfterValidator(_base_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
-class ChatSettings(ServiceSettings):
+class ChatSettings(AccessSettings):
     """The settings of one chat pod. Limits named "cluster-wide" hold for all pods together."""
 
     model_config = SettingsConfigDict(env_prefix="CHAT_", arbitrary_types_allowed=True)
@@ -116,13 +116,7 @@ class ChatSettings(ServiceSettings):
     )
     hours_voice: Hours = Field(OpeningHours(), description="the same for voice")
     hours_video: Hours = Field(OpeningHours(), description="the same for video")
-    allowed_origins: tuple[str, ...] = Field(
-        (), description="origins of web pages that may connect beside our own; * for all"
-    )
 
-    auth: Literal["none", "jwt"] = Field("none", description="none: clients are who they say; jwt: they prove it")
-    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of client tokens; two while rotating")
-    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
     history_token: Token | None = Field(None, description="the service token shown to the history service")
 
     bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
@@ -144,8 +138,6 @@ class ChatSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.auth == "jwt" and not self.token_secrets:
-            raise ValueError("CHAT_AUTH=jwt needs CHAT_TOKEN_SECRETS")
         if self.max_connection_bytes < self.max_frame_bytes:
             raise ValueError("CHAT_MAX_CONNECTION_BYTES must be at least CHAT_MAX_FRAME_BYTES")
         if self.outbox_max_bytes < 2 * self.max_frame_bytes:

@@ -10,11 +10,12 @@ from importlib import metadata
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from history_service.access import Access
+from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
@@ -31,12 +32,13 @@ from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from history_service.sweeper import Sweeper
+from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
+from servicekit.cors import allow_origins
 from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, install, problem_response
 from servicekit.runner import Listener
-from servicekit.tokens import Authenticator, JwtAuth, NoAuth
 
 log = get_logger(__name__)
 
@@ -48,10 +50,19 @@ LAST_RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A running pod, without its ports."""
+    """A running pod, without its ports.
+
+    Attributes:
+        settings: what it was opened with.
+        app: the HTTP interface.
+        routes: what that serves, for whoever must know all of it.
+        metrics_app: the metrics.
+        health: whether it is ready.
+    """
 
     settings: HistorySettings
     app: ASGIApp
+    routes: tuple[BaseRoute, ...]
     metrics_app: ASGIApp
     health: Health
 
@@ -132,8 +143,6 @@ async def open_history(
     metrics = HistoryMetrics()
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
-    access = Access(_authenticator(settings, now))
-    app = _app(settings, store, blobs, access, metrics, health, now)
     sweeper = Sweeper(
         store,
         blobs,
@@ -146,7 +155,15 @@ async def open_history(
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
     sweeping = asyncio.create_task(sweeper.run(stores.prepared), name="sweep")
     try:
-        yield History(settings=settings, app=metrics.timing(app), metrics_app=metrics.app(), health=health)
+        async with open_authenticator(settings, health, now=now) as authenticator:
+            app = _app(settings, store, blobs, Access(authenticator), metrics, health, now)
+            yield History(
+                settings=settings,
+                app=metrics.timing(app),
+                routes=tuple(app.routes),
+                metrics_app=metrics.app(),
+                health=health,
+            )
     finally:
         preparing.cancel()
         sweeping.cancel()
@@ -166,7 +183,9 @@ def _app(
     ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
     sessions = Sessions(store, blobs, access, now)
     messages = Messages(store, blobs, access, sessions)
-    media = MediaFiles(blobs, messages)
+    secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
+    addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
+    media = MediaFiles(blobs, messages, access, addresses, redirect=settings.media_redirect)
     clients = Clients(store, blobs, access, now)
     search = Search(store, access)
     documentation = Documentation(with_tokens=settings.auth != "none")
@@ -189,6 +208,7 @@ def _app(
             resource("/v1/sessions/{session}/messages", GET=messages.list),
             resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
             resource("/v1/messages/{message}/media/{part}", GET=media.get),
+            resource("/v1/messages/{message}/media/{part}/address", POST=media.address),
             *health.routes(),
             resource("/openapi.json", GET=documentation.document),
             resource("/docs", GET=documentation.page),
@@ -198,6 +218,7 @@ def _app(
     # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
     app.router.redirect_slashes = False
     install(app)
+    allow_origins(app, settings.allowed_origins)
     return app
 
 
@@ -224,16 +245,10 @@ def _blobs(settings: HistorySettings) -> BlobStore:
     return S3Blobs(
         settings.s3_bucket,
         endpoint_url=str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
+        public_url=str(settings.s3_public_url) if settings.s3_public_url else None,
         region=settings.s3_region,
         create_bucket=settings.s3_create_bucket,
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
     )
-
-
-def _authenticator(settings: HistorySettings, now: Now) -> Authenticator:
-    if settings.auth == "none":
-        return NoAuth()
-    secrets = [secret.get_secret_value() for secret in settings.token_secrets]
-    return JwtAuth(secrets, audience=settings.token_audience, now=now)

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from history_service.access import Access
+from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
 from history_service.conditions import http_date, is_known, is_same
 from history_service.messages import Messages
-from history_service.records import Part
+from history_service.records import Media, Message, Part
 from servicekit.problems import Problem
+from servicekit.tokens import Principal
 
 RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -40,21 +43,39 @@ class BlobResponse(StreamingResponse):
 
 
 class MediaFiles:
-    """Serves the media of messages."""
+    """Serves the media of messages.
 
-    def __init__(self, blobs: BlobStore, messages: Messages) -> None:
+    Args:
+        blobs: where they are kept.
+        messages: what they belong to.
+        access: who may do what.
+        addresses: what opens without a token.
+        redirect: whether to send readers to the store itself, where it has addresses of its own.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, messages: Messages, access: Access, addresses: MediaAddresses, *, redirect: bool
+    ) -> None:
         self._blobs = blobs
         self._messages = messages
+        self._access = access
+        self._addresses = addresses
+        self._redirect = redirect
+
+    async def address(self, request: Request) -> Response:
+        """Answer `POST /v1/messages/{message}/media/{part}/address`."""
+        principal = self._access.principal(request)
+        message, media = await self._find(request, principal)
+        made = self._addresses.sign(message, media.part, principal)
+        return JSONResponse(
+            {"href": made.href, "expires_at": made.expires_at.isoformat() if made.expires_at else None},
+            headers={"Cache-Control": "no-store"},
+        )
 
     async def get(self, request: Request) -> Response:
-        """Answer `GET` and `HEAD /v1/messages/{message}/media/{part}`."""
-        message = await self._messages.visible(request)
-        try:
-            media = message.media(Part(request.path_params["part"]))
-        except ValueError as bad:
-            raise _no_media() from bad
-        if media is None:
-            raise _no_media()
+        """Answer `GET` and `HEAD /v1/messages/{message}/media/{part}`, by token or by a signed address."""
+        principal = self._addresses.principal(request) or self._access.principal(request)
+        message, media = await self._find(request, principal)
         etag = f'"{message.id}-{media.part.value}"'
         headers = {
             "Content-Type": media.content_type,
@@ -66,6 +87,10 @@ class MediaFiles:
         }
         if is_known(request.headers, etag=etag, modified_at=message.sent_at):
             return Response(status_code=304, headers=headers)
+        if self._redirect and request.method == "GET":
+            elsewhere = await self._blobs.address(media.key, seconds=self._addresses.seconds_left(principal))
+            if elsewhere is not None:
+                return RedirectResponse(elsewhere, status_code=307, headers={"Cache-Control": "no-store"})
         size = media.size_bytes
         # A range is for GET alone (RFC 9110, 14.2).
         ranged = request.method == "GET" and is_same(request.headers, etag=etag, modified_at=message.sent_at)
@@ -84,6 +109,16 @@ class MediaFiles:
             except BlobMissing as missing:
                 raise _no_media() from missing
             return BlobResponse(blob, resources.pop_all(), status, headers)
+
+    async def _find(self, request: Request, principal: Principal) -> tuple[Message, Media]:
+        message = await self._messages.visible(request, principal)
+        try:
+            media = message.media(Part(request.path_params["part"]))
+        except ValueError as bad:
+            raise _no_media() from bad
+        if media is None:
+            raise _no_media()
+        return message, media
 
 
 def _no_media() -> Problem:

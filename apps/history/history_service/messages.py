@@ -8,12 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from history_service.access import Access, asking_client, query_limit
+from history_service.addresses import media_path
 from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_all
 from history_service.records import Message, MessageId, Session
 from history_service.sessions import Sessions
 from history_service.stores.base import MessageStore
 from servicekit.problems import Problem
+from servicekit.tokens import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,13 @@ class Messages:
         await delete_all(self._blobs, [media.key for media in message.side.media])
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def visible(self, request: Request) -> Message:
-        """Return the message in the path.
+    async def visible(self, request: Request, principal: Principal | None = None) -> Message:
+        """Return the message in the path, for `principal` if it is known already who asks.
 
         Raises:
             Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
         """
-        principal = self._access.principal(request)
+        principal = principal or self._access.principal(request)
         try:
             wanted = MessageId.parse(request.path_params["message"])
         except ValueError as bad:
@@ -113,7 +115,7 @@ def document(message: Message) -> dict[str, Any]:
         "text": message.side.text,
         "media": {
             media.part.value: {
-                "href": f"/v1/messages/{message.id}/media/{media.part.value}",
+                "href": media_path(str(message.id), media.part.value),
                 "content_type": media.content_type,
                 "bytes": media.size_bytes,
             }

@@ -8,7 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from history_service.stores.mongo import check_url
 from servicekit.logs import LogFormat, LogLevel
-from servicekit.settings import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings import AccessSettings, ByteSize, TokenSecret
 
 MIB = 1024 * 1024
 
@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class HistorySettings(ServiceSettings):
+class HistorySettings(AccessSettings):
     """The settings of one history pod."""
 
     model_config = SettingsConfigDict(env_prefix="HISTORY_")
@@ -34,6 +34,9 @@ class HistorySettings(ServiceSettings):
     mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
     s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
     s3_endpoint_url: AnyHttpUrl | None = Field(None, description="address of the S3 store, when it is not AWS")
+    s3_public_url: AnyHttpUrl | None = Field(
+        None, description="address of the S3 store as clients reach it, for redirects"
+    )
     s3_region: str | None = Field(None, description="region of the bucket; credentials are found as boto3 does")
     s3_create_bucket: bool = Field(False, description="make the bucket when it is not there")
     s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
@@ -41,6 +44,12 @@ class HistorySettings(ServiceSettings):
     )
     s3_kms_key_id: str | None = Field(None, min_length=1, description="key of aws:kms; the account's own without it")
     store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
+
+    media_address_seconds: int = Field(300, ge=1, le=86_400, description="how long a signed media address opens")
+    media_address_secrets: tuple[TokenSecret, ...] = Field(
+        (), description="secrets that sign media addresses, two while rotating; HISTORY_TOKEN_SECRETS without them"
+    )
+    media_redirect: bool = Field(False, description="send readers of media to S3 itself, by presigned addresses")
 
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
     retention_days: float | None = Field(
@@ -50,21 +59,29 @@ class HistorySettings(ServiceSettings):
         24, ge=1, le=8760, description="how long media may be without a message before they are swept"
     )
     sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
-    auth: Literal["none", "jwt"] = Field("none", description="none: everybody may read and hand in; jwt: by token")
-    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
-    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.auth == "jwt" and not self.token_secrets:
-            raise ValueError("HISTORY_AUTH=jwt needs HISTORY_TOKEN_SECRETS")
-        for name in ("s3_endpoint_url", "s3_region", "s3_create_bucket", "s3_encryption"):
+        if self.auth == "jwt" and not self.address_secrets():
+            raise ValueError("without HISTORY_TOKEN_SECRETS, HISTORY_AUTH=jwt needs HISTORY_MEDIA_ADDRESS_SECRETS")
+        for name in (
+            "s3_endpoint_url",
+            "s3_public_url",
+            "s3_region",
+            "s3_create_bucket",
+            "media_redirect",
+            "s3_encryption",
+        ):
             if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
                 raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
         if self.s3_kms_key_id and self.s3_encryption != "aws:kms":
             raise ValueError("HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms")
         return self
+
+    def address_secrets(self) -> tuple[SecretStr, ...]:
+        """Return what signs media addresses: nothing when everybody may read everything anyway."""
+        return self.media_address_secrets or (self.token_secrets if self.auth == "jwt" else ())
 
     @field_validator("mongodb_url")
     @classmethod

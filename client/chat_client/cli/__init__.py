@@ -7,13 +7,14 @@ from chat_client.cli.connect import connect
 from chat_client.cli.history import history, media, search, sessions
 from chat_client.cli.keeping import delete, erase, export, rename
 from chat_client.cli.send import send
+from chat_client.cli.token import token
 
 EPILOG = """\b
 Exit codes:
   0  everything was answered
   1  a fault of ours
   2  the command line is wrong
-  3  the server refused, and said why
+  3  the server refused, and said why; your token has expired
   4  the bot answered a message with an error
   5  the server cannot be reached, or the connection was lost
   6  a file, or the output, cannot be read or written
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (connect, send, sessions, history, search, media, rename, delete, export, erase, completion):
+for command in (connect, send, sessions, history, search, media, rename, delete, export, erase, token, completion):
     main.add_command(command)

@@ -71,6 +71,9 @@ def search(**rest: Any) -> None:  # noqa: ANN401
         type=click.Path(dir_okay=False, path_type=Path),
         help="Name of the new file; by default MESSAGE_ID-PART with its ending, in this folder.",
     ),
+    click.option(
+        "--address", is_flag=True, help="Print an address that a player opens for a while, and download nothing."
+    ),
     option.history_address,
     option.token,
 )
@@ -138,13 +141,18 @@ async def _search(
         notes().print("no message holds all of these words")
 
 
-async def _media(*, message_id: str, part: str, output: Path | None, history_url: str, token: str | None) -> None:
+async def _media(
+    *, message_id: str, part: str, output: Path | None, address: bool, history_url: str, token: str | None
+) -> None:
     async with History(history_url, token=token) as service:
         message = await service.message(message_id)
         found = next((media for media in message.media if media.part == part), None)
         if found is None:
             there = ", ".join(media.part for media in message.media) or "none"
             raise Refused(404, "media_unknown", f"this message has no {part}; it has: {there}")
+        if address:
+            click.echo((await service.address(found)).url)
+            return
         path = output or free_name(Path(), f"{message_id}-{part}", SUFFIXES.get(found.content_type, ""))
         with progress(path.name, found.size_bytes) as came:
             await service.download(found, path, on_bytes=came)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ import tzlocal
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 
 LOCAL_HISTORY: Final = "http://127.0.0.1:8001"
+TOKEN_VARIABLE: Final = "CHAT_TOKEN"  # noqa: S105 - the name of a variable
 
 Command = Callable[..., Any]
 
@@ -23,15 +25,18 @@ def _local_time_zone() -> str:
 
 
 def _token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
-    """Return the token in a file; whatever could not be put into a header is none."""
+    """Return the token in a file, or in the variable; whatever could not be put into a header is none."""
     if path is None:
-        return None
-    try:
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeError):
-        token = ""
-    if not token or not token.isprintable() or " " in token:
-        raise click.BadParameter(f"{path} does not hold a token")
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not token:
+            return None
+    else:
+        try:
+            token = path.read_text("ascii").strip()
+        except (OSError, UnicodeError):
+            token = ""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise click.BadParameter(f"{path or TOKEN_VARIABLE} does not hold a token")
     return token
 
 
@@ -73,7 +78,7 @@ token = click.option(
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
     envvar="CHAT_TOKEN_FILE",
     show_envvar=True,
-    help="A file with your token, where the server asks for one.",
+    help=f"A file with your token, where the server asks for one; the variable {TOKEN_VARIABLE} without it.",
 )
 
 save_to = click.option(

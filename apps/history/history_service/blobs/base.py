@@ -61,6 +61,12 @@ class BlobStore(Protocol):
             BlobMissing: there is none.
         """
 
+    async def address(self, key: str, *, seconds: int) -> str | None:
+        """Return an address at which anybody may read a blob for so long, or nothing: not every store has such.
+
+        Whether there is such a blob is not looked at.
+        """
+
     async def delete(self, key: str) -> None:
         """Forget a blob; that there is none is fine."""
 

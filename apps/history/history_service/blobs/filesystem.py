@@ -61,6 +61,11 @@ class FolderBlobs:
 
             yield OpenBlob(size, chunks())
 
+    async def address(self, key: str, *, seconds: int) -> str | None:
+        """See `BlobStore.address`: a folder has none."""
+        del key, seconds
+        return None
+
     async def delete(self, key: str) -> None:
         """See `BlobStore.delete`."""
         try:

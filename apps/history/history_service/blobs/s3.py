@@ -26,6 +26,7 @@ class S3Blobs:
     Args:
         bucket: the name of the bucket.
         endpoint_url: where the store is, when it is not AWS; buckets are then in the path.
+        public_url: where clients reach it, when they do not reach `endpoint_url`.
         region: the region of the bucket.
         create_bucket: whether to make a bucket that is not there.
         encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
@@ -38,6 +39,7 @@ class S3Blobs:
         bucket: str,
         *,
         endpoint_url: str | None = None,
+        public_url: str | None = None,
         region: str | None = None,
         create_bucket: bool = False,
         encryption: str | None = None,
@@ -46,6 +48,7 @@ class S3Blobs:
     ) -> None:
         self._bucket = bucket
         self._endpoint_url = endpoint_url
+        self._public_url = public_url or endpoint_url
         self._region = region
         self._create_bucket = create_bucket
         asked = {"ServerSideEncryption": encryption, "SSEKMSKeyId": kms_key_id}
@@ -56,6 +59,7 @@ class S3Blobs:
             read_timeout=wait_seconds,
             retries={"mode": "standard", "max_attempts": 3},
             max_pool_connections=50,
+            signature_version="s3v4",  # for addresses, botocore would take the old one with some stores
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             # Newer checksums than the signature's own are unknown to many stores that speak S3.
             request_checksum_calculation="when_required",
@@ -63,15 +67,20 @@ class S3Blobs:
         )
         self._resources = AsyncExitStack()
         self._client: Any = None
+        self._signing: Any = None  # the host of an address is part of its signature
 
     async def prepare(self) -> None:
         """See `BlobStore.prepare`."""
         if self._client is None:
             session = aioboto3.Session(region_name=self._region)
             async with self._errors():
-                self._client = await self._resources.enter_async_context(
+                self._client = self._signing = await self._resources.enter_async_context(
                     session.client("s3", endpoint_url=self._endpoint_url, config=self._config)
                 )
+                if self._public_url != self._endpoint_url:
+                    self._signing = await self._resources.enter_async_context(
+                        session.client("s3", endpoint_url=self._public_url, config=self._config)
+                    )
         async with self._errors():
             try:
                 await self._client.head_bucket(Bucket=self._bucket)
@@ -90,7 +99,7 @@ class S3Blobs:
     async def close(self) -> None:
         """See `BlobStore.close`."""
         await self._resources.aclose()
-        self._client = None
+        self._client = self._signing = None
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
@@ -115,6 +124,15 @@ class S3Blobs:
                         yield chunk
 
             yield OpenBlob(int(total), chunks())
+
+    async def address(self, key: str, *, seconds: int) -> str | None:
+        """See `BlobStore.address`."""
+        async with self._errors():
+            if self._signing is None:
+                raise BlobsUnavailable("the media store is not open yet")
+            signed = {"Bucket": self._bucket, "Key": key}
+            address: str = await self._signing.generate_presigned_url("get_object", Params=signed, ExpiresIn=seconds)
+            return address
 
     async def delete(self, key: str) -> None:
         """See `BlobStore.delete`."""

@@ -225,18 +225,34 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
                 "200": {"description": "the whole", "headers": MEDIA_HEADERS, "content": BYTES_OF_MEDIA},
                 "206": {"description": "the range", "headers": RANGED_HEADERS, "content": BYTES_OF_MEDIA},
                 "304": {"description": "known already", "headers": MEDIA_HEADERS},
+                "307": {
+                    "description": "in the media store itself, for a while",
+                    "headers": {"Location": {"description": "where", "schema": TEXT}},
+                },
             },
             OF_MESSAGE,
             _path("part", PART),
+            *(_query(name, TEXT, "of a signed address") for name in ("client", "expires", "signature")),
             _header("Range", "bytes=0-99, bytes=100- or bytes=-500"),
             _header("If-Range", "an ETag or Last-Modified: the range only of these bytes, else the whole"),
             _header("If-None-Match", "ETags, or *: 304 for these bytes"),
             _header("If-Modified-Since", "a Last-Modified: 304 if it is no older"),
             problems={
                 400: ("message_id_malformed",),
+                403: ("address_invalid", "address_expired"),
                 404: ("message_unknown", "media_unknown"),
                 416: ("range_not_satisfiable",),
             },
+        )
+    },
+    "/v1/messages/{message}/media/{part}/address": {
+        "post": _operation(
+            "getAddress",
+            "An address of the media that needs no token",
+            _answer(200, "the address", "Address"),
+            OF_MESSAGE,
+            _path("part", PART),
+            problems={400: ("message_id_malformed",), 404: ("message_unknown", "media_unknown")},
         )
     },
     "/healthz": {

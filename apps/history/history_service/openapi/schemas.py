@@ -107,6 +107,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "sent_at": MOMENT,
         },
     ),
+    "Address": record(
+        "Where media open without a token, and until when.",
+        {"href": {"type": "string", "format": "uri-reference"}, "expires_at": or_null(MOMENT)},
+    ),
     "Messages": pages("messages", "Message", "before", "after"),
     "Found": pages("messages", "Message", "next"),
     "Result": record(

@@ -4,7 +4,8 @@ A service declares one subclass of `ServiceSettings` with its prefix, and its pr
 runs it reads `--help`, and whoever gets values wrong reads one line for each mistake.
 """
 
+from servicekit.settings.access import AccessSettings
 from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
 from servicekit.settings.load import EXIT_USAGE, load, load_all
 
-__all__ = ["EXIT_USAGE", "ByteSize", "ServiceSettings", "TokenSecret", "load", "load_all"]
+__all__ = ["EXIT_USAGE", "AccessSettings", "ByteSize", "ServiceSettings", "TokenSecret", "load", "load_all"]

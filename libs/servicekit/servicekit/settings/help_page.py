@@ -35,11 +35,9 @@ class Row:
 
 
 def rows(cls: type[BaseSettings]) -> list[Row]:
-    """Return one row for each variable of `cls`, in the order of its fields."""
-    return [
-        Row(variable_name(cls, name), _default(name, field), _meaning(name, field))
-        for name, field in cls.model_fields.items()
-    ]
+    """Return one row for each variable of `cls`: its own in the order of its fields, then those of its bases."""
+    fields = sorted(cls.model_fields.items(), key=lambda field: field[0] not in cls.__annotations__)
+    return [Row(variable_name(cls, name), _default(name, field), _meaning(name, field)) for name, field in fields]
 
 
 def help_page(

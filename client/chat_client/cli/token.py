@@ -1,0 +1,107 @@
+"""`chat-client token`: a token for development."""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from chat_client.tokens import INGEST_SCOPE, mint
+
+SECRET_VARIABLE: Final = "CHAT_TOKEN_SECRET"  # noqa: S105 - the name of a variable
+SERVICE: Final = "chat"
+LONGEST: Final = timedelta(days=366)
+UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+EPILOG: Final = """\b
+For example:
+  export CHAT_TOKEN_SECRET="$(openssl rand -hex 32)"
+  chat-client token --client-id anna --lifetime 8h > anna.token
+  chat-client connect ws://127.0.0.1:8000 --client-id anna --token-file anna.token
+"""
+
+
+class Lifetime(click.ParamType[timedelta]):
+    """How long something counts: a whole number and one of s, m, h, d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:  # noqa: ANN401
+        """Read what was typed."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", str(value))
+        lifetime = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta()
+        if not timedelta() < lifetime <= LONGEST:
+            self.fail(f"{value} is not a duration of up to {LONGEST.days}d, such as 90s, 15m, 8h or 30d", param, ctx)
+        return lifetime
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--client-id",
+    envvar="CHAT_CLIENT_ID",
+    show_envvar=True,
+    help="Whom the token is for: it opens this client's conversations and history.",
+)
+@click.option("--ingest", is_flag=True, help="Make the token of the chat service instead: it hands exchanges in.")
+@click.option("--lifetime", type=Lifetime(), default="1h", show_default=True, help="How long it counts: 90s, 15m, 8h.")
+@click.option("--audience", default="chatbot", show_default=True, help="What the services call themselves.")
+@click.option("--issuer", help="Who signs, where the services ask for one.")
+@click.option(
+    "--secret-file",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help=f"A file with the secret that signs; {SECRET_VARIABLE} by default.",
+)
+@click.pass_context
+def token(
+    context: click.Context,
+    *,
+    client_id: str | None,
+    ingest: bool,
+    lifetime: timedelta,
+    audience: str,
+    issuer: str | None,
+    secret_file: Path | None,
+) -> None:
+    """Print a token for development, signed with a secret of the services.
+
+    The secret comes from a file, or from the variable CHAT_TOKEN_SECRET. Of several, separated by commas, the first one
+    signs, so it may be what CHAT_TOKEN_SECRETS and HISTORY_TOKEN_SECRETS are for the services.
+    """
+    if ingest and context.get_parameter_source("client_id") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("a token is for a client or for the chat service: give --client-id or --ingest")
+    if not ingest and not client_id:
+        raise click.UsageError("whom is the token for? Give --client-id, or --ingest for the chat service")
+    try:
+        click.echo(
+            mint(
+                _secret(secret_file),
+                subject=SERVICE if ingest else str(client_id),
+                audience=audience,
+                lifetime=lifetime,
+                scope=INGEST_SCOPE if ingest else None,
+                issuer=issuer,
+            )
+        )
+    except ValueError as weak:
+        raise click.UsageError(str(weak)) from weak
+
+
+def _secret(file: Path | None) -> str:
+    """Return the secret. It is never an argument: everybody on the machine can read those."""
+    if file is None:
+        given = os.environ.get(SECRET_VARIABLE, "")
+        missing = f"set {SECRET_VARIABLE}, or name a file with the secret by --secret-file"
+    else:
+        missing = f"{file} does not hold a secret"
+        try:
+            given = file.read_text("utf-8")
+        except (OSError, UnicodeError) as unreadable:
+            raise click.UsageError(missing) from unreadable
+    secret = given.partition(",")[0].strip()
+    if not secret:
+        raise click.UsageError(missing)
+    return secret

@@ -1,0 +1,37 @@
+"""Pages of other origins: which may read answers, and which headers of them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+
+METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "If-None-Match", "If-Range", "Range")
+RESPONSE_HEADERS: Final = (
+    "Accept-Ranges",
+    "Allow",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+)
+PREFLIGHT_SECONDS: Final = 600
+
+
+def allow_origins(app: Starlette, origins: Sequence[str]) -> None:
+    """Let pages of these origins use `app`; call it last, so that every answer is covered, a 500 as well.
+
+    Cookies play no part: who asks is told by a bearer token, which no browser adds by itself.
+    """
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
+            max_age=PREFLIGHT_SECONDS,
+        )

@@ -1,0 +1,59 @@
+"""The settings of who may do what, the same in every service."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
+
+from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings.fields import variable_name
+from servicekit.settings.origins import parse_origin
+
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+
+Origin = Annotated[str, AfterValidator(parse_origin)]
+
+
+def _safe_source(url: AnyHttpUrl) -> AnyHttpUrl:
+    """Check that nobody on the way can put other keys in place of the issuer's."""
+    if url.username or url.password:
+        raise ValueError("must be an address without a name and a password")
+    if url.scheme != "https" and url.host not in _LOOPBACK:
+        raise ValueError("must be an https address: whoever could change the keys on the way could sign tokens")
+    return url
+
+
+class AccessSettings(ServiceSettings):
+    """Who may use a service: tokens, and pages of other origins."""
+
+    allowed_origins: tuple[Origin, ...] = Field(
+        (), description="origins of web pages that may use this service beside its own; * for all"
+    )
+    auth: Literal["none", "jwt"] = Field("none", description="none: everybody is who they say; jwt: they prove it")
+    token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
+    token_jwks_url: Annotated[AnyHttpUrl, AfterValidator(_safe_source)] | None = Field(
+        None, description="address of the issuer's key set (JWKS), for RS256 and ES256"
+    )
+    token_jwks_file: Path | None = Field(None, description="the same as a file, read again when it is old")
+    token_jwks_refresh_seconds: float = Field(
+        300, ge=1, le=86_400, description="how old the issuer's keys may become before they are fetched again"
+    )
+    token_jwks_cooldown_seconds: float = Field(
+        10, ge=1, le=3600, description="the least time between fetches that tokens with unknown keys bring about"
+    )
+    token_jwks_fetch_seconds: float = Field(5, gt=0, le=60, description="how long the issuer may take to answer")
+    token_jwks_max_bytes: ByteSize = Field(256 * 1024, ge=256, le=16 * 1024 * 1024, description="largest key set read")
+    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
+    token_issuer: str | None = Field(None, description="what the iss of a token must be; any without it")
+    token_leeway_seconds: float = Field(10, ge=0, le=300, description="how far the clock of an issuer may be off")
+
+    @model_validator(mode="after")
+    def _tokens_can_be_checked(self) -> Self:
+        auth, secrets, url, file = (
+            variable_name(type(self), name) for name in ("auth", "token_secrets", "token_jwks_url", "token_jwks_file")
+        )
+        if self.token_jwks_url is not None and self.token_jwks_file is not None:
+            raise ValueError(f"set {url} or {file}, not both")
+        if self.auth == "jwt" and not (self.token_secrets or self.token_jwks_url or self.token_jwks_file):
+            raise ValueError(f"{auth}=jwt needs {secrets}, {url} or {file}")
+        return self

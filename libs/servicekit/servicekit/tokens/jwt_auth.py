@@ -1,0 +1,155 @@
+"""Checking JSON Web Tokens (RFC 7519)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import jwt
+
+from servicekit.clock import Now, utc_now
+from servicekit.tokens.keys import HS256, PUBLIC_KEY_ALGORITHMS, PublicKeys, TokenKey, shared_secret
+from servicekit.tokens.principal import INGEST_SCOPE, Principal, TokenError
+
+MAX_TOKEN_LENGTH = 8192
+
+
+class JwtAuth:
+    """Checks JSON Web Tokens signed with one of our secrets, or by an issuer whose public keys we have.
+
+    `sub` and `exp` must be there, `aud` must name us, `iss` the issuer when one is given. The algorithm is fixed by the
+    key; what a token says of itself only chooses among the keys that are there.
+
+    Args:
+        secrets: the secrets that may have signed; two while they are being rotated.
+        audience: what `aud` must be or hold.
+        issuer: what `iss` must be, if it matters.
+        public_keys: the keys of an issuer.
+        leeway_seconds: how far the clock of the issuer may be off.
+        now: the wall clock.
+
+    Raises:
+        ValueError: there is neither a secret nor an issuer's keys, or a secret is too short.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str | bytes] = (),
+        *,
+        audience: str,
+        issuer: str | None = None,
+        public_keys: PublicKeys | None = None,
+        leeway_seconds: float = 10.0,
+        now: Now = utc_now,
+    ) -> None:
+        if not secrets and public_keys is None:
+            raise ValueError("checking tokens needs at least one secret, or the keys of an issuer")
+        self._secrets = tuple(shared_secret(secret) for secret in secrets)
+        self._public_keys = public_keys
+        self._audience = audience
+        self._issuer = issuer
+        self._leeway = timedelta(seconds=leeway_seconds)
+        self._now = now
+
+    def authenticate(self, token: str | None) -> Principal:
+        """Return who asks.
+
+        Raises:
+            TokenError: `token_missing`, `token_malformed`, `token_expired`, `token_key_unknown` or `token_invalid`.
+            KeysUnavailable: it may be good, but the keys of the issuer have not come yet.
+        """
+        if not token:
+            raise TokenError("token_missing", "this server asks for a token (Authorization: Bearer ...)")
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise TokenError("token_malformed", "the token is too long")
+        claims = self._verified(token)
+        expires_at = _moment(claims, "exp")
+        now = self._now()
+        if now - self._leeway >= expires_at:
+            raise TokenError("token_expired", "the token has expired")
+        if "nbf" in claims and now + self._leeway < _moment(claims, "nbf"):
+            raise TokenError("token_invalid", "the token is not valid yet")
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not subject:
+            raise TokenError("token_invalid", "the token names no subject")
+        return Principal(subject, service=INGEST_SCOPE in _scopes(claims), expires_at=expires_at)
+
+    def _verified(self, token: str) -> Mapping[str, object]:
+        for key in self._candidates(_header(token)):
+            try:
+                return self._claims(token, key)
+            except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
+                continue
+        raise TokenError("token_invalid", "the token was not signed by a key of this server")
+
+    def _candidates(self, header: Mapping[str, object]) -> Sequence[TokenKey]:
+        """Return the keys that may have signed a token. Its `kid` is looked up, never part of an address."""
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm == HS256:
+            return self._secrets
+        if self._public_keys is None or algorithm not in PUBLIC_KEY_ALGORITHMS:
+            return ()
+        key = self._public_keys.find(key_id if isinstance(key_id, str) else None, str(algorithm))
+        if key is None:
+            raise TokenError("token_key_unknown", "the token was signed by a key that this server does not know")
+        return (key,)
+
+    def _claims(self, token: str, key: TokenKey) -> Mapping[str, object]:
+        try:
+            claims: dict[str, object] = jwt.decode(
+                token,
+                key.material,
+                algorithms=[key.algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                # Moments are compared by our clock, not by the library's.
+                options={
+                    "require": ["sub", "exp", "aud"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
+            raise  # another key may fit
+        except jwt.InvalidAudienceError as error:
+            raise TokenError("token_invalid", "the token is not meant for this server") from error
+        except jwt.InvalidIssuerError as error:
+            raise TokenError("token_invalid", "the token is not from the issuer of this server") from error
+        except jwt.MissingRequiredClaimError as error:
+            raise TokenError("token_invalid", f"the token has no claim {error.claim}") from error
+        except (jwt.DecodeError, UnicodeError, RecursionError) as error:
+            raise TokenError("token_malformed", "the token is not a JSON Web Token") from error
+        except jwt.PyJWTError as error:
+            raise TokenError("token_invalid", "the token is not acceptable") from error
+        return claims
+
+
+def _header(token: str) -> Mapping[str, object]:
+    """Return what a token says of itself, which proves nothing."""
+    try:
+        header: dict[str, object] = jwt.get_unverified_header(token)
+    except (jwt.DecodeError, UnicodeError, RecursionError) as error:
+        raise TokenError("token_malformed", "the token is not a JSON Web Token") from error
+    except jwt.PyJWTError as error:
+        raise TokenError("token_invalid", "the token is not acceptable") from error
+    if "crit" in header:  # what we would have to understand (RFC 7515, section 4.1.11), and do not
+        raise TokenError("token_invalid", "the token asks for extensions that this server does not have")
+    return header
+
+
+def _moment(claims: Mapping[str, object], name: str) -> datetime:
+    value = claims[name]
+    not_a_moment = TokenError("token_invalid", f"the claim {name} of the token is not a moment")
+    # A bool is an int to Python, and no date.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise not_a_moment
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise not_a_moment from error
+
+
+def _scopes(claims: Mapping[str, object]) -> list[str]:
+    scope = claims.get("scope", "")
+    if not isinstance(scope, str):
+        raise TokenError("token_invalid", "the claim scope of the token is not a string")
+    return scope.split()

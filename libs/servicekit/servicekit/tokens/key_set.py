@@ -1,0 +1,92 @@
+"""The public keys of an issuer, kept fresh in the background."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Never
+
+from servicekit.logs import get_logger
+from servicekit.tokens.keys import Keys, KeySetError, KeysUnavailable, TokenKey, read_keys
+
+Fetch = Callable[[], Awaitable[bytes]]
+"""Gets the key set of the issuer as it is now, within bounds of its own, or raises KeySetError."""
+
+FIRST_RETRY_SECONDS = 0.2
+
+_log = get_logger(__name__)
+
+
+class KeySet:
+    """The public keys of an issuer.
+
+    `run` is to be kept running: it fetches the keys, again when they are old, and when a token names one that is not
+    known. While the issuer is away, the keys that came last are kept.
+
+    Args:
+        fetch: gets the key set.
+        refresh_seconds: how old keys may become.
+        cooldown_seconds: the least time between a fetch and the next one that tokens ask for.
+    """
+
+    def __init__(self, fetch: Fetch, *, refresh_seconds: float = 300.0, cooldown_seconds: float = 10.0) -> None:
+        self._fetch = fetch
+        self._refresh_seconds = refresh_seconds
+        self._cooldown_seconds = cooldown_seconds
+        self._keys: Keys = {}
+        self._failures = 0
+        self._wanted = asyncio.Event()
+
+    def ready(self) -> bool:
+        """Say whether keys have come."""
+        return bool(self._keys)
+
+    def find(self, key_id: str | None, algorithm: str) -> TokenKey | None:
+        """See `PublicKeys.find`. A token that names no key means the only one of its algorithm."""
+        if not self._keys:
+            raise KeysUnavailable
+        if key_id is None:
+            fitting = [key for (_, its), key in self._keys.items() if its == algorithm]
+            return fitting[0] if len(fitting) == 1 else None
+        key = self._keys.get((key_id, algorithm))
+        if key is None:
+            self._wanted.set()
+        return key
+
+    async def run(self) -> Never:
+        """Fetch until cancelled; nothing else ends it."""
+        while True:
+            self._wanted.clear()
+            await self._refresh()
+            if self._failures:
+                doubled = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 16)
+                await asyncio.sleep(min(doubled, self._cooldown_seconds))
+            else:
+                await asyncio.sleep(self._cooldown_seconds)
+                await self._until_old_or_wanted()
+
+    async def _until_old_or_wanted(self) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, self._refresh_seconds - self._cooldown_seconds)):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass
+
+    async def _refresh(self) -> None:
+        try:
+            keys = read_keys(await self._fetch())
+        except Exception as failed:  # noqa: BLE001 - nobody would start the task again
+            self._failures += 1
+            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …: an outage must not flood the log
+                unforeseen = not isinstance(failed, KeySetError)
+                consequence = "the keys that came last are kept" if self._keys else "no token can be checked by them"
+                _log.warning(
+                    "token_keys.not_fetched",
+                    reason=str(failed),
+                    failures=self._failures,
+                    consequence=consequence,
+                    exc_info=unforeseen,
+                )
+            return
+        if keys.keys() != self._keys.keys():
+            _log.info("token_keys.changed", keys=[f"{key_id or '-'} ({algorithm})" for key_id, algorithm in keys])
+        self._keys = keys
+        self._failures = 0

@@ -1,0 +1,113 @@
+"""The keys that verify tokens, each bound to the one algorithm it is for (never to the one a token claims)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from servicekit.problems import Problem
+
+HS256, RS256, ES256 = "HS256", "RS256", "ES256"
+PUBLIC_KEY_ALGORITHMS = (RS256, ES256)
+
+MIN_SECRET_BYTES = 32
+"""A shared secret has at least the length of the hash (RFC 7518, section 3.2)."""
+
+MIN_RSA_BITS = 2048
+"""RFC 7518, section 3.3."""
+
+_PUBLIC_KEY_BEGINNINGS = (b"-----BEGIN ", b"ssh-", b"ecdsa-")
+
+
+class KeySetError(Exception):
+    """The keys of an issuer cannot be fetched, or are no keys."""
+
+
+class KeysUnavailable(Problem):
+    """The keys of the issuer have not come yet: 503, because the token may well be good."""
+
+    def __init__(self) -> None:
+        detail = "the keys that check tokens are not there yet"
+        super().__init__(503, "token_keys_unavailable", detail, headers={"Retry-After": "2"})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key that verifies tokens."""
+
+    algorithm: str
+    material: bytes | RSAPublicKey | EllipticCurvePublicKey = field(repr=False)
+
+
+Keys = Mapping[tuple[str | None, str], TokenKey]
+"""Public keys by their id (`kid`) and algorithm."""
+
+
+class PublicKeys(Protocol):
+    """The public keys of an issuer. Looking one up does no I/O."""
+
+    def find(self, key_id: str | None, algorithm: str) -> TokenKey | None:
+        """Return the key that a token names, if it is known.
+
+        Raises:
+            KeysUnavailable: no keys have come yet.
+        """
+        ...
+
+
+def shared_secret(secret: str | bytes) -> TokenKey:
+    """Return `secret` as the key of HS256 tokens.
+
+    Raises:
+        ValueError: it is shorter than the hash, so it could be guessed, or it is a public key, so everybody has it.
+    """
+    material = secret.encode() if isinstance(secret, str) else secret
+    if len(material) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"a token secret must be at least {MIN_SECRET_BYTES} bytes long (this one has {len(material)})"
+        )
+    if material.lstrip().startswith(_PUBLIC_KEY_BEGINNINGS):
+        raise ValueError("a token secret must be random bytes, not a key of another kind: a public key is no secret")
+    return TokenKey(HS256, material)
+
+
+def read_keys(raw: bytes) -> Keys:
+    """Read a JSON Web Key Set (RFC 7517). Keys that cannot verify RS256 or ES256 are passed over.
+
+    Raises:
+        KeySetError: it is none, or no key is left.
+    """
+    try:
+        members = json.loads(raw)["keys"]
+        found = [(member.get("kid"), key) for member in members if (key := _public_key(member)) is not None]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as bad:
+        raise KeySetError("this is not a JSON Web Key Set") from bad
+    if not found:
+        raise KeySetError(f"no key in it verifies {' or '.join(PUBLIC_KEY_ALGORITHMS)}")
+    return {(key_id, key.algorithm): key for key_id, key in found}
+
+
+def _public_key(member: dict[str, Any]) -> TokenKey | None:
+    """Return a key of a set, or nothing when it is not for us. Private members are never read."""
+    if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
+        return None
+    if not isinstance(member.get("kid", ""), str):
+        return None
+    try:
+        match member.get("kty"), member.get("crv"), member.get("alg"):
+            case "RSA", _, None | "RS256":
+                public = {name: member[name] for name in ("kty", "n", "e")}
+                rsa = cast("RSAPublicKey", RSAAlgorithm.from_jwk(public))
+                return TokenKey(RS256, rsa) if rsa.key_size >= MIN_RSA_BITS else None
+            case "EC", "P-256", None | "ES256":
+                public = {name: member[name] for name in ("kty", "crv", "x", "y")}
+                return TokenKey(ES256, cast("EllipticCurvePublicKey", ECAlgorithm.from_jwk(public)))
+            case _:
+                return None
+    except (jwt.PyJWTError, ValueError, KeyError, TypeError):
+        return None

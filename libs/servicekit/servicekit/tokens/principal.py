@@ -1,0 +1,89 @@
+"""Who asks, and what they may do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from servicekit.problems import Problem
+
+INGEST_SCOPE = "ingest"
+
+
+class TokenError(Problem):
+    """The token does not tell who asks: 401, with the challenge of RFC 6750."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        challenge = (
+            "Bearer" if code == "token_missing" else f'Bearer error="invalid_token", error_description="{detail}"'
+        )
+        super().__init__(401, code, detail, headers={"www-authenticate": challenge})
+
+
+class AccessDenied(Problem):
+    """It is known who asks, and they may not: 403."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(403, "access_denied", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks.
+
+    Attributes:
+        subject: the client id of a client, or the name of a service.
+        service: a service of ours, which may hand in exchanges and nothing else.
+        expires_at: when what proves it ends (aware, UTC); None when never.
+        unchecked: nobody checks tokens here, so everything is allowed.
+    """
+
+    subject: str
+    service: bool = False
+    expires_at: datetime | None = None
+    unchecked: bool = False
+
+    def may_act_for(self, client_id: str) -> bool:
+        """Say whether this principal may connect as, and read and change the data of, `client_id`."""
+        return self.unchecked or (not self.service and self.subject == client_id)
+
+    def may_ingest(self) -> bool:
+        """Say whether this principal may hand in exchanges."""
+        return self.unchecked or self.service
+
+    def require_client(self, client_id: str) -> None:
+        """Pass when it may act for `client_id`.
+
+        Raises:
+            AccessDenied: it may not.
+        """
+        if not self.may_act_for(client_id):
+            raise AccessDenied("this token is not for that client id")
+
+    def require_ingest(self) -> None:
+        """Pass when it may hand in exchanges.
+
+        Raises:
+            AccessDenied: it may not.
+        """
+        if not self.may_ingest():
+            raise AccessDenied(f'handing in exchanges needs a token with the scope "{INGEST_SCOPE}"')
+
+
+class Authenticator(Protocol):
+    """Tells from a token who asks. It does no I/O: keys are fetched beforehand."""
+
+    def authenticate(self, token: str | None) -> Principal:
+        """Return who asks.
+
+        Raises:
+            TokenError: the token is missing or not to be trusted.
+        """
+        ...
+
+
+class NoAuth:
+    """Believes everyone: for a laptop, or behind something that checks already."""
+
+    def authenticate(self, token: str | None) -> Principal:  # noqa: ARG002 - the interface's parameter
+        """Return a principal that may do everything, whatever the token."""
+        return Principal("anonymous", unchecked=True)
