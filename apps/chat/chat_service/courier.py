@@ -18,7 +18,7 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 CONTENT_TYPE: Final = "application/msgpack"
-TAKEN: Final = {"stored", "duplicate"}
+TAKEN: Final = {"stored", "duplicate", "erased"}
 REFUSED: Final = "refused"
 
 

@@ -13,9 +13,10 @@ from frameproto import FrameError, RequestKind, ResponseKind, decode_request, de
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
 from history_service.access import CLIENT_ID, Access
 from history_service.blobs.base import BlobStore
+from history_service.blobs.removal import delete_all
 from history_service.metrics import HistoryMetrics
 from history_service.records import CONTENT_TYPES, SUFFIXES, KeptExchange, Kind, Media, Part, Side
-from history_service.stores.base import MessageStore, SessionTaken
+from history_service.stores.base import Added, MessageStore, SessionTaken
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
 
@@ -100,6 +101,8 @@ class Ingest:
         outcomes = await self._store.add(list(kept.values())) if kept else []
         for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
             results[index] = {"id": str(taken.id), "outcome": outcome.value}
+            if outcome is Added.ERASED:
+                await delete_all(self._blobs, [m.key for each in taken.messages() for m in each.side.media])
         for result in results:
             self._metrics.exchanges.labels(result["outcome"]).inc()
         return results

@@ -30,6 +30,13 @@ class HistoryMetrics:
         self.store_errors = Counter(
             "history_store_errors", "Operations that a store did not do.", ["store"], "chatbot", registry=self.registry
         )
+        self.swept = Counter(
+            "history_swept",
+            "What was swept: exchanges beyond the retention, and media that nothing points at.",
+            ["what"],
+            "chatbot",
+            registry=self.registry,
+        )
         self.requests = Histogram(
             "history_request_seconds",
             "From a request to the end of its answer.",
