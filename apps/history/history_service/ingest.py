@@ -13,6 +13,7 @@ from frameproto import FrameError, RequestKind, ResponseKind, decode_request, de
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
 from history_service.access import CLIENT_ID, Access
 from history_service.blobs.base import BlobStore
+from history_service.intake import Intake
 from history_service.metrics import HistoryMetrics
 from history_service.records import CONTENT_TYPES, SUFFIXES, KeptExchange, Kind, Media, Part, Side
 from history_service.stores.base import MessageStore, SessionTaken
@@ -36,43 +37,80 @@ class Blob:
 
 
 class Ingest:
-    """The endpoint that the couriers deliver to."""
+    """The endpoint that the couriers deliver to.
+
+    Args:
+        store: where messages go.
+        blobs: where media go.
+        access: who may hand in.
+        metrics: what is counted.
+        intake: how much is in work at once.
+        max_batch_bytes: the largest batch.
+        batch_seconds: how long one may take to arrive.
+    """
 
     def __init__(
-        self, store: MessageStore, blobs: BlobStore, access: Access, metrics: HistoryMetrics, *, max_batch_bytes: int
+        self,
+        store: MessageStore,
+        blobs: BlobStore,
+        access: Access,
+        metrics: HistoryMetrics,
+        *,
+        intake: Intake,
+        max_batch_bytes: int,
+        batch_seconds: float,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._access = access
         self._metrics = metrics
+        self._intake = intake
         self._max_batch_bytes = max_batch_bytes
+        self._batch_seconds = batch_seconds
 
     async def post(self, request: Request) -> Response:
         """Answer `POST /v1/exchanges`: one outcome for each exchange, in order."""
         self._access.require_ingest(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
             raise Problem(415, "content_type_unsupported", f"a batch of exchanges is {CONTENT_TYPE}")
-        body = await self._read(request)
+        most = self._announced(request)
+        async with self._intake.place(most):
+            return JSONResponse({"results": await self._take(await self._records(request, most))})
+
+    def _announced(self, request: Request) -> int:
+        """Return how many bytes a request will have at most, by its own word; without it, as many as one may have."""
+        length = request.headers.get("content-length", "")
+        announced = int(length) if length.isascii() and length.isdigit() else self._max_batch_bytes
+        if announced > self._max_batch_bytes:
+            raise self._too_large()
+        return announced
+
+    async def _records(self, request: Request, most: int) -> list[bytes]:
+        try:
+            async with asyncio.timeout(self._batch_seconds):
+                body = await self._read(request, most)
+        except TimeoutError as late:  # its place is wanted by others
+            raise Problem(408, "batch_too_slow", f"a batch has to arrive within {self._batch_seconds:g} s") from late
         self._metrics.batch_bytes.observe(len(body))
         try:
-            records = decode_batch(body, max_bytes=self._max_batch_bytes)
+            return decode_batch(body, max_bytes=self._max_batch_bytes)
         except RecordError as bad:
             raise Problem(400, "batch_unreadable", str(bad)) from bad
-        return JSONResponse({"results": await self._take(records)})
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, request: Request, most: int) -> bytearray:
         """Read the body, up to the limit and no further."""
-        chunks: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
             async for chunk in request.stream():
-                size += len(chunk)
-                if size > self._max_batch_bytes:
-                    raise Problem(413, "batch_too_large", f"a batch has at most {self._max_batch_bytes} bytes")
-                chunks.append(chunk)
+                if len(body) + len(chunk) > most:
+                    raise self._too_large()
+                body += chunk
         except ClientDisconnect as gone:
             raise Problem(400, "batch_cut_off", "the batch did not arrive whole") from gone
-        return b"".join(chunks)
+        return body
+
+    def _too_large(self) -> Problem:
+        return Problem(413, "batch_too_large", f"a batch has at most {self._max_batch_bytes} bytes")
 
     async def _take(self, records: Sequence[bytes]) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = [{} for _ in records]
