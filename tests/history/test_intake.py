@@ -81,7 +81,7 @@ async def test_when_the_store_is_slow_more_than_a_few_batches_are_turned_away_un
 
 
 async def test_the_bytes_in_work_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"max_batch_bytes": 4096, "max_ingest_bytes": 6000, "ingest_wait_seconds": SOON}
+    limits: dict[str, Any] = {"max_batch_bytes": 4096, "max_ingest_bytes": 6000, "ingest_wait_seconds": SOON}
     async with open_pod(tmp_path / "data", **limits) as pod:
         gate = Gate(monkeypatch, pod)
         async with asyncio.TaskGroup() as tasks:
