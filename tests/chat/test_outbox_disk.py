@@ -9,8 +9,9 @@ from websockets.asyncio.client import connect
 from chat_service.outbox import Outbox, OutboxUnwritable
 from frameproto import Request, RequestKind, ResponseKind, decode_response, encode_request
 from tests.chat.courier_parts import History
-from tests.chat.outbox_parts import BIG, drained, files, small_disk
+from tests.chat.outbox_parts import BIG, drained, files
 from tests.e2e.talking import eventually
+from tests.support.disk import small_disk
 from tests.support.exchanges import exchange
 from tests.support.ports import free_port
 from tests.support.processes import running
