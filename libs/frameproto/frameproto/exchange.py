@@ -25,6 +25,7 @@ MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FIELDS: Final = 10
+_OPENING: Final = bytes([0x90 + _FIELDS, EXCHANGE_VERSION])
 _OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
 
 
@@ -154,6 +155,8 @@ def decode_batch(batch: Buffer, *, max_bytes: int = MAX_RECORD_BYTES) -> list[by
 
 def _opening(record: Buffer) -> tuple[int, int]:
     """Return how many fields a record has, and its version: all that is known of the records of another version."""
+    if record[: len(_OPENING)] == _OPENING:
+        return _FIELDS, EXCHANGE_VERSION  # nearly always; to look with an unpacker takes longer than all the rest
     unpacker = msgpack.Unpacker(max_map_len=0, max_ext_len=0)
     unpacker.feed(record[:_OPENING_BYTES])
     try:
