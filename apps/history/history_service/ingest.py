@@ -1,6 +1,7 @@
 """Taking exchanges in: media first, then the messages, each exchange once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -140,8 +141,8 @@ class Ingest:
         outcomes = await self._store.add(list(kept.values())) if kept else []
         for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
             results[index] = {"id": str(taken.id), "outcome": outcome.value}
-        for result in results:
-            self._metrics.exchanges.labels(result["outcome"]).inc()
+        for outcome, count in Counter(result["outcome"] for result in results).items():
+            self._metrics.exchanges.labels(outcome).inc(count)
         return results
 
     async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | SessionTaken]:
