@@ -43,6 +43,7 @@ class Servers:
         self._running = running
         self.mongodb_url = running.enter_context(run_mongod(folder))
         self._s3: S3 | None = None
+        self._pods = 0
 
     @property
     def s3(self) -> S3:
@@ -67,7 +68,8 @@ class Servers:
                 "HISTORY_S3_CREATE_BUCKET": "true",
                 **self.s3.environment,
             }
-        service = start("history_service", self._folder / f"{database}.log", settings)
+        self._pods += 1
+        service = start("history_service", self._folder / f"{database}-{self._pods}.log", settings)
         self._running.callback(service.stop)
         return Pod(service, database)
 
