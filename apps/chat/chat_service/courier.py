@@ -20,7 +20,7 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 CONTENT_TYPE: Final = "application/msgpack"
-TAKEN: Final = {"stored", "duplicate", "erased"}  # erased: its client was, and it must not come back
+TAKEN: Final = {"stored", "duplicate", "erased"}
 REFUSED: Final = "refused"
 
 
