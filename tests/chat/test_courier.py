@@ -209,10 +209,26 @@ async def test_after_a_failure_the_same_batch_is_delivered_again(tmp_path: Path,
     history.answers.append(answer)
     async with on_its_way(tmp_path, history, *LETTERS, request_seconds=1 if answer is hang else 20) as way:
         await way.all_gone()
-        assert history.asked == [LETTERS, LETTERS]
+        assert history.asked[0] == LETTERS
+        assert [text for batch in history.asked[1:] for text in batch] == LETTERS
+        assert len(history.asked) == (3 if answer is hang else 2)
         assert reason in way.courier.stats.last_error
         stats = way.courier.stats
         assert (stats.delivered, stats.retries, way.outbox.refused) == (8, 1, 0)
+
+
+async def test_what_takes_history_too_long_is_tried_in_smaller_batches(tmp_path: Path) -> None:
+    """As large ones, tried again and again, would never be answered in time, and the backlog would only grow."""
+    history = History()
+
+    async def slow(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        return await (hang if len(texts) > 2 else history.take)(request, texts)
+
+    history.usual = slow
+    async with on_its_way(tmp_path, history, *LETTERS, request_seconds=1) as way:
+        await way.all_gone()
+        assert [len(texts) for texts in history.asked[:3]] == [8, 4, 2]
+        assert (history.kept, way.outbox.refused) == (LETTERS, 0)
 
 
 async def test_what_history_took_without_saying_so_is_delivered_again_and_kept_once(tmp_path: Path) -> None:

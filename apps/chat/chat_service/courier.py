@@ -32,6 +32,10 @@ class DeliveryFailed(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class DeliveryTooSlow(DeliveryFailed):
+    """History did not answer in time. As much again would take as long again, and so less is tried."""
+
+
 class BatchRefused(Exception):
     """History will not take these bytes as they are: too many, or one of them spoils the batch."""
 
@@ -149,6 +153,9 @@ class Courier:
         count, began = len(batch.records), time.perf_counter()
         try:
             refused = await self._post(url, batch)
+        except DeliveryTooSlow:
+            self._max_records = max(1, count // 2)
+            raise
         except BatchRefused as spoilt:
             if count > 1:
                 self._max_records = count // 2  # look for the one that spoils it
@@ -185,7 +192,7 @@ class Courier:
                     retry_after_seconds=_seconds(response.headers.get("Retry-After")),
                 )
         except TimeoutError as late:
-            raise DeliveryFailed("no answer in time") from late
+            raise DeliveryTooSlow("no answer in time") from late
         except (aiohttp.ClientError, OSError) as broken:
             raise DeliveryFailed(f"{type(broken).__name__}: {broken}") from broken
         except (ValueError, RecursionError) as garbled:
