@@ -54,6 +54,11 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
             id="tiny batch",
         ),
         pytest.param(
+            {"MAX_BATCH_BYTES": "256MiB"},
+            ["HISTORY_MAX_INGEST_BYTES must be at least HISTORY_MAX_BATCH_BYTES"],
+            id="no room for a batch",
+        ),
+        pytest.param(
             {"MONGODB_URL": "http://localhost"},
             ["HISTORY_MONGODB_URL: must begin with mongodb:// or mongodb+srv://"],
             id="no MongoDB",

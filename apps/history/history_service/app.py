@@ -21,6 +21,7 @@ from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
 from history_service.clients import Clients
 from history_service.ingest import Ingest
+from history_service.intake import Intake
 from history_service.media import MediaFiles
 from history_service.messages import Messages
 from history_service.metrics import HistoryMetrics
@@ -180,7 +181,21 @@ def _app(
     health: Health,
     now: Now,
 ) -> Starlette:
-    ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
+    intake = Intake(
+        max_batches=settings.max_batches,
+        max_bytes=settings.max_ingest_bytes,
+        wait_seconds=settings.ingest_wait_seconds,
+    )
+    metrics.watch(intake)
+    ingest = Ingest(
+        store,
+        blobs,
+        access,
+        metrics,
+        intake=intake,
+        max_batch_bytes=settings.max_batch_bytes,
+        batch_seconds=settings.batch_seconds,
+    )
     sessions = Sessions(store, blobs, access, now)
     messages = Messages(store, blobs, access, sessions)
     secrets = [secret.get_secret_value() for secret in settings.address_secrets()]

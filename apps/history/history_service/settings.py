@@ -51,6 +51,12 @@ class HistorySettings(AccessSettings):
     )
     media_redirect: bool = Field(False, description="send readers of media to S3 itself, by presigned addresses")
 
+    batch_seconds: Seconds = Field(30, description="how long a batch may take to arrive")
+    max_batches: int = Field(8, ge=1, le=10_000, description="batches in work at once; the next ones wait in line")
+    max_ingest_bytes: ByteSize = Field(
+        128 * MIB, ge=1024, description="the same for their bytes; memory for ingest is about three times this"
+    )
+    ingest_wait_seconds: Seconds = Field(1, description="a batch that waits in line for longer is answered 429")
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
     retention_days: float | None = Field(
         None, gt=0, le=36_500, description="how long an exchange is kept after its answer; for ever without it"
@@ -63,6 +69,8 @@ class HistorySettings(AccessSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.max_ingest_bytes < self.max_batch_bytes:
+            raise ValueError("HISTORY_MAX_INGEST_BYTES must be at least HISTORY_MAX_BATCH_BYTES")
         if self.auth == "jwt" and not self.address_secrets():
             raise ValueError("without HISTORY_TOKEN_SECRETS, HISTORY_AUTH=jwt needs HISTORY_MEDIA_ADDRESS_SECRETS")
         for name in (
