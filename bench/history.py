@@ -81,7 +81,7 @@ class Steps:
 
     def begin(self, part: str, total: int) -> None:
         """Begin with a part of so many steps."""
-        self._total, self._count = total, 0
+        self._total, self._count, self._told = total, 0, -LONG_AGO_SECONDS
         self._bars.reset(self._part, description=part, total=total)
 
     def done(self, what: str, count: int) -> None:

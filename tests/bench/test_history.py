@@ -44,7 +44,7 @@ def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
     ended = run("--quick", "--part", "ingest", "--part", "pages", *few, "--json", str(file))
     assert ended.returncode == 0, ended.stderr
     assert "A page of 50 messages" in ended.stdout
-    assert "filling 12,000 messages" in ended.stderr
+    assert "filling 10,000 messages" in ended.stderr
     found = json.loads(file.read_text())
     contenders = [(row["contender"], row["couriers"]) for row in found["ingest"]]
     assert set(contenders) == {(n, c) for n in (OURS, BARE) for c in (1, 4)}

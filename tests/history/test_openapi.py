@@ -96,6 +96,13 @@ def test_what_is_common_is_told_once() -> None:
     assert {code for _, code in COMMON} <= told(before)
 
 
+@pytest.mark.parametrize("heading", sorted(SECTIONS))
+def test_the_table_of_a_section_tells_only_problems_that_the_document_knows(heading: str) -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", SECTIONS[heading], re.MULTILINE)
+    told = {(int(status), code) for status, words in rows for code in re.findall(r"`([a-z_]+)`", words)}
+    assert told <= codes(OPERATIONS[tuple(heading.split(" "))]) | COMMON  # type: ignore[index]
+
+
 class Page(HTMLParser):
     """What is on a page."""
 

@@ -126,8 +126,10 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             body={"application/msgpack": {"schema": {"type": "string", "format": "binary"}}},
             problems={
                 400: ("batch_unreadable", "batch_cut_off"),
+                408: ("batch_too_slow",),
                 413: ("batch_too_large",),
                 415: ("content_type_unsupported",),
+                429: ("ingest_busy",),
             },
         )
     },
