@@ -1,0 +1,122 @@
+"""One run from the first client to the last record: swarm, watcher, faults, then what history has."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import aiohttp
+
+from chat_client import ClientError
+from loadtest import recording
+from loadtest.kept import read_history
+from loadtest.ledger import read_ledger
+from loadtest.metrics import Metric, scrape
+from loadtest.plans import GRACE_SECONDS, Plan
+from loadtest.recording import Run
+from loadtest.swarm import command, run_swarm
+from loadtest.target import Target
+from loadtest.watch import Watcher
+
+DELIVERY_SECONDS = 60.0
+LOOK_SECONDS = 0.25
+
+Breaker = Callable[[Callable[[str], None]], Awaitable[None]]
+"""Breaks things during a run, and writes down what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """A run of a plan against a target.
+
+    Args:
+        target: whom it visits.
+        plan: what it does.
+        folder: where everything is written down.
+        breaker: breaks things meanwhile.
+        workers: processes of the swarm; 0: one that does all of it.
+        locust_options: more of Locust's own.
+        env: of the swarm.
+        tell: is told in words how it goes.
+    """
+
+    target: Target
+    plan: Plan
+    folder: Path
+    breaker: Breaker | None = None
+    workers: int = 0
+    locust_options: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[str], None] = print
+
+    async def run(self) -> None:
+        """Do it; the folder holds a whole recording afterwards, also when the run did not go well."""
+        troubles: list[str] = []
+        began_at = time.time()
+        with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
+            watcher = Watcher(self.target, _writer(looks))
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(watcher.run())
+                breaking = tasks.create_task(self.breaker(_writer(faults))) if self.breaker else None
+                troubles += await self._swarm()
+                ended_at = time.time()
+                if breaking is not None and not breaking.done():
+                    breaking.cancel()
+                self.tell("the swarm has left; waiting until everything is delivered")
+                troubles += await self._delivered()
+                watcher.stop()
+                await watching
+        troubles += await self._read_back()
+        Run(
+            shape=self.plan.name, limits=self.target.limits, began_at=began_at, ended_at=ended_at,
+            must_reach=self.plan.must_reach, troubles=tuple(troubles),
+        ).write(self.folder)  # fmt: skip
+
+    async def _swarm(self) -> list[str]:
+        line = command(
+            self.target, self.plan.shape, self.folder / recording.LEDGER,
+            workers=self.workers, more=self.locust_options,
+        )  # fmt: skip
+        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
+        try:
+            code = await run_swarm(line, self.folder / "locust.log", seconds=seconds, env=self.env)
+        except TimeoutError:
+            return [f"the swarm had to be stopped: it did not end within {seconds:g} s"]
+        unusual = code not in {0, 1}  # 1: some requests failed, which the verdicts look into
+        return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
+
+    async def _delivered(self) -> list[str]:
+        """Wait until no pod has anything left in its outbox."""
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        async with aiohttp.ClientSession() as http:
+            while time.monotonic() < deadline:
+                pods = await scrape(http, self.target.metrics)
+                if len(pods) == len(self.target.metrics) and not _left(pods):
+                    return []
+                await asyncio.sleep(LOOK_SECONDS)
+        return [f"the outboxes were not empty, or pods did not answer, {DELIVERY_SECONDS:g} s after the end"]
+
+    async def _read_back(self) -> list[str]:
+        with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
+            seen = read_ledger(lines)
+        sessions = sorted({visit.session for visit in seen.visits.values() if visit.session})
+        self.tell(f"reading {len(sessions)} sessions back from history")
+        with self._open(recording.HISTORY) as history:
+            try:
+                await read_history(self.target.history, sessions, _writer(history))
+            except ClientError as trouble:
+                return [f"history could not be read back: {trouble}"]
+        return []
+
+    def _open(self, name: str) -> TextIO:
+        return (self.folder / name).open("a", encoding="utf-8", buffering=1)
+
+
+def _left(pods: Mapping[str, Mapping[str, float]]) -> float:
+    return sum(figures.get(Metric.OUTBOX_RECORDS, 0) for figures in pods.values())
+
+
+def _writer(file: TextIO) -> Callable[[str], None]:
+    return lambda line: print(line, file=file)  # noqa: T201 - into a file
