@@ -16,12 +16,15 @@ from loadtest.ledger import read_ledger
 from loadtest.metrics import Metric, scrape
 from loadtest.plans import GRACE_SECONDS, Plan
 from loadtest.recording import Run
+from loadtest.report.plot import clock
 from loadtest.swarm import command, run_swarm
 from loadtest.target import Target
 from loadtest.watch import Watcher
 
 DELIVERY_SECONDS = 60.0
+LOG = "locust.log"
 LOOK_SECONDS = 0.25
+PROGRESS_SECONDS = 10.0
 
 Breaker = Callable[[Callable[[str], None]], Awaitable[None]]
 """Breaks things during a run, and writes down what."""
@@ -35,6 +38,7 @@ class Drive:
         target: whom it visits.
         plan: what it does.
         folder: where everything is written down.
+        stop: ends the swarm early; what it did until then is judged.
         breaker: breaks things meanwhile.
         workers: processes of the swarm; 0: one that does all of it.
         locust_options: more of Locust's own.
@@ -45,6 +49,7 @@ class Drive:
     target: Target
     plan: Plan
     folder: Path
+    stop: asyncio.Event
     breaker: Breaker | None = None
     workers: int = 0
     locust_options: Sequence[str] = ()
@@ -59,9 +64,11 @@ class Drive:
             watcher = Watcher(self.target, _writer(looks))
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(watcher.run())
+                progress = tasks.create_task(self._say_how_it_goes(watcher))
                 breaking = tasks.create_task(self.breaker(_writer(faults))) if self.breaker else None
                 troubles += await self._swarm()
                 ended_at = time.time()
+                progress.cancel()
                 if breaking is not None and not breaking.done():
                     breaking.cancel()
                 self.tell("the swarm has left; waiting until everything is delivered")
@@ -74,6 +81,15 @@ class Drive:
             must_reach=self.plan.must_reach, troubles=tuple(troubles),
         ).write(self.folder)  # fmt: skip
 
+    async def _say_how_it_goes(self, watcher: Watcher) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            pools = "; ".join(
+                f"{pool} {look.held} of {look.capacity}, {look.waiting} in line" for pool, look in watcher.latest.items()
+            )
+            self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
+
     async def _swarm(self) -> list[str]:
         line = command(
             self.target, self.plan.shape, self.folder / recording.LEDGER,
@@ -81,9 +97,11 @@ class Drive:
         )  # fmt: skip
         seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
         try:
-            code = await run_swarm(line, self.folder / "locust.log", seconds=seconds, env=self.env)
+            code = await run_swarm(line, self.folder / LOG, seconds=seconds, stop=self.stop, env=self.env)
         except TimeoutError:
             return [f"the swarm had to be stopped: it did not end within {seconds:g} s"]
+        if self.stop.is_set() and self.plan.seconds is not None:
+            return ["the run was stopped before its end"]
         unusual = code not in {0, 1}  # 1: some requests failed, which the verdicts look into
         return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from loadtest.lines import as_line, read_lines
@@ -81,7 +81,15 @@ class Lateness:
     seconds: float
 
 
-Entry = Visit | Exchange | Lateness
+@dataclass(slots=True, kw_only=True)
+class Mishap:
+    """A simulated client met something that nobody thought of."""
+
+    at: float
+    what: str
+
+
+Entry = Visit | Exchange | Lateness | Mishap
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +113,14 @@ class Seen:
 
     visits: dict[str, Visit]
     exchanges: list[Exchange]
-    late: list[Lateness]
+    late: list[Lateness] = field(default_factory=list)
+    mishaps: list[Mishap] = field(default_factory=list)
 
 
 def read_ledger(lines: Iterable[str]) -> Seen:
     """Return what stands in a ledger."""
-    seen = Seen({}, [], [])
-    kinds: tuple[type[Entry], ...] = (Visit, Exchange, Lateness)
+    seen = Seen({}, [])
+    kinds: tuple[type[Entry], ...] = (Visit, Exchange, Lateness, Mishap)
     for entry in read_lines(lines, *kinds):
         match entry:
             case Visit():
@@ -120,6 +129,8 @@ def read_ledger(lines: Iterable[str]) -> Seen:
                 seen.exchanges.append(entry)
             case Lateness():
                 seen.late.append(entry)
+            case Mishap():
+                seen.mishaps.append(entry)
     return seen
 
 

@@ -16,7 +16,7 @@ from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.ledger import Lateness, Ledger
+from loadtest.ledger import Lateness, Ledger, Mishap
 from loadtest.stages import STORM
 from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
 
@@ -56,6 +56,7 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
         ChatUser.ledger = Ledger(lambda line: print(line, file=file))  # noqa: T201 - to the ledger
         if isinstance(runner, MasterRunner):
             environment.events.worker_report.add_listener(_take(ChatUser.ledger))
+    environment.events.user_error.add_listener(_note_mishap)
     if not isinstance(runner, MasterRunner):
         gevent.spawn(_note_lateness, ChatUser.ledger)
 
@@ -74,6 +75,10 @@ def _take(ledger: Ledger) -> Any:  # noqa: ANN401 - a listener
             ledger.write(line)
 
     return worker_report
+
+
+def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    ChatUser.ledger.note(Mishap(at=time.time(), what=f"{type(exception).__name__}: {exception}"))
 
 
 def _note_lateness(ledger: Ledger) -> None:

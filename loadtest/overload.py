@@ -57,8 +57,9 @@ def open_over_time(recording: Recording) -> list[tuple[float, int]]:
     for visit in recording.seen.visits.values():
         if visit.entrance == "let_in":
             ended_at = recording.run.ended_at if visit.left_at is None else visit.left_at
-            changes += [(visit.answered_at, 1), (max(ended_at, visit.answered_at), -1)]
-    changes.sort()
+            if ended_at > visit.answered_at:
+                changes += [(visit.answered_at, 1), (ended_at, -1)]
+    changes.sort()  # at the same moment, those who leave first
     there, found = 0, []
     for at, change in changes:
         there += change

@@ -26,5 +26,5 @@ class Limits:
     messages: int = 500
     window: int = 20
     connect_wait_seconds: float = 10.0
-    lease_seconds: float = 3.0
+    lease_seconds: float = 15.0
     refused_share: float = 0.01

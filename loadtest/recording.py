@@ -85,10 +85,13 @@ class Recording:
         )
 
     def lateness(self, began_at: float, ended_at: float) -> float:
-        """Return for how long the swarm itself was not run, at most, around that time."""
-        return max(
-            (late.seconds for late in self.seen.late if began_at - 1 <= late.at <= ended_at + late.seconds), default=0.0
-        )
+        """Return for how long the swarm was not run, or the pods did not answer a look, at most, around that time.
+
+        All of them may share a few processors with others; what is measured to be later than it was is nobody's fault.
+        """
+        swarm = (late.seconds for late in self.seen.late if began_at - 1 <= late.at <= ended_at + late.seconds)
+        pods = (look.took_seconds for look in self.pods if began_at - look.took_seconds <= look.at <= ended_at)
+        return max((*swarm, *pods), default=0.0)
 
 
 def read_recording(folder: Path) -> Recording:

@@ -30,7 +30,7 @@ def recoveries(recording: Recording) -> list[Recovery]:
     """Return one recovery for each fault."""
     levels = open_over_time(recording)
     times = [at for at, _ in levels]
-    ends = [*(fault.at for fault in recording.faults[1:]), recording.run.ended_at]
+    ends = [fault.at for fault in recording.faults[1:]] + [recording.run.ended_at] * bool(recording.faults)
     found = []
     for fault, end in zip(recording.faults, ends, strict=True):
         first = bisect_right(times, fault.at)

@@ -1,13 +1,18 @@
 """The whole system on this machine: real Valkey, MongoDB and S3, two chat and two history processes, a balancer."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from redis.asyncio import Redis
+
 from loadtest.promises import Limits
 from loadtest.target import Target
+from loadtest.watch import POOLS
+from permits.redis import PoolOperator
 from tests.e2e.stack import Stack, Stores, open_stack
 from tests.support.mongod import run_mongod
 from tests.support.ports import free_port
@@ -112,7 +117,15 @@ def run_system(
         )
         system = LocalSystem(target, stack, valkey)
         system.refresh()
+        asyncio.run(_begin_at_once(target.redis_url))
         yield system
+
+
+async def _begin_at_once(redis_url: str) -> None:
+    """Vouch for a store that we have just started: nobody holds anything that it may have forgotten."""
+    async with Redis.from_url(redis_url) as redis:
+        for pool in POOLS:
+            await PoolOperator(pool, redis).trust()
 
 
 def _metrics_url(port: int) -> str:

@@ -37,21 +37,33 @@ def command(target: Target, shape: Path | None, ledger: Path, *, workers: int = 
 
 
 async def run_swarm(
-    command_line: Sequence[str], log: Path, *, seconds: float | None, env: Mapping[str, str] | None = None
+    command_line: Sequence[str],
+    log: Path,
+    *,
+    seconds: float | None,
+    stop: asyncio.Event,
+    env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a swarm until it ends, and return its exit code; it is stopped when this is cancelled, or takes too long.
+    """Run a swarm until it ends or is told to stop, and return its exit code. It never outlives this call.
 
     Raises:
         TimeoutError: it did not end by itself in so many seconds.
     """
     with log.open("ab") as out:
         process = await asyncio.create_subprocess_exec(
-            *command_line, stdout=out, stderr=out, env={**os.environ, **(env or {})}
+            *command_line, stdout=out, stderr=out, env={**os.environ, **(env or {})}, process_group=0
         )
+    ended, stopped = asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())
     try:
         async with asyncio.timeout(seconds):
-            return await process.wait()
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set() and process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(STOP_SECONDS + PATIENCE_SECONDS):
+                await ended
+        return await ended
     finally:
+        stopped.cancel()
         if process.returncode is None:
             process.terminate()
             try:

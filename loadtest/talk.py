@@ -196,6 +196,7 @@ def open_talk(
         open_timeout=wait_seconds,
         ping_interval=None,  # while the window is full nothing is read on the other side, pings included
         close_timeout=CLOSE_SECONDS,
+        legacy=False,
     )
     try:
         websocket = opening.__enter__()  # a talk outlives any one function, so it closes itself

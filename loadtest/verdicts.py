@@ -159,6 +159,8 @@ def _error_budget(recording: Recording) -> Iterator[Verdict]:
 
 
 def _unexplained(recording: Recording) -> Iterator[str]:
+    for mishap in recording.seen.mishaps:
+        yield f"a client met {mishap.what}"
     for exchange in recording.seen.exchanges:
         if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS:
             yield f"a {exchange.kind} was refused with {exchange.code}"

@@ -83,6 +83,7 @@ class Watcher:
 
     target: Target
     write: Callable[[str], None]
+    latest: dict[str, PoolLook] = field(default_factory=dict)
     _done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -111,6 +112,8 @@ class Watcher:
             found = await look()
             if found is not None:
                 self.write(as_line(found))
+            if isinstance(found, PoolLook):
+                self.latest[found.pool] = found
             try:
                 async with asyncio.timeout(every_seconds):
                     await self._done.wait()

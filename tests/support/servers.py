@@ -32,7 +32,11 @@ def server(
     """Run a server for the length of a `with` block, entered when it is ready."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [str(part) for part in command], stdout=out, stderr=out, env={**os.environ, **(env or {})}
+            [str(part) for part in command],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **(env or {})},
+            process_group=0,  # Ctrl-C is for us; whoever started a server ends it
         )
     try:
         wait_until(ready, lambda: process.poll() is None, f"{command[0]} is not ready", log)
