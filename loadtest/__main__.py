@@ -141,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all promises kept, 1 one was broken, 2 wrong command line, 3 the system does not start. "
         "docs/load-testing.md says how to read the report.",
     )
-    parser.add_argument("plan", choices=[*PLANS, "report"], help="what to run; report: write the report of --folder anew")
+    parser.add_argument(
+        "plan", choices=[*PLANS, "report"], help="what to run; report: write the report of --folder anew"
+    )
     parser.add_argument("--folder", type=Path, help=f"where it is written down (a new one in {RUNS})")
     parser.add_argument("--chaos", action="store_true", help="kill a chat process and restart Valkey in the middle")
     parser.add_argument("--workers", type=_natural, default=0, help="Locust processes that share the work")
@@ -151,7 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument("--connections", type=_natural, default=usual.connections, help="(%(default)s)")
     limits.add_argument("--messages", type=_natural, default=usual.messages, help="(%(default)s)")
     limits.add_argument("--window", type=_natural, help="requests on the way of one connection (as the plan has it)")
-    limits.add_argument("--typing", type=_positive, metavar="SECONDS", help="how long the bot types (as the plan has it)")
+    limits.add_argument(
+        "--typing", type=_positive, metavar="SECONDS", help="how long the bot types (as the plan has it)"
+    )
     limits.add_argument("--connect-wait", type=_positive, metavar="SECONDS", default=usual.connect_wait_seconds)
     limits.add_argument("--lease", type=_positive, metavar="SECONDS", help=f"({usual.lease_seconds:g})")
     there = parser.add_argument_group("a system that runs already")

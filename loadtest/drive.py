@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +26,7 @@ LOG = "locust.log"
 LOOK_SECONDS = 0.25
 PROGRESS_SECONDS = 10.0
 
-Breaker = Callable[[Callable[[str], None]], Awaitable[None]]
+Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 """Breaks things during a run, and writes down what."""
 
 
@@ -86,7 +86,8 @@ class Drive:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             pools = "; ".join(
-                f"{pool} {look.held} of {look.capacity}, {look.waiting} in line" for pool, look in watcher.latest.items()
+                f"{pool} {look.held} of {look.capacity}, {look.waiting} in line"
+                for pool, look in watcher.latest.items()
             )
             self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
 
@@ -137,4 +138,4 @@ def _left(pods: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def _writer(file: TextIO) -> Callable[[str], None]:
-    return lambda line: print(line, file=file)  # noqa: T201 - into a file
+    return lambda line: print(line, file=file)

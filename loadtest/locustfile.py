@@ -4,6 +4,7 @@ Ledger lines of workers travel to the master with Locust's own reports, so one f
 """
 
 import sys
+import threading
 import time
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # locust is a program of its own, and is told of this file only
 
-import gevent
 from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -53,12 +53,12 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
     elif options.ledger:
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
         environment.events.quitting.add_listener(lambda **_: file.close())
-        ChatUser.ledger = Ledger(lambda line: print(line, file=file))  # noqa: T201 - to the ledger
+        ChatUser.ledger = Ledger(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
             environment.events.worker_report.add_listener(_take(ChatUser.ledger))
     environment.events.user_error.add_listener(_note_mishap)
     if not isinstance(runner, MasterRunner):
-        gevent.spawn(_note_lateness, ChatUser.ledger)
+        threading.Thread(target=_note_lateness, args=[ChatUser.ledger], daemon=True).start()
 
 
 def _carry(lines: list[str]) -> Any:  # noqa: ANN401 - a listener
@@ -85,7 +85,7 @@ def _note_lateness(ledger: Ledger) -> None:
     """Write down when this process was not run: what its clients measured then is not the server's doing."""
     while True:
         before = time.monotonic()
-        gevent.sleep(TICK_SECONDS)
+        time.sleep(TICK_SECONDS)
         late_seconds = time.monotonic() - before - TICK_SECONDS
         if late_seconds > LATE_SECONDS:
             ledger.note(Lateness(at=time.time(), seconds=round(late_seconds, 3)))
@@ -97,4 +97,4 @@ def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Loc
     for greenlet in list(runner.user_greenlets) if runner is not None else ():
         user = greenlet.args[0] if greenlet.args else None
         if isinstance(user, ChatUser) and user.talk is not None:
-            gevent.spawn(user.talk.break_off)
+            threading.Thread(target=user.talk.break_off).start()

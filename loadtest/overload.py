@@ -1,14 +1,15 @@
-"""Were there ever more than the limit? Asked of the store, of the pods, and of the clients, none of whom trusts another."""
+"""Were there ever more than the limit? Asked of the store, of the pods and of the clients; none answers for another."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Final
 
 from loadtest.metrics import Metric
 from loadtest.recording import Recording
 from loadtest.watch import PodsLook
 
-GAUGES = {"connections": Metric.CONNECTIONS_OPEN, "messages": Metric.MESSAGES_IN_PROCESS}
+GAUGES: Final = {"connections": Metric.CONNECTIONS_OPEN, "messages": Metric.MESSAGES_IN_PROCESS}
 
 
 def by_store(recording: Recording, pool: str) -> Iterator[str]:
@@ -83,4 +84,4 @@ def _total(look: PodsLook, *metrics: Metric) -> float:
     return sum(figures.get(metric, 0) for figures in look.figures.values() for metric in metrics)
 
 
-__all__: Sequence[str] = ["by_clients", "by_pods", "by_store", "most_open", "open_over_time"]
+ASKED: Final = (by_store, by_pods, by_clients)

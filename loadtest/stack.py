@@ -136,5 +136,3 @@ def _sub(folder: Path, name: str) -> Path:
     path = folder / name
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-

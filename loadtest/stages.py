@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from locust import LoadTestShape
-
-from loadtest.users import ChatUser
+from locust import LoadTestShape, User
 
 STORM = "storm"
 """The message that makes every user lose its connection at once."""
@@ -38,10 +36,10 @@ class Stages(LoadTestShape):
 
     abstract = True
     stages: ClassVar[tuple[Stage, ...]] = ()
-    who: ClassVar[list[type[ChatUser]]] = []
+    who: ClassVar[list[type[User]]] = []
     _begun = 0
 
-    def tick(self) -> tuple[int, float, list[type[ChatUser]]] | None:
+    def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
         """Return how many users there shall be now; nothing when the run is over."""
         at = self.get_run_time()
         for number, stage in enumerate(self.stages, start=1):

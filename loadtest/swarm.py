@@ -14,7 +14,9 @@ STOP_SECONDS: Final = 25
 PATIENCE_SECONDS: Final = 20.0  # on top of the time in line
 
 
-def command(target: Target, shape: Path | None, ledger: Path, *, workers: int = 0, more: Sequence[str] = ()) -> list[str]:
+def command(
+    target: Target, shape: Path | None, ledger: Path, *, workers: int = 0, more: Sequence[str] = ()
+) -> list[str]:
     """Return the command line of a swarm.
 
     Args:

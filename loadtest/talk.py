@@ -1,4 +1,4 @@
-"""One connection of a simulated client, in plain threads: Locust replaces threads and sockets by greenlets of gevent."""
+"""One connection of a simulated client, in plain threads: Locust replaces threads and sockets by greenlets (gevent)."""
 
 import json
 import socket
@@ -172,7 +172,14 @@ class Talk:
 
 
 def open_talk(
-    address: str, *, client_id: str, time_zone: str, session_id: str, window: int, wait_seconds: float, on_answer: OnAnswer
+    address: str,
+    *,
+    client_id: str,
+    time_zone: str,
+    session_id: str,
+    window: int,
+    wait_seconds: float,
+    on_answer: OnAnswer,
 ) -> Talk:
     """Connect, standing in line for as long as it takes.
 

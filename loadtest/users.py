@@ -2,13 +2,14 @@
 
 import random
 import time
+from collections.abc import Callable
 from itertools import cycle
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from locust import User, between, constant, task
+from locust import TaskSet, User, between, constant, task
 
-from frameproto import Request, RequestKind, Response, ResponseKind
+from frameproto import Request, Response, ResponseKind
 from loadtest.ledger import Exchange, Ledger, Visit, digest
 from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
 from loadtest.repertoire import ZONES, Repertoire, fits, video, voice
@@ -22,6 +23,9 @@ _addresses: "dict[str, cycle[str]]" = {}
 
 class Unexplained(Exception):
     """Something that a client of a sound server does not meet."""
+
+
+Tasks = list[TaskSet | Callable[..., Any]]
 
 
 class ChatUser(User):
@@ -45,7 +49,7 @@ class ChatUser(User):
     def on_start(self) -> None:
         """Become somebody."""
         self.client = f"{type(self).__name__.lower()}-{uuid4().hex[:10]}"
-        self.zone = random.choice(ZONES)  # noqa: S311 - any of them will do
+        self.zone = random.choice(ZONES)
         self.repertoire = Repertoire.of(self.client)
         self.talk: Talk | None = None
         self.visit: Visit | None = None
@@ -77,7 +81,7 @@ class ChatUser(User):
             self.end_visit()
             if not self.connect():
                 return
-        assert self.talk is not None  # noqa: S101 - connected above
+        assert self.talk is not None
         try:
             self.talk.ask(request, said)
         except TalkEnded:
@@ -87,7 +91,7 @@ class ChatUser(User):
             if not self.vanishes:
                 self.talk.wait_for_answers(ANSWER_SECONDS)
             self.end_visit()
-            time.sleep(random.uniform(*self.rest_seconds))  # noqa: S311 - a rest, not a secret
+            time.sleep(random.uniform(*self.rest_seconds))
 
     def connect(self) -> bool:
         """Stand in line for a place; say whether there is a connection. Who is denied rests a while."""
@@ -116,9 +120,9 @@ class ChatUser(User):
             self.ledger.note(visit)
         self._report_entrance(visit)
         if self.talk is None or visit.entrance != "let_in":
-            time.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            time.sleep(pause_seconds * random.uniform(0.5, 1.0))
             return False
-        self.visit, self.left_to_say = visit, random.randint(*self.messages_a_visit)  # noqa: S311 - small talk
+        self.visit, self.left_to_say = visit, random.randint(*self.messages_a_visit)
         return True
 
     def end_visit(self) -> None:
@@ -132,7 +136,12 @@ class ChatUser(User):
         visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
         if ended_before:
             visit.left_at, visit.close_code = talk.heard_at, talk.close_code
-            self._report("closed", str(visit.close_code), 0, wrong=not talk.ended_by_us and visit.close_code not in EXPLAINED_CLOSES)
+            self._report(
+                "closed",
+                str(visit.close_code),
+                0,
+                wrong=not talk.ended_by_us and visit.close_code not in EXPLAINED_CLOSES,
+            )
         self.ledger.note(visit)
 
     def _heard(self, visit: Visit) -> "_Listener":
@@ -148,7 +157,9 @@ class ChatUser(User):
         if visit.entrance == "let_in":
             self._report("connect", "wait for a place", waited_seconds)
         elif visit.entrance == "denied":
-            self._report("denied", visit.code or str(visit.status), waited_seconds, wrong=visit.code not in EXPLAINED_DENIALS)
+            self._report(
+                "denied", visit.code or str(visit.status), waited_seconds, wrong=visit.code not in EXPLAINED_DENIALS
+            )
         else:
             self._report("connect", "no answer", waited_seconds, wrong=True)
 
@@ -200,7 +211,7 @@ class Reporter(ChatUser):
     weight = 1
     window = 3
     wait_time = between(2, 6)
-    tasks: ClassVar = {ChatUser.say: 2, ChatUser.speak: 5, ChatUser.film: 3}
+    tasks: Tasks = [ChatUser.say] * 2 + [ChatUser.speak] * 5 + [ChatUser.film] * 3
 
 
 class Rusher(ChatUser):
@@ -220,6 +231,3 @@ class Wanderer(ChatUser):
     vanishes = True
     wait_time = between(0.2, 1)
     rest_seconds = 0.2, 2.0
-
-
-__all__ = ["Chatter", "ChatUser", "Reporter", "RequestKind", "Rusher", "Wanderer"]

@@ -64,7 +64,7 @@ def _limits(recording: Recording) -> Iterator[Verdict]:
             )  # fmt: skip
         yield _verdict(
             f"{pool}_not_exceeded", f"There are never more than {limit} {pool}",
-            [*overload.by_store(recording, pool), *overload.by_pods(recording, pool), *overload.by_clients(recording, pool)],
+            [complaint for ask in overload.ASKED for complaint in ask(recording, pool)],
             _most(recording, pool, most), tested=bool(recording.looks_at(pool)),
         )  # fmt: skip
 
@@ -101,8 +101,7 @@ def _served_or_told(recording: Recording) -> Iterator[Verdict]:
     trouble += [
         f"{visit.client} stood in line for {visit.answered_at - visit.asked_at:.1f} s"
         for visit in visits.values()
-        if visit.answered_at - visit.asked_at
-        > patience_seconds + recording.lateness(visit.asked_at, visit.answered_at)
+        if visit.answered_at - visit.asked_at > patience_seconds + recording.lateness(visit.asked_at, visit.answered_at)
         and not recording.disturbed(visit.asked_at, visit.answered_at)
     ]
     trouble += [
@@ -183,7 +182,12 @@ def _given_back(recording: Recording) -> Iterator[Verdict]:
         left += [
             f"{pod} has {figures[metric]:g} of {metric}"
             for pod, figures in look.figures.items()
-            for metric in (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS, Metric.OUTBOX_REFUSED)
+            for metric in (
+                Metric.CONNECTIONS_OPEN,
+                Metric.MESSAGES_IN_PROCESS,
+                Metric.OUTBOX_RECORDS,
+                Metric.OUTBOX_REFUSED,
+            )
             if figures.get(metric)
         ]
     yield _verdict(
@@ -214,7 +218,9 @@ PROMISES: Final[tuple[Callable[[Recording], Iterator[Verdict]], ...]] = (
 def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> Verdict:
     if trouble:
         more = f"; and {len(trouble) - SHOWN:,} more" if len(trouble) > SHOWN else ""
-        return Verdict(promise=promise, title=title, judgement=Judgement.BROKEN, detail="; ".join(trouble[:SHOWN]) + more)
+        return Verdict(
+            promise=promise, title=title, judgement=Judgement.BROKEN, detail="; ".join(trouble[:SHOWN]) + more
+        )
     if not tested:
         return Verdict(promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="nothing of it was seen")
     return Verdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)

@@ -1,4 +1,4 @@
-"""The watcher: looks at the limits store, at the pods and at the processes while a run is on, and writes down what it sees.
+"""The watcher: looks at the limits store, at pods and at processes while a run is on, and writes down what it sees.
 
 It reads the store itself, so what it finds does not depend on what the services say of themselves.
 """

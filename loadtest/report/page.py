@@ -10,7 +10,7 @@ from loadtest.metrics import Metric
 from loadtest.overload import most_open
 from loadtest.recording import Recording
 from loadtest.report.plot import Plot
-from loadtest.report.series import KINDS, Timeline
+from loadtest.report.series import KINDS, Series, Timeline
 from loadtest.report.tables import high_water, noes, times
 from loadtest.verdicts import Judgement, Verdict, all_kept
 
@@ -41,7 +41,8 @@ def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
 </head>
 <body>
 <main>
-<header><h1>Load: {escape(run.shape)}</h1><span class="when">{began:%Y-%m-%d %H:%M} UTC, {minutes} min {seconds} s</span></header>
+<header><h1>Load: {escape(run.shape)}</h1>
+<span class="when">{began:%Y-%m-%d %H:%M} UTC, {minutes} min {seconds} s</span></header>
 {outcome}
 {_numbers(recording)}
 <h2>Promises</h2>
@@ -66,19 +67,26 @@ def plots(recording: Recording) -> list[Plot]:
     line, limits = Timeline(recording), recording.run.limits
     seconds, marks = line.seconds, line.faults()
 
-    def plot(title: str, unit: str, series: list, **more: object) -> Plot:  # type: ignore[type-arg]
-        return Plot(title=title, unit=unit, series=series, seconds=seconds, marks=marks, **more)  # type: ignore[arg-type]
+    def plot(
+        title: str, unit: str, series: Sequence[Series], *, limit: float | None = None, filled: bool = False
+    ) -> Plot:
+        return Plot(
+            title=title, unit=unit, series=series, seconds=seconds, marks=marks, limit=limit, filled=filled
+        )  # fmt: skip
 
-    held = [line.pool("connections", "held in the store", lambda look: look.held), line.clients_inside()]
+    def held(pool: str) -> Series:
+        return line.pool(pool, "held in the store", lambda look: look.held)
+
+    def waiting(pool: str) -> Series:
+        return line.pool(pool, "waiting", lambda look: look.waiting)
+
+    open_now = [held("connections"), line.clients_inside()]
+    in_process = [held("messages"), *line.pods(Metric.MESSAGES_IN_PROCESS)]
     return [
-        plot("Connections", "at once", held, limit=limits.connections, filled=True),
-        plot(
-            "Messages in process", "at once",
-            [line.pool("messages", "held in the store", lambda look: look.held), *line.pods(Metric.MESSAGES_IN_PROCESS)],
-            limit=limits.messages, filled=True,
-        ),
-        plot("The line for a place", "clients", [line.pool("connections", "waiting", lambda look: look.waiting)], filled=True),
-        plot("The line for messages", "messages", [line.pool("messages", "waiting", lambda look: look.waiting)], filled=True),
+        plot("Connections", "at once", open_now, limit=limits.connections, filled=True),
+        plot("Messages in process", "at once", in_process, limit=limits.messages, filled=True),
+        plot("The line for a place", "clients", [waiting("connections")], filled=True),
+        plot("The line for messages", "messages", [waiting("messages")], filled=True),
         *(plot(f"Time to a reply: {kind}", "s", line.latency(kind)) for kind in KINDS),
         plot(
             "Answered", "messages per second",

@@ -49,11 +49,15 @@ class Plot:
             if self.filled and number == 0 and series.points:
                 parts.append(f'<path class="area {colour}" d="{self._area(series.points, top)}"/>')
             title = escape(f"{series.name}: most {_figure(max((v for _, v in series.points), default=0))} {self.unit}")
-            parts.append(f'<path class="line {colour}" d="{self._path(series.points, top)}"><title>{title}</title></path>')
+            parts.append(
+                f'<path class="line {colour}" d="{self._path(series.points, top)}"><title>{title}</title></path>'
+            )
         if self.limit is not None:
             y = self._y(self.limit, top)
             parts.append(f'<path class="limit" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(f'<text class="limit-name" x="{WIDTH - RIGHT}" y="{y - 4:.1f}">limit {_figure(self.limit)}</text>')
+            parts.append(
+                f'<text class="limit-name" x="{WIDTH - RIGHT}" y="{y - 4:.1f}">limit {_figure(self.limit)}</text>'
+            )
         return (
             f'<figure><figcaption>{escape(self.title)} <span class="unit">{escape(self.unit)}</span></figcaption>'
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">{"".join(parts)}</svg>'
@@ -81,7 +85,9 @@ class Plot:
         parts = []
         for at, name in self.marks:
             x = self._x(at)
-            parts.append(f'<path class="mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"><title>{escape(name)}</title></path>')
+            parts.append(
+                f'<path class="mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"><title>{escape(name)}</title></path>'
+            )
             parts.append(f'<text class="mark-name" x="{x + 4:.1f}" y="{TOP + 8}">{escape(name)}</text>')
         return parts
 
@@ -114,7 +120,7 @@ class Plot:
 
 def nice(value: float) -> float:
     """Return a round figure that is not below this one, and can be divided by four."""
-    size = 10 ** math.floor(math.log10(value))
+    size = 10.0 ** math.floor(math.log10(value))
     return next(size * step for step in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10) if size * step >= value)
 
 
