@@ -33,17 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = _parser().parse_args(argv)
     if options.plan == "report":
-        return _report(options.folder)
+        return _report(options.folder) if options.folder else _usage("report needs the --folder of a run")
     try:
         plan, limits = _plan(options), _limits(options)
     except ValueError as wrong:
-        print(f"loadtest: {wrong}", file=sys.stderr)
-        return EXIT_USAGE
+        return _usage(str(wrong))
     folder = (options.folder or RUNS / f"{plan.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        print(f"loadtest: {folder} is not empty; each run needs a folder of its own", file=sys.stderr)
-        return EXIT_USAGE
+        return _usage(f"{folder} is not empty; each run needs a folder of its own")
     with ExitStack() as running:
         try:
             target, breaker = _target(options, plan, limits, folder, running)
@@ -100,8 +98,7 @@ def _report(folder: Path) -> int:
     try:
         kept = write_report(folder)
     except FileNotFoundError as missing:
-        print(f"loadtest: {folder} holds no run: {missing.filename} is missing", file=sys.stderr)
-        return EXIT_USAGE
+        return _usage(f"{folder} holds no run: {missing.filename} is missing")
     print(f"\n{'all promises kept' if kept else 'BROKEN PROMISES'}; the report is {_short(folder / PAGE)}")
     return 0 if kept else EXIT_BROKEN
 
@@ -164,6 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     there.add_argument("--redis", metavar="URL", default=os.environ.get("CHAT_REDIS_URL"), help="or CHAT_REDIS_URL")
     there.add_argument("--metrics", action="append", default=[], metavar="NAME=URL", help="of a pod; for each of them")
     return parser
+
+
+def _usage(trouble: str) -> int:
+    print(f"loadtest: {trouble}", file=sys.stderr)
+    return EXIT_USAGE
 
 
 def _natural(text: str) -> int:

@@ -23,7 +23,8 @@ class Visit:
         entrance: how the attempt ended; `broken` is one that nobody answered, `gave_up` one that the swarm stopped.
         answered_at: when that was known.
         status, code, place: of a denial.
-        left_at: when the connection was over, or was about to be ended by the client.
+        left_at: when the client was about to end the connection, or last heard of a server that ended it.
+        ended_at: when the end was noticed.
         close_code: how it ended.
         by_us: whether the client ended it.
     """
@@ -40,6 +41,7 @@ class Visit:
     place: int = 0
     session: str = ""
     left_at: float | None = None
+    ended_at: float | None = None
     close_code: int = 0
     by_us: bool = False
 

@@ -48,18 +48,21 @@ def by_clients(recording: Recording, pool: str) -> Iterator[str]:
         yield f"clients saw {most} of their own connections open at once"
 
 
-def open_over_time(recording: Recording) -> list[tuple[float, int]]:
-    """Return how many connections were certainly open, by each moment at which that changed.
+def open_over_time(recording: Recording, *, certainly: bool) -> list[tuple[float, int]]:
+    """Return how many connections were open for the clients, by each moment at which that changed.
 
-    From the client's knowledge that it was let in to its decision to leave, or to the last word of a server that left:
-    the place is taken before that begins, and free after that ends.
+    Args:
+        recording: of what.
+        certainly: count a connection that the server ended to the server's last word only: the place is taken before
+            the client knows that it has it, and free after that. Otherwise it counts until the client noticed the end.
     """
     changes: list[tuple[float, int]] = []
     for visit in recording.seen.visits.values():
         if visit.entrance == "let_in":
-            ended_at = recording.run.ended_at if visit.left_at is None else visit.left_at
-            if ended_at > visit.answered_at:
-                changes += [(visit.answered_at, 1), (ended_at, -1)]
+            left_at = visit.left_at if certainly or visit.by_us else visit.ended_at
+            left_at = recording.run.ended_at if left_at is None else left_at
+            if left_at > visit.answered_at:
+                changes += [(visit.answered_at, 1), (left_at, -1)]
     changes.sort()  # at the same moment, those who leave first
     there, found = 0, []
     for at, change in changes:
@@ -70,7 +73,7 @@ def open_over_time(recording: Recording) -> list[tuple[float, int]]:
 
 def most_open(recording: Recording) -> int:
     """Return the most connections that were certainly open at once."""
-    return max((there for _, there in open_over_time(recording)), default=0)
+    return max((there for _, there in open_over_time(recording, certainly=True)), default=0)
 
 
 def _moved(before: PodsLook, look: PodsLook) -> int:

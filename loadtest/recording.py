@@ -1,7 +1,10 @@
 """Everything that a run has written down, and where it stands in its folder."""
 
 import json
+import math
+from bisect import bisect_left
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,7 +62,7 @@ class Run:
         return cls(**{**fields, "must_reach": tuple(fields["must_reach"]), "troubles": tuple(fields["troubles"])})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Recording:
     """A run, and all that was seen of it."""
 
@@ -89,9 +92,19 @@ class Recording:
 
         All of them may share a few processors with others; what is measured to be later than it was is nobody's fault.
         """
-        swarm = (late.seconds for late in self.seen.late if began_at - 1 <= late.at <= ended_at + late.seconds)
-        pods = (look.took_seconds for look in self.pods if began_at - look.took_seconds <= look.at <= ended_at)
-        return max((*swarm, *pods), default=0.0)
+        first = bisect_left(self._stalls, (began_at - self._longest_stall, 0.0))
+        last = bisect_left(self._stalls, (ended_at, math.inf))
+        return max((stall for at, stall in self._stalls[first:last] if at + stall >= began_at), default=0.0)
+
+    @cached_property
+    def _stalls(self) -> list[tuple[float, float]]:
+        """When something was not run, and for how long, in order of time."""
+        swarm = ((late.at - late.seconds, late.seconds) for late in self.seen.late)
+        return sorted((*swarm, *((look.at, look.took_seconds) for look in self.pods)))
+
+    @cached_property
+    def _longest_stall(self) -> float:
+        return max((stall for _, stall in self._stalls), default=0.0)
 
 
 def read_recording(folder: Path) -> Recording:

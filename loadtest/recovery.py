@@ -28,7 +28,7 @@ class Recovery:
 
 def recoveries(recording: Recording) -> list[Recovery]:
     """Return one recovery for each fault."""
-    levels = open_over_time(recording)
+    levels = open_over_time(recording, certainly=False)
     times = [at for at, _ in levels]
     ends = [fault.at for fault in recording.faults[1:]] + [recording.run.ended_at] * bool(recording.faults)
     found = []

@@ -77,6 +77,7 @@ class Talk:
         session_id: as the server named it.
         ended_by_us: whether it was this side that ended it.
         heard_at: when the server last gave a sign of life, in seconds since 1970.
+        ended_at: when this side noticed the end.
     """
 
     def __init__(self, websocket: ClientConnection, *, window: int, on_answer: OnAnswer) -> None:
@@ -90,7 +91,7 @@ class Talk:
         self._asked = 0
         self._close_code = BROKEN
         self.ended_by_us = False
-        self.heard_at = time.time()
+        self.heard_at = self.ended_at = time.time()
         headers = websocket.response.headers if websocket.response else {}
         self.session_id = str(headers.get(SESSION_HEADER, ""))
         self._reader = threading.Thread(target=self._read, name="replies", daemon=True)
@@ -163,6 +164,7 @@ class Talk:
         except ValueError:  # a frame that is not of this protocol, or one too many
             self._close_code = WRONG
         finally:
+            self.ended_at = time.time()
             self._ended.set()
             unanswered = list(self._expected)
             self._expected.clear()

@@ -133,6 +133,7 @@ class ChatUser(User):
         ended_before = talk.ended
         visit.left_at = time.time()
         (talk.break_off if self.vanishes else talk.leave)()
+        visit.ended_at = talk.ended_at
         visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
         if ended_before:
             visit.left_at, visit.close_code = talk.heard_at, talk.close_code
@@ -208,7 +209,7 @@ class Chatter(ChatUser):
 class Reporter(ChatUser):
     """Speaks and films more than it writes, a few at a time."""
 
-    weight = 1
+    weight = 2
     window = 3
     wait_time = between(2, 6)
     tasks: Tasks = [ChatUser.say] * 2 + [ChatUser.speak] * 5 + [ChatUser.film] * 3
@@ -217,7 +218,7 @@ class Reporter(ChatUser):
 class Rusher(ChatUser):
     """Keeps its window full, as a program would."""
 
-    weight = 6
+    weight = 12
     window = 20
     messages_a_visit = 40, 90
     wait_time = constant(0)
@@ -226,7 +227,7 @@ class Rusher(ChatUser):
 class Wanderer(ChatUser):
     """Is on a train: it vanishes in the middle of things, and goes on with its session when it is back."""
 
-    weight = 1
+    weight = 2
     window = 5
     vanishes = True
     wait_time = between(0.2, 1)

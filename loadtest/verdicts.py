@@ -161,13 +161,16 @@ def _unexplained(recording: Recording) -> Iterator[str]:
     for mishap in recording.seen.mishaps:
         yield f"a client met {mishap.what}"
     for exchange in recording.seen.exchanges:
-        if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS:
+        disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
+        if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:
             yield f"a {exchange.kind} was refused with {exchange.code}"
     for visit in recording.seen.visits.values():
-        if visit.entrance == "denied" and visit.code not in EXPLAINED_DENIALS:
+        disturbed = recording.disturbed(visit.asked_at, visit.answered_at)
+        if visit.entrance == "denied" and visit.code not in EXPLAINED_DENIALS and not disturbed:
             yield f"{visit.client} was denied with {visit.status} {visit.code}"
-        ended = visit.left_at is not None and not visit.by_us
-        if ended and visit.close_code not in EXPLAINED_CLOSES and not recording.disturbed(visit.left_at or 0):
+        if visit.left_at is None or visit.ended_at is None or visit.by_us or visit.close_code in EXPLAINED_CLOSES:
+            continue
+        if not recording.disturbed(visit.left_at, visit.ended_at):
             yield f"the connection of {visit.client} was closed with {visit.close_code}"
 
 

@@ -16,6 +16,8 @@ TOP: Final = 14
 BOTTOM: Final = 28
 COLOURS: Final = 8
 TICKS: Final = 5
+GAP_SECONDS: Final = 3.0
+GAP_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +103,13 @@ class Plot:
         return f'<ul class="legend">{names}</ul>'
 
     def _path(self, points: Points, top: float) -> str:
-        return "".join(
-            f"{'L' if number else 'M'}{self._x(at):.1f} {self._y(value, top):.1f}"
-            for number, (at, value) in enumerate(points)
-        )
+        """Draw a line; where nothing was seen for a while there is a gap."""
+        gap_seconds = max(GAP_SECONDS, self.seconds * GAP_SHARE)
+        path, last = [], -math.inf
+        for at, value in points:
+            path.append(f"{'M' if at - last > gap_seconds else 'L'}{self._x(at):.1f} {self._y(value, top):.1f}")
+            last = at
+        return "".join(path)
 
     def _area(self, points: Points, top: float) -> str:
         floor = HEIGHT - BOTTOM

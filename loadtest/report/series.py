@@ -48,7 +48,7 @@ class Timeline:
 
     def clients_inside(self) -> Series:
         """Return the connections that clients had open."""
-        return self._series("open, as clients see it", open_over_time(self._recording))
+        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False))
 
     def pods(self, metric: Metric, prefix: str = "") -> list[Series]:
         """Return a metric of each pod that has it."""
@@ -98,7 +98,8 @@ class Timeline:
         times: dict[str, list[float]] = defaultdict(list)
         for visit in self._recording.seen.visits.values():
             if visit.entrance in {"denied", "broken"}:
-                times[visit.code if visit.entrance == "denied" else "no answer"].append(visit.answered_at)
+                name = visit.code or str(visit.status) if visit.entrance == "denied" else "no answer"
+                times[name].append(visit.answered_at)
         for exchange in self._recording.seen.exchanges:
             if exchange.outcome == "refused":
                 times[exchange.code].append(exchange.ended_at)

@@ -24,9 +24,7 @@ from tests.support.servers import ROOT
 from tests.support.valkey import run_valkey
 
 LIMITS = Limits(connections=4, messages=10, window=6, connect_wait_seconds=6)
-PLAN = Plan(
-    name="tiny", shape=Path(__file__).with_name("tiny.py"), seconds=11, must_reach=("connections", "messages")
-)
+PLAN = Plan(name="tiny", shape=Path(__file__).with_name("tiny.py"), seconds=11, must_reach=("connections", "messages"))
 
 
 @pytest.fixture(scope="module")

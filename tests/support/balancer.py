@@ -17,6 +17,7 @@ global
 defaults
     mode http
     timeout connect 5s
+    timeout check 5s
     timeout client 60s
     timeout server 60s
     timeout tunnel 1h

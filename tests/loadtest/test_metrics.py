@@ -1,0 +1,32 @@
+"""Reports read metrics by names that the services really have."""
+
+from pathlib import Path
+
+import httpx2
+
+from chat_service.app import open_chat
+from chat_service.settings import ChatSettings
+from history_service.metrics import HistoryMetrics
+from loadtest.metrics import Metric, read_exposition
+
+
+async def test_every_metric_is_exposed_by_a_pod(tmp_path: Path) -> None:
+    settings = ChatSettings(data_dir=tmp_path, media_processes=1)
+    history = HistoryMetrics()
+    pages = []
+    async with open_chat(settings) as chat:
+        for app in (chat.metrics_app, history.app()):
+            transport = httpx2.ASGITransport(app=app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://pod") as http:
+                pages.append((await http.get("/metrics")).text)
+    declared = {line.split()[2] for page in pages for line in page.splitlines() if line.startswith("# TYPE")}
+    assert {metric for metric in Metric if metric not in declared} == set()
+
+
+def test_what_has_labels_is_summed() -> None:
+    text = (
+        "# TYPE chatbot_messages_in_process gauge\n"
+        'chatbot_messages_in_process{kind="text"} 3\nchatbot_messages_in_process{kind="voice"} 4\n'
+        "# TYPE other gauge\nother 5\n"
+    )
+    assert read_exposition(text) == {Metric.MESSAGES_IN_PROCESS: 7}
