@@ -17,6 +17,8 @@ from loadtest.chaos import break_things
 from loadtest.drive import Breaker, Drive
 from loadtest.plans import PLANS, Plan
 from loadtest.promises import Limits
+from loadtest.recording import read_recording
+from loadtest.report.picture import write_pictures
 from loadtest.report.write import PAGE, write_report
 from loadtest.stack import LocalSystem, run_system
 from loadtest.target import Target
@@ -33,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = _parser().parse_args(argv)
     if options.plan == "report":
-        return _report(options.folder) if options.folder else _usage("report needs the --folder of a run")
+        return (
+            _report(options.folder, options.pictures)
+            if options.folder
+            else _usage("report needs the --folder of a run")
+        )
     try:
         plan, limits = _plan(options), _limits(options)
     except ValueError as wrong:
@@ -94,9 +100,11 @@ def _keep_logs(servers: Path, logs: Path) -> None:
         shutil.copy(log, logs / log.name)
 
 
-def _report(folder: Path) -> int:
+def _report(folder: Path, pictures: Path | None = None) -> int:
     try:
         kept = write_report(folder)
+        if pictures is not None:
+            write_pictures(read_recording(folder), pictures)
     except FileNotFoundError as missing:
         return _usage(f"{folder} holds no run: {missing.filename} is missing")
     print(f"\n{'all promises kept' if kept else 'BROKEN PROMISES'}; the report is {_short(folder / PAGE)}")
@@ -142,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "plan", choices=[*PLANS, "report"], help="what to run; report: write the report of --folder anew"
     )
     parser.add_argument("--folder", type=Path, help=f"where it is written down (a new one in {RUNS})")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="report: write each plot as an SVG, too")
     parser.add_argument("--chaos", action="store_true", help="kill a chat process and restart Valkey in the middle")
     parser.add_argument("--workers", type=_natural, default=0, help="Locust processes that share the work")
     parser.add_argument("--seconds", type=_positive, help="how long a soak takes (3600)")

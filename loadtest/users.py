@@ -212,7 +212,7 @@ class Reporter(ChatUser):
     weight = 2
     window = 3
     wait_time = between(2, 6)
-    tasks: Tasks = [ChatUser.say] * 2 + [ChatUser.speak] * 5 + [ChatUser.film] * 3
+    tasks: Tasks = [*(ChatUser.say,) * 2, *(ChatUser.speak,) * 5, *(ChatUser.film,) * 3]  # noqa: RUF012 - as Locust has it
 
 
 class Rusher(ChatUser):

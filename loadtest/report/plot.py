@@ -44,6 +44,14 @@ class Plot:
 
     def draw(self) -> str:
         """Return the plot as a figure of HTML."""
+        return (
+            f'<figure><figcaption>{escape(self.title)} <span class="unit">{escape(self.unit)}</span></figcaption>'
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">{self.inside()}</svg>'
+            f"{self._legend()}</figure>"
+        )
+
+    def inside(self) -> str:
+        """Return what is drawn, as elements of SVG."""
         top = self._top()
         parts = [*self._grid(top), *self._marks()]
         for number, series in enumerate(self.series):
@@ -60,11 +68,7 @@ class Plot:
             parts.append(
                 f'<text class="limit-name" x="{WIDTH - RIGHT}" y="{y - 4:.1f}">limit {_figure(self.limit)}</text>'
             )
-        return (
-            f'<figure><figcaption>{escape(self.title)} <span class="unit">{escape(self.unit)}</span></figcaption>'
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">{"".join(parts)}</svg>'
-            f"{self._legend()}</figure>"
-        )
+        return "".join(parts)
 
     def _top(self) -> float:
         most = max((value for series in self.series for _, value in series.points), default=0.0)

@@ -38,9 +38,9 @@ def exchanges_dropped() -> None:
     """Answer, but keep only four of five exchanges."""
     append, numbers = Outbox.append, count(1)
 
-    async def forgetful(outbox: Outbox, exchange: Exchange) -> None:
+    async def forgetful(self: Outbox, exchange: Exchange) -> None:
         if next(numbers) % 5:
-            await append(outbox, exchange)
+            await append(self, exchange)
 
     Outbox.append = forgetful  # type: ignore[method-assign]
 
@@ -55,7 +55,7 @@ def _change_scripts(*changes: str) -> None:
     sound = load_scripts()
     assert changed(sound.operate) != sound.operate
     broken = Scripts(**{name: changed(getattr(sound, name)) for name in Scripts.__slots__})
-    redis_pool.load_scripts = lambda: broken  # type: ignore[attr-defined]
+    redis_pool.load_scripts = lambda: broken  # type: ignore[assignment, attr-defined]
 
 
 FAULTS: dict[str, Callable[[], None]] = {

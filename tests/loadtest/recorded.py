@@ -51,7 +51,7 @@ def look(at: float, pool: str = "connections", **more: object) -> PoolLook:
 
 
 def pods(at: float, took: float = 0.01, **figures: dict[Metric, float]) -> PodsLook:
-    return PodsLook(at=at, took_seconds=took, figures={pod: {**found} for pod, found in figures.items()})
+    return PodsLook(at=at, took_seconds=took, figures={pod: dict(found.items()) for pod, found in figures.items()})
 
 
 def recording(

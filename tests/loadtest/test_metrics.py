@@ -11,7 +11,7 @@ from loadtest.metrics import Metric, read_exposition
 
 
 async def test_every_metric_is_exposed_by_a_pod(tmp_path: Path) -> None:
-    settings = ChatSettings(data_dir=tmp_path, media_processes=1)
+    settings = ChatSettings.model_validate({"data_dir": tmp_path, "media_processes": 1})
     history = HistoryMetrics()
     pages = []
     async with open_chat(settings) as chat:

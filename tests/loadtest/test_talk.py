@@ -41,7 +41,7 @@ class Heard:
         self.answers: list[tuple[str, str | None]] = []
 
     def __call__(self, asked: Asked, response: Response | None) -> None:
-        self.answers.append((asked.said, response and response.text))
+        self.answers.append((asked.said, None if response is None else response.text))
 
 
 def talk_to(address: str, heard: Heard, *, window: int = 3, wait_seconds: float = 10) -> Talk:
