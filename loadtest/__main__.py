@@ -26,7 +26,7 @@ from loadtest.target import Target
 EXIT_BROKEN = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
-CHAOS_LEASE_SECONDS = 8.0
+CHAOS_LEASE_SECONDS = 12.0
 RUNS = Path("data/load")
 LOCAL = "127.0.0.1"
 
