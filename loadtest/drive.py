@@ -120,11 +120,16 @@ class Drive:
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
             seen = read_ledger(lines)
-        sessions = sorted({visit.session for visit in seen.visits.values() if visit.session})
-        self.tell(f"reading {len(sessions)} sessions back from history")
+        sessions: dict[str, dict[str, None]] = {}
+        for visit in seen.visits.values():
+            if visit.session:
+                sessions.setdefault(visit.client, {})[visit.session] = None
+        self.tell(f"reading back what {len(sessions)} clients said from history")
         with self._open(recording.HISTORY) as history:
             try:
-                await read_history(self.target.history, sessions, _writer(history))
+                await read_history(
+                    self.target.history, {client: list(theirs) for client, theirs in sessions.items()}, _writer(history)
+                )
             except ClientError as trouble:
                 return [f"history could not be read back: {trouble}"]
         return []

@@ -1,7 +1,7 @@
 """What history has of a run, read back over its HTTP interface when everything has been delivered."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from chat_client import History, Message, Refused
 from loadtest.ledger import digest
 from loadtest.lines import as_line
+from loadtest.tokens import token_of
 
 NOT_FOUND: Final = 404
 READERS: Final = 8
@@ -27,26 +28,25 @@ class Kept:
     image_bytes: int
 
 
-async def read_history(address: str, sessions: Iterable[str], write: Callable[[str], None]) -> None:
-    """Write down what history has of these sessions.
+async def read_history(address: str, sessions: Mapping[str, Sequence[str]], write: Callable[[str], None]) -> None:
+    """Write down what history has of these sessions, by client.
 
     Raises:
         ClientError: history cannot be asked.
     """
-    left = asyncio.Queue[str]()
-    for session in sessions:
-        left.put_nowait(session)
+    left = list(sessions.items())
 
-    async def reader(history: History) -> None:
-        while not left.empty():
-            session = left.get_nowait()
-            for kept in exchanges_of(session, await _messages(history, session)):
-                write(as_line(kept))
+    async def reader() -> None:
+        while left:
+            client, theirs = left.pop()
+            async with History(address, token=token_of(client)) as history:
+                for session in theirs:
+                    for kept in exchanges_of(session, await _messages(history, session)):
+                        write(as_line(kept))
 
-    async with History(address) as history:
-        for trouble in await asyncio.gather(*(reader(history) for _ in range(READERS)), return_exceptions=True):
-            if isinstance(trouble, BaseException):
-                raise trouble
+    for trouble in await asyncio.gather(*(reader() for _ in range(READERS)), return_exceptions=True):
+        if isinstance(trouble, BaseException):
+            raise trouble
 
 
 def exchanges_of(session: str, messages: Iterable[Message]) -> list[Kept]:

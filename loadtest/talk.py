@@ -182,6 +182,7 @@ def open_talk(
     window: int,
     wait_seconds: float,
     on_answer: OnAnswer,
+    token: str | None = None,
 ) -> Talk:
     """Connect, standing in line for as long as it takes.
 
@@ -200,6 +201,7 @@ def open_talk(
         url,
         sock=sock,
         subprotocols=[SUBPROTOCOL],
+        additional_headers={"Authorization": f"Bearer {token}"} if token else None,
         compression=None,
         max_size=MAX_REPLY_BYTES,
         open_timeout=wait_seconds,

@@ -14,6 +14,7 @@ from loadtest.ledger import Exchange, Ledger, Visit, digest
 from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
 from loadtest.repertoire import ZONES, Repertoire, fits, video, voice
 from loadtest.talk import BROKEN, Asked, Denied, NoAnswer, Talk, TalkEnded, open_talk
+from loadtest.tokens import token_of
 
 LONGEST_REST_SECONDS = 4.0  # after a denial, so that a run of two minutes sees clients come again
 ANSWER_SECONDS = 60.0
@@ -105,7 +106,8 @@ class ChatUser(User):
         try:
             self.talk = open_talk(
                 self._address(), client_id=self.client, time_zone=self.zone, session_id=self.session,
-                window=self.window, wait_seconds=wait_seconds, on_answer=self._heard(visit),
+                window=self.window, wait_seconds=wait_seconds, on_answer=_Listener(self, visit),
+                token=token_of(self.client),
             )  # fmt: skip
             visit.entrance, visit.session = "let_in", self.talk.session_id
             self.session = self.talk.session_id if self.vanishes else ""
@@ -144,9 +146,6 @@ class ChatUser(User):
                 wrong=not talk.ended_by_us and visit.close_code not in EXPLAINED_CLOSES,
             )
         self.ledger.note(visit)
-
-    def _heard(self, visit: Visit) -> "_Listener":
-        return _Listener(self, visit)
 
     def _address(self) -> str:
         """Return where to connect; several addresses take turns."""

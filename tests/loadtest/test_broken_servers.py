@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,13 +21,18 @@ from loadtest.target import Target
 from loadtest.verdicts import Judgement, judge
 from loadtest.watch import POOLS
 from permits.redis import PoolOperator
+from servicekit.tokens import mint
 from tests.loadtest.broken import FAULTS
-from tests.support.processes import Service, running
+from tests.support.processes import Service, running, start
 from tests.support.servers import ROOT
 from tests.support.valkey import run_valkey
 
+SECRET = "a secret of thirty-two bytes and more"
+AUTH = {pod: {f"{pod}_AUTH": "jwt", f"{pod}_TOKEN_SECRETS": SECRET} for pod in ("CHAT", "HISTORY")}
 LIMITS = Limits(connections=4, messages=10, window=6, connect_wait_seconds=6)
 PLAN = Plan(name="tiny", shape=Path(__file__).with_name("tiny.py"), seconds=11, must_reach=("connections", "messages"))
+
+pytestmark = pytest.mark.timeout(300)  # the first test waits for all runs
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +41,25 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     folder = tmp_path_factory.mktemp("load")
     folders = {fault: folder / fault for fault in FAULTS}
     with ExitStack() as open_until, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LOADTEST_TOKEN_SECRET", SECRET)
         environment.setenv("PYTHONPATH", os.fspath(ROOT))  # pods run elsewhere, and one of ours is a test module
         valkey = open_until.enter_context(run_valkey(folder))
-        history = open_until.enter_context(
-            running("history_service", folder / "history.log", {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0})
-        )
-        pods = []
-        for number, fault in enumerate(FAULTS):
+        history_settings = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0, **AUTH["HISTORY"]}
+        history = open_until.enter_context(running("history_service", folder / "history.log", history_settings))
+        stores = {fault: f"{valkey.url.removesuffix('/0')}/{number}" for number, fault in enumerate(FAULTS)}
+
+        def start_pod(fault: str) -> Service:
             folders[fault].mkdir()
-            store = f"{valkey.url.removesuffix('/0')}/{number}"
-            chat = open_until.enter_context(
-                running("tests.loadtest.broken", folders[fault] / "chat.log", chat_settings(fault, store, history))
-            )
-            pods.append((folders[fault], target(store, chat, history)))
-        asyncio.run(visit_all(pods))
+            settings = chat_settings(fault, stores[fault], history)
+            return start("tests.loadtest.broken", folders[fault] / "chat.log", settings)
+
+        with ThreadPoolExecutor() as side_by_side:
+            pods = dict(zip(FAULTS, side_by_side.map(start_pod, FAULTS), strict=True))
+        for pod in pods.values():
+            open_until.callback(pod.stop)
+        asyncio.run(visit_all([(folders[fault], target(stores[fault], pods[fault], history)) for fault in FAULTS]))
+        for pod in pods.values():
+            pod.kill(signal.SIGTERM)  # they drain side by side, too
         yield folders
 
 
@@ -64,6 +77,10 @@ def chat_settings(fault: str, store: str, history: Service) -> dict[str, object]
         "CHAT_LEASE_SECONDS": LIMITS.lease_seconds,
         "CHAT_BOT_TYPING_SECONDS": 0.5,
         "CHAT_MEDIA_PROCESSES": 1,
+        "CHAT_HISTORY_TOKEN": mint(
+            SECRET, subject="chat", audience="chatbot", lifetime=timedelta(hours=1), scope="ingest"
+        ),
+        **AUTH["CHAT"],
     }
 
 
