@@ -10,17 +10,16 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from loadtest.chaos import break_things
 from loadtest.drive import Breaker, Drive
 from loadtest.plans import PLANS, Plan
 from loadtest.promises import Limits
 from loadtest.recording import read_recording
 from loadtest.report.picture import write_pictures
 from loadtest.report.write import PAGE, write_report
-from loadtest.stack import LocalSystem, run_system
 from loadtest.target import Target
 
 EXIT_BROKEN = 1
@@ -55,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"loadtest: the system does not start: {trouble}", file=sys.stderr)
             return EXIT_FAILED
         asyncio.run(_drive(options, target, plan, folder, breaker))
-    return _report(folder)
+    code = _report(folder)
+    if options.linger:
+        print(f"staying for {options.linger:g} s, so that {folder} can be fetched", flush=True)
+        time.sleep(options.linger)
+    return code
 
 
 async def _drive(
@@ -70,6 +73,7 @@ async def _drive(
     print(f"{plan.name}: clients connect to {', '.join(target.chat)}; written down in {_short(folder)}")
     await Drive(
         target=target, plan=plan, folder=folder, stop=stop, breaker=breaker, workers=options.workers,
+        expected_workers=options.expect_workers,
         locust_options=web, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
     ).run()  # fmt: skip
 
@@ -83,15 +87,14 @@ def _target(
         return Target(
             chat=tuple(options.chat), history=options.history, redis_url=options.redis, metrics=metrics, limits=limits
         ), None
+    from loadtest.chaos import break_things  # noqa: PLC0415 - what runs servers is not where a swarm only visits them
+    from loadtest.stack import run_system  # noqa: PLC0415
+
     print("starting Valkey, MongoDB, S3, two history and two chat processes")
     servers = Path(running.enter_context(TemporaryDirectory(prefix="loadtest-")))
     running.callback(_keep_logs, servers, folder / "logs")
     system = running.enter_context(run_system(servers, limits, typing_seconds=plan.typing_seconds))
-    return system.target, _breaker(system) if options.chaos else None
-
-
-def _breaker(system: LocalSystem) -> Breaker:
-    return lambda write: break_things(system, write)
+    return system.target, partial(break_things, system) if options.chaos else None
 
 
 def _keep_logs(servers: Path, logs: Path) -> None:
@@ -168,7 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     there.add_argument("--chat", action="append", metavar="URL", help="ws:// or wss://; several take turns")
     there.add_argument("--history", metavar="URL")
     there.add_argument("--redis", metavar="URL", default=os.environ.get("CHAT_REDIS_URL"), help="or CHAT_REDIS_URL")
-    there.add_argument("--metrics", action="append", default=[], metavar="NAME=URL", help="of a pod; for each of them")
+    there.add_argument(
+        "--metrics", action="append", default=[], metavar="NAME=URL",
+        help="a metrics page; a host with several addresses stands for a pod at each of them",
+    )  # fmt: skip
+    there.add_argument("--expect-workers", type=_natural, default=0, help="Locust workers that come from elsewhere")
+    there.add_argument("--linger", type=_positive, metavar="SECONDS", help="stay, so that the report can be fetched")
     return parser
 
 

@@ -1,6 +1,7 @@
 """One run from the first client to the last record: swarm, watcher, faults, then what history has."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class Drive:
         folder: where everything is written down.
         stop: ends the swarm early; what it did until then is judged.
         breaker: breaks things meanwhile.
-        workers: processes of the swarm; 0: one that does all of it.
+        workers: processes of the swarm here; 0: one that does all of it.
+        expected_workers: processes of the swarm that come from elsewhere.
         locust_options: more of Locust's own.
         env: of the swarm.
         tell: is told in words how it goes.
@@ -52,6 +54,7 @@ class Drive:
     stop: asyncio.Event
     breaker: Breaker | None = None
     workers: int = 0
+    expected_workers: int = 0
     locust_options: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     tell: Callable[[str], None] = print
@@ -94,7 +97,8 @@ class Drive:
     async def _swarm(self) -> list[str]:
         line = command(
             self.target, self.plan.shape, self.folder / recording.LEDGER,
-            workers=self.workers, more=self.locust_options,
+            workers=self.workers,
+            expected=self.expected_workers, more=self.locust_options,
         )  # fmt: skip
         seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
         try:
@@ -107,15 +111,19 @@ class Drive:
         return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
 
     async def _delivered(self) -> list[str]:
-        """Wait until no pod has anything left in its outbox."""
-        deadline = time.monotonic() + DELIVERY_SECONDS
+        """Wait until no pod has anything left in its outbox, for as long as it becomes less."""
+        least, last_progress = math.inf, time.monotonic()
         async with aiohttp.ClientSession() as http:
-            while time.monotonic() < deadline:
+            while time.monotonic() < last_progress + DELIVERY_SECONDS:
                 pods = await scrape(http, self.target.metrics)
-                if len(pods) == len(self.target.metrics) and not _left(pods):
+                everybody = len(pods) >= len(self.target.metrics)
+                left = _left(pods)
+                if everybody and not left:
                     return []
+                if everybody and left < least:
+                    least, last_progress = left, time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
-        return [f"the outboxes were not empty, or pods did not answer, {DELIVERY_SECONDS:g} s after the end"]
+        return [f"pods did not answer, or their outboxes did not become emptier, for {DELIVERY_SECONDS:g} s"]
 
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:

@@ -4,6 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import StrEnum
+from socket import SOCK_STREAM
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,8 +43,15 @@ def read_exposition(text: str) -> dict[str, float]:
     return dict(figures)
 
 
-async def scrape(http: aiohttp.ClientSession, pods: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Return the metrics of each pod that answers, asked side by side. `pods` has the address of each by its name."""
+async def scrape(http: aiohttp.ClientSession, pages: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each pod that answers, asked side by side.
+
+    Args:
+        http: asks.
+        pages: the metrics page of each pod by its name. A host with several addresses, such as a headless service of
+            Kubernetes, stands for a pod at each of them; the address is then part of the name.
+    """
+    pods = await resolve(pages)
 
     async def one(address: str) -> dict[str, float] | None:
         try:
@@ -53,3 +62,23 @@ async def scrape(http: aiohttp.ClientSession, pods: Mapping[str, str]) -> dict[s
 
     answers = await asyncio.gather(*(one(address) for address in pods.values()))
     return {pod: figures for pod, figures in zip(pods, answers, strict=True) if figures is not None}
+
+
+async def resolve(pages: Mapping[str, str]) -> dict[str, str]:
+    """Put an address in place of each host that has several of one family; what cannot be resolved stays as it is."""
+    loop = asyncio.get_running_loop()
+    found: dict[str, str] = {}
+    for name, page in pages.items():
+        parts = urlsplit(page)
+        try:
+            answers = await loop.getaddrinfo(parts.hostname, parts.port, type=SOCK_STREAM)
+        except OSError:  # nobody is there at the moment
+            answers = []
+        hosts = sorted({str(where[0]) for family, *_, where in answers if family == answers[0][0]})
+        if len(hosts) <= 1:
+            found[name] = page
+            continue
+        for host in hosts:
+            literal = f"[{host}]" if ":" in host else host
+            found[f"{name}-{host}"] = urlunsplit(parts._replace(netloc=f"{literal}:{parts.port or 80}"))
+    return found

@@ -1,4 +1,4 @@
-"""Tokens for simulated clients, where a system asks for them: signed with the secret that it trusts."""
+"""Tokens for simulated clients, where a system asks for them: signed with the first of its secrets."""
 
 import os
 from datetime import timedelta
@@ -16,4 +16,6 @@ def token_of(client: str) -> str | None:
     secret = os.environ.get(SECRET)
     if not secret:
         return None
-    return mint(secret, subject=client, audience=os.environ.get(AUDIENCE, "chatbot"), lifetime=LIFETIME)
+    return mint(
+        secret.split(",")[0].strip(), subject=client, audience=os.environ.get(AUDIENCE, "chatbot"), lifetime=LIFETIME
+    )

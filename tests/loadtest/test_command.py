@@ -59,3 +59,15 @@ def test_locust_by_itself_knows_the_users_and_a_shape() -> None:
         check=True,
     )  # fmt: skip
     assert {"Chatter", "Reporter", "Rusher", "Wanderer"} <= set((listed.stdout + listed.stderr).split())
+
+
+def test_a_swarm_that_only_visits_needs_no_servers_of_ours() -> None:
+    program = (
+        "import sys, loadtest.__main__\n"
+        "ours = {'tests', 'chat_service', 'history_service', 'standalone'}\n"
+        "print(sorted(ours & {name.split('.')[0] for name in sys.modules}))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() == "[]"
