@@ -35,7 +35,7 @@ PLANS: Final = {
     for plan in (
         Plan(
             name="limits", shape=SHAPES / "limits.py", seconds=95, must_reach=("connections", "messages"),
-            typing_seconds=6.0,
+            typing_seconds=8.0,
         ),
         Plan(name="steady", shape=SHAPES / "steady.py", seconds=300, window=10),
         Plan(name="spike", shape=SHAPES / "spike.py", seconds=95, must_reach=("connections",), typing_seconds=4.0),

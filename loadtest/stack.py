@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 from tests.support.swift import run_swift
 from tests.support.valkey import Valkey, run_valkey
 
-MESSAGE_WAIT_SECONDS = 30.0
+MESSAGE_WAIT_SECONDS = 60.0
 
 
 @dataclass

@@ -215,12 +215,13 @@ class Reporter(ChatUser):
 
 
 class Rusher(ChatUser):
-    """Keeps its window full, as a program would."""
+    """Keeps its window full, as a program would; mostly with texts."""
 
     weight = 12
     window = 20
     messages_a_visit = 40, 90
     wait_time = constant(0)
+    tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
 
 
 class Wanderer(ChatUser):
