@@ -33,12 +33,10 @@ LOCAL = "127.0.0.1"
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = _parser().parse_args(argv)
+    if options.plan == "report" and options.folder is None:
+        return _usage("report needs the --folder of a run")
     if options.plan == "report":
-        return (
-            _report(options.folder, options.pictures)
-            if options.folder
-            else _usage("report needs the --folder of a run")
-        )
+        return _report(options.folder, options.pictures)
     try:
         plan, limits = _plan(options), _limits(options)
     except ValueError as wrong:
@@ -47,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         return _usage(f"{folder} is not empty; each run needs a folder of its own")
-    with ExitStack() as running:
-        try:
+    try:
+        with ExitStack() as running:
             target, breaker = _target(options, plan, limits, folder, running)
-        except (AssertionError, FileNotFoundError, OSError) as trouble:
-            print(f"loadtest: the system does not start: {trouble}", file=sys.stderr)
-            return EXIT_FAILED
-        asyncio.run(_drive(options, target, plan, folder, breaker))
+            asyncio.run(_drive(options, target, plan, folder, breaker))
+    except (AssertionError, OSError) as trouble:  # of a server that does not start, or does not end
+        print(f"loadtest: the system did not do what it should: {trouble}", file=sys.stderr)
+        return EXIT_FAILED
     code = _report(folder)
     if options.linger:
         print(f"staying for {options.linger:g} s, so that {folder} can be fetched", flush=True)
@@ -146,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loadtest",
         description="Run a Locust swarm against a system on this machine or elsewhere, and judge what was seen of it.",
-        epilog="Exit codes: 0 all promises kept, 1 one was broken, 2 wrong command line, 3 the system does not start. "
+        epilog="Exit codes: 0 all promises kept, 1 one was broken, 2 wrong command line, 3 the system does not start or end. "
         "docs/load-testing.md says how to read the report.",
     )
     parser.add_argument(
