@@ -144,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loadtest",
         description="Run a Locust swarm against a system on this machine or elsewhere, and judge what was seen of it.",
-        epilog="Exit codes: 0 all promises kept, 1 one broken, 2 wrong command line, 3 the system does not start or end. "
-        "docs/load-testing.md says how to read the report.",
+        epilog="Exit codes: 0 all promises kept, 1 one broken, 2 wrong command line, 3 the system does not start or "
+        "end. docs/load-testing.md says how to read the report.",
     )
     parser.add_argument(
         "plan", choices=[*PLANS, "report"], help="what to run; report: write the report of --folder anew"

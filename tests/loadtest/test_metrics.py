@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import aiohttp
 import httpx2
 
 from chat_service.app import open_chat
 from chat_service.settings import ChatSettings
 from history_service.metrics import HistoryMetrics
-from loadtest.metrics import Metric, read_exposition
+from loadtest.metrics import Metric, read_exposition, resolve, scrape
 
 
 async def test_every_metric_is_exposed_by_a_pod(tmp_path: Path) -> None:
@@ -30,3 +31,13 @@ def test_what_has_labels_is_summed() -> None:
         "# TYPE other gauge\nother 5\n"
     )
     assert read_exposition(text) == {Metric.MESSAGES_IN_PROCESS: 7}
+
+
+async def test_a_host_with_one_address_or_none_stays_as_it_is() -> None:
+    pages = {"chat": "http://127.0.0.1:9000/metrics", "gone": "http://nobody.invalid:9000/metrics"}
+    assert await resolve(pages) == pages
+
+
+async def test_a_pod_that_does_not_answer_is_left_out() -> None:
+    async with aiohttp.ClientSession() as http:
+        assert await scrape(http, {"gone": "http://127.0.0.1:9/metrics"}) == {}
