@@ -17,6 +17,7 @@ class Metric(StrEnum):
     """A metric of one pod. What has labels is summed over them."""
 
     CONNECTIONS_OPEN = "chatbot_connections_open"
+    CONNECTIONS_CLOSED = "chatbot_connections_closed_total"
     CONNECTIONS_DENIED = "chatbot_connections_denied_total"
     MESSAGES_IN_PROCESS = "chatbot_messages_in_process"
     MESSAGES_ANSWERED = "chatbot_messages_answered_total"

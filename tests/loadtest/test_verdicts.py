@@ -47,9 +47,11 @@ def test_what_was_not_seen_is_not_called_kept() -> None:
         case("another capacity", "messages_not_exceeded", "capacity of 9",
              recording(looks=[look(95, "messages", capacity=9)])),
         case("pods have too many", "connections_not_exceeded", "the pods together had 3",
-             recording(pods_looks=[pods(9), pods(10, a={Metric.CONNECTIONS_OPEN: 2}, b={Metric.CONNECTIONS_OPEN: 1})])),
-        case("pods work on too much", "messages_not_exceeded", "the pods together had 7", recording(pods_looks=[
-             pods(9), pods(10, a={Metric.MESSAGES_IN_PROCESS: 4}, b={Metric.MESSAGES_IN_PROCESS: 4})])),
+             recording(pods_looks=[pods(8), *(pods(at, a={Metric.CONNECTIONS_OPEN: 2}, b={Metric.CONNECTIONS_OPEN: 1})
+                                               for at in (9, 10))])),
+        case("pods work on too much", "messages_not_exceeded", "the pods together had 8", recording(pods_looks=[
+             pods(8), *(pods(at, a={Metric.MESSAGES_IN_PROCESS: 4}, b={Metric.MESSAGES_IN_PROCESS: 4})
+                        for at in (9, 10))])),
         case("clients have too many", "connections_not_exceeded", "clients saw 3",
              recording([ANNA, visit("ben", 2, 3, 9), visit("cleo", 2, 4, 9)])),
         case("served out of turn", "order_of_tickets", "ticket 8 of messages was served while 7 still waited",
@@ -115,9 +117,11 @@ def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Re
                                faults=[Fault(at=0, name="boot"), KILL]), id="turned away by a fault"),
         pytest.param(recording(looks=[look(51, newest_held=9, oldest_waiting=3)], faults=[KILL]), id="settling"),
         pytest.param(recording(looks=[look(25, newest_held=9, oldest_waiting=3, learning=True)]), id="learning"),
-        pytest.param(recording(pods_looks=[pods(9), pods(10, 0.1, a={Metric.MESSAGES_IN_PROCESS: 6,
-                                                                     Metric.MESSAGES_ANSWERED: 20})]),
-                     id="moved between two looks"),
+        pytest.param(recording(pods_looks=[pods(8), *(pods(at, 0.1, a={
+            Metric.MESSAGES_IN_PROCESS: 6, Metric.MESSAGES_ANSWERED: 20 * at}) for at in (9, 10))]),
+            id="moved between two looks"),
+        pytest.param(recording(pods_looks=[pods(8), pods(9, a={Metric.CONNECTIONS_OPEN: 3}), pods(10)]),
+                     id="a moment too long"),
     ],
 )  # fmt: skip
 def test_what_may_happen_on_a_sound_server_is_no_complaint(made: Recording) -> None:
