@@ -28,7 +28,7 @@ def write_pictures(recording: Recording, folder: Path) -> list[Path]:
 
 def picture(plot: Plot) -> str:
     """Return a plot as an SVG that needs nothing else."""
-    height = HEAD + HEIGHT + (FOOT if len(plot.series) > 1 else 0)
+    height = HEAD + HEIGHT + (0 if plot.filled and len(plot.series) == 1 else FOOT)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="sans-serif">'
         f"<title>{escape(plot.title)}</title><style>{_style()}</style>"
@@ -48,7 +48,7 @@ def _style() -> str:
 
 
 def _legend(plot: Plot, height: int) -> str:
-    if len(plot.series) == 1:
+    if plot.filled and len(plot.series) == 1:
         return ""
     parts, x = [], float(LEFT)
     for number, series in enumerate(plot.series):

@@ -98,7 +98,7 @@ class Plot:
         return parts
 
     def _legend(self) -> str:
-        if len(self.series) < 2:  # noqa: PLR2004 - one line needs no name
+        if self.filled and len(self.series) == 1:  # the title is its name
             return ""
         names = "".join(
             f'<li><i class="c{number % COLOURS}"></i>{escape(series.name)}</li>'
@@ -146,4 +146,4 @@ def clock(seconds: float) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.2g}"  # noqa: PLR2004 - as many digits as help
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
