@@ -68,7 +68,7 @@ class Drive:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(watcher.run())
                 progress = tasks.create_task(self._say_how_it_goes(watcher))
-                breaking = tasks.create_task(self.breaker(_writer(faults))) if self.breaker else None
+                breaking = tasks.create_task(self._break(_writer(faults), troubles)) if self.breaker else None
                 troubles += await self._swarm()
                 ended_at = time.time()
                 progress.cancel()
@@ -93,6 +93,13 @@ class Drive:
                 for pool, look in watcher.latest.items()
             )
             self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
+
+    async def _break(self, write: Callable[[str], None], troubles: list[str]) -> None:
+        assert self.breaker is not None
+        try:
+            await self.breaker(write)
+        except AssertionError as trouble:
+            troubles.append(f"what was broken could not be mended: {trouble}")
 
     async def _swarm(self) -> list[str]:
         line = command(
