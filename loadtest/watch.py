@@ -106,10 +106,12 @@ class Watcher:
         self._done.set()
 
     async def _repeat(self, look: Callable[[], Any], every_seconds: float) -> None:
-        last = False
+        last, task = False, asyncio.current_task()
         while not last:
             last = self._done.is_set()
             found = await look()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # the Redis client swallows one that comes as it puts a connection back
             if found is not None:
                 self.write(as_line(found))
             if isinstance(found, PoolLook):
