@@ -11,7 +11,7 @@ from loadtest.stack import LocalSystem
 
 KILL_AFTER_SECONDS = 32.0
 DEAD_SECONDS = 4.0
-RESTART_AFTER_SECONDS = 24.0
+RESTART_AFTER_SECONDS = 18.0
 
 
 async def break_things(system: LocalSystem, write: Callable[[str], None]) -> None:

@@ -1,12 +1,15 @@
-"""How long it took until as many clients were inside as before something was broken."""
+"""How long it took until as many clients were inside as before something was broken.
+
+What a fault does to connections shows within 1½ leases: by then permits are lost, and those of the dead have come back.
+"""
 
 from bisect import bisect_right
 from dataclasses import dataclass
 
 from loadtest.overload import open_over_time
-from loadtest.recording import Recording
+from loadtest.recording import LEASES, Recording
 
-BACK_SHARE = 0.95
+BACK_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,8 @@ def recoveries(recording: Recording) -> list[Recovery]:
         level = levels[first - 1][1] if first else 0
         after = [(at, there) for at, there in levels[first:] if at <= end]
         few = level * BACK_SHARE
-        dip = next((n for n, (_, there) in enumerate(after) if there < few), None)
+        shown_by = fault.at + LEASES * recording.run.limits.lease_seconds
+        dip = next((n for n, (at, there) in enumerate(after) if there < few and at <= shown_by), None)
         back = None if dip is None else next((at for at, there in after[dip:] if there >= few), None)
         lowest = min((there for at, there in after if back is None or at <= back), default=level)
         seconds = 0.0 if dip is None else None if back is None else back - fault.at
