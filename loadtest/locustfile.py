@@ -52,7 +52,6 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
         ChatUser.ledger = Ledger(lines.append)
     elif options.ledger:
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
-        environment.events.quitting.add_listener(lambda **_: file.close())
         ChatUser.ledger = Ledger(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
             environment.events.worker_report.add_listener(_take(ChatUser.ledger))

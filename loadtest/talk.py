@@ -1,5 +1,6 @@
 """One connection of a simulated client, in plain threads: Locust replaces threads and sockets by greenlets (gevent)."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -145,7 +146,7 @@ class Talk:
     def break_off(self) -> None:
         """Vanish without a word, as a phone in a tunnel does."""
         self.ended_by_us = self.ended_by_us or not self.ended
-        self._websocket.close_socket()
+        _hang_up(self._websocket.socket)
         self._reader.join(CLOSE_SECONDS)
 
     def _read(self) -> None:
@@ -217,6 +218,15 @@ def open_talk(
     except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as broken:
         raise NoAnswer(str(broken) or type(broken).__name__) from broken
     except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
-        sock.close()
+        _hang_up(sock)
         raise
     return Talk(websocket, window=window, on_answer=on_answer)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """End a connection under the hands of its reader, who finds the end and closes the socket.
+
+    Closing it here would take the descriptor from gevent's loop while it watches it, which ends the process.
+    """
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
