@@ -32,7 +32,7 @@ def command(
         sys.executable, "-m", "locust", "-f", ",".join(str(file) for file in files),
         "--host", ",".join(target.chat), "--ledger", str(ledger), "--window", str(target.limits.window),
         "--connect-patience", str(target.limits.connect_wait_seconds + PATIENCE_SECONDS),
-        "--stop-timeout", str(STOP_SECONDS), "--loglevel", "WARNING",
+        "--stop-timeout", str(STOP_SECONDS), "--loglevel", "INFO",
         *(["--headless"] if shape else []),
         *(["--processes", str(workers)] if workers else []),
         *(["--master", "--expect-workers", str(expected)] if expected else []),
