@@ -25,7 +25,7 @@ class Metric(StrEnum):
     OUTBOX_RECORDS = "chatbot_outbox_records"
     OUTBOX_OLDEST_SECONDS = "chatbot_outbox_oldest_seconds"
     OUTBOX_REFUSED = "chatbot_outbox_refused"
-    DELIVERY_RETRIES = "chatbot_delivery_retries"
+    DELIVERY_RETRIES = "chatbot_delivery_retries_total"
     HISTORY_EXCHANGES = "chatbot_history_exchanges_total"
     CPU_SECONDS = "process_cpu_seconds_total"
     MEMORY_BYTES = "process_resident_memory_bytes"

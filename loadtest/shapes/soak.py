@@ -16,6 +16,6 @@ class Soak(Stages):
 
     who: ClassVar = [Chatter, Reporter, Rusher, Wanderer]
     stages = (
-        *(Stage((wave + 1) * WAVE_SECONDS, 80 if wave % 2 else 40, 4) for wave in range(WAVES)),
+        *(Stage((wave + 1) * WAVE_SECONDS, 40 if wave % 2 else 80, 4) for wave in range(WAVES)),
         Stage(WAVES * WAVE_SECONDS + 15, 0, 6),
     )
