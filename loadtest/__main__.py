@@ -70,7 +70,7 @@ async def _drive(
     web = ["--web-host", LOCAL, "--web-port", str(options.web_port)] if plan.shape is None else []
     print(f"{plan.name}: clients connect to {', '.join(target.chat)}; written down in {_short(folder)}")
     await Drive(
-        target=target, plan=plan, folder=folder, stop=stop, breaker=breaker, workers=options.workers,
+        target=target, plan=plan, folder=folder, stop=stop, breaker=breaker,
         expected_workers=options.expect_workers,
         locust_options=web, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
     ).run()  # fmt: skip
@@ -153,7 +153,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, help=f"where it is written down (a new one in {RUNS})")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="report: write each plot as an SVG, too")
     parser.add_argument("--chaos", action="store_true", help="kill a chat process and restart Valkey in the middle")
-    parser.add_argument("--workers", type=_natural, default=0, help="Locust processes that share the work")
     parser.add_argument("--seconds", type=_positive, help="how long a soak takes (3600)")
     parser.add_argument("--web-port", type=_natural, default=8089, help="of Locust's page, for ui (%(default)s)")
     limits = parser.add_argument_group("limits: what the system is told, and held to")

@@ -41,7 +41,6 @@ class Drive:
         folder: where everything is written down.
         stop: ends the swarm early; what it did until then is judged.
         breaker: breaks things meanwhile.
-        workers: processes of the swarm here; 0: one that does all of it.
         expected_workers: processes of the swarm that come from elsewhere.
         locust_options: more of Locust's own.
         env: of the swarm.
@@ -53,7 +52,6 @@ class Drive:
     folder: Path
     stop: asyncio.Event
     breaker: Breaker | None = None
-    workers: int = 0
     expected_workers: int = 0
     locust_options: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +102,6 @@ class Drive:
     async def _swarm(self) -> list[str]:
         line = command(
             self.target, self.plan.shape, self.folder / recording.LEDGER,
-            workers=self.workers,
             expected=self.expected_workers, more=self.locust_options,
         )  # fmt: skip
         seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS

@@ -15,7 +15,7 @@ PATIENCE_SECONDS: Final = 20.0  # on top of the time in line
 
 
 def command(
-    target: Target, shape: Path | None, ledger: Path, *, workers: int = 0, expected: int = 0, more: Sequence[str] = ()
+    target: Target, shape: Path | None, ledger: Path, *, expected: int = 0, more: Sequence[str] = ()
 ) -> list[str]:
     """Return the command line of a swarm.
 
@@ -23,7 +23,6 @@ def command(
         target: whom it visits.
         shape: the file of a shape; without one, Locust's web page says how many users there are.
         ledger: where it writes down what clients see.
-        workers: processes of this machine that share the work; 0: one that does all of it.
         expected: workers that come from elsewhere; the run begins when all of them are there.
         more: options of Locust's own.
     """
@@ -34,7 +33,6 @@ def command(
         "--connect-patience", str(target.limits.connect_wait_seconds + PATIENCE_SECONDS),
         "--stop-timeout", str(STOP_SECONDS), "--loglevel", "INFO",
         *(["--headless"] if shape else []),
-        *(["--processes", str(workers)] if workers else []),
         *(["--master", "--expect-workers", str(expected)] if expected else []),
         *more,
     ]  # fmt: skip
