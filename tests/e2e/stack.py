@@ -29,7 +29,7 @@ class Stack:
         history: the history pods.
         chat_settings: of each chat pod.
         history_settings: of all history pods.
-        balanced: whether a balancer stands before them.
+        chat_ports: where clients connect: the balancer, or without one the pods themselves.
     """
 
     folder: Path
@@ -37,9 +37,14 @@ class Stack:
     history: list[Service]
     chat_settings: list[dict[str, object]]
     history_settings: dict[str, object]
-    balanced: bool
+    chat_ports: list[int]
     _chat_ports: "cycle[int]" = field(repr=False)
     _history_ports: "cycle[int]" = field(repr=False)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether a balancer stands before the pods."""
+        return len(self.chat_ports) == 1
 
     def chat_url(self, client_id: str, **more: str) -> str:
         """Return where a client connects; successive calls spread over the pods when nothing else does."""
@@ -120,7 +125,7 @@ def open_stack(
             histories,
             chat_settings,
             history_settings,
-            len(chat_ports) == 1,
+            chat_ports,
             cycle(chat_ports),
             cycle(history_ports),
         )

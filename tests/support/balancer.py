@@ -17,6 +17,7 @@ global
 defaults
     mode http
     timeout connect 5s
+    timeout check 5s
     timeout client 60s
     timeout server 60s
     timeout tunnel 1h
@@ -62,7 +63,7 @@ def balancer(pods: Mapping[str, Sequence[int]], folder: Path) -> Iterator[dict[s
         )
     )
     with (folder / "haproxy.log").open("wb") as log:
-        process = subprocess.Popen([program, "-W", "-db", "-f", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen([program, "-W", "-db", "-f", str(config)], stdout=log, stderr=log, process_group=0)
     try:
         for port in ports.values():
             _wait_for(port, process)

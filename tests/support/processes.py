@@ -82,7 +82,12 @@ def start(module: str, log: Path, settings: Mapping[str, object]) -> Service:
     environment = {**clean, **{name: str(value) for name, value in settings.items()}}
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", module], stdout=out, stderr=out, env=environment, cwd=log.parent
+            [sys.executable, "-m", module],
+            stdout=out,
+            stderr=out,
+            env=environment,
+            cwd=log.parent,
+            process_group=0,  # Ctrl-C is for us; whoever started a pod ends it
         )
     service = Service(module, log, process)
     try:

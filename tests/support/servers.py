@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 
 
@@ -32,7 +32,11 @@ def server(
     """Run a server for the length of a `with` block, entered when it is ready."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [str(part) for part in command], stdout=out, stderr=out, env={**os.environ, **(env or {})}
+            [str(part) for part in command],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **(env or {})},
+            process_group=0,  # Ctrl-C is for us; whoever started a server ends it
         )
     try:
         wait_until(ready, lambda: process.poll() is None, f"{command[0]} is not ready", log)

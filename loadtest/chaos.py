@@ -1,0 +1,34 @@
+"""What is broken in the middle of a run, when it is asked for: a chat process and the store of the limits."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+from loadtest.lines import as_line
+from loadtest.recording import Fault
+from loadtest.stack import LocalSystem
+
+KILL_AFTER_SECONDS = 32.0
+DEAD_SECONDS = 4.0
+RESTART_AFTER_SECONDS = 18.0
+
+
+async def break_things(system: LocalSystem, write: Callable[[str], None]) -> None:
+    """Kill a chat process, start it again on its data, and later restart the store."""
+
+    def note(name: str) -> None:
+        write(as_line(Fault(at=time.time(), name=name)))
+
+    await asyncio.sleep(KILL_AFTER_SECONDS)
+    note("kill -9 of chat-0")
+    victim = system.stack.chat[0]
+    victim.kill(signal.SIGKILL)
+    await asyncio.to_thread(victim.process.wait)
+    await asyncio.sleep(DEAD_SECONDS)
+    system.stack.chat_settings[0]["CHAT_METRICS_PORT"] = victim.ports["chat-metrics"]
+    await asyncio.to_thread(system.stack.restart_chat, 0)
+    system.refresh()
+    await asyncio.sleep(RESTART_AFTER_SECONDS - DEAD_SECONDS)
+    note("restart of Valkey")
+    await asyncio.to_thread(system.restart_valkey)

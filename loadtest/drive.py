@@ -1,0 +1,158 @@
+"""One run from the first client to the last record: swarm, watcher, faults, then what history has."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import aiohttp
+
+from chat_client import ClientError
+from loadtest import recording
+from loadtest.kept import read_history
+from loadtest.ledger import read_ledger
+from loadtest.metrics import Metric, scrape
+from loadtest.plans import GRACE_SECONDS, Plan
+from loadtest.recording import Run
+from loadtest.report.plot import clock
+from loadtest.swarm import command, run_swarm
+from loadtest.target import Target
+from loadtest.watch import Watcher
+
+DELIVERY_SECONDS = 60.0
+LOG = "locust.log"
+LOOK_SECONDS = 0.25
+PROGRESS_SECONDS = 10.0
+
+Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
+"""Breaks things during a run, and writes down what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """A run of a plan against a target.
+
+    Args:
+        target: whom it visits.
+        plan: what it does.
+        folder: where everything is written down.
+        stop: ends the swarm early; what it did until then is judged.
+        breaker: breaks things meanwhile.
+        expected_workers: processes of the swarm that come from elsewhere.
+        locust_options: more of Locust's own.
+        env: of the swarm.
+        tell: is told in words how it goes.
+    """
+
+    target: Target
+    plan: Plan
+    folder: Path
+    stop: asyncio.Event
+    breaker: Breaker | None = None
+    expected_workers: int = 0
+    locust_options: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[str], None] = print
+
+    async def run(self) -> None:
+        """Do it; the folder holds a whole recording afterwards, also when the run did not go well."""
+        troubles: list[str] = []
+        began_at = time.time()
+        with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
+            watcher = Watcher(self.target, _writer(looks))
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(watcher.run())
+                progress = tasks.create_task(self._say_how_it_goes(watcher))
+                breaking = tasks.create_task(self._break(_writer(faults), troubles)) if self.breaker else None
+                troubles += await self._swarm()
+                ended_at = time.time()
+                progress.cancel()
+                if breaking is not None and not breaking.done():
+                    breaking.cancel()
+                self.tell("the swarm has left; waiting until everything is delivered")
+                troubles += await self._delivered()
+                watcher.stop()
+                await watching
+        troubles += await self._read_back()
+        Run(
+            shape=self.plan.name, limits=self.target.limits, began_at=began_at, ended_at=ended_at,
+            must_reach=self.plan.must_reach, troubles=tuple(troubles),
+        ).write(self.folder)  # fmt: skip
+
+    async def _say_how_it_goes(self, watcher: Watcher) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            pools = "; ".join(
+                f"{pool} {look.held} of {look.capacity}, {look.waiting} in line"
+                for pool, look in watcher.latest.items()
+            )
+            self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
+
+    async def _break(self, write: Callable[[str], None], troubles: list[str]) -> None:
+        assert self.breaker is not None
+        try:
+            await self.breaker(write)
+        except AssertionError as trouble:
+            troubles.append(f"what was broken could not be mended: {trouble}")
+
+    async def _swarm(self) -> list[str]:
+        line = command(
+            self.target, self.plan.shape, self.folder / recording.LEDGER,
+            expected=self.expected_workers, more=self.locust_options,
+        )  # fmt: skip
+        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
+        try:
+            code = await run_swarm(line, self.folder / LOG, seconds=seconds, stop=self.stop, env=self.env)
+        except TimeoutError:
+            return [f"the swarm had to be stopped: it did not end within {seconds:g} s"]
+        if self.stop.is_set() and self.plan.seconds is not None:
+            return ["the run was stopped before its end"]
+        unusual = code not in {0, 1}  # 1: some requests failed, which the verdicts look into
+        return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
+
+    async def _delivered(self) -> list[str]:
+        """Wait until no pod has anything left in its outbox, for as long as it becomes less."""
+        least, last_progress = math.inf, time.monotonic()
+        async with aiohttp.ClientSession() as http:
+            while time.monotonic() < last_progress + DELIVERY_SECONDS:
+                pods = await scrape(http, self.target.metrics)
+                everybody = len(pods) >= len(self.target.metrics)
+                left = _left(pods)
+                if everybody and not left:
+                    return []
+                if everybody and left < least:
+                    least, last_progress = left, time.monotonic()
+                await asyncio.sleep(LOOK_SECONDS)
+        return [f"pods did not answer, or their outboxes did not become emptier, for {DELIVERY_SECONDS:g} s"]
+
+    async def _read_back(self) -> list[str]:
+        with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
+            seen = read_ledger(lines)
+        sessions: dict[str, dict[str, None]] = {}
+        for visit in seen.visits.values():
+            if visit.session:
+                sessions.setdefault(visit.client, {})[visit.session] = None
+        self.tell(f"reading back what {len(sessions)} clients said from history")
+        with self._open(recording.HISTORY) as history:
+            try:
+                await read_history(
+                    self.target.history, {client: list(theirs) for client, theirs in sessions.items()}, _writer(history)
+                )
+            except ClientError as trouble:
+                return [f"history could not be read back: {trouble}"]
+        return []
+
+    def _open(self, name: str) -> TextIO:
+        return (self.folder / name).open("a", encoding="utf-8", buffering=1)
+
+
+def _left(pods: Mapping[str, Mapping[str, float]]) -> float:
+    return sum(figures.get(Metric.OUTBOX_RECORDS, 0) for figures in pods.values())
+
+
+def _writer(file: TextIO) -> Callable[[str], None]:
+    return lambda line: print(line, file=file)

@@ -1,0 +1,76 @@
+"""What history has of a run, read back over its HTTP interface when everything has been delivered."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from chat_client import History, Message, Refused
+from loadtest.ledger import digest
+from loadtest.lines import as_line
+from loadtest.tokens import token_of
+
+NOT_FOUND: Final = 404
+READERS: Final = 8
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """One exchange as history has it; the fields are those of `Exchange`."""
+
+    session: str
+    id: str
+    kind: str
+    said: str
+    reply: str
+    voice_bytes: int
+    image_bytes: int
+
+
+async def read_history(address: str, sessions: Mapping[str, Sequence[str]], write: Callable[[str], None]) -> None:
+    """Write down what history has of these sessions, by client.
+
+    Raises:
+        ClientError: history cannot be asked.
+    """
+    left = list(sessions.items())
+
+    async def reader() -> None:
+        while left:
+            client, theirs = left.pop()
+            async with History(address, token=token_of(client)) as history:
+                for session in theirs:
+                    for kept in exchanges_of(session, await _messages(history, session)):
+                        write(as_line(kept))
+
+    for trouble in await asyncio.gather(*(reader() for _ in range(READERS)), return_exceptions=True):
+        if isinstance(trouble, BaseException):
+            raise trouble
+
+
+def exchanges_of(session: str, messages: Iterable[Message]) -> list[Kept]:
+    """Put requests and replies together, in the order of history."""
+    found: dict[str, Kept] = {}
+    for message in messages:
+        exchange_id, _, direction = message.id.rpartition(".")
+        kept = found.setdefault(
+            exchange_id,
+            Kept(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
+        )
+        if direction == "request":
+            kept.kind, kept.said = message.kind, message.text or ""
+        else:
+            sizes = {media.part: media.size_bytes for media in message.media}
+            kept.reply = digest(message.text or "")
+            kept.voice_bytes, kept.image_bytes = sizes.get("voice", 0), sizes.get("image", 0)
+    return list(found.values())
+
+
+async def _messages(history: History, session: str) -> list[Message]:
+    try:
+        return await history.messages(UUID(session))
+    except Refused as refused:
+        if refused.status == NOT_FOUND:  # nothing was said in it
+            return []
+        raise

@@ -1,0 +1,99 @@
+"""What Locust loads: `locust -f loadtest/locustfile.py`, with one of loadtest/shapes/*.py behind a comma for a shape.
+
+Ledger lines of workers travel to the master with Locust's own reports, so one file holds what all clients saw.
+"""
+
+import sys
+import threading
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # locust is a program of its own, and is told of this file only
+
+from locust import events
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest.ledger import Lateness, Ledger, Mishap
+from loadtest.stages import STORM
+from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
+
+__all__ = ["Chatter", "Reporter", "Rusher", "Wanderer"]
+
+TICK_SECONDS = 0.1
+LATE_SECONDS = 0.1
+LINES = "ledger"
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: ArgumentParser) -> None:
+    """Say what can be set."""
+    ours = parser.add_argument_group("chatbot options")
+    ours.add_argument("--ledger", default="", metavar="FILE", help="write what clients see to this file, as JSON lines")
+    ours.add_argument("--window", type=int, default=20, help="messages that rushers send without an answer")
+    ours.add_argument(
+        "--connect-patience", type=float, default=75.0, metavar="SECONDS", help="how long clients wait for a connection"
+    )
+
+
+@events.init.add_listener
+def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    """Open the ledger, here or in what travels to the master."""
+    options, runner = environment.parsed_options, environment.runner
+    if options is None or runner is None:
+        return
+    Rusher.window = options.window
+    runner.register_message(STORM, _storm)
+    lines: list[str] = []
+    if isinstance(runner, WorkerRunner):
+        environment.events.report_to_master.add_listener(_carry(lines))
+        ChatUser.ledger = Ledger(lines.append)
+    elif options.ledger:
+        file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
+        ChatUser.ledger = Ledger(lambda line: print(line, file=file))
+        if isinstance(runner, MasterRunner):
+            environment.events.worker_report.add_listener(_take(ChatUser.ledger))
+    environment.events.user_error.add_listener(_note_mishap)
+    if not isinstance(runner, MasterRunner):
+        threading.Thread(target=_note_lateness, args=[ChatUser.ledger], daemon=True).start()
+
+
+def _carry(lines: list[str]) -> Any:  # noqa: ANN401 - a listener
+    def report_to_master(data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        data[LINES] = lines[:]
+        lines.clear()
+
+    return report_to_master
+
+
+def _take(ledger: Ledger) -> Any:  # noqa: ANN401 - a listener
+    def worker_report(data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        for line in data.pop(LINES, ()):
+            ledger.write(line)
+
+    return worker_report
+
+
+def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    ChatUser.ledger.note(Mishap(at=time.time(), what=f"{type(exception).__name__}: {exception}"))
+
+
+def _note_lateness(ledger: Ledger) -> None:
+    """Write down when this process was not run: what its clients measured then is not the server's doing."""
+    while True:
+        before = time.monotonic()
+        time.sleep(TICK_SECONDS)
+        late_seconds = time.monotonic() - before - TICK_SECONDS
+        if late_seconds > LATE_SECONDS:
+            ledger.note(Lateness(at=time.time(), seconds=round(late_seconds, 3)))
+
+
+def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    """Cut every connection of this process at once."""
+    runner = environment.runner
+    for greenlet in list(runner.user_greenlets) if runner is not None else ():
+        user = greenlet.args[0] if greenlet.args else None
+        if isinstance(user, ChatUser) and user.talk is not None:
+            threading.Thread(target=user.talk.break_off).start()

@@ -1,0 +1,60 @@
+"""Does history have what clients saw answered, once and in the order of each connection?"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from loadtest.kept import Kept
+from loadtest.ledger import Exchange
+from loadtest.recording import Recording
+
+Likeness = tuple[str, str, str, int, int]
+
+
+def differences(recording: Recording) -> list[str]:
+    """Return what history lacks, has too often, has in another order, or should not have."""
+    kept: dict[str, list[Kept]] = defaultdict(list)
+    for one in recording.kept:
+        kept[one.session].append(one)
+    asked: dict[str, dict[str, list[Exchange]]] = defaultdict(lambda: defaultdict(list))
+    for exchange in recording.seen.exchanges:
+        asked[recording.seen.visits[exchange.visit].session][exchange.visit].append(exchange)
+    found: list[str] = []
+    for session in sorted({*kept, *asked}):
+        found += _in_session(session, asked.get(session, {}).values(), kept.get(session, []))
+    return found
+
+
+def _in_session(session: str, visits: Iterable[Sequence[Exchange]], kept: Sequence[Kept]) -> Iterator[str]:
+    places: dict[Likeness, list[int]] = defaultdict(list)
+    for place, one in enumerate(kept):
+        places[_likeness(one)].append(place)
+    unclaimed = set(range(len(kept)))
+    unanswered: Counter[tuple[str, str]] = Counter()
+    for visit in visits:
+        last = -1
+        for exchange in sorted(visit, key=lambda one: one.number):
+            if exchange.outcome != "answered":
+                unanswered[exchange.kind, exchange.said] += exchange.outcome == "unanswered"
+                continue
+            free = [place for place in places[_likeness(exchange)] if place in unclaimed]
+            if not free:
+                yield f"{_name(exchange)} of session {session} was answered, and history does not have it so"
+                continue
+            place = next((place for place in free if place > last), free[0])
+            if place < last:
+                yield f"{_name(exchange)} of session {session} is in history out of order"
+            unclaimed.discard(place)
+            last = max(last, place)
+    for place in sorted(unclaimed):  # what the server worked on when the connection ended may be there, or not
+        one = kept[place]
+        if not unanswered[one.kind, one.said]:
+            yield f"{_name(one)} of session {session} is in history once too often"
+        unanswered[one.kind, one.said] -= 1
+
+
+def _likeness(one: Exchange | Kept) -> Likeness:
+    return one.kind, one.said, one.reply, one.voice_bytes, one.image_bytes
+
+
+def _name(one: Exchange | Kept) -> str:
+    return f"“{one.said}”" if one.said else f"a {one.kind}"

@@ -1,0 +1,95 @@
+"""Were there ever more than the limit? Asked of the store, of the pods and of the clients; none answers for another."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+from loadtest.metrics import Metric
+from loadtest.recording import Recording
+from loadtest.watch import PodsLook
+
+COUNTED: Final = {
+    "connections": (Metric.CONNECTIONS_OPEN, Metric.CONNECTIONS_CLOSED),
+    "messages": (Metric.MESSAGES_IN_PROCESS, Metric.MESSAGES_ANSWERED),
+}
+"""What a pod says it has, and how many of them it has ended so far."""
+
+
+def by_store(recording: Recording, pool: str) -> Iterator[str]:
+    """Yield what the store itself says: a mark or a capacity above the limit."""
+    limit: int = getattr(recording.run.limits, pool)
+    looks = recording.looks_at(pool)
+    high_water = max((look.high_water for look in looks), default=0)
+    if high_water > limit:
+        yield f"the high-water mark of the store is {high_water}"
+    held = max((look.held for look in looks), default=0)
+    if held > limit:
+        yield f"the store had {held} held at once"
+    for look in looks:
+        if look.capacity > limit:
+            yield f"the store has a capacity of {look.capacity}"
+            return
+
+
+def by_pods(recording: Recording, pool: str) -> Iterator[str]:
+    """Yield when the pods together have more than the limit, at two looks in a row.
+
+    They are not all looked at in the same moment, so what may have ended at one and begun at another meanwhile is taken
+    off; and a pod counts a connection for a moment longer than it holds the place.
+    """
+    limit: int = getattr(recording.run.limits, pool)
+    gauge, ended = COUNTED[pool]
+    excess = [_total(look, gauge) - _moved(before, look, ended) - limit for before, look in pairwise(recording.pods)]
+    most = max((min(two) for two in pairwise(excess)), default=0)
+    if most > 0:
+        yield f"the pods together had {limit + most:g} {pool}"
+
+
+def by_clients(recording: Recording, pool: str) -> Iterator[str]:
+    """Yield when more clients than places were certainly inside at once."""
+    most = most_open(recording)
+    if pool == "connections" and most > recording.run.limits.connections:
+        yield f"clients saw {most} of their own connections open at once"
+
+
+def open_over_time(recording: Recording, *, certainly: bool) -> list[tuple[float, int]]:
+    """Return how many connections were open for the clients, by each moment at which that changed.
+
+    Args:
+        recording: of what.
+        certainly: count a connection that the server ended to the server's last word only: the place is taken before
+            the client knows that it has it, and free after that. Otherwise it counts until the client noticed the end.
+    """
+    changes: list[tuple[float, int]] = []
+    for visit in recording.seen.visits.values():
+        if visit.entrance == "let_in":
+            left_at = visit.left_at if certainly or visit.by_us else visit.ended_at
+            left_at = recording.run.ended_at if left_at is None else left_at
+            if left_at > visit.answered_at:
+                changes += [(visit.answered_at, 1), (left_at, -1)]
+    changes.sort()  # at the same moment, those who leave first
+    there, found = 0, []
+    for at, change in changes:
+        there += change
+        found.append((at, there))
+    return found
+
+
+def most_open(recording: Recording) -> int:
+    """Return the most connections that were certainly open at once."""
+    return max((there for _, there in open_over_time(recording, certainly=True)), default=0)
+
+
+def _moved(before: PodsLook, look: PodsLook, ended: Metric) -> int:
+    """Return how many may have ended at one pod and begun at another while both were looked at."""
+    passed_seconds = max(look.at - before.at, 0.001)
+    went = max(_total(look, ended) - _total(before, ended), 0)
+    return math.ceil(went / passed_seconds * look.took_seconds)
+
+
+def _total(look: PodsLook, metric: Metric) -> float:
+    return sum(figures.get(metric, 0) for figures in look.figures.values())
+
+
+ASKED: Final = (by_store, by_pods, by_clients)

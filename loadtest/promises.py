@@ -1,0 +1,30 @@
+"""What a run is held against: the limits, and the codes that a sound server may say no with."""
+
+from dataclasses import dataclass
+from typing import Final
+
+EXPLAINED_DENIALS: Final = frozenset({"cluster_full", "line_full", "client_limit", "draining", "limits_unavailable"})
+EXPLAINED_REFUSALS: Final = frozenset({"busy"})
+EXPLAINED_CLOSES: Final = frozenset({1000, 1012, 1013})
+SERVER_CLOSES: Final = frozenset({1000, 1009, 1011, 1012, 1013, 4000, 4001, 4002, 4003})
+"""The closes that docs/protocol.md knows. No close of a living server is silent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the servers of a run are told, and so what they are held to.
+
+    Attributes:
+        connections, messages: the most at once, in the whole cluster.
+        window: requests that one connection may have on the way.
+        connect_wait_seconds: how long a client stands in line before it is denied.
+        lease_seconds: after a fault, things are back to normal within a few of these.
+        refused_share: the error budget: the share of messages that may be refused, with a code that is explained.
+    """
+
+    connections: int = 50
+    messages: int = 500
+    window: int = 20
+    connect_wait_seconds: float = 10.0
+    lease_seconds: float = 15.0
+    refused_share: float = 0.01

@@ -1,0 +1,125 @@
+"""Everything that a run has written down, and where it stands in its folder."""
+
+import json
+import math
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Self
+
+from loadtest.kept import Kept
+from loadtest.ledger import Seen, read_ledger
+from loadtest.lines import read_lines
+from loadtest.promises import Limits
+from loadtest.watch import PodsLook, PoolLook, ProcessesLook
+
+RUN: Final = "run.json"
+LEDGER: Final = "ledger.jsonl"
+LOOKS: Final = "looks.jsonl"
+HISTORY: Final = "history.jsonl"
+FAULTS: Final = "faults.jsonl"
+BEFORE_SECONDS: Final = 0.5
+LEASES: Final = 1.5
+SETTLING_SECONDS: Final = 3.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Something that was broken on purpose."""
+
+    at: float
+    name: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What was done.
+
+    Attributes:
+        shape: of the load.
+        began_at, ended_at: of the swarm.
+        must_reach: the pools whose limit the load was meant to reach.
+        troubles: what went wrong with the run itself.
+    """
+
+    shape: str
+    limits: Limits
+    began_at: float
+    ended_at: float
+    must_reach: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Put it into the folder."""
+        (folder / RUN).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the run of a folder."""
+        fields = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        fields["limits"] = Limits(**fields["limits"])
+        return cls(**{**fields, "must_reach": tuple(fields["must_reach"]), "troubles": tuple(fields["troubles"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A run, and all that was seen of it."""
+
+    run: Run
+    seen: Seen
+    pools: list[PoolLook] = field(default_factory=list)
+    pods: list[PodsLook] = field(default_factory=list)
+    processes: list[ProcessesLook] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+    def looks_at(self, pool: str) -> list[PoolLook]:
+        """Return the looks at one pool, in order of time."""
+        return [look for look in self.pools if look.pool == pool]
+
+    def disturbed(self, began_at: float, ended_at: float | None = None) -> bool:
+        """Say whether a fault may be behind what happened then: it was broken, or still settling."""
+        limits = self.run.limits
+        settled_seconds = LEASES * limits.lease_seconds + limits.connect_wait_seconds + SETTLING_SECONDS
+        last = began_at if ended_at is None else ended_at
+        return any(
+            fault.at - BEFORE_SECONDS <= last and began_at <= fault.at + settled_seconds for fault in self.faults
+        )
+
+    def lateness(self, began_at: float, ended_at: float) -> float:
+        """Return for how long the swarm was not run, or the pods did not answer a look, at most, around that time.
+
+        All of them may share a few processors with others; what is measured to be later than it was is nobody's fault.
+        """
+        first = bisect_left(self._stalls, (began_at - self._longest_stall, 0.0))
+        last = bisect_left(self._stalls, (ended_at, math.inf))
+        return max((stall for at, stall in self._stalls[first:last] if at + stall >= began_at), default=0.0)
+
+    @cached_property
+    def _stalls(self) -> list[tuple[float, float]]:
+        """When something was not run, and for how long, in order of time."""
+        swarm = ((late.at - late.seconds, late.seconds) for late in self.seen.late)
+        return sorted((*swarm, *((look.at, look.took_seconds) for look in self.pods)))
+
+    @cached_property
+    def _longest_stall(self) -> float:
+        return max((stall for _, stall in self._stalls), default=0.0)
+
+
+def read_recording(folder: Path) -> Recording:
+    """Return what a run has written down; files that are not there are empty."""
+    looks = _lines(folder / LOOKS)
+    return Recording(
+        run=Run.read(folder),
+        seen=read_ledger(_lines(folder / LEDGER)),
+        pools=list(read_lines(looks, PoolLook)),
+        pods=list(read_lines(looks, PodsLook)),
+        processes=list(read_lines(looks, ProcessesLook)),
+        faults=list(read_lines(_lines(folder / FAULTS), Fault)),
+        kept=list(read_lines(_lines(folder / HISTORY), Kept)),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -1,0 +1,49 @@
+"""How long it took until as many clients were inside as before something was broken.
+
+What a fault does to connections shows within 1½ leases: by then permits are lost, and those of the dead have come back.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from loadtest.overload import open_over_time
+from loadtest.recording import LEASES, Recording
+
+BACK_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What became of the system after a fault.
+
+    Attributes:
+        fault: what was broken.
+        level: how many clients were inside just before.
+        lowest: how few there were at worst.
+        seconds: until nearly as many were inside again; None: never.
+    """
+
+    fault: str
+    level: int
+    lowest: int
+    seconds: float | None
+
+
+def recoveries(recording: Recording) -> list[Recovery]:
+    """Return one recovery for each fault."""
+    levels = open_over_time(recording, certainly=False)
+    times = [at for at, _ in levels]
+    ends = [fault.at for fault in recording.faults[1:]] + [recording.run.ended_at] * bool(recording.faults)
+    found = []
+    for fault, end in zip(recording.faults, ends, strict=True):
+        first = bisect_right(times, fault.at)
+        level = levels[first - 1][1] if first else 0
+        after = [(at, there) for at, there in levels[first:] if at <= end]
+        few = level * BACK_SHARE
+        shown_by = fault.at + LEASES * recording.run.limits.lease_seconds
+        dip = next((n for n, (at, there) in enumerate(after) if there < few and at <= shown_by), None)
+        back = None if dip is None else next((at for at, there in after[dip:] if there >= few), None)
+        lowest = min((there for at, there in after if back is None or at <= back), default=level)
+        seconds = 0.0 if dip is None else None if back is None else back - fault.at
+        found.append(Recovery(fault=fault.name, level=level, lowest=lowest, seconds=seconds))
+    return found

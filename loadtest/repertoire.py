@@ -1,0 +1,101 @@
+"""What simulated clients say, and where in the world they are."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from frameproto import Request, RequestKind, Response, ResponseKind
+
+SAMPLES: Final = Path(__file__).parents[1] / "samples"
+
+ZONES: Final = (
+    "Pacific/Honolulu",
+    "America/Los_Angeles",
+    "America/Denver",
+    "America/Chicago",
+    "America/New_York",
+    "America/St_Johns",
+    "America/Sao_Paulo",
+    "Atlantic/Azores",
+    "Europe/London",
+    "Europe/Berlin",
+    "Africa/Lagos",
+    "Africa/Cairo",
+    "Europe/Kyiv",
+    "Africa/Nairobi",
+    "Asia/Tehran",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Asia/Bangkok",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Adelaide",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "-03:30",
+    "+07:00",
+)
+ECHO: Final = "say "
+REMARKS: Final = (
+    "What time is it?",
+    "Which day is it?",
+    "How are you?",
+    "Who are you?",
+    "What did I say first?",
+    "Thank you",
+    "The train is late again",
+    "I had rice with vegetables for lunch 🍚",
+    "Wie spät ist es? Ich weiß es nicht.",
+)
+ECHOED: Final = ("good luck", "the quick brown fox", "naïve café", "one two three", "こんにちは")
+EXPECTED_KIND: Final = {
+    RequestKind.TEXT: ResponseKind.TEXT,
+    RequestKind.VOICE: ResponseKind.VOICE,
+    RequestKind.VIDEO: ResponseKind.VIDEO,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repertoire:
+    """One client's own sayings: no two texts are the same, so that each can be found again in history.
+
+    Args:
+        client: whose.
+        numbers: go on from one connection to the next.
+    """
+
+    client: str
+    numbers: Iterator[int]
+
+    @classmethod
+    def of(cls, client: str) -> "Repertoire":
+        """Return the repertoire of a client."""
+        return cls(client, count(1))
+
+    def text(self) -> tuple[Request, str]:
+        """Return a request, and what it says."""
+        mark = f"({self.client} {next(self.numbers)})"
+        chosen = random.choice((ECHO + random.choice(ECHOED), random.choice(REMARKS)))
+        said = f"{chosen} {mark}"
+        return Request(RequestKind.TEXT, said.encode()), said
+
+
+def voice() -> Request:
+    """Return a voice note."""
+    return Request(RequestKind.VOICE, (SAMPLES / "hello.mp3").read_bytes())
+
+
+def video() -> Request:
+    """Return a video."""
+    return Request(RequestKind.VIDEO, (SAMPLES / "hello.mp4").read_bytes())
+
+
+def fits(request: Request, said: str, response: Response) -> bool:
+    """Say whether a response belongs to a request: by its kind, and where the bot repeats the words, by the words."""
+    if response.kind is not EXPECTED_KIND[request.kind]:
+        return False
+    return not said.startswith(ECHO) or said.removeprefix(ECHO) in response.text

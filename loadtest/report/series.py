@@ -1,0 +1,132 @@
+"""What a recording looks like over time: figures for the plots and the tables."""
+
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, TypeVar
+
+from loadtest.metrics import Metric
+from loadtest.overload import open_over_time
+from loadtest.recording import Recording
+
+T = TypeVar("T")
+Points = list[tuple[float, float]]
+POINTS: Final = 400
+"""As many as a picture can show."""
+BUCKETS: Final = 40
+PERCENTILES: Final = (50, 95, 99)
+KINDS: Final = ("text", "voice", "video")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a plot: seconds since the run began, and a figure."""
+
+    name: str
+    points: Points
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that so many percent do not exceed; the values are sorted."""
+    return values[max(0, math.ceil(len(values) * percent / 100) - 1)] if values else 0.0
+
+
+class Timeline:
+    """Series of one recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._began = recording.run.began_at
+        self.seconds = max(recording.run.ended_at - recording.run.began_at, 1.0)
+
+    def pool(self, pool: str, name: str, read: Callable[..., float]) -> Series:
+        """Return a figure of the looks at a pool."""
+        return self._series(name, ((look.at, read(look)) for look in self._recording.looks_at(pool)))
+
+    def clients_inside(self) -> Series:
+        """Return the connections that clients had open."""
+        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False))
+
+    def pods(self, metric: Metric, prefix: str = "") -> list[Series]:
+        """Return a metric of each pod that has it."""
+        found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for look in self._recording.pods:
+            for pod, figures in look.figures.items():
+                if metric in figures and pod.startswith(prefix):
+                    found[pod].append((look.at, figures[metric]))
+        return [self._series(pod, points) for pod, points in sorted(found.items())]
+
+    def cpu(self) -> list[Series]:
+        """Return the share of a processor that each process used."""
+        found: dict[str, Points] = defaultdict(list)
+        for before, look in pairwise(self._recording.processes):
+            for name, used in look.cpu_seconds.items():
+                if name in before.cpu_seconds and look.at > before.at and used >= before.cpu_seconds[name]:
+                    share = (used - before.cpu_seconds[name]) / (look.at - before.at)
+                    found[name].append((look.at, share * 100))
+        return [self._series(name, points) for name, points in sorted(found.items())]
+
+    def memory(self) -> list[Series]:
+        """Return the memory of each process, in MiB."""
+        found: dict[str, Points] = defaultdict(list)
+        for look in self._recording.processes:
+            for name, used in look.memory_bytes.items():
+                found[name].append((look.at, used / 2**20))
+        return [self._series(name, points) for name, points in sorted(found.items())]
+
+    def latency(self, kind: str) -> list[Series]:
+        """Return percentiles of the time from sending a message to its reply, in seconds, over the run."""
+        answered = sorted(
+            (e for e in self._recording.seen.exchanges if e.kind == kind and e.outcome == "answered"),
+            key=lambda exchange: exchange.ended_at,
+        )
+        buckets = self._bucketed(answered, lambda exchange: exchange.ended_at)
+        taken = [(at, sorted(e.ended_at - e.sent_at for e in some)) for at, some in buckets if some]
+        return [Series(f"p{p}", [(at, percentile(seconds, p)) for at, seconds in taken]) for p in PERCENTILES]
+
+    def rate(self, name: str, times: Iterable[float]) -> Series:
+        """Return how often a second something happened."""
+        buckets = self._bucketed(sorted(times), lambda at: at)
+        width = self.seconds / BUCKETS
+        return Series(name, [(at, len(some) / width) for at, some in buckets])
+
+    def denials(self) -> list[Series]:
+        """Return denials and refusals a second, by code."""
+        times: dict[str, list[float]] = defaultdict(list)
+        for visit in self._recording.seen.visits.values():
+            if visit.entrance in {"denied", "broken"}:
+                name = visit.code or str(visit.status) if visit.entrance == "denied" else "no answer"
+                times[name].append(visit.answered_at)
+        for exchange in self._recording.seen.exchanges:
+            if exchange.outcome == "refused":
+                times[exchange.code].append(exchange.ended_at)
+        return [self.rate(code, at) for code, at in sorted(times.items())]
+
+    def faults(self) -> list[tuple[float, str]]:
+        """Return when what was broken."""
+        return [(fault.at - self._began, fault.name) for fault in self._recording.faults]
+
+    def _bucketed(self, items: Sequence[T], time_of: Callable[[T], float]) -> list[tuple[float, Sequence[T]]]:
+        """Cut items that are sorted by time into stretches of equal length, named by their middle."""
+        width = self.seconds / BUCKETS
+        edges = [bisect_left(items, self._began + number * width, key=time_of) for number in range(BUCKETS + 1)]
+        return [((number + 0.5) * width, items[edges[number] : edges[number + 1]]) for number in range(BUCKETS)]
+
+    def _series(self, name: str, points: Iterable[tuple[float, float]]) -> Series:
+        shifted = [(at - self._began, value) for at, value in points]
+        return Series(name, thin(shifted))
+
+
+def thin(points: Points, most: int = POINTS) -> Points:
+    """Return points that look the same with fewer of them: of each stretch, the lowest and the highest."""
+    if len(points) <= most:
+        return points
+    size = -(-len(points) * 2 // most)
+    kept: Points = []
+    for start in range(0, len(points), size):
+        some = points[start : start + size]
+        kept += sorted({min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])})
+    return kept

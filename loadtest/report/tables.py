@@ -1,0 +1,74 @@
+"""The figures of a run: what stands in the tables of the page, and in its JSON."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from loadtest.overload import most_open
+from loadtest.recording import Recording
+from loadtest.recovery import recoveries
+from loadtest.report.series import KINDS, PERCENTILES, percentile
+from loadtest.verdicts import Verdict, all_kept
+from loadtest.watch import POOLS
+
+WAITED: Final = "connect"
+
+
+def times(recording: Recording) -> dict[str, dict[str, float]]:
+    """Return how many, and percentiles in seconds, of the wait for a place and of exchanges by kind."""
+    taken: dict[str, list[float]] = defaultdict(list)
+    for visit in recording.seen.visits.values():
+        if visit.entrance == "let_in":
+            taken[WAITED].append(visit.answered_at - visit.asked_at)
+    for exchange in recording.seen.exchanges:
+        if exchange.outcome == "answered":
+            taken[exchange.kind].append(exchange.ended_at - exchange.sent_at)
+    rows = {}
+    for name in (WAITED, *KINDS):
+        seconds = sorted(taken[name])
+        rows[name] = {
+            "count": len(seconds),
+            **{f"p{p}": round(percentile(seconds, p), 3) for p in PERCENTILES},
+            "most": round(seconds[-1], 3) if seconds else 0.0,
+        }
+    return rows
+
+
+def noes(recording: Recording) -> dict[str, dict[str, int]]:
+    """Return how often each code was said: denials at the door, refused messages, closes by the server."""
+    visits = recording.seen.visits.values()
+    return {
+        "denied": _counted(v.code or str(v.status) for v in visits if v.entrance == "denied"),
+        "not answered": _counted(v.code for v in visits if v.entrance == "broken"),
+        "refused": _counted(e.code for e in recording.seen.exchanges if e.outcome == "refused"),
+        "closed by the server": _counted(
+            str(v.close_code) for v in visits if v.left_at is not None and v.entrance == "let_in" and not v.by_us
+        ),
+    }
+
+
+def high_water(recording: Recording, pool: str) -> int:
+    """Return the most that were ever held at once."""
+    return max((look.high_water for look in recording.looks_at(pool)), default=0)
+
+
+def as_json(recording: Recording, verdicts: Iterable[Verdict]) -> Mapping[str, Any]:
+    """Return the whole report for other programs."""
+    verdicts = list(verdicts)
+    run = recording.run
+    return {
+        "kept": all_kept(verdicts),
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "run": asdict(run),
+        "high_water": {pool: high_water(recording, pool) for pool in POOLS},
+        "most_open_by_clients": most_open(recording),
+        "seconds": times(recording),
+        "codes": noes(recording),
+        "kept_in_history": len(recording.kept),
+        "recoveries": [asdict(recovery) for recovery in recoveries(recording)],
+    }
+
+
+def _counted(codes: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(codes).most_common())

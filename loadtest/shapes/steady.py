@@ -1,0 +1,13 @@
+"""Everyday traffic for five minutes, within all limits."""
+
+from typing import ClassVar
+
+from loadtest.stages import Stage, Stages
+from loadtest.users import Chatter, Reporter, Wanderer
+
+
+class Steady(Stages):
+    """40 users who think before they write."""
+
+    who: ClassVar = [Chatter, Reporter, Wanderer]
+    stages = (Stage(285, 40, 2), Stage(300, 0, 4))

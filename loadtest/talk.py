@@ -1,0 +1,232 @@
+"""One connection of a simulated client, in plain threads: Locust replaces threads and sockets by greenlets (gevent)."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_websocket
+from websockets.typing import Subprotocol
+
+from frameproto import Request, Response, decode_response, encode_request
+
+SUBPROTOCOL: Final = Subprotocol("chatbot.v1")
+SESSION_HEADER: Final = "chatbot-session"
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+CLOSE_SECONDS: Final = 5.0
+BROKEN: Final = int(CloseCode.ABNORMAL_CLOSURE)
+PORTS: Final = {"ws": 80, "wss": 443}
+WRONG: Final = int(CloseCode.PROTOCOL_ERROR)
+
+
+class Denied(Exception):
+    """The server did not let us in, and said why.
+
+    Attributes:
+        status: of HTTP.
+        code: of the problem; empty when the answer was none.
+        place: in line, when the time in it was over.
+        retry_after_seconds: when to come again.
+    """
+
+    def __init__(self, status: int, body: bytes, retry_after: str | None) -> None:
+        try:
+            problem = json.loads(body)
+            self.code, self.place = str(problem["code"]), int(problem.get("place", 0))
+        except (ValueError, KeyError, TypeError):
+            self.code, self.place = "", 0
+        super().__init__(f"denied with {status} {self.code}".strip())
+        self.status = status
+        self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
+
+
+class NoAnswer(Exception):
+    """There was no connection, and nobody said why."""
+
+
+class TalkEnded(Exception):
+    """Nothing can be asked over this connection any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A request that is on its way. `said` tells it from all others; `sent_at` is in seconds since 1970."""
+
+    number: int
+    request: Request
+    said: str
+    sent_at: float
+
+
+OnAnswer = Callable[[Asked, Response | None], None]
+"""Called once for each request: with its response, or with nothing when the connection ended first."""
+
+
+class Talk:
+    """An open connection. `open_talk` makes one.
+
+    Attributes:
+        session_id: as the server named it.
+        ended_by_us: whether it was this side that ended it.
+        heard_at: when the server last gave a sign of life, in seconds since 1970.
+        ended_at: when this side noticed the end.
+    """
+
+    def __init__(self, websocket: ClientConnection, *, window: int, on_answer: OnAnswer) -> None:
+        self._websocket = websocket
+        self._on_answer = on_answer
+        self._free = threading.Semaphore(window)
+        self._window = window
+        self._expected: deque[Asked] = deque()
+        self._sending = threading.Lock()
+        self._ended = threading.Event()
+        self._asked = 0
+        self._close_code = BROKEN
+        self.ended_by_us = False
+        self.heard_at = self.ended_at = time.time()
+        headers = websocket.response.headers if websocket.response else {}
+        self.session_id = str(headers.get(SESSION_HEADER, ""))
+        self._reader = threading.Thread(target=self._read, name="replies", daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is over."""
+        return self._ended.is_set()
+
+    @property
+    def close_code(self) -> int:
+        """How it ended, once it has."""
+        return self._close_code
+
+    def ask(self, request: Request, said: str) -> None:
+        """Send a request as soon as the window has room for it.
+
+        Raises:
+            TalkEnded: the connection ended first.
+        """
+        self._free.acquire()
+        if self.ended:
+            self._free.release()
+            raise TalkEnded
+        with self._sending:
+            asked = Asked(self._asked, request, said, time.time())
+            self._asked += 1
+            self._expected.append(asked)
+            try:
+                self._websocket.send(encode_request(request))
+            except ConnectionClosed:  # the reader tells everybody who waits
+                raise TalkEnded from None
+
+    def wait_for_answers(self, seconds: float) -> bool:
+        """Wait until everything is answered or the connection has ended; say whether that happened in time."""
+        deadline = time.monotonic() + seconds
+        taken = 0
+        while taken < self._window and self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            taken += 1
+        if taken:
+            self._free.release(taken)
+        return taken == self._window
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        self.ended_by_us = self.ended_by_us or not self.ended
+        self._websocket.close()
+        self._reader.join(CLOSE_SECONDS)
+
+    def break_off(self) -> None:
+        """Vanish without a word, as a phone in a tunnel does."""
+        self.ended_by_us = self.ended_by_us or not self.ended
+        _hang_up(self._websocket.socket)
+        self._reader.join(CLOSE_SECONDS)
+
+    def _read(self) -> None:
+        try:
+            while True:
+                frame = self._websocket.recv()
+                self.heard_at = time.time()
+                if isinstance(frame, str) or not self._expected:
+                    raise ValueError("nobody asked for this")
+                response = decode_response(frame, max_bytes=MAX_REPLY_BYTES)
+                asked = self._expected.popleft()
+                self._on_answer(asked, response)
+                self._free.release()
+        except ConnectionClosed as closed:
+            self._close_code = closed.rcvd.code if closed.rcvd else BROKEN
+        except ValueError:  # a frame that is not of this protocol, or one too many
+            self._close_code = WRONG
+        finally:
+            self.ended_at = time.time()
+            self._ended.set()
+            unanswered = list(self._expected)
+            self._expected.clear()
+            for asked in unanswered:
+                self._on_answer(asked, None)
+            self._free.release(self._window)  # whoever waits for room finds the end
+
+
+def open_talk(
+    address: str,
+    *,
+    client_id: str,
+    time_zone: str,
+    session_id: str,
+    window: int,
+    wait_seconds: float,
+    on_answer: OnAnswer,
+    token: str | None = None,
+) -> Talk:
+    """Connect, standing in line for as long as it takes.
+
+    Raises:
+        Denied: the server did not let us in, and said why.
+        NoAnswer: there is no connection, and nobody said why.
+    """
+    query = {"clientId": client_id, "timeZone": time_zone} | ({"sessionId": session_id} if session_id else {})
+    url = f"{address.rstrip('/')}/connect?{urlencode(query, quote_via=quote)}"
+    parts = urlsplit(url)
+    try:
+        sock = socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), timeout=wait_seconds)
+    except OSError as unreachable:
+        raise NoAnswer(str(unreachable)) from unreachable
+    opening = connect_websocket(
+        url,
+        sock=sock,
+        subprotocols=[SUBPROTOCOL],
+        additional_headers={"Authorization": f"Bearer {token}"} if token else None,
+        compression=None,
+        max_size=MAX_REPLY_BYTES,
+        open_timeout=wait_seconds,
+        ping_interval=None,  # while the window is full nothing is read on the other side, pings included
+        close_timeout=CLOSE_SECONDS,
+        legacy=False,
+    )
+    try:
+        websocket = opening.__enter__()  # a talk outlives any one function, so it closes itself
+    except InvalidStatus as denied:
+        response = denied.response
+        raise Denied(response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")) from denied
+    except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as broken:
+        raise NoAnswer(str(broken) or type(broken).__name__) from broken
+    except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
+        _hang_up(sock)
+        raise
+    return Talk(websocket, window=window, on_answer=on_answer)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """End a connection under the hands of its reader, who finds the end and closes the socket.
+
+    Closing it here would take the descriptor from gevent's loop while it watches it, which ends the process.
+    """
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,234 @@
+"""The simulated clients. Each task is one message; a visit is a connection with some messages."""
+
+import random
+import time
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from locust import TaskSet, User, between, constant, task
+
+from frameproto import Request, Response, ResponseKind
+from loadtest.ledger import Exchange, Ledger, Visit, digest
+from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
+from loadtest.repertoire import ZONES, Repertoire, fits, video, voice
+from loadtest.talk import BROKEN, Asked, Denied, NoAnswer, Talk, TalkEnded, open_talk
+from loadtest.tokens import token_of
+
+LONGEST_REST_SECONDS = 4.0  # after a denial, so that a run of two minutes sees clients come again
+ANSWER_SECONDS = 60.0
+VOICE, VIDEO = voice(), video()
+_addresses: "dict[str, cycle[str]]" = {}
+
+
+class Unexplained(Exception):
+    """Something that a client of a sound server does not meet."""
+
+
+Tasks = list[TaskSet | Callable[..., Any]]
+
+
+class ChatUser(User):
+    """A client that comes, talks, leaves, and comes again.
+
+    Attributes:
+        window: how many messages it sends without an answer.
+        messages_a_visit: how many it has to say, at least and at most.
+        rest_seconds: how long it stays away between visits.
+        vanishes: whether it breaks off, and comes back to the same session, instead of saying goodbye.
+        ledger: where it writes down what it sees.
+    """
+
+    abstract = True
+    window = 1
+    messages_a_visit = 5, 15
+    rest_seconds = 1.0, 4.0
+    vanishes = False
+    ledger: ClassVar[Ledger] = Ledger(lambda _: None)
+
+    def on_start(self) -> None:
+        """Become somebody."""
+        self.client = f"{type(self).__name__.lower()}-{uuid4().hex[:10]}"
+        self.zone = random.choice(ZONES)
+        self.repertoire = Repertoire.of(self.client)
+        self.talk: Talk | None = None
+        self.visit: Visit | None = None
+        self.session = ""
+        self.left_to_say = 0
+
+    def on_stop(self) -> None:
+        """Leave in good order."""
+        self.end_visit()
+
+    @task(92)
+    def say(self) -> None:
+        """Send a text."""
+        self.ask(*self.repertoire.text())
+
+    @task(6)
+    def speak(self) -> None:
+        """Send a voice note."""
+        self.ask(VOICE, "")
+
+    @task(2)
+    def film(self) -> None:
+        """Send a video."""
+        self.ask(VIDEO, "")
+
+    def ask(self, request: Request, said: str) -> None:
+        """Send a message, connecting first where needed, and leave after the last one of a visit."""
+        if self.talk is None or self.talk.ended:
+            self.end_visit()
+            if not self.connect():
+                return
+        assert self.talk is not None
+        try:
+            self.talk.ask(request, said)
+        except TalkEnded:
+            return
+        self.left_to_say -= 1
+        if self.left_to_say <= 0:
+            if not self.vanishes:
+                self.talk.wait_for_answers(ANSWER_SECONDS)
+            self.end_visit()
+            time.sleep(random.uniform(*self.rest_seconds))
+
+    def connect(self) -> bool:
+        """Stand in line for a place; say whether there is a connection. Who is denied rests a while."""
+        options = self.environment.parsed_options
+        wait_seconds = options.connect_patience if options else 75.0
+        visit = Visit(
+            id=uuid4().hex[:12], client=self.client, zone=self.zone, habit=type(self).__name__,
+            asked_at=time.time(), answered_at=0, entrance="gave_up",
+        )  # fmt: skip
+        pause_seconds = 0.0
+        try:
+            self.talk = open_talk(
+                self._address(), client_id=self.client, time_zone=self.zone, session_id=self.session,
+                window=self.window, wait_seconds=wait_seconds, on_answer=_Listener(self, visit),
+                token=token_of(self.client),
+            )  # fmt: skip
+            visit.entrance, visit.session = "let_in", self.talk.session_id
+            self.session = self.talk.session_id if self.vanishes else ""
+        except Denied as denied:
+            visit.entrance, visit.status, visit.code, visit.place = "denied", denied.status, denied.code, denied.place
+            pause_seconds = min(denied.retry_after_seconds, LONGEST_REST_SECONDS)
+        except NoAnswer as nobody:
+            visit.entrance, visit.code = "broken", str(nobody)
+            pause_seconds = 1.0
+        finally:
+            visit.answered_at = time.time()
+            self.ledger.note(visit)
+        self._report_entrance(visit)
+        if self.talk is None or visit.entrance != "let_in":
+            time.sleep(pause_seconds * random.uniform(0.5, 1.0))
+            return False
+        self.visit, self.left_to_say = visit, random.randint(*self.messages_a_visit)
+        return True
+
+    def end_visit(self) -> None:
+        """Say goodbye, or vanish; nothing happens where there is no visit."""
+        talk, visit, self.talk, self.visit = self.talk, self.visit, None, None
+        if talk is None or visit is None:
+            return
+        ended_before = talk.ended
+        visit.left_at = time.time()
+        (talk.break_off if self.vanishes else talk.leave)()
+        visit.ended_at = talk.ended_at
+        visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
+        if ended_before:
+            visit.left_at, visit.close_code = talk.heard_at, talk.close_code
+            self._report(
+                "closed",
+                str(visit.close_code),
+                0,
+                wrong=not talk.ended_by_us and visit.close_code not in EXPLAINED_CLOSES,
+            )
+        self.ledger.note(visit)
+
+    def _address(self) -> str:
+        """Return where to connect; several addresses take turns."""
+        host = self.host or self.environment.host or "ws://127.0.0.1:8000"
+        return next(_addresses.setdefault(host, cycle(host.split(","))))
+
+    def _report_entrance(self, visit: Visit) -> None:
+        waited_seconds = visit.answered_at - visit.asked_at
+        if visit.entrance == "let_in":
+            self._report("connect", "wait for a place", waited_seconds)
+        elif visit.entrance == "denied":
+            self._report(
+                "denied", visit.code or str(visit.status), waited_seconds, wrong=visit.code not in EXPLAINED_DENIALS
+            )
+        else:
+            self._report("connect", "no answer", waited_seconds, wrong=True)
+
+    def _report(self, what: str, name: str, seconds: float, *, size_bytes: int = 0, wrong: bool = False) -> None:
+        """Let it stand in Locust's statistics; as a failure where a sound server would not do that."""
+        self.environment.events.request.fire(
+            request_type=what, name=name, response_time=seconds * 1000, response_length=size_bytes,
+            exception=Unexplained(f"{what} {name}") if wrong else None, context={},
+        )  # fmt: skip
+
+
+class _Listener:
+    """Takes the answers of one visit."""
+
+    def __init__(self, user: ChatUser, visit: Visit) -> None:
+        self._user = user
+        self._visit = visit
+
+    def __call__(self, asked: Asked, response: Response | None) -> None:
+        kind = asked.request.kind.name.lower()
+        heard = Exchange(
+            visit=self._visit.id, number=asked.number, kind=kind, said=asked.said,
+            sent_at=asked.sent_at, ended_at=time.time(), outcome="unanswered",
+        )  # fmt: skip
+        seconds = heard.ended_at - heard.sent_at
+        report = self._user._report  # noqa: SLF001 - two parts of one thing
+        if response is not None and response.kind is ResponseKind.ERROR:
+            heard.outcome, heard.code = "refused", response.error_code
+            report("refused", heard.code, seconds, wrong=heard.code not in EXPLAINED_REFUSALS)
+        elif response is not None:
+            heard.outcome, heard.reply = "answered", digest(response.text)
+            heard.voice_bytes, heard.image_bytes = len(response.voice), len(response.image)
+            heard.fits = fits(asked.request, asked.said, response)
+            size_bytes = len(response.text.encode()) + heard.voice_bytes + heard.image_bytes
+            report("exchange", kind, seconds, size_bytes=size_bytes, wrong=not heard.fits)
+        self._user.ledger.note(heard)
+
+
+class Chatter(ChatUser):
+    """Says one thing at a time, and thinks before the next."""
+
+    weight = 6
+    wait_time = between(1, 4)
+
+
+class Reporter(ChatUser):
+    """Speaks and films more than it writes, a few at a time."""
+
+    weight = 2
+    window = 3
+    wait_time = between(2, 6)
+    tasks: Tasks = [*(ChatUser.say,) * 2, *(ChatUser.speak,) * 5, *(ChatUser.film,) * 3]  # noqa: RUF012 - as Locust has it
+
+
+class Rusher(ChatUser):
+    """Keeps its window full, as a program would; mostly with texts."""
+
+    weight = 12
+    window = 20
+    messages_a_visit = 40, 90
+    wait_time = constant(0)
+    tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
+
+
+class Wanderer(ChatUser):
+    """Is on a train: it vanishes in the middle of things, and goes on with its session when it is back."""
+
+    weight = 2
+    window = 5
+    vanishes = True
+    wait_time = between(0.2, 1)
+    rest_seconds = 0.2, 2.0

@@ -1,0 +1,234 @@
+"""The promises of the system, each with the judgement that a recording allows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from loadtest import lost, order, overload
+from loadtest.ledger import Exchange
+from loadtest.metrics import Metric
+from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
+from loadtest.recording import Recording
+from loadtest.recovery import recoveries
+from loadtest.watch import POOLS
+
+SHOWN: Final = 5
+LATE_SECONDS: Final = 2.0
+RECOVERY_LEASES: Final = 3.0
+
+
+class Judgement(StrEnum):
+    """What became of a promise."""
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One promise.
+
+    Attributes:
+        promise: its name in JSON.
+        title: what is promised.
+        judgement: whether that was so.
+        detail: the figures behind it, or what went wrong.
+    """
+
+    promise: str
+    title: str
+    judgement: Judgement
+    detail: str
+
+
+def judge(recording: Recording) -> list[Verdict]:
+    """Return the verdict on each promise, in the order of the report."""
+    return [verdict for look_into in PROMISES for verdict in look_into(recording)]
+
+
+def all_kept(verdicts: Sequence[Verdict]) -> bool:
+    """Say whether nothing was broken."""
+    return all(verdict.judgement is not Judgement.BROKEN for verdict in verdicts)
+
+
+def _limits(recording: Recording) -> Iterator[Verdict]:
+    for pool in POOLS:
+        limit: int = getattr(recording.run.limits, pool)
+        most = max((look.high_water for look in recording.looks_at(pool)), default=0)
+        if pool in recording.run.must_reach:
+            yield _verdict(
+                f"{pool}_reached", f"The limit of {limit} {pool} is reached",
+                [] if most >= limit else [f"the most held at once were {most}"], f"the high-water mark is {most}",
+            )  # fmt: skip
+        yield _verdict(
+            f"{pool}_not_exceeded", f"There are never more than {limit} {pool}",
+            [complaint for ask in overload.ASKED for complaint in ask(recording, pool)],
+            _most(recording, pool, most), tested=bool(recording.looks_at(pool)),
+        )  # fmt: skip
+
+
+def _most(recording: Recording, pool: str, high_water: int) -> str:
+    words = f"high-water mark {high_water}, {len(recording.looks_at(pool)):,} looks at the store"
+    return f"{words}; clients saw {overload.most_open(recording)} of their own open" if pool == "connections" else words
+
+
+def _order(recording: Recording) -> Iterator[Verdict]:
+    looks, waited = order.looks_that_tell(recording), order.visits_that_tell(recording)
+    yield _verdict(
+        "order_of_tickets", "Whoever waits is served by ticket",
+        order.tickets_out_of_turn(recording),
+        f"in {len(looks):,} looks at a line, nobody inside had a higher ticket than somebody in line",
+        tested=bool(looks),
+    )  # fmt: skip
+    yield _verdict(
+        "order_of_arrival", "Whoever comes first is let in first",
+        order.arrivals_out_of_turn(recording),
+        f"of {len(waited):,} clients who waited or were let in, nobody was overtaken by one who came clearly later",
+        tested=any(visit.answered_at - visit.asked_at > order.SLACK_SECONDS for visit in waited),
+    )  # fmt: skip
+
+
+def _served_or_told(recording: Recording) -> Iterator[Verdict]:
+    visits, exchanges = recording.seen.visits, recording.seen.exchanges
+    patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
+    trouble = [
+        f"{visit.client} was not answered at the door: {visit.code}"
+        for visit in visits.values()
+        if visit.entrance == "broken" and not recording.disturbed(visit.asked_at, visit.answered_at)
+    ]
+    trouble += [
+        f"{visit.client} stood in line for {visit.answered_at - visit.asked_at:.1f} s"
+        for visit in visits.values()
+        if visit.answered_at - visit.asked_at > patience_seconds + recording.lateness(visit.asked_at, visit.answered_at)
+        and not recording.disturbed(visit.asked_at, visit.answered_at)
+    ]
+    trouble += [
+        f"{visit.client} had no answer to a {exchange.kind}, and its connection ended with {visit.close_code}"
+        for exchange in exchanges
+        if exchange.outcome == "unanswered"
+        and not (visit := visits[exchange.visit]).by_us
+        and visit.close_code not in EXPLAINED_CLOSES
+        and not recording.disturbed(exchange.sent_at, exchange.ended_at)
+    ]
+    told = sum(visit.entrance == "denied" for visit in visits.values())
+    let_in = sum(visit.entrance == "let_in" for visit in visits.values())
+    yield _verdict(
+        "served_or_told", "Everybody is served, or told why not", trouble,
+        f"{let_in:,} let in, {told:,} told to come again; "
+        f"{sum(e.outcome == 'answered' for e in exchanges):,} messages answered, "
+        f"{sum(e.outcome == 'refused' for e in exchanges):,} refused",
+        tested=bool(visits),
+    )  # fmt: skip
+
+
+def _nothing_lost(recording: Recording) -> Iterator[Verdict]:
+    answered = sum(exchange.outcome == "answered" for exchange in recording.seen.exchanges)
+    yield _verdict(
+        "nothing_lost", "What was answered is in history, once and in order",
+        lost.differences(recording), f"all of {answered:,} answered exchanges; history has {len(recording.kept):,}",
+        tested=answered > 0,
+    )  # fmt: skip
+
+
+def _replies_fit(recording: Recording) -> Iterator[Verdict]:
+    wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
+             recording.seen.exchanges if not exchange.fits]  # fmt: skip
+    answered = sum(exchange.outcome == "answered" for exchange in recording.seen.exchanges)
+    yield _verdict(
+        "replies_fit", "Each reply belongs to its message", wrong, f"{answered:,} replies", tested=answered > 0
+    )
+
+
+def _error_budget(recording: Recording) -> Iterator[Verdict]:
+    exchanges = [e for e in recording.seen.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
+    refused = [exchange for exchange in exchanges if exchange.outcome == "refused"]
+    share = len(refused) / len(exchanges) if exchanges else 0.0
+    allowed = recording.run.limits.refused_share
+    over = [f"{share:.2%} of messages were refused: {_codes(refused)}"] if share > allowed else []
+    yield _verdict(
+        "error_budget", f"At most {allowed:.0%} of messages are refused", over,
+        f"{len(refused):,} of {len(exchanges):,}", tested=bool(exchanges),
+    )  # fmt: skip
+    yield _verdict(
+        "no_unexplained_errors", "No error is unexplained", list(_unexplained(recording)),
+        "every denial, refusal and close has a code that says what to do", tested=bool(recording.seen.visits),
+    )  # fmt: skip
+
+
+def _unexplained(recording: Recording) -> Iterator[str]:
+    for mishap in recording.seen.mishaps:
+        yield f"a client met {mishap.what}"
+    for exchange in recording.seen.exchanges:
+        disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
+        if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:
+            yield f"a {exchange.kind} was refused with {exchange.code}"
+    for visit in recording.seen.visits.values():
+        disturbed = recording.disturbed(visit.asked_at, visit.answered_at)
+        if visit.entrance == "denied" and visit.code not in EXPLAINED_DENIALS and not disturbed:
+            yield f"{visit.client} was denied with {visit.status} {visit.code}"
+        if visit.left_at is None or visit.ended_at is None or visit.by_us or visit.close_code in EXPLAINED_CLOSES:
+            continue
+        if not recording.disturbed(visit.left_at, visit.ended_at):
+            yield f"the connection of {visit.client} was closed with {visit.close_code}"
+
+
+def _given_back(recording: Recording) -> Iterator[Verdict]:
+    left = [
+        f"{look.held} {pool} are still held, {look.waiting} wait"
+        for pool in POOLS
+        for look in recording.looks_at(pool)[-1:]
+        if look.held or look.waiting
+    ]
+    for look in recording.pods[-1:]:
+        left += [
+            f"{pod} has {figures[metric]:g} of {metric}"
+            for pod, figures in look.figures.items()
+            for metric in (
+                Metric.CONNECTIONS_OPEN,
+                Metric.MESSAGES_IN_PROCESS,
+                Metric.OUTBOX_RECORDS,
+                Metric.OUTBOX_REFUSED,
+            )
+            if figures.get(metric)
+        ]
+    yield _verdict(
+        "given_back", "In the end everything is given back and delivered", left,
+        "no permit is held, nobody waits, no outbox holds anything", tested=bool(recording.pools and recording.pods),
+    )  # fmt: skip
+
+
+def _recovery(recording: Recording) -> Iterator[Verdict]:
+    bound_seconds = RECOVERY_LEASES * recording.run.limits.lease_seconds + recording.run.limits.connect_wait_seconds
+    for number, recovery in enumerate(recoveries(recording), start=1):
+        slow = recovery.seconds is None or recovery.seconds > bound_seconds
+        took = "it was not back to that" if recovery.seconds is None else f"it took {recovery.seconds:.1f} s"
+        words = f"{recovery.level} clients were inside before; {took} (at most {bound_seconds:g} s)"
+        yield _verdict(f"recovery_{number}", f"It recovers from: {recovery.fault}", [words] if slow else [], words)
+
+
+def _troubles(recording: Recording) -> Iterator[Verdict]:
+    if recording.run.troubles:
+        yield _verdict("run", "The run itself went well", list(recording.run.troubles), "")
+
+
+PROMISES: Final[tuple[Callable[[Recording], Iterator[Verdict]], ...]] = (
+    _troubles, _limits, _order, _served_or_told, _nothing_lost, _replies_fit, _error_budget, _given_back, _recovery,
+)  # fmt: skip
+
+
+def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> Verdict:
+    if trouble:
+        more = f"; and {len(trouble) - SHOWN:,} more" if len(trouble) > SHOWN else ""
+        return Verdict(
+            promise=promise, title=title, judgement=Judgement.BROKEN, detail="; ".join(trouble[:SHOWN]) + more
+        )
+    if not tested:
+        return Verdict(promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="nothing of it was seen")
+    return Verdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
+
+
+def _codes(exchanges: Sequence[Exchange]) -> str:
+    codes = sorted({exchange.code for exchange in exchanges})
+    return ", ".join(f"{sum(e.code == code for e in exchanges):,} {code}" for code in codes)

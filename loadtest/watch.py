@@ -1,0 +1,186 @@
+"""The watcher: looks at the limits store, at pods and at processes while a run is on, and writes down what it sees.
+
+It reads the store itself, so what it finds does not depend on what the services say of themselves.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import psutil
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from loadtest.lines import as_line
+from loadtest.metrics import scrape
+from loadtest.target import Target
+from permits import PermitError
+from permits.redis import PoolOperator
+from permits.redis.keys import keys_of
+from permits.redis.operator import PoolUnknown
+
+POOLS = ("connections", "messages")
+STORE_EVERY_SECONDS = 0.1
+PODS_EVERY_SECONDS = 0.5
+STORE_ANSWER_SECONDS = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class PoolLook:
+    """One pool at one moment, as the store has it.
+
+    Attributes:
+        newest_held: the highest ticket of those who hold a permit; 0: nobody does.
+        oldest_waiting: the lowest ticket of those who wait; 0: nobody does. Both are of one moment.
+    """
+
+    at: float
+    pool: str
+    held: int
+    capacity: int
+    high_water: int
+    waiting: int
+    learning: bool
+    reaped: int
+    newest_held: int
+    oldest_waiting: int
+
+
+@dataclass(slots=True, kw_only=True)
+class PodsLook:
+    """What the pods say of themselves; those that do not answer are not there.
+
+    Attributes:
+        took_seconds: from asking the first to having heard the last: they were not all looked at in the same moment.
+        figures: by pod and metric.
+    """
+
+    at: float
+    took_seconds: float
+    figures: dict[str, dict[str, float]]
+
+
+@dataclass(slots=True, kw_only=True)
+class ProcessesLook:
+    """What processes have used: CPU seconds since they began, and bytes of memory, their children included."""
+
+    at: float
+    cpu_seconds: dict[str, float]
+    memory_bytes: dict[str, int]
+
+
+@dataclass
+class Watcher:
+    """Looks until it is told to stop.
+
+    Args:
+        target: at what.
+        write: takes one line.
+    """
+
+    target: Target
+    write: Callable[[str], None]
+    latest: dict[str, PoolLook] = field(default_factory=dict)
+    _done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Look until `stop`, and then once more."""
+        async with (
+            Redis.from_url(self.target.redis_url, socket_timeout=STORE_ANSWER_SECONDS) as redis,
+            aiohttp.ClientSession() as http,
+        ):
+            looks = [
+                *((self._pool_look(redis, pool), STORE_EVERY_SECONDS) for pool in POOLS),
+                (self._pods_look(http), PODS_EVERY_SECONDS),
+                (self._processes_look(), PODS_EVERY_SECONDS),
+            ]
+            async with asyncio.TaskGroup() as tasks:
+                for look, every_seconds in looks:
+                    tasks.create_task(self._repeat(look, every_seconds))
+
+    def stop(self) -> None:
+        """Take the last look."""
+        self._done.set()
+
+    async def _repeat(self, look: Callable[[], Any], every_seconds: float) -> None:
+        last, task = False, asyncio.current_task()
+        while not last:
+            last = self._done.is_set()
+            found = await look()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # the Redis client swallows one that comes as it puts a connection back
+            if found is not None:
+                self.write(as_line(found))
+            if isinstance(found, PoolLook):
+                self.latest[found.pool] = found
+            try:
+                async with asyncio.timeout(every_seconds):
+                    await self._done.wait()
+            except TimeoutError:
+                continue
+
+    def _pool_look(self, redis: "Redis", pool: str) -> Callable[[], Any]:
+        operator = PoolOperator(pool, redis)
+        keys = {key.rpartition(":")[2]: key for key in keys_of(pool)}
+
+        async def look() -> PoolLook | None:
+            try:
+                async with redis.pipeline(transaction=True) as both:
+                    both.hvals(keys["permits"])
+                    both.zrange(keys["line"], 0, 0, withscores=True)
+                    permits, head = await both.execute()
+                view = await operator.show()
+            except (RedisError, OSError, PermitError, PoolUnknown):
+                return None
+            state = view.state
+            return PoolLook(
+                at=time.time(), pool=pool, held=state.held, capacity=state.capacity, high_water=state.high_water,
+                waiting=state.waiting, learning=state.learning_seconds > 0, reaped=state.reaped,
+                newest_held=max((int(record.split(b" ", 1)[0]) for record in permits), default=0),
+                oldest_waiting=int(head[0][1]) if head else 0,
+            )  # fmt: skip
+
+        return look
+
+    def _pods_look(self, http: aiohttp.ClientSession) -> Callable[[], Any]:
+        async def look() -> PodsLook:
+            began = time.time()
+            figures = await scrape(http, self.target.metrics)
+            return PodsLook(at=began, took_seconds=time.time() - began, figures=figures)
+
+        return look
+
+    def _processes_look(self) -> Callable[[], Any]:
+        async def look() -> ProcessesLook | None:
+            used = {name: usage(pid) for name, pid in self.target.pids.items()}
+            there = {name: found for name, found in used.items() if found is not None}
+            if not there:
+                return None
+            return ProcessesLook(
+                at=time.time(),
+                cpu_seconds={name: round(cpu, 3) for name, (cpu, _) in there.items()},
+                memory_bytes={name: memory for name, (_, memory) in there.items()},
+            )
+
+        return look
+
+
+def usage(pid: int) -> tuple[float, int] | None:
+    """Return CPU seconds and bytes of memory of a process and its children; nothing when it is gone."""
+    cpu, memory = 0.0, 0
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return None
+    for member in family:
+        try:
+            times = member.cpu_times()
+            cpu += times.user + times.system
+            memory += member.memory_info().rss
+        except psutil.Error:  # it ended a moment ago
+            continue
+    return cpu, memory

@@ -1,0 +1,69 @@
+"""A chat pod that breaks one promise: `python -m tests.loadtest.broken`, with BREAK in the environment."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha1
+from itertools import count
+
+import permits.redis.pool as redis_pool
+from chat_service.__main__ import main
+from chat_service.outbox import Outbox
+from chat_service.settings import ChatSettings
+from frameproto.exchange import Exchange
+from permits.redis.scripts import Script, Scripts, load_scripts
+from servicekit import logs
+from servicekit.runner import run
+from servicekit.settings import load
+
+EXTRA = 3
+
+
+def nothing() -> None:
+    """Be a sound pod."""
+
+
+def too_many_granted() -> None:
+    """Let the pool count a few places more than there are."""
+    _change_scripts("held >= capacity", f"held >= capacity + {EXTRA}", "held < capacity", f"held < capacity + {EXTRA}")
+
+
+def line_served_from_its_end() -> None:
+    """Let the pool serve who came last."""
+    _change_scripts("call('ZRANGE', LINE, 0, 0)", "call('ZREVRANGE', LINE, 0, 0)")
+
+
+def exchanges_dropped() -> None:
+    """Answer, but keep only four of five exchanges."""
+    append, numbers = Outbox.append, count(1)
+
+    async def forgetful(self: Outbox, exchange: Exchange) -> None:
+        if next(numbers) % 5:
+            await append(self, exchange)
+
+    Outbox.append = forgetful  # type: ignore[method-assign]
+
+
+def _change_scripts(*changes: str) -> None:
+    def changed(script: Script) -> Script:
+        text = script.text
+        for old, new in zip(changes[::2], changes[1::2], strict=True):
+            text = text.replace(old, new)
+        return replace(script, text=text, sha=sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    sound = load_scripts()
+    assert changed(sound.operate) != sound.operate
+    broken = Scripts(**{name: changed(getattr(sound, name)) for name in Scripts.__slots__})
+    redis_pool.load_scripts = lambda: broken  # type: ignore[assignment, attr-defined]
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    fault.__name__: fault for fault in (nothing, too_many_granted, line_served_from_its_end, exchanges_dropped)
+}
+
+if __name__ == "__main__":
+    FAULTS[os.environ["BREAK"]]()
+    settings = load(ChatSettings, prog="broken", description="A pod that breaks a promise.")
+    logs.configure(settings.log_level, settings.log_format)
+    sys.exit(run(main(settings)))

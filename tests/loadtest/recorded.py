@@ -1,0 +1,94 @@
+"""Recordings of runs that never were: a few clients, two pools, and what history has."""
+
+from collections.abc import Sequence
+
+from loadtest.kept import Kept
+from loadtest.ledger import Exchange, Lateness, Mishap, Seen, Visit, digest
+from loadtest.metrics import Metric
+from loadtest.promises import Limits
+from loadtest.recording import Fault, Recording, Run
+from loadtest.watch import PodsLook, PoolLook, ProcessesLook
+
+LIMITS = Limits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
+
+
+def visit(name: str, asked: float, answered: float, left: float | None = None, **more: object) -> Visit:
+    fields: dict[str, object] = {
+        "id": name, "client": name, "zone": "UTC", "habit": "Chatter", "session": f"session-{name}",
+        "asked_at": asked, "answered_at": answered, "left_at": left, "ended_at": left, "entrance": "let_in",
+        "close_code": 1000, "by_us": True,
+    }  # fmt: skip
+    return Visit(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def denied(name: str, asked: float, answered: float, code: str = "cluster_full") -> Visit:
+    return visit(name, asked, answered, entrance="denied", status=503, code=code, session="", by_us=False)
+
+
+def exchange(of: str, number: int, said: str = "", **more: object) -> Exchange:
+    text = said or f"hello {number}"
+    fields: dict[str, object] = {
+        "visit": of, "number": number, "kind": "text", "said": text, "sent_at": 20 + number, "ended_at": 20.5 + number,
+        "outcome": "answered", "reply": digest(f"you said {text}"),
+    }  # fmt: skip
+    return Exchange(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def kept(of: Exchange, *, session: str | None = None) -> Kept:
+    return Kept(
+        session=session or f"session-{of.visit}", id=f"{of.visit}-{of.number}", kind=of.kind, said=of.said,
+        reply=of.reply, voice_bytes=of.voice_bytes, image_bytes=of.image_bytes,
+    )  # fmt: skip
+
+
+def look(at: float, pool: str = "connections", **more: object) -> PoolLook:
+    capacity = getattr(LIMITS, pool)
+    fields: dict[str, object] = {
+        "at": at, "pool": pool, "held": 0, "capacity": capacity, "high_water": capacity, "waiting": 0,
+        "learning": False, "reaped": 0, "newest_held": 0, "oldest_waiting": 0,
+    }  # fmt: skip
+    return PoolLook(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def pods(at: float, took: float = 0.01, **figures: dict[Metric, float]) -> PodsLook:
+    return PodsLook(at=at, took_seconds=took, figures={pod: dict(found.items()) for pod, found in figures.items()})
+
+
+def recording(
+    visits: Sequence[Visit] = (),
+    exchanges: Sequence[Exchange] = (),
+    *,
+    looks: Sequence[PoolLook] = (),
+    pods_looks: Sequence[PodsLook] = (),
+    processes: Sequence[ProcessesLook] = (),
+    history: Sequence[Kept] | None = None,
+    faults: Sequence[Fault] = (),
+    late: Sequence[Lateness] = (),
+    mishaps: Sequence[Mishap] = (),
+    troubles: Sequence[str] = (),
+) -> Recording:
+    """A recording of what is given; history has what was answered, if nothing else is said."""
+    answered = [kept(one) for one in exchanges if one.outcome == "answered"]
+    return Recording(
+        run=Run(
+            shape="made-up", limits=LIMITS, began_at=0, ended_at=100, must_reach=("connections", "messages"),
+            troubles=tuple(troubles),
+        ),
+        seen=Seen({one.id: one for one in visits}, list(exchanges), list(late), list(mishaps)),
+        pools=sorted([look(90), look(90, "messages"), *looks], key=lambda one: one.at),
+        pods=[*pods_looks, pods(99, chat={Metric.OUTBOX_RECORDS: 0})],
+        processes=list(processes),
+        faults=list(faults),
+        kept=answered if history is None else list(history),
+    )  # fmt: skip
+
+
+def sound() -> Recording:
+    """Four clients share two places, in turn; two have to wait, and one is told to come again."""
+    visits = [
+        visit("anna", 1, 1.1, 30), visit("ben", 2, 2.1, 31), visit("cleo", 21, 30.1, 40), visit("dan", 22, 31.1, 41),
+        denied("eve", 23, 33),
+    ]  # fmt: skip
+    exchanges = [exchange(one, number) for one in ("anna", "ben", "cleo") for number in range(3)]
+    looks = [look(25, held=2, waiting=2, newest_held=2, oldest_waiting=3)]
+    return recording(visits, exchanges, looks=looks)

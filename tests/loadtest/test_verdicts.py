@@ -1,0 +1,137 @@
+"""Each promise is judged from what was recorded: kept by a sound run, broken by the least thing that breaks it."""
+
+from dataclasses import replace
+
+import pytest
+
+from loadtest.ledger import Lateness, Mishap
+from loadtest.metrics import Metric
+from loadtest.recording import Fault, Recording
+from loadtest.recovery import recoveries
+from loadtest.verdicts import Judgement, all_kept, judge
+from tests.loadtest.recorded import denied, exchange, kept, look, pods, recording, sound, visit
+
+ANNA = visit("anna", 1, 1.1, 30)
+SAID = [exchange("anna", number) for number in range(3)]
+KILL = Fault(at=50, name="kill -9")
+
+
+def judged(made: Recording, judgement: Judgement) -> dict[str, str]:
+    return {verdict.promise: verdict.detail for verdict in judge(made) if verdict.judgement is judgement}
+
+
+def case(name: str, promise: str, complaint: str, made: Recording) -> object:
+    return pytest.param(promise, complaint, made, id=name)
+
+
+def test_a_sound_run_keeps_everything() -> None:
+    verdicts = judge(sound())
+    assert all_kept(verdicts)
+    assert {verdict.judgement for verdict in verdicts} == {Judgement.KEPT}
+
+
+def test_what_was_not_seen_is_not_called_kept() -> None:
+    assert set(judged(recording(), Judgement.NOT_TESTED)) == {
+        "order_of_tickets", "order_of_arrival", "served_or_told", "nothing_lost", "replies_fit", "error_budget",
+        "no_unexplained_errors",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("promise", "complaint", "made"),
+    [
+        case("mark too high", "connections_not_exceeded", "high-water mark of the store is 3",
+             recording(looks=[look(95, high_water=3)])),
+        case("held too many", "messages_not_exceeded", "had 5 held",
+             recording(looks=[look(95, "messages", held=5)])),
+        case("another capacity", "messages_not_exceeded", "capacity of 9",
+             recording(looks=[look(95, "messages", capacity=9)])),
+        case("pods have too many", "connections_not_exceeded", "the pods together had 3",
+             recording(pods_looks=[pods(8), *(pods(at, a={Metric.CONNECTIONS_OPEN: 2}, b={Metric.CONNECTIONS_OPEN: 1})
+                                               for at in (9, 10))])),
+        case("pods work on too much", "messages_not_exceeded", "the pods together had 8", recording(pods_looks=[
+             pods(8), *(pods(at, a={Metric.MESSAGES_IN_PROCESS: 4}, b={Metric.MESSAGES_IN_PROCESS: 4})
+                        for at in (9, 10))])),
+        case("clients have too many", "connections_not_exceeded", "clients saw 3",
+             recording([ANNA, visit("ben", 2, 3, 9), visit("cleo", 2, 4, 9)])),
+        case("served out of turn", "order_of_tickets", "ticket 8 of messages was served while 7 still waited",
+             recording(looks=[look(25, "messages", newest_held=8, oldest_waiting=7)])),
+        case("overtaken and let in", "order_of_arrival", "ben came 5.0 s after anna",
+             recording([visit("anna", 1, 9, 30), visit("ben", 6, 7, 30)])),
+        case("overtaken and denied", "order_of_arrival", "ben came 5.0 s after anna",
+             recording([denied("anna", 1, 11), visit("ben", 6, 7, 30)])),
+        case("not answered at the door", "served_or_told", "anna was not answered",
+             recording([visit("anna", 1, 2, entrance="broken", code="reset")])),
+        case("kept in line", "served_or_told", "stood in line for 14.0 s", recording([visit("anna", 1, 15, 30)])),
+        case("hung up on", "served_or_told", "no answer to a text, and its connection ended with 1006",
+             recording([visit("anna", 1, 2, 30, by_us=False, close_code=1006)],
+                       [exchange("anna", 0, outcome="unanswered")])),
+        case("not in history", "nothing_lost", "“hello 2” of session session-anna was answered, and history",
+             recording([ANNA], SAID, history=[kept(one) for one in SAID[:2]])),
+        case("another reply in history", "nothing_lost", "does not have it so",
+             recording([ANNA], SAID, history=[kept(replace(one, reply="other")) for one in SAID])),
+        case("twice in history", "nothing_lost", "“hello 0” of session session-anna is in history once too often",
+             recording([ANNA], SAID, history=[kept(one) for one in (*SAID, SAID[0])])),
+        case("in another order", "nothing_lost", "out of order",
+             recording([ANNA], SAID, history=[kept(one) for one in reversed(SAID)])),
+        case("never said", "nothing_lost", "“spook” of session session-anna is in history once too often",
+             recording([ANNA], SAID, history=[kept(one) for one in (*SAID, exchange("anna", 3, "spook"))])),
+        case("the reply to another", "replies_fit", "hello 0 had the reply to something else",
+             recording([ANNA], [exchange("anna", 0, fits=False)])),
+        case("too many refused", "error_budget", "33.33% of messages were refused: 1 busy",
+             recording([ANNA], [*SAID[:2], exchange("anna", 2, outcome="refused", code="busy")])),
+        case("refused for no reason", "no_unexplained_errors", "a text was refused with internal",
+             recording([ANNA], [exchange("anna", 0, outcome="refused", code="internal")])),
+        case("denied for no reason", "no_unexplained_errors", "anna was denied with 503 internal",
+             recording([denied("anna", 1, 2, "internal")])),
+        case("closed for no reason", "no_unexplained_errors", "the connection of anna was closed with 1011",
+             recording([visit("anna", 1, 2, 30, by_us=False, close_code=1011)])),
+        case("met something new", "no_unexplained_errors", "a client met KeyError",
+             recording([ANNA], mishaps=[Mishap(at=1, what="KeyError: 'x'")])),
+        case("still held", "given_back", "1 connections are still held", recording(looks=[look(99, held=1)])),
+        case("not delivered", "given_back", "chat has 2 of chatbot_outbox_records", replace(
+             recording(), pods=[pods(99, chat={Metric.OUTBOX_RECORDS: 2})])),
+        case("never recovered", "recovery_1", "it was not back",
+             recording([visit("anna", 1, 2, 50.5), visit("ben", 1, 2, 50.5)], faults=[KILL])),
+        case("the run failed", "run", "Locust ended", recording(troubles=["Locust ended with exit code 7"])),
+    ],
+)  # fmt: skip
+def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Recording) -> None:
+    broken = judged(made, Judgement.BROKEN)
+    assert complaint in broken[promise]
+    assert not all_kept(judge(made))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 1.8, 7, 30)]), id="came almost together"),
+        pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 6, 8.2, 30)]), id="news a little late"),
+        pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 6, 7, 30)], late=[Lateness(at=8, seconds=3)]),
+                     id="overtaken, or the swarm was not run"),
+        pytest.param(recording([ANNA], [*SAID[:2], replace(SAID[2], outcome="unanswered")], history=map(kept, SAID)),  # type: ignore[arg-type]
+                     id="worked on when the client left"),
+        pytest.param(recording([visit("anna", 1, 2, 49, ended_at=50, by_us=False, close_code=1006)],
+                               faults=[KILL]), id="cut by a fault"),
+        pytest.param(recording([visit("anna", 1, 2, entrance="broken"), visit("ben", 1, 51, entrance="broken")],
+                               faults=[Fault(at=0, name="boot"), KILL]), id="turned away by a fault"),
+        pytest.param(recording(looks=[look(51, newest_held=9, oldest_waiting=3)], faults=[KILL]), id="settling"),
+        pytest.param(recording(looks=[look(25, newest_held=9, oldest_waiting=3, learning=True)]), id="learning"),
+        pytest.param(recording(pods_looks=[pods(8), *(pods(at, 0.1, a={
+            Metric.MESSAGES_IN_PROCESS: 6, Metric.MESSAGES_ANSWERED: 20 * at}) for at in (9, 10))]),
+            id="moved between two looks"),
+        pytest.param(recording(pods_looks=[pods(8), pods(9, a={Metric.CONNECTIONS_OPEN: 3}), pods(10)]),
+                     id="a moment too long"),
+    ],
+)  # fmt: skip
+def test_what_may_happen_on_a_sound_server_is_no_complaint(made: Recording) -> None:
+    broken = judged(made, Judgement.BROKEN)
+    assert {promise for promise in broken if not promise.startswith("recovery")} == set()
+
+
+def test_a_recovery_is_measured_by_how_many_clients_are_inside() -> None:
+    lost = visit("anna", 1, 2, 49, ended_at=50.1, by_us=False, close_code=1006)
+    back = visit("ben", 51, 54.1, 90)
+    (recovery,) = recoveries(recording([lost, back], faults=[KILL]))
+    assert (recovery.fault, recovery.level, recovery.lowest) == ("kill -9", 1, 0)
+    assert recovery.seconds == pytest.approx(4.1)
