@@ -18,7 +18,7 @@ from bench.echo import Echo, run_echo
 from bench.machine import busy_share, cores, processor
 from bench.valkey import MICROSECONDS, Valkey, run_valkey
 from chat_client.chat import Chat, connect
-from frameproto import RequestKind
+from frameproto import RequestKind, ResponseKind
 from tests.e2e.talking import eventually, metric
 from tests.support.mongod import run_mongod
 from tests.support.processes import Service, start
@@ -124,7 +124,7 @@ async def _ask_all(chats: Sequence[Chat], total: int, kind: RequestKind, body: b
     async def talk(chat: Chat) -> None:
         for _ in range(total // len(chats)):
             reply = await chat.ask(kind, body)
-            if reply.error_code:
+            if reply.kind is ResponseKind.ERROR:
                 raise RuntimeError(f"{reply.error_code}: {reply.error_message}")
 
     async with asyncio.TaskGroup() as tasks:

@@ -10,7 +10,7 @@ from uuid import UUID
 from chat_client.chat import connect
 from chat_client.errors import ConnectionLost, Refused, Unreachable
 from chat_client.history import History
-from frameproto import RequestKind
+from frameproto import RequestKind, ResponseKind
 from tests.cluster.release import token
 from tests.e2e.talking import eventually
 
@@ -25,7 +25,7 @@ class Crowd:
 
     Attributes:
         answered: by client, the texts that were answered; each text is sent once only.
-        unanswered: texts that were on their way when a connection ended.
+        unanswered: texts that were on their way, or about to be sent, when a connection ended.
         closes: connections that the server ended, by close code.
         refused: handshakes that were turned away, by problem code.
         unreachable: handshakes that got no answer from the service.
@@ -75,7 +75,7 @@ class Crowd:
                         self.unanswered.append(text)
                         reply = await chat.ask(RequestKind.TEXT, text.encode())
                         self.unanswered.remove(text)
-                        if reply.error_code:
+                        if reply.kind is ResponseKind.ERROR:
                             self.errors[reply.error_code] += 1
                         else:
                             answered.append(text)

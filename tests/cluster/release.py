@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
-import yaml
 
 from servicekit.tokens import mint
-from tests.cluster.images import CHAT, HISTORY, ROOT
+from tests.charts.release import CHATBOT, merged, values_file
+from tests.cluster.images import CHAT, HISTORY
 from tests.cluster.kubectl import Kubectl
 
 NAME = "chatbot"
@@ -55,11 +55,10 @@ class Release:
     @cached_property
     def chart(self) -> str:
         """The chart; for a cluster that is older than the chart allows, a copy that does not ask."""
-        chart = ROOT / "charts" / "chatbot"
         if self.minor >= OLDEST_SUPPORTED:
-            return str(chart)
+            return str(CHATBOT)
         copy = self.folder / "chart"
-        shutil.copytree(chart, copy, dirs_exist_ok=True)
+        shutil.copytree(CHATBOT, copy, dirs_exist_ok=True)
         manifest = copy / "Chart.yaml"
         manifest.write_text(re.sub(r"(?m)^kubeVersion:.*$", "", manifest.read_text()))
         return str(copy)
@@ -67,10 +66,7 @@ class Release:
     def values(self, tag: str, more: Mapping[str, Any]) -> Values:
         """Return the values of these tests: all of values.yaml, and what an old cluster needs."""
         files = ["values.yaml"] if self.minor >= OLDEST_SUPPORTED else ["values.yaml", "values-old-cluster.yaml"]
-        merged: Values = {}
-        for source in [*(yaml.safe_load((HERE / name).read_text()) for name in files), _images(tag), more]:
-            merge(merged, source)
-        return merged
+        return merged(*(values_file(HERE / name) for name in files), _images(tag), more)
 
     def install(self, tag: str, **more: Any) -> None:
         """Install it, and wait until every pod is ready."""
@@ -98,15 +94,6 @@ class Release:
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Return the pods of a part."""
         return self.kubectl.items("pods", "--selector", component)
-
-
-def merge(into: Values, more: Mapping[str, Any]) -> None:
-    """Lay values over others, as Helm does."""
-    for key, value in more.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _images(tag: str) -> Values:

@@ -1,42 +1,62 @@
 """What stands in k8s/: valid on all versions that are supported, safe by default, explained."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
-import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
-from tests.k8s.objects import K8S, ROOT, containers, objects
+from tests.charts.kubernetes import CUSTOM_SCHEMAS, NEWEST, OLDEST, custom_mistakes, mistakes
+from tests.charts.release import CHATBOT, merged, release, values_file
+from tests.k8s.objects import K8S, containers, objects
 
 KUSTOMIZATIONS = ["dev", "gateway"]
-VERSIONS = ["1.25", kubernetes_validate.latest_version()]
-SCHEMAS = Path(os.environ.get("CHATBOT_SCHEMAS") or ROOT.parent / "shared" / "schemas")
 DEV = objects(K8S / "dev")
+needs_schemas = pytest.mark.skipif(not CUSTOM_SCHEMAS.is_dir(), reason=f"no {CUSTOM_SCHEMAS}; CHATBOT_SCHEMAS names it")
 
 
-def gateway_schema(kind: str) -> dict[str, Any]:
-    file = SCHEMAS / f"gateway.networking.k8s.io_{kind.lower()}_v1.json"
-    if not file.exists():
-        pytest.skip(f"no schema at {file}; CHATBOT_SCHEMAS names the folder")
-    return dict(json.loads(file.read_text()))
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_backing_services_are_valid(version: str) -> None:
+    assert [mistake for item in DEV for mistake in mistakes(item, version)] == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("item", DEV, ids=lambda item: f"{item['kind']}/{item['metadata']['name']}")
-def test_backing_services_are_valid(item: dict[str, Any], version: str) -> None:
-    kubernetes_validate.validate(item, version, strict=True)
+@needs_schemas
+def test_the_gateway_example_is_valid() -> None:
+    found = objects(K8S / "gateway")
+    assert {item["kind"] for item in found} == {"Gateway", "HTTPRoute"}
+    assert [mistake for item in found for mistake in custom_mistakes(item)] == []
 
 
-@pytest.mark.parametrize("item", objects(K8S / "gateway"), ids=lambda item: str(item["kind"]))
-def test_the_gateway_example_is_valid(item: dict[str, Any]) -> None:
-    jsonschema.validate(item, gateway_schema(item["kind"]))
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("gateway", {"HTTPRoute"}), ("monitoring", {"PodMonitor", "PrometheusRule"})]
+)
+def test_the_chart_takes_the_example_values(name: str, kinds: set[str]) -> None:
+    dev = values_file(CHATBOT / "values-dev.yaml")
+    example = values_file(K8S / name / "values.yaml")
+    assert release(merged(dev, example)).kinds() - release(dev).kinds() == kinds
+
+
+def test_the_route_of_the_chart_finds_the_gateway() -> None:
+    (parent,) = values_file(K8S / "gateway/values.yaml")["gateway"]["parentRefs"]
+    gateway = next(item for item in objects(K8S / "gateway") if item["kind"] == "Gateway")
+    assert gateway["metadata"]["name"] == parent["name"]
+    assert parent["sectionName"] in {listener["name"] for listener in gateway["spec"]["listeners"]}
+
+
+def test_values_for_development_name_the_backing_services() -> None:
+    dev = values_file(CHATBOT / "values-dev.yaml")
+    ports = {item["metadata"]["name"]: item["spec"]["ports"][0]["port"] for item in DEV if item["kind"] == "Service"}
+    for name, address in (
+        ("valkey", dev["redis"]["url"]),
+        ("mongodb", dev["mongodb"]["url"]),
+        ("seaweedfs", dev["s3"]["endpointUrl"]),
+    ):
+        assert f"://{name}:{ports[name]}" in address
+    secrets = {item["metadata"]["name"] for item in DEV if item["kind"] == "Secret"}
+    assert dev["s3"]["existingSecret"] in secrets
 
 
 @pytest.mark.parametrize("name", KUSTOMIZATIONS)
