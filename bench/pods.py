@@ -120,9 +120,9 @@ async def _connections(address: str, count: int) -> AsyncIterator[list[Chat]]:
         yield [await stack.enter_async_context(client) for client in clients]
 
 
-async def _ask_all(chats: Sequence[Chat], total: int, kind: RequestKind, body: bytes) -> None:
+async def _ask_all(chats: Sequence[Chat], rounds: int, kind: RequestKind, body: bytes) -> None:
     async def talk(chat: Chat) -> None:
-        for _ in range(total // len(chats)):
+        for _ in range(rounds):
             reply = await chat.ask(kind, body)
             if reply.kind is ResponseKind.ERROR:
                 raise RuntimeError(f"{reply.error_code}: {reply.error_message}")
@@ -164,15 +164,17 @@ async def _measure(pods: Pods, size: Size, echo: Echo) -> Found:
     await echo.exchange(size.talkers, size.texts, TEXT)
     echo_us = (_cpu_us(echo.process) - began) / size.texts
     async with _connections(pods.address, size.talkers) as chats:
-        await _ask_all(chats, size.talkers, RequestKind.TEXT, b"hello")
+        await _ask_all(chats, 1, RequestKind.TEXT, b"hello")
         await _delivered(pods)
 
         async def per(count: int, kind: RequestKind, body: bytes) -> tuple[float, float, float, float]:
             before = _cpu_us(chat), _workers_us(chat), await pods.valkey.cpu_us(), _cpu_us(history)
-            await _ask_all(chats, count, kind, body)
+            rounds = max(1, count // len(chats))
+            await _ask_all(chats, rounds, kind, body)
             await _delivered(pods)
             after = _cpu_us(chat), _workers_us(chat), await pods.valkey.cpu_us(), _cpu_us(history)
-            first, second, third, fourth = ((now - then) / count for then, now in zip(before, after, strict=True))
+            sent = rounds * len(chats)
+            first, second, third, fourth = ((now - then) / sent for then, now in zip(before, after, strict=True))
             return first, second, third, fourth
 
         text = await per(size.texts, RequestKind.TEXT, TEXT)
@@ -210,9 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def show(found: Found) -> None:
     """Print what was found, each figure beside the floor where there is one."""
     print(f"{found.machine}{'; BUSY: others use it' if found.busy_share > BUSY else ''}\n")
-    print(
-        f"memory of a chat pod at rest     {found.chat_rest_mib:8.0f} MiB, and {found.workers_rest_mib:.0f} of workers"
-    )
+    print(f"memory of a chat pod at rest     {found.chat_rest_mib:8.0f} MiB")
+    print(f"memory of a media worker at rest {found.workers_rest_mib:8.0f} MiB")
     print(f"memory of an idle connection     {found.connection_kib:8.1f} KiB\n")
     print("CPU of one message, in microseconds, and times that of an echo over TCP")
     rows = (

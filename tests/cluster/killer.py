@@ -10,7 +10,7 @@ from tests.cluster.images import OLD, STORES
 from tests.cluster.kubectl import Kubectl, is_ready
 
 PROGRAM = """
-import os, pathlib, signal, sys
+import contextlib, os, pathlib, signal, sys
 ids, word = {sys.argv[1], sys.argv[1].replace("-", "_")}, sys.argv[2].encode()
 victims = []
 for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -21,7 +21,8 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
     if any(name in group for name in ids) and word in command:
         victims.append(int(process.name))
 for victim in victims:
-    os.kill(victim, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # a worker ends with its parent
+        os.kill(victim, signal.SIGKILL)
 print(len(victims))
 """
 
