@@ -90,6 +90,11 @@ def test_its_lock_holds_what_the_service_needs_in_the_versions_that_were_tested(
     assert {name: line for name, line in lock.items() if tested.get(name) != line} == {}
 
 
+def test_the_locks_hold_together_all_that_runs() -> None:
+    left = set(locked("run")) - set(locked("build")) - set(locked("chat")) - set(locked("history"))
+    assert left == set(), "./taskw lock"
+
+
 def test_the_locks_keep_the_services_apart() -> None:
     assert "motor" not in locked("chat")
     assert "av" not in locked("history")
