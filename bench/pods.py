@@ -226,7 +226,8 @@ def show(found: Found) -> None:
         ("voice: history", found.voice_history_us),
     )
     for name, cost in rows:
-        print(f"{name:32} {cost:8.0f} {cost / found.echo_us:8.1f}")
+        times = f"{cost / found.echo_us:8.1f}" if found.echo_us else "  too few messages to tell"
+        print(f"{name:32} {cost:8.0f} {times}")
 
 
 def _parser() -> argparse.ArgumentParser:
