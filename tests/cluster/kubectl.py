@@ -68,3 +68,8 @@ def is_ready(pod: dict[str, Any]) -> bool:
     """Say whether a pod is ready and stays."""
     conditions = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def uids(pods: list[dict[str, Any]]) -> set[str]:
+    """Return what tells pods apart, also those of one name."""
+    return {pod["metadata"]["uid"] for pod in pods}

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,11 @@ CHAT_PODS = "app.kubernetes.io/component=chat"
 HISTORY_PODS = "app.kubernetes.io/component=history"
 
 Values = dict[str, Any]
+
+
+def tell(what: str) -> None:
+    """Print a figure that belongs into the record of a run."""
+    sys.stdout.write(f"\n    {what}\n")
 
 
 def token(subject: str, scope: str | None = None) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,14 @@ from tests.cluster.crowd import crowd
 from tests.cluster.entry import Entry
 from tests.cluster.images import NEW, OLD
 from tests.cluster.killer import Killer
-from tests.cluster.kubectl import Kubectl, is_ready
-from tests.cluster.release import CHAT_PODS, HISTORY_PODS, NAME, Release, token
+from tests.cluster.kubectl import Kubectl, is_ready, uids
+from tests.cluster.release import CHAT_PODS, HISTORY_PODS, NAME, Release, tell, token
 from tests.e2e.talking import SAMPLES
 
 LEASE_SECONDS = 10  # as in values.yaml
 CLIENTS = 20
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def tell(what: str) -> None:
-    """Print a figure that belongs into the record of a run."""
-    sys.stdout.write(f"\n    {what}\n")
-
-
-def names(pods: list[dict[str, Any]]) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in pods}
 
 
 def restarts(pods: list[dict[str, Any]]) -> int:
@@ -95,7 +85,7 @@ def test_text_voice_and_video_are_answered_and_read_back(entry: Entry, tmp_path:
 
 
 async def test_an_upgrade_under_load_closes_with_1012_only_and_loses_nothing(release: Release, entry: Entry) -> None:
-    before = names(release.pods(CHAT_PODS)) | names(release.pods(HISTORY_PODS))
+    before = uids(release.pods(CHAT_PODS)) | uids(release.pods(HISTORY_PODS))
     async with crowd(entry.chat, "upgrade", CLIENTS) as talking:
         await talking.until(CLIENTS * 10)
         begin = time.monotonic()
@@ -139,7 +129,7 @@ async def test_a_killed_pod_gives_its_permits_back_and_loses_nothing(release: Re
 
 def wait_until_gone(release: Release, pods: set[str]) -> None:
     def gone() -> bool:
-        return not pods & (names(release.pods(CHAT_PODS)) | names(release.pods(HISTORY_PODS)))
+        return not pods & (uids(release.pods(CHAT_PODS)) | uids(release.pods(HISTORY_PODS)))
 
     release.kubectl.wait_for(gone, "every pod to be replaced")
 
@@ -152,14 +142,14 @@ def holders(kubectl: Kubectl, pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def test_a_bad_image_is_rolled_back_and_nobody_notices(release: Release, entry: Entry) -> None:
-    before = names(release.pods(CHAT_PODS))
+    before = uids(release.pods(CHAT_PODS))
     async with crowd(entry.chat, "rollback", CLIENTS) as talking:
         await talking.until(CLIENTS)
         with pytest.raises(helm_python.HelmError):
             await asyncio.to_thread(release.upgrade, "no-such-image", seconds=30, rollback=True)
         await talking.until(talking.total + CLIENTS)
     tell(f"a bad image: {talking.summary()}")
-    release.kubectl.wait_for(lambda: names(release.pods(CHAT_PODS)) == before, "the failed pods to be gone")
+    release.kubectl.wait_for(lambda: uids(release.pods(CHAT_PODS)) == before, "the failed pods to be gone")
     status = release.helm.status(NAME)
     assert status["status"] == "deployed"
     assert "no-such-image" not in json.dumps(status)

@@ -10,9 +10,8 @@ from tests.cluster.crowd import Crowd, crowd
 from tests.cluster.entry import Entry
 from tests.cluster.images import OLD
 from tests.cluster.killer import Killer
-from tests.cluster.kubectl import Kubectl, is_ready
-from tests.cluster.release import CHAT_PODS, HISTORY_PODS, Release
-from tests.cluster.test_1_release import names, tell
+from tests.cluster.kubectl import Kubectl, is_ready, uids
+from tests.cluster.release import CHAT_PODS, HISTORY_PODS, Release, tell
 from tests.cluster.volumes import make_volumes, provides_volumes, remove_volumes
 
 PODS = 2
@@ -73,7 +72,7 @@ def lose(kubectl: Kubectl, killer: Killer, pod: dict[str, Any]) -> None:
 def wait_for_others(release: Release, before: list[dict[str, Any]]) -> None:
     def others() -> bool:
         pods = release.pods(CHAT_PODS)
-        return len(pods) == PODS and all(map(is_ready, pods)) and not names(pods) & names(before)
+        return len(pods) == PODS and all(map(is_ready, pods)) and not uids(pods) & uids(before)
 
     release.kubectl.wait_for(others, "new pods in place of the lost ones")
 
