@@ -1,25 +1,23 @@
 """Reading back what was said, from the history service over HTTP."""
 
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Container, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 from uuid import UUID
 
-import aiohttp
-
-from chat_client.errors import FileTrouble, Refused, Unreachable, WrongAnswer
+from chat_client.errors import FileTrouble, Unreachable, WrongAnswer
 from chat_client.files import whole_file
+from chat_client.service import OK, Service
 
 PAGE: Final = 100
 CHUNK_BYTES: Final = 64 * 1024
-OK: Final = 200
 PARTIAL: Final = 206
-ERRORS: Final = 400  # the first status of HTTP that says no
+NO_CONTENT: Final = 204
 MESSAGE_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}\.(request|reply)")
 PARTS: Final = {"voice", "video", "image"}
 OnBytes = Callable[[int], None]
@@ -34,6 +32,7 @@ class Session:
     client_id: str
     time_zone: str
     started_at: datetime
+    title: str | None
     message_count: int
     last_message_at: datetime | None
 
@@ -69,28 +68,14 @@ class Message:
     sent_at: datetime
 
 
-class History:
-    """Reads from a history service. Use it with `async with`.
+class History(Service):
+    """Reads from a history service, and changes what is there. Use it with `async with`.
 
     Args:
         address: of the service, such as http://127.0.0.1:8001.
         token: shown to the server, where it asks for one.
         seconds: how long one answer may take to begin.
     """
-
-    def __init__(self, address: str, *, token: str | None = None, seconds: float = 30.0) -> None:
-        self._address = (address if "://" in address else f"http://{address}").rstrip("/").removesuffix("/v1")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout, trust_env=True)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._http is not None:
-            await self._http.close()
 
     async def sessions(self, client_id: str) -> AsyncIterator[Session]:
         """Yield the sessions of a client, latest first.
@@ -150,6 +135,79 @@ class History:
                     self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
                 )
 
+    async def search(self, client_id: str, words: str) -> AsyncIterator[Message]:
+        """Yield the messages of a client that hold all words, newest first.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        path = f"/v1/clients/{quote(client_id, safe='')}/search?q={quote(words, safe='')}&limit={PAGE}"
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._get(path + cursor)
+            with self._reading():
+                found = [_message(item) for item in page["messages"]]
+                cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
+            for message in found:
+                yield message
+
+    async def rename(self, session_id: UUID, title: str | None) -> Session:
+        """Give a session another title, or none; return it.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        async with self._answer(f"/v1/sessions/{session_id}", {}, method="PATCH", body={"title": title}) as response:
+            with self._reading():
+                return _session(await response.json())
+
+    async def delete_session(self, session_id: UUID) -> None:
+        """Delete a session with its messages and media, for good.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        await self._delete(f"/v1/sessions/{session_id}")
+
+    async def delete_message(self, message_id: str) -> None:
+        """Delete a message with its media, for good.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        await self._delete(f"/v1/messages/{quote(message_id, safe='')}")
+
+    async def erase(self, client_id: str) -> None:
+        """Delete everything of a client, for good. If it breaks off, erase again.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        await self._delete(f"/v1/clients/{quote(client_id, safe='')}")
+
+    async def export(self, client_id: str, path: Path) -> None:
+        """Write all sessions and messages of a client into a new file, one JSON object a line.
+
+        Raises:
+            ClientError: it cannot be had, it broke off, or the file cannot be written.
+        """
+        last = b""
+        with whole_file(path) as file:
+            async with self._answer(f"/v1/clients/{quote(client_id, safe='')}/export", {}) as response:
+                async for line in lines_of(response.content.iter_chunked(CHUNK_BYTES)):
+                    try:
+                        file.write(line)
+                    except OSError as trouble:
+                        raise FileTrouble(f"{path} cannot be written: {trouble.strerror}") from trouble
+                    last = line
+            with self._reading():
+                if not last.endswith(b"\n") or json.loads(last)["type"] != "end":
+                    raise Unreachable("the export broke off; nothing was saved")
+
+    async def _delete(self, path: str) -> None:
+        async with self._answer(path, {}, {NO_CONTENT}, method="DELETE"):
+            pass
+
     async def download(self, media: Media, path: Path, *, on_bytes: OnBytes | None = None) -> None:
         """Write a medium into a new file. A download that breaks off goes on where it was, a few times.
 
@@ -191,43 +249,19 @@ class History:
         if file.tell() < media.size_bytes:
             raise Unreachable(f"the download of {media.part} broke off at {file.tell()} of {media.size_bytes} bytes")
 
-    async def _get(self, path: str) -> Any:  # noqa: ANN401 - JSON from elsewhere
-        async with self._answer(path, {}) as response:
-            with self._reading():
-                return await response.json()
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turn whatever is wrong with an answer into one error."""
-        try:
-            yield
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as garbled:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from garbled
-
-    @asynccontextmanager
-    async def _answer(
-        self, path: str, headers: dict[str, str], wanted: Container[int] = frozenset({OK}), *, method: str = "GET"
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
-        try:
-            async with self._http.request(method, self._address + path, headers=headers) as response:
-                if response.status >= ERRORS:
-                    body = await response.content.read(64 * 1024)
-                    raise Refused.from_problem(response.status, body, response.headers.get("Retry-After"))
-                if response.status not in wanted:
-                    raise WrongAnswer(f"{self._address} is not the history of a chatbot: it said {response.status}")
-                yield response
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as bad:
-            raise Unreachable(f"{self._address} is not an address; one looks like http://127.0.0.1:8001") from bad
-        except TimeoutError as late:
-            raise Unreachable(f"no answer from {self._address} in time") from late
-        except aiohttp.ContentTypeError as odd:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from odd
-        except aiohttp.ClientConnectorError as unconnected:
-            why = unconnected.os_error.strerror or unconnected.os_error
-            raise Unreachable(f"{self._address} cannot be reached: {why}") from unconnected
-        except (aiohttp.ClientError, OSError, ValueError) as broken:  # ValueError: no name of a host
-            raise Unreachable(f"{self._address} cannot be reached: {broken}") from broken
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield lines with their ends, however long they are; the last one as it is."""
+    rest = bytearray()
+    async for chunk in chunks:
+        rest += chunk
+        if b"\n" in chunk:
+            *whole, last = bytes(rest).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+            rest = bytearray(last)
+    if rest:
+        yield bytes(rest)
 
 
 def _session(item: dict[str, Any]) -> Session:
@@ -237,6 +271,7 @@ def _session(item: dict[str, Any]) -> Session:
         str(item["client_id"]),
         str(item["time_zone"]),
         datetime.fromisoformat(item["started_at"]),
+        None if item["title"] is None else str(item["title"]),
         int(item["message_count"]),
         None if last is None else datetime.fromisoformat(last),
     )

@@ -1,6 +1,5 @@
 """Permits under chaos: whatever goes wrong, no more are held than there are, and nobody is forgotten."""
 
-import os
 import random
 import sys
 import time
@@ -12,9 +11,8 @@ from tests.chaos import judge, terms
 from tests.chaos.cluster import Cluster, Stuck, open_cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.journal import Ask
+from tests.chaos.rounds import SECONDS, SEED
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "0"))
-SEED = os.environ.get("CHAOS_SEED") or (str(random.SystemRandom().randrange(10**6)) if SECONDS else "1")
 ORDER_SLACK_SECONDS = 0.15
 """By how much the news of a grant may be slower in one worker than in another while none was kept from running."""
 

@@ -1,15 +1,21 @@
 """The courier on its way to a real HTTP server that answers well, badly, late or not at all."""
 
 import asyncio
+import os
+import tracemalloc
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from chat_service.metrics import ChatMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
+from frameproto import Request, RequestKind
+from frameproto.exchange import encode_batch, encode_exchange
 from tests.chat.courier_parts import (
     BIG,
     Answer,
@@ -23,6 +29,7 @@ from tests.chat.courier_parts import (
     page,
     problem,
 )
+from tests.support.exchanges import exchange
 from tests.support.ports import free_port
 
 LETTERS = [*"abcdefgh"]
@@ -68,9 +75,9 @@ async def test_each_request_shows_a_token_fresh_from_its_source(tmp_path: Path) 
         assert [one["Authorization"] for one in way.history.headers] == ["Bearer first", "Bearer second"]
 
 
-async def test_a_duplicate_is_as_good_as_stored(tmp_path: Path) -> None:
+async def test_a_duplicate_or_what_was_erased_meanwhile_is_as_good_as_stored(tmp_path: Path) -> None:
     history = History()
-    history.answers.append(outcomes("duplicate", "stored", "duplicate"))
+    history.answers.append(outcomes("duplicate", "stored", "erased"))
     async with on_its_way(tmp_path, history, *"abc") as way:
         await way.all_gone()
         assert (way.courier.stats.delivered, way.outbox.refused, len(history.asked)) == (3, 0, 1)
@@ -202,10 +209,26 @@ async def test_after_a_failure_the_same_batch_is_delivered_again(tmp_path: Path,
     history.answers.append(answer)
     async with on_its_way(tmp_path, history, *LETTERS, request_seconds=1 if answer is hang else 20) as way:
         await way.all_gone()
-        assert history.asked == [LETTERS, LETTERS]
+        assert history.asked[0] == LETTERS
+        assert [text for batch in history.asked[1:] for text in batch] == LETTERS
+        assert len(history.asked) == (3 if answer is hang else 2)
         assert reason in way.courier.stats.last_error
         stats = way.courier.stats
         assert (stats.delivered, stats.retries, way.outbox.refused) == (8, 1, 0)
+
+
+async def test_what_takes_history_too_long_is_tried_in_smaller_batches(tmp_path: Path) -> None:
+    """As large ones, tried again and again, would never be answered in time, and the backlog would only grow."""
+    history = History()
+
+    async def slow(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        return await (hang if len(texts) > 2 else history.take)(request, texts)
+
+    history.usual = slow
+    async with on_its_way(tmp_path, history, *LETTERS, request_seconds=1) as way:
+        await way.all_gone()
+        assert [len(texts) for texts in history.asked[:3]] == [8, 4, 2]
+        assert (history.kept, way.outbox.refused) == (LETTERS, 0)
 
 
 async def test_what_history_took_without_saying_so_is_delivered_again_and_kept_once(tmp_path: Path) -> None:
@@ -319,3 +342,89 @@ async def test_records_are_kept_while_a_delivery_is_on_its_way(tmp_path: Path) -
         go_on.set()
         await way.all_gone()
         assert history.asked == [[*"ab"], [*"cd"]]
+
+
+async def test_media_are_read_from_the_disk_piece_by_piece_while_they_are_delivered(tmp_path: Path) -> None:
+    taken: list[int] = []
+    peaks: list[int] = []
+
+    async def swallow(request: web.Request) -> web.StreamResponse:
+        size = 0
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+        taken.append(size)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        assert size == request.content_length
+        return web.json_response({"results": [{"outcome": "stored"}] * 10})
+
+    history = History()
+    history.post = swallow  # type: ignore[method-assign]
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for _ in range(10):
+        await outbox.append(exchange(request=Request(RequestKind.VIDEO, bytes(2_000_000))))
+    await outbox.close()
+    tracemalloc.start()
+    try:
+        async with on_its_way(tmp_path, history, batch_bytes=BIG) as way:
+            await way.all_gone()
+    finally:
+        tracemalloc.stop()
+    assert taken[0] > 20_000_000
+    assert max(peaks) < 8_000_000
+
+
+async def test_media_arrive_byte_for_byte_among_small_records(tmp_path: Path) -> None:
+    history = History()
+    texts = ["a", "b" * 70_000, "c", "d" * 300_000, "e" * 600_000, "f"]
+    async with on_its_way(tmp_path, history, *texts) as way:
+        await way.all_gone()
+        assert history.asked == [texts]
+
+
+async def test_media_that_are_damaged_while_they_are_sent_spoil_no_other(tmp_path: Path) -> None:
+    history = History()
+    large = "b" * 3_000_000
+
+    async def cut_short(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        (media,) = (tmp_path / "media").iterdir()
+        os.truncate(media, 1_000_000)
+        return await problem(503, "busy")(request, texts)
+
+    history.answers.append(cut_short)
+    with capture_logs() as logs:
+        async with on_its_way(tmp_path, history, "a", large, "c") as way:
+            await way.all_gone()
+            assert history.kept == ["a", "c"]
+            assert way.outbox.refused == 1
+    assert [entry["records"] for entry in logs if entry["event"] == "outbox.damaged"] == [1]
+
+
+async def test_after_an_outage_a_backlog_is_delivered_in_full_batches_without_pauses_and_in_order(
+    tmp_path: Path,
+) -> None:
+    history = History()
+    history.usual = problem(503, "store_unavailable")
+    texts = [f"{number}:" + "x" * (80_000 if number % 100 == 0 else 10) for number in range(600)]
+    async with on_its_way(tmp_path, history, *texts[:300], batch_bytes=1_000_000) as way:
+        await way.failures(3)
+        await way.keep(*texts[300:])
+        tried = len(history.asked)
+        history.usual = history.take
+        await way.all_gone()
+        assert history.kept == texts
+        assert way.courier.stats.retries <= tried
+        sizes = [len(batch) for batch in history.asked[tried:]]
+        assert len(sizes) <= 5, "as few as there is room for"
+
+
+async def test_deliveries_are_counted_and_timed(tmp_path: Path) -> None:
+    metrics, history = ChatMetrics(), History()
+    history.answers.extend([problem(503, "busy"), outcomes("stored", {"outcome": "refused", "code": "x"}, "duplicate")])
+    async with on_its_way(tmp_path, history, *"abc", observer=metrics.delivery) as way:
+        await way.all_gone()
+    lines = dict(line.rsplit(" ", 1) for line in generate_latest(metrics.registry).decode().splitlines())
+    assert float(lines['chatbot_delivery_exchanges_total{outcome="delivered"}']) == 2
+    assert float(lines['chatbot_delivery_exchanges_total{outcome="refused"}']) == 1
+    assert float(lines["chatbot_delivery_retries_total"]) == 1
+    assert float(lines["chatbot_delivery_seconds_count"]) == 1
+    assert float(lines["chatbot_delivery_bytes_total"]) == len(encode_batch([encode_exchange(exchange("a"))] * 3))

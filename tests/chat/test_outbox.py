@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -11,23 +12,12 @@ import pytest
 
 from chat_service.outbox import Outbox, OutboxFull, OutboxLocked, OutboxUnwritable
 from chat_service.spool import CHECKSUM_BYTES
-from frameproto.exchange import decode_exchange
+from frameproto import Request, RequestKind
+from frameproto.exchange import decode_exchange, encode_exchange
+from tests.chat.outbox_parts import BIG, drained, files, payload
 from tests.support.exchanges import exchange
 
-BIG = 1 << 30
-
-
-async def drained(outbox: Outbox, batch_bytes: int = BIG) -> list[str]:
-    """Deliver everything, and return the texts in the order of delivery."""
-    texts: list[str] = []
-    while (batch := await outbox.peek_batch(batch_bytes)) is not None:
-        texts += [bytes(decode_exchange(payload).request)[1:].decode() for payload in batch.payloads]
-        await outbox.done(batch)
-    return texts
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted((folder / "waiting").iterdir())
+LARGE = "x" * 100_000
 
 
 async def texts_on_reopening(folder: Path) -> list[str]:
@@ -163,6 +153,86 @@ async def test_refusing_again_after_the_queue_was_empty_overwrites_nothing(tmp_p
     assert len(list((tmp_path / "refused").glob("*.record"))) == 2
 
 
+async def test_media_stand_apart_from_small_records_and_go_with_them(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    asked = exchange("a" + LARGE)
+    for one in (exchange("small"), asked, exchange("b" + LARGE)):
+        await outbox.append(one)
+    assert [file.name for file in files(tmp_path, "media")] == [file.name for file in files(tmp_path)[1:]]
+    assert max(file.stat().st_size for file in files(tmp_path)) < 400
+    on_disk = sum(file.stat().st_blocks * 512 for kind in ("waiting", "media") for file in files(tmp_path, kind))
+    assert on_disk == outbox.size_bytes
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    assert payload(batch.records[1]) == encode_exchange(asked)
+    assert [len(payload(record)) for record in batch.records] == [record.size_bytes for record in batch.records]
+    await outbox.done(batch, {2: "no"})
+    assert files(tmp_path) == []
+    (left,) = files(tmp_path, "media")  # of the record that was refused
+    assert (tmp_path / "refused" / left.name).exists()
+    await outbox.close()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.size_bytes, outbox.refused, files(tmp_path, "media")) == (0, 0, 1, [left])
+    await outbox.close()
+
+
+async def test_a_refused_record_is_delivered_when_it_is_moved_back(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange(LARGE))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    await outbox.done(batch, {0: "no"})
+    await outbox.close()
+    (record,) = (tmp_path / "refused").glob("*.record")
+    record.rename(tmp_path / "waiting" / record.name)
+    assert await texts_on_reopening(tmp_path) == [LARGE]
+
+
+async def test_media_without_a_record_are_removed_on_reopening(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange(LARGE))
+    await outbox.close()
+    (tmp_path / "media" / "000000000002-5+7.record").write_bytes(b"1234567")
+    (tmp_path / "media" / "notes.txt").write_text("mine")
+    assert await texts_on_reopening(tmp_path) == [LARGE]
+    assert [file.name for file in files(tmp_path, "media")] == ["notes.txt"]
+
+
+async def test_a_long_backlog_of_media_takes_no_memory_to_keep_recover_and_read(tmp_path: Path) -> None:
+    body, count = bytes(4_000_000), 12
+    one = exchange(request=Request(RequestKind.VIDEO, body))
+    tracemalloc.start()
+    try:
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        for _ in range(count):
+            await outbox.append(one)
+        await outbox.close()
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        batch = await outbox.peek_batch(BIG)
+        assert batch is not None
+        assert sum(len(chunk) for record in batch.records for chunk in record.read_media()) > count * len(body)
+        _, peak = tracemalloc.get_traced_memory()
+        await outbox.close()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_500_000
+
+
+async def test_what_is_kept_in_memory_of_a_record_that_waits_is_little(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for number in range(2000):
+        await outbox.append(exchange(f"{number}" + "x" * 2000))
+    await outbox.close()
+    tracemalloc.start()
+    try:
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        held, _ = tracemalloc.get_traced_memory()
+        await outbox.close()
+    finally:
+        tracemalloc.stop()
+    assert held < 2000 * 500
+
+
 async def test_records_that_were_being_written_when_the_process_died_are_gone(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     await outbox.append(exchange("whole"))
@@ -174,12 +244,16 @@ async def test_records_that_were_being_written_when_the_process_died_are_gone(tm
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut off", "emptied", "deleted", "unreadable"])
-async def test_a_damaged_record_is_set_aside_and_the_others_are_delivered(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("what", ["waiting", "media"])
+async def test_a_damaged_record_is_set_aside_and_the_others_are_delivered(
+    tmp_path: Path, damage: str, what: str
+) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    for text in ("a", "b", "c"):
+    for text in ("a", LARGE if what == "media" else "b", "c"):
         await outbox.append(exchange(text))
     await outbox.close()
-    victim = files(tmp_path)[1]
+    record = files(tmp_path)[1]
+    victim = tmp_path / what / record.name
     data = bytearray(victim.read_bytes())
     match damage:
         case "bit":
@@ -197,7 +271,7 @@ async def test_a_damaged_record_is_set_aside_and_the_others_are_delivered(tmp_pa
         victim.unlink()
     assert await drained(outbox) == ["a", "c"]
     assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 1)
-    assert "did not keep" in (tmp_path / "refused" / victim.name).with_suffix(".reason").read_text()
+    assert "did not keep" in (tmp_path / "refused" / record.name).with_suffix(".reason").read_text()
     await outbox.close()
 
 
@@ -271,7 +345,10 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from chat_service.outbox import Outbox
+from tests.chat.outbox_parts import BIG, drained, files, payload
 from tests.support.exchanges import exchange
+
+LARGE = "x" * 100_000
 
 async def main():
     outbox = Outbox.open(Path(sys.argv[1]), max_bytes=1 << 30)

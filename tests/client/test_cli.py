@@ -151,7 +151,7 @@ def test_completion_is_a_script_for_the_shell(cli: Cli, shell: str) -> None:
     assert done.returncode == 0
     assert "_CHAT_CLIENT_COMPLETE" in done.stdout
     words = cli(_CHAT_CLIENT_COMPLETE="bash_complete", COMP_WORDS="chat-client se", COMP_CWORD="1")
-    assert {line.split(",")[1] for line in words.stdout.splitlines()} == {"send", "sessions"}
+    assert {line.split(",")[1] for line in words.stdout.splitlines()} == {"search", "send", "sessions"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx2
@@ -11,6 +13,7 @@ import pytest
 
 from history_service.blobs.base import BlobMissing, BlobStore, BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
+from history_service.blobs.removal import delete_below
 from history_service.blobs.s3 import S3Blobs
 from tests.support.ports import free_port
 from tests.support.swift import S3
@@ -77,6 +80,83 @@ async def test_what_is_not_there_is_missing_and_deleting_it_is_fine(blobs: BlobS
         await blobs.delete("anna/a.mp3")
     with pytest.raises(BlobMissing):
         await read(blobs, "anna/a.mp3")
+
+
+async def listed(blobs: BlobStore, prefix: str) -> list[str]:
+    return sorted([found.key async for found in blobs.list(prefix)])
+
+
+async def test_blobs_are_listed_by_folder_with_their_time(blobs: BlobStore) -> None:
+    assert await listed(blobs, "") == []
+    began = datetime.now(UTC)
+    keys = ["anna/s1/a.mp3", "anna/s1/b.mp3", "anna/s2/a.mp3", "anna2/s1/a.mp3"]
+    for key in keys:
+        await blobs.put(key, b"x", "audio/mpeg")
+    assert await listed(blobs, "") == keys
+    assert await listed(blobs, "anna/") == keys[:3]
+    assert await listed(blobs, "anna/s1/") == keys[:2]
+    assert await listed(blobs, "nobody/") == []
+    async for found in blobs.list(""):
+        assert abs(found.modified_at - began) < timedelta(minutes=1)
+
+
+async def test_what_is_below_a_folder_is_deleted_up_to_a_moment(blobs: BlobStore) -> None:
+    keys = [f"anna/s1/{number:02}.mp3" for number in range(40)]
+    await asyncio.gather(*(blobs.put(key, b"x", "audio/mpeg") for key in [*keys, "anna2/a.mp3"]))
+    now = datetime.now(UTC)
+    await delete_below(blobs, "anna/", until=now - timedelta(hours=1))
+    assert await listed(blobs, "anna/") == keys
+    for _ in range(2):
+        await delete_below(blobs, "anna/", until=now + timedelta(hours=1))
+        assert await listed(blobs, "") == ["anna2/a.mp3"]
+    await blobs.put(keys[0], b"again", "audio/mpeg")
+    assert await read(blobs, keys[0]) == (5, b"again")
+
+
+async def test_s3_blobs_have_their_content_type_and_the_encryption_that_was_asked_for(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    asked: dict[str, Any] = {}
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        asked.update(params["headers"])
+
+    blobs = S3Blobs(
+        f"test-{uuid4().hex}",
+        endpoint_url=s3.endpoint_url,
+        create_bucket=True,
+        encryption="aws:kms",
+        kms_key_id="our-key",
+    )
+    await blobs.prepare()
+    blobs._client.meta.events.register("before-call.s3.PutObject", note)
+    with pytest.raises(BlobsUnavailable, match="NotImplemented"):  # Swift cannot, and does not pass over it
+        await blobs.put("anna/a.mp3", b"x", "audio/mpeg")
+    assert asked["x-amz-server-side-encryption"] == "aws:kms"
+    assert asked["x-amz-server-side-encryption-aws-kms-key-id"] == "our-key"
+    assert asked["Content-Type"] == "audio/mpeg"
+    await blobs.close()
+
+
+async def test_a_folder_has_no_empty_folders_left_and_hides_what_is_not_whole(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path / "media")
+    await blobs.prepare()
+    for key in ("anna/s1/e1/a.mp3", "anna/s1/e2/a.mp3"):
+        await blobs.put(key, b"x", "audio/mpeg")
+    (tmp_path / "media" / "anna" / "s1" / "e2" / ".a.mp3.123").write_bytes(b"half")
+    await blobs.delete("anna/s1/e1/a.mp3")
+    assert not (tmp_path / "media" / "anna" / "s1" / "e1").exists()
+    assert await listed(blobs, "") == ["anna/s1/e2/a.mp3"]
+
+    async def churn(number: int) -> None:
+        for _ in range(30):
+            await blobs.put(f"ben/s/e/{number}.mp3", b"x", "audio/mpeg")
+            await blobs.delete(f"ben/s/e/{number}.mp3")
+
+    await asyncio.gather(*(churn(number) for number in range(3)))
+    assert not (tmp_path / "media" / "ben").exists()
 
 
 async def test_many_at_once(blobs: BlobStore) -> None:

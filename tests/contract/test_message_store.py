@@ -2,9 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,8 +11,7 @@ import pytest
 
 from chat_service.settings import MAX_TEXT_BYTES
 from frameproto.exchange import Outcome
-from frameproto.uuid7 import uuid7
-from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
+from history_service.records import Kind, Session, Side
 from history_service.stores.base import (
     Added,
     MessageStore,
@@ -25,45 +23,8 @@ from history_service.stores.base import (
 )
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
+from tests.contract.stores import NOON, begin, kept
 from tests.support.ports import free_port
-
-NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "mongodb"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MessageStore]:
-    fresh: MessageStore
-    if request.param == "sqlite":
-        fresh = SqliteStore(tmp_path / "messages.sqlite")
-    else:
-        fresh = MongoStore(request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}")
-    await fresh.prepare()
-    yield fresh
-    await fresh.close()
-
-
-def kept(session_id: UUID, text: str = "hello", *, at: datetime = NOON, client_id: str = "anna") -> KeptExchange:
-    id_ = uuid7(at)
-    return KeptExchange(
-        id=id_,
-        session_id=session_id,
-        client_id=client_id,
-        time_zone="Europe/Berlin",
-        received_at=at,
-        answered_at=at + timedelta(microseconds=1500),
-        outcome=Outcome.ANSWERED,
-        request=Side(Kind.VOICE, None, (Media(Part.VOICE, f"{client_id}/{id_}/request.mp3", 42),)),
-        reply=Side(Kind.TEXT, text),
-    )
-
-
-async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = NOON) -> Session:
-    wanted = uuid4()
-    session_id = await store.bind_session(wanted, client_id=client_id, time_zone="UTC", started_at=at)
-    assert session_id == wanted
-    session = await store.session(session_id)
-    assert session is not None
-    return session
 
 
 async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None:
@@ -71,8 +32,8 @@ async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None
     exchange = kept(session.id, 'Grüße, "你好" 🎉 \\ \u0000 \u2028 $where {"$gt": 1}')
     exchange = replace(exchange, outcome=Outcome.FAILED)
     assert await store.add([exchange]) == [Added.STORED]
-    assert await store.exchange(exchange.id) == exchange
-    assert await store.exchange(uuid4()) is None
+    assert await store.exchange(exchange.id, client_id=None) == exchange
+    assert await store.exchange(uuid4(), client_id=None) is None
 
 
 async def test_the_longest_texts_that_chat_may_let_through_are_kept(store: MessageStore) -> None:
@@ -80,7 +41,7 @@ async def test_the_longest_texts_that_chat_may_let_through_are_kept(store: Messa
     exchange = kept((await begin(store)).id, text)
     exchange = replace(exchange, request=Side(Kind.TEXT, text))
     assert await store.add([exchange]) == [Added.STORED]
-    assert await store.exchange(exchange.id) == exchange
+    assert await store.exchange(exchange.id, client_id=None) == exchange
 
 
 async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
@@ -89,7 +50,7 @@ async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
     await store.add([old])
     other = replace(old, reply=Side(Kind.TEXT, "another text under the same id"))
     assert await store.add([new, other, new]) == [Added.STORED, Added.DUPLICATE, Added.DUPLICATE]
-    assert await store.exchange(old.id) == old
+    assert await store.exchange(old.id, client_id=None) == old
     assert await store.exchanges(session, start=None, backward=False, limit=10) == [old, new]
 
 
@@ -114,11 +75,11 @@ async def test_a_session_is_made_once_and_keeps_its_first_facts(store: MessageSt
             session_id, client_id="anna", time_zone=f"zone{hour}", started_at=NOON + timedelta(hours=hour)
         )
         assert bound == session_id
-    session = await store.session(session_id)
+    session = await store.session(session_id, client_id=None)
     assert session is not None
     assert (session.time_zone, session.started_at, session.title) == ("zone0", NOON, None)
     assert (session.message_count, session.last_message_at) == (0, None)
-    assert await store.session(uuid4()) is None
+    assert await store.session(uuid4(), client_id=None) is None
 
 
 async def test_another_clients_session_id_means_another_session(store: MessageStore) -> None:
@@ -158,7 +119,7 @@ async def test_count_and_last_message_are_derived(store: MessageStore) -> None:
     session = await begin(store)
     exchanges = [kept(session.id, at=NOON + timedelta(minutes=minute)) for minute in range(5)]
     await store.add(exchanges)
-    again = await store.session(session.id)
+    again = await store.session(session.id, client_id=None)
     assert again is not None
     assert (again.message_count, again.last_message_at) == (10, exchanges[-1].answered_at)
     assert await store.sessions("anna", after=None, limit=10) == [again]
@@ -185,7 +146,7 @@ async def test_exchanges_page_both_ways_from_any_start(store: MessageStore) -> N
 
     async def page(start: UUID | None, *, backward: bool, limit: int = 3) -> list[str | None]:
         found = await store.exchanges(session, start=start, backward=backward, limit=limit)
-        return [exchange.reply.text for exchange in found]
+        return [exchange.reply.text if exchange.reply else None for exchange in found]
 
     assert await page(None, backward=False) == ["0", "1", "2"]
     assert await page(None, backward=True) == ["8", "7", "6"]
@@ -197,15 +158,56 @@ async def test_exchanges_page_both_ways_from_any_start(store: MessageStore) -> N
     assert await page(exchanges[8].id, backward=False) == ["8"]
 
 
+async def test_a_lookup_by_another_client_finds_nothing(store: MessageStore) -> None:
+    session = await begin(store)
+    exchange = kept(session.id)
+    await store.add([exchange])
+    assert await store.session(session.id, client_id="anna") is not None
+    assert await store.exchange(exchange.id, client_id="anna") == exchange
+    assert await store.session(session.id, client_id="bob") is None
+    assert await store.exchange(exchange.id, client_id="bob") is None
+
+
+async def test_a_session_can_be_made_and_renamed_before_there_are_messages(store: MessageStore) -> None:
+    made = Session(
+        id=uuid4(),
+        client_id="anna",
+        time_zone="Asia/Tokyo",
+        started_at=NOON,
+        title="Über \U0001f389",
+        message_count=0,
+        last_message_at=None,
+    )
+    await store.create_session(made)
+    assert await store.sessions("anna", after=None, limit=10) == [made]
+    bound = await store.bind_session(made.id, client_id="anna", time_zone="UTC", started_at=NOON)
+    assert bound == made.id
+    for title in ("another", None):
+        await store.rename_session(made, title)
+        assert await store.session(made.id, client_id="anna") == replace(made, title=title)
+    await store.delete_session(made, at=NOON)
+    await store.rename_session(made, "a ghost")
+    assert await store.sessions("anna", after=None, limit=10) == []
+
+
+async def test_the_media_that_exchanges_point_at(store: MessageStore) -> None:
+    session = await begin(store)
+    one, two, other = kept(session.id), kept(session.id), kept(session.id)
+    await store.add([one, two, other])
+    key = f"anna/{session.id}/{{}}/request.mp3"
+    assert await store.media_keys("anna", [one.id, two.id, uuid4()]) == {key.format(one.id), key.format(two.id)}
+    assert await store.media_keys("bob", [one.id]) == set()
+
+
 async def test_preparing_twice_changes_nothing(store: MessageStore) -> None:
     session = await begin(store)
     await store.prepare()
-    assert await store.session(session.id) == session
+    assert await store.session(session.id, client_id=None) == session
 
 
 async def test_mongodb_that_is_not_there_is_unavailable() -> None:
     store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "test", wait_seconds=0.2)
-    for attempt in (store.prepare, lambda: store.exchange(uuid4()), lambda: store.add([kept(uuid4())])):
+    for attempt in (store.prepare, lambda: store.exchange(uuid4(), client_id=None), lambda: store.add([kept(uuid4())])):
         with pytest.raises(StoreUnavailable, match="MongoDB cannot be"):
             await attempt()
     await store.close()
@@ -230,9 +232,9 @@ async def test_an_sqlite_file_survives_reopening(tmp_path: Path) -> None:
     await first.close()
     second = SqliteStore(tmp_path / "messages.sqlite")
     with pytest.raises(StoreUnavailable, match="not open yet"):
-        await second.exchange(exchange.id)
+        await second.exchange(exchange.id, client_id=None)
     await second.prepare()
-    assert await second.exchange(exchange.id) == exchange
+    assert await second.exchange(exchange.id, client_id=None) == exchange
     await second.close()
 
 

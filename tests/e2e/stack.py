@@ -27,6 +27,8 @@ class Stack:
     Attributes:
         chat: the chat pods.
         history: the history pods.
+        chat_settings: of each chat pod.
+        history_settings: of all history pods.
         balanced: whether a balancer stands before them.
     """
 
@@ -34,6 +36,7 @@ class Stack:
     chat: list[Service]
     history: list[Service]
     chat_settings: list[dict[str, object]]
+    history_settings: dict[str, object]
     balanced: bool
     _chat_ports: "cycle[int]" = field(repr=False)
     _history_ports: "cycle[int]" = field(repr=False)
@@ -52,9 +55,13 @@ class Stack:
     def restart_chat(self, index: int) -> None:
         """Start a chat pod again that has ended, on its port and its data folder."""
         old = self.chat[index]
-        assert old.process.poll() is not None
         settings = {**self.chat_settings[index], "CHAT_PORT": old.ports["chat"]}
-        self.chat[index] = start("chat_service", old.log.with_name(f"chat{index}-again.log"), settings)
+        self.chat[index] = _again(old, settings)
+
+    def restart_history(self, index: int) -> None:
+        """Start a history pod again that has ended, on its port."""
+        old = self.history[index]
+        self.history[index] = _again(old, {**self.history_settings, "HISTORY_PORT": old.ports["history"]})
 
 
 @contextmanager
@@ -108,10 +115,22 @@ def open_stack(
             balancer({"chat": [pod.ports["chat"] for pod in chats]}, _sub(folder, "chat-balancer"))
         )["chat"]
         stack = Stack(
-            folder, chats, histories, chat_settings, len(chat_ports) == 1, cycle(chat_ports), cycle(history_ports)
+            folder,
+            chats,
+            histories,
+            chat_settings,
+            history_settings,
+            len(chat_ports) == 1,
+            cycle(chat_ports),
+            cycle(history_ports),
         )
-        running.callback(lambda: _stop_all(stack.chat))
+        running.callback(lambda: _stop_all([*stack.history, *stack.chat]))
         yield stack
+
+
+def _again(old: Service, settings: Mapping[str, object]) -> Service:
+    assert old.process.poll() is not None
+    return start(old.module, old.log.with_name(f"{old.log.stem}-again.log"), settings)
 
 
 def _stop_all(services: list[Service]) -> None:

@@ -20,10 +20,13 @@ from frameproto.exchange import (
     Exchange,
     Outcome,
     RecordError,
+    batch_header,
     decode_batch,
     decode_exchange,
     encode_batch,
     encode_exchange,
+    encode_exchange_parts,
+    record_header,
 )
 from tests.frameproto.frames import every_single_mutation, mutations, requests, responses
 from tests.support.exchanges import exchange
@@ -64,6 +67,28 @@ def refusal(decode: Callable[[bytes], object], packed: bytes) -> RecordError | N
 @given(exchanges)
 def test_an_exchange_survives(original: Exchange) -> None:
     assert decode_exchange(encode_exchange(original)) == original
+
+
+@given(exchanges)
+def test_its_parts_are_the_same_record_and_large_frames_stay_where_they_are(original: Exchange) -> None:
+    parts = encode_exchange_parts(original)
+    assert b"".join(parts) == encode_exchange(original)
+    assert parts[2] is original.request
+    assert parts[4] is original.response
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("records", [0, 1, 15, 16])
+def test_a_batch_may_be_put_together_from_headers(size: int, records: int) -> None:
+    record = bytes(size)
+    pieces = [batch_header(records), *[record_header(size) + record] * records]
+    assert b"".join(pieces) == encode_batch([record] * records)
+
+
+def test_a_record_has_less_than_four_gibibytes() -> None:
+    assert record_header((1 << 32) - 1) == b"\xc6\xff\xff\xff\xff"
+    with pytest.raises(OverflowError):
+        record_header(1 << 32)
 
 
 @pytest.mark.parametrize("buffer", [bytearray, memoryview], ids=lambda buffer: buffer.__name__)

@@ -78,12 +78,11 @@ async def test_a_pod_that_drains_is_not_ready_and_still_answers(pod: Pod) -> Non
         "/v1",
         "/v2/exchanges",
         "/v1/exchanges/",
-        "/v1/clients/anna",
         f"/v1/sessions/{SESSION}/",
         f"/v1/sessions/{SESSION}/messages/1",
         "/v1/clients/anna%2Fben/sessions",
         "/metrics",
-        "/docs",
+        "/v1/docs",
     ],
 )
 async def test_a_path_that_is_not_there(pod: Pod, path: str) -> None:
@@ -95,10 +94,11 @@ async def test_a_path_that_is_not_there(pod: Pod, path: str) -> None:
     [
         ("GET", "/v1/exchanges", "POST"),
         ("PUT", "/v1/exchanges", "POST"),
-        ("POST", "/v1/clients/anna/sessions", "GET, HEAD"),
-        ("DELETE", f"/v1/sessions/{SESSION}", "GET, HEAD"),
+        ("PUT", "/v1/clients/anna/sessions", "GET, HEAD, POST"),
+        ("PUT", f"/v1/sessions/{SESSION}", "DELETE, GET, HEAD, PATCH"),
         ("PATCH", f"/v1/sessions/{SESSION}/messages", "GET, HEAD"),
-        ("DELETE", f"/v1/messages/{SESSION}.reply", "GET, HEAD"),
+        ("POST", f"/v1/messages/{SESSION}.reply", "DELETE, GET, HEAD"),
+        ("GET", "/v1/clients/anna", "DELETE"),
         ("PUT", f"/v1/messages/{SESSION}.reply/media/voice", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
     ],

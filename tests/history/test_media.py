@@ -108,7 +108,24 @@ async def test_what_a_browser_has_already_is_not_sent_again(pod: Pod, path: str)
         answer = await pod.http.get(path, headers={"if-none-match": known, "range": "bytes=0-9"})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["etag"] == etag
-    assert (await pod.http.get(path, headers={"if-none-match": '"other"'})).status_code == 200
+    for other in ('"other"', etag[1:-1], f'"x{etag[1:-1]}"'):
+        assert (await pod.http.get(path, headers={"if-none-match": other})).status_code == 200
+
+
+async def test_a_date_counts_only_without_a_tag(pod: Pod, path: str) -> None:
+    date = (await pod.http.get(path)).headers["last-modified"]
+    assert date == "Sun, 01 Mar 2026 09:00:00 GMT"
+    for since, status in [
+        (date, 304),
+        ("Mon, 02 Mar 2026 09:00:00 GMT", 304),
+        ("Sun, 01 Mar 2026 08:59:59 GMT", 200),
+        ("yesterday", 200),
+        ("Sun, 99 Mar 2026 09:00:00 GMT", 200),
+        ("Sun, 01 Mar 2026 10:00:00", 200),
+    ]:
+        assert (await pod.http.get(path, headers={"if-modified-since": since})).status_code == status
+    both = {"if-modified-since": date, "if-none-match": '"other"'}
+    assert (await pod.http.get(path, headers=both)).status_code == 200
 
 
 async def test_each_part_has_its_own_etag(pod: Pod) -> None:
@@ -121,7 +138,8 @@ async def test_each_part_has_its_own_etag(pod: Pod) -> None:
 
 async def test_a_range_of_what_has_changed_is_the_whole(pod: Pod, path: str) -> None:
     etag = (await pod.http.get(path)).headers["etag"]
-    for held, status in ((etag, 206), ('"other"', 200), (f"W/{etag}", 200), ("Sun, 01 Mar 2026 09:00:00 GMT", 200)):
+    date = "Sun, 01 Mar 2026 09:00:00 GMT"
+    for held, status in ((etag, 206), ('"other"', 200), (f"W/{etag}", 200), (date, 206), (f"{date[:-5]}1 GMT", 200)):
         assert (await get(pod, path, "bytes=0-9", **{"if-range": held})).status_code == status
 
 

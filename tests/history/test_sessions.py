@@ -126,30 +126,26 @@ async def test_pages_stay_as_they_are_while_sessions_begin_and_go_on(pod: Pod) -
     assert [session["message_count"] for session in following["sessions"]] == [2, 4]
 
 
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        pytest.param("", id="empty"),
-        pytest.param("abc", id="no base64"),
-        pytest.param("%FF", id="no text"),
-        pytest.param(base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode(), id="no UTF-8"),
-        pytest.param(base64.urlsafe_b64encode(b"2026-03-01").decode(), id="half of it"),
-        pytest.param(base64.urlsafe_b64encode(f"2026-03-01T00:00:00 {SESSION}".encode()).decode(), id="no zone"),
-        pytest.param(base64.urlsafe_b64encode(b"2026-03-01T00:00:00+00:00 anna").decode(), id="no id"),
-        pytest.param(base64.urlsafe_b64encode(f"yesterday {SESSION}".encode()).decode(), id="no moment"),
-        pytest.param(base64.urlsafe_b64encode(f"2026-03-01T00:00:00Z {SESSION} x".encode()).decode(), id="too much"),
-    ],
-)
+@pytest.mark.parametrize("cursor", ["", "abc", "%FF", "x" * 31, "x" * 33, "x" * 31 + "%2B", f"{SESSION}"])
 async def test_a_cursor_of_somebodys_own_making(pod: Pod, cursor: str) -> None:
     answer = await pod.http.get(f"{PATH}?cursor={cursor}")
     check_problem(answer, 400, "cursor_malformed", detail="`next` of an earlier page")
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-01-01T00:00:00Z"])
-async def test_a_cursor_at_the_end_of_time_is_harmless(pod: Pod, moment: str) -> None:
+@pytest.mark.parametrize("moment_us", [-(2**63), -1, 0, 2**62, 2**63 - 1])
+async def test_a_cursor_at_the_end_of_time_is_harmless(pod: Pod, moment_us: int) -> None:
     await fill(pod, 1)
-    page = await pod.json(PATH, cursor=base64.urlsafe_b64encode(f"{moment} {SESSION}".encode()).decode())
-    assert ids(page) == (expected(1) if moment.startswith("9") else [])
+    key = moment_us.to_bytes(8, "big", signed=True) + SESSION.bytes
+    page = await pod.json(PATH, cursor=base64.urlsafe_b64encode(key).decode())
+    assert ids(page) == (expected(1) if moment_us > 1 else [])
+
+
+async def test_a_cursor_outlives_its_session(pod: Pod) -> None:
+    await fill(pod, 1, 2, 3, 4)
+    page = await pod.json(PATH, limit=2)
+    for gone in expected(3, 2):
+        assert (await pod.http.delete(f"/v1/sessions/{gone}")).status_code == 204
+    assert ids(await pod.json(PATH, cursor=page["next"])) == expected(1)
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "1.5", "", "ten", "99999", "%2B5", "\u0661"])

@@ -54,6 +54,11 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
             id="tiny batch",
         ),
         pytest.param(
+            {"MAX_BATCH_BYTES": "256MiB"},
+            ["HISTORY_MAX_INGEST_BYTES must be at least HISTORY_MAX_BATCH_BYTES"],
+            id="no room for a batch",
+        ),
+        pytest.param(
             {"MONGODB_URL": "http://localhost"},
             ["HISTORY_MONGODB_URL: must begin with mongodb:// or mongodb+srv://"],
             id="no MongoDB",
@@ -75,6 +80,22 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
         ),
         pytest.param(
             {"S3_CREATE_BUCKET": "true"}, ["HISTORY_S3_CREATE_BUCKET needs HISTORY_S3_BUCKET"], id="S3 to be made"
+        ),
+        pytest.param(
+            {"S3_ENCRYPTION": "AES256"}, ["HISTORY_S3_ENCRYPTION needs HISTORY_S3_BUCKET"], id="encryption without S3"
+        ),
+        pytest.param(
+            {"S3_BUCKET": "media", "S3_KMS_KEY_ID": "ours"},
+            ["HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms"],
+            id="a key without its encryption",
+        ),
+        pytest.param(
+            {"RETENTION_DAYS": "0", "ORPHAN_HOURS": "0.5"},
+            [
+                'HISTORY_RETENTION_DAYS: must be more than 0 (got "0")',
+                'HISTORY_ORPHAN_HOURS: must be at least 1 (got "0.5")',
+            ],
+            id="everything swept at once",
         ),
         pytest.param({"AUTH": "basic"}, ['HISTORY_AUTH: must be one of none, jwt (got "basic")'], id="unknown auth"),
         pytest.param(

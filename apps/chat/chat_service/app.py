@@ -130,6 +130,7 @@ async def open_chat(
             token=settings.history_token.get_secret_value if settings.history_token else None,
             batch_bytes=settings.delivery_batch_bytes,
             request_seconds=settings.delivery_seconds,
+            observer=metrics.delivery,
         )
         await stack.enter_async_context(_running(courier))
         media = ProcessMediaWorkers(
@@ -168,7 +169,7 @@ async def open_chat(
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", pool.ready)
-        _watch(metrics, outbox, courier, pod_bytes)
+        _watch(metrics, outbox, pod_bytes)
         app = Starlette(
             routes=[
                 WebSocketRoute("/connect", door.enter),
@@ -257,10 +258,9 @@ def _limits(settings: "ChatSettings") -> ConversationLimits:
     )
 
 
-def _watch(metrics: ChatMetrics, outbox: Outbox, courier: Courier, pod_bytes: ByteBudget) -> None:
+def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: ByteBudget) -> None:
     metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
     metrics.watch("outbox_refused", "Exchanges that history refused for good.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
-    metrics.watch("delivery_retries", "Deliveries that had to be tried again.", lambda: courier.stats.retries)

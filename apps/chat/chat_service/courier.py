@@ -5,20 +5,22 @@ Whatever happens on the way, a record leaves the outbox only when history said t
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 
 from chat_service.outbox import Batch, Outbox, OutboxError
-from frameproto.exchange import MAX_BATCH_RECORDS, encode_batch
+from chat_service.spool import CHUNK_BYTES
+from frameproto.exchange import MAX_BATCH_RECORDS, batch_header, record_header
 from servicekit.logs import get_logger
 
 log = get_logger(__name__)
 
 CONTENT_TYPE: Final = "application/msgpack"
-TAKEN: Final = {"stored", "duplicate"}
+TAKEN: Final = {"stored", "duplicate", "erased"}
 REFUSED: Final = "refused"
 
 
@@ -30,8 +32,32 @@ class DeliveryFailed(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class DeliveryTooSlow(DeliveryFailed):
+    """History did not answer in time. As much again would take as long again, and so less is tried."""
+
+
 class BatchRefused(Exception):
     """History will not take these bytes as they are: too many, or one of them spoils the batch."""
+
+
+class DeliveryObserver(Protocol):
+    """Is told of each delivery."""
+
+    def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
+        """History has answered: how many it has now, how many it never will; what was sent, and how long that took."""
+
+    def failed(self) -> None:
+        """A delivery has to be tried again."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
+        """See `DeliveryObserver.delivered`."""
+
+    def failed(self) -> None:
+        """See `DeliveryObserver.failed`."""
 
 
 @dataclass(slots=True)
@@ -57,6 +83,7 @@ class Courier:
         first_retry_seconds: the pause after a first failure; it doubles up to `last_retry_seconds`, with full jitter.
         last_retry_seconds: the longest pause.
         jitter: a number in [0, 1), fresh at each call.
+        observer: is told of each delivery.
     """
 
     def __init__(
@@ -71,6 +98,7 @@ class Courier:
         first_retry_seconds: float = 0.2,
         last_retry_seconds: float = 15.0,
         jitter: Callable[[], float] = random.random,
+        observer: DeliveryObserver | None = None,
     ) -> None:
         self._outbox = outbox
         self._history_url = history_url
@@ -81,6 +109,7 @@ class Courier:
         self._first_retry_seconds = first_retry_seconds
         self._last_retry_seconds = last_retry_seconds
         self._jitter = jitter
+        self._observer = observer or Unobserved()
         self._max_records = MAX_BATCH_RECORDS
         self._failures = 0
         self._last_bug = ""
@@ -121,15 +150,20 @@ class Courier:
         batch = await self._outbox.peek_batch(self._batch_bytes, self._max_records)
         if batch is None:
             return
-        count = len(batch.records)
+        count, began = len(batch.records), time.perf_counter()
         try:
             refused = await self._post(url, batch)
+        except DeliveryTooSlow:
+            self._max_records = max(1, count // 2)
+            raise
         except BatchRefused as spoilt:
             if count > 1:
                 self._max_records = count // 2  # look for the one that spoils it
                 return
             refused = {0: str(spoilt)}
+        seconds = time.perf_counter() - began
         await self._outbox.done(batch, refused)
+        self._observer.delivered(count - len(refused), len(refused), _size(batch), seconds)
         if self._failures:
             log.info("delivery.works_again", after_failures=self._failures)
         self._failures = 0
@@ -144,12 +178,11 @@ class Courier:
 
     async def _post(self, url: str, batch: Batch) -> dict[int, str]:
         """Hand a batch over; return the indices that history will never take, with its reasons."""
-        headers = {"Content-Type": CONTENT_TYPE}
+        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(_size(batch))}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
-        body = encode_batch(batch.payloads)
         try:
-            async with self._http.post(url, data=body, headers=headers, timeout=self._timeout) as response:
+            async with self._http.post(url, data=_encode(batch), headers=headers, timeout=self._timeout) as response:
                 if response.status == 200:  # noqa: PLR2004 - the one good answer
                     return _outcomes(await response.json(), len(batch.records))
                 if response.status in {400, 413, 415, 422}:
@@ -159,7 +192,7 @@ class Courier:
                     retry_after_seconds=_seconds(response.headers.get("Retry-After")),
                 )
         except TimeoutError as late:
-            raise DeliveryFailed("no answer in time") from late
+            raise DeliveryTooSlow("no answer in time") from late
         except (aiohttp.ClientError, OSError) as broken:
             raise DeliveryFailed(f"{type(broken).__name__}: {broken}") from broken
         except (ValueError, RecursionError) as garbled:
@@ -174,6 +207,7 @@ class Courier:
     async def _pause(self, failed: Exception) -> None:
         self._failures += 1
         self.stats.retries += 1
+        self._observer.failed()
         self.stats.last_error = str(failed) or type(failed).__name__
         longest = min(self._last_retry_seconds, self._first_retry_seconds * 2 ** min(self._failures - 1, 16))
         asked = failed.retry_after_seconds if isinstance(failed, DeliveryFailed) else 0.0
@@ -195,6 +229,29 @@ class Courier:
                 await self._hurry.wait()
         except TimeoutError:
             pass
+
+
+async def _encode(batch: Batch) -> AsyncIterator[bytes]:
+    """Yield a batch as it goes over the wire. Media come from the disk piece by piece, and are never held whole."""
+    piece = bytearray(batch_header(len(batch.records)))
+    for record in batch.records:
+        piece += record_header(record.size_bytes)
+        piece += record.opening
+        media = record.read_media()
+        while record.media is not None and (chunk := await asyncio.to_thread(next, media, b"")):
+            piece += chunk
+            yield bytes(piece)
+            piece.clear()
+        if len(piece) >= CHUNK_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _size(batch: Batch) -> int:
+    """Return how long a batch is on the wire."""
+    sizes = [record.size_bytes for record in batch.records]
+    return len(batch_header(len(sizes))) + sum(len(record_header(size)) + size for size in sizes)
 
 
 def _outcomes(answer: Any, count: int) -> dict[int, str]:  # noqa: ANN401 - JSON from elsewhere

@@ -45,6 +45,7 @@ class ChatMetrics:
             registry=self.registry,
         )
         self.permits = PermitMetrics(self.registry)
+        self.delivery = DeliveryMetrics(self.registry)
 
     @contextmanager
     def open_connection(self) -> Iterator[None]:
@@ -97,6 +98,38 @@ class ChatMetrics:
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, namespace="chatbot", registry=self.registry)
+
+
+class DeliveryMetrics:
+    """The `delivery_*` metrics: the `DeliveryObserver` of the courier."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"delivery_{name}", help_text, labels, namespace="chatbot", registry=registry)
+
+        self._exchanges = counter("exchanges", "Exchanges that history has answered for, by outcome.", "outcome")
+        self._bytes = counter("bytes", "Bytes of the batches that history has taken.")
+        self._retries = counter("retries", "Deliveries that had to be tried again.")
+        self._seconds = Histogram(
+            "delivery_seconds",
+            "From the sending of a batch to the answer of history.",
+            namespace="chatbot",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        for outcome in ("delivered", "refused"):
+            self._exchanges.labels(outcome)
+
+    def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
+        """See `DeliveryObserver.delivered`."""
+        self._exchanges.labels("delivered").inc(exchanges)
+        self._exchanges.labels("refused").inc(refused)
+        self._bytes.inc(size_bytes)
+        self._seconds.observe(seconds)
+
+    def failed(self) -> None:
+        """See `DeliveryObserver.failed`."""
+        self._retries.inc()
 
 
 class PermitMetrics:

@@ -1,27 +1,22 @@
 """The outbox: finished exchanges on local disk, until history has them.
 
 A reply leaves only after `append` returned, and `append` returns only after the record is in its file. Whatever kills
-this process afterwards, the record is there when the folder is opened again. It is one file a record, as in a mail
-spool: files come, move and go whole, so nothing needs repair, and letting go of a record needs no room on a full disk.
-
-    lock        held by the one process that uses the folder
-    writing/    records on their way to the disk; nobody was told of them
-    waiting/    records that history does not have yet, in the order of their names
-    refused/    what history will not take, or the disk did not keep; the reason is in a file beside it
+this process afterwards, the record is there when the folder is opened again. It is one small file a record, as in a
+mail spool, and one more where there are voice or video (`spool.py`): files come, move and go whole, so nothing needs
+repair, and letting go of a record needs no room on a full disk. What memory holds of a record that waits is its name.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import os
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
-from chat_service.spool import Record, RecordName, read_record, sync_folder, write_record
-from frameproto.exchange import Exchange, encode_exchange
+from chat_service.spool import CHECKSUM_BYTES, Record, RecordName, Spool, in_blocks
+from frameproto import Buffer
+from frameproto.exchange import Exchange, encode_exchange_parts
 from servicekit.clock import Now, utc_now
 from servicekit.logs import get_logger
 
@@ -29,8 +24,9 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-INLINE_BYTES: Final = 64 * 1024  # a smaller record is written at once: a thread would cost more than the write
-BLOCK_BYTES: Final = 4096  # what the smallest file takes
+SMALL_BYTES: Final = 64 * 1024
+"""A record up to this size is one file, written at once: a thread would cost more than the write. Of a larger one the
+frames stand in a file of their own, which is never held in memory as a whole."""
 
 
 class OutboxError(Exception):
@@ -59,11 +55,6 @@ class Batch:
 
     records: tuple[Record, ...]
 
-    @property
-    def payloads(self) -> list[bytes]:
-        """The encoded exchanges."""
-        return [record.payload for record in self.records]
-
 
 @dataclass(slots=True)
 class _Entry:
@@ -77,9 +68,8 @@ class _Entry:
 class Outbox:
     """The outbox of one process. Open it with `Outbox.open`."""
 
-    def __init__(self, folder: Path, lock: int, *, max_bytes: int, fsync: bool, now: Now) -> None:
-        self._folder = folder
-        self._lock_file = lock
+    def __init__(self, spool: Spool, *, max_bytes: int, fsync: bool, now: Now) -> None:
+        self._spool = spool
         self._max_bytes = max_bytes
         self._fsync = fsync
         self._now = now
@@ -108,13 +98,20 @@ class Outbox:
             OutboxLocked: another process uses the folder.
             OutboxUnwritable: the folder cannot be used.
         """
-        lock = _lock(folder)
-        outbox = cls(folder, lock, max_bytes=max_bytes, fsync=fsync, now=now)
         try:
-            outbox._recover()
+            spool = Spool.open(folder, fsync=fsync)
+            try:
+                outbox = cls(spool, max_bytes=max_bytes, fsync=fsync, now=now)
+                outbox._recover()
+            except OSError:
+                spool.close()
+                raise
+        except BlockingIOError as error:
+            raise OutboxLocked(
+                f"the outbox folder {folder} is in use by another process; give each its own CHAT_DATA_DIR"
+            ) from error
         except OSError as error:
-            os.close(lock)
-            raise OutboxUnwritable(f"the outbox in {folder} cannot be opened: {error.strerror}") from error
+            raise OutboxUnwritable(f"the outbox folder {folder} cannot be used: {error.strerror}") from error
         return outbox
 
     @property
@@ -132,19 +129,22 @@ class Outbox:
             OutboxFull: over `max_bytes`.
             OutboxUnwritable: the disk is full or broken; later calls may work again.
         """
-        payload = encode_exchange(exchange)
-        size = _in_blocks(len(payload))
+        parts = encode_exchange_parts(exchange)
+        whole = sum(map(len, parts))
+        opening, media = (b"".join(parts), ()) if whole <= SMALL_BYTES else (bytes(parts[0]), parts[1:])
+        media_bytes = sum(map(len, media))
+        size = in_blocks(2 * CHECKSUM_BYTES + len(opening), media_bytes)
         if self.size_bytes + size > self._max_bytes:
             raise OutboxFull(f"the outbox holds {self.size_bytes} of {self._max_bytes} bytes")
         self._last_number += 1
-        entry = _Entry(RecordName(self._last_number, int(self._now().timestamp() * 1000)), size)
+        entry = _Entry(RecordName(self._last_number, int(self._now().timestamp() * 1000), media_bytes), size)
         self._entries[entry.name.number] = entry
         self.size_bytes += size
         self._emptied.clear()
-        if size <= INLINE_BYTES and not self._fsync:
-            self._settle(entry, self._write(entry, payload))
+        if media or self._fsync:
+            await _to_its_end(self._write_in_thread(entry, opening, media))
         else:
-            await _to_its_end(self._write_in_thread(entry, payload))
+            self._settle(entry, self._write(entry, opening, media))
 
     async def wait_for_records(self) -> None:
         """Return when there is something to deliver."""
@@ -162,12 +162,12 @@ class Outbox:
         """
         while names := self._oldest(max_bytes, max_records):
             try:
-                payloads = await asyncio.to_thread(self._read, names)
+                records = await asyncio.to_thread(lambda names: [self._spool.read(name) for name in names], names)
             except OSError as error:
                 raise OutboxUnwritable(f"the outbox cannot be read: {error.strerror}") from error
-            damaged = [name for name in names if name not in payloads]
+            damaged = [name for name, record in zip(names, records, strict=True) if record is None]
             if not damaged:
-                return Batch(tuple(Record(name, payload) for name, payload in payloads.items()))
+                return Batch(tuple(record for record in records if record is not None))
             log.error("outbox.damaged", records=len(damaged), consequence="set aside")
             await self._forget_each(damaged, dict.fromkeys(damaged, "the disk did not keep these bytes"))
         return None
@@ -183,10 +183,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Let the folder go. What is undelivered stays."""
-        os.close(self._lock_file)
-
-    def _waiting(self, name: RecordName) -> Path:
-        return self._folder / "waiting" / str(name)
+        self._spool.close()
 
     def _oldest(self, max_bytes: int, max_records: int | None) -> list[RecordName]:
         """Return the names of the next batch. It ends before a record that is still being written: order is kept."""
@@ -199,27 +196,15 @@ class Outbox:
             names.append(entry.name)
         return names
 
-    def _read(self, names: list[RecordName]) -> dict[RecordName, bytes]:
-        """Return the payloads of the records that the disk has kept."""
-        payloads = ((name, read_record(self._waiting(name))) for name in names)
-        return {name: payload for name, payload in payloads if payload is not None}
-
-    def _write(self, entry: _Entry, payload: bytes) -> OSError | None:
-        fresh = self._folder / "writing" / str(entry.name)
+    def _write(self, entry: _Entry, opening: bytes, media: Sequence[Buffer]) -> OSError | None:
         try:
-            write_record(fresh, payload, fsync=self._fsync)
-            fresh.rename(self._waiting(entry.name))
-            if self._fsync:
-                sync_folder(self._folder / "waiting")
+            self._spool.write(entry.name, opening, media)
         except OSError as error:
-            for path in (fresh, self._waiting(entry.name)):
-                with contextlib.suppress(OSError):
-                    path.unlink()
             return error
         return None
 
-    async def _write_in_thread(self, entry: _Entry, payload: bytes) -> None:
-        self._settle(entry, await asyncio.to_thread(self._write, entry, payload))
+    async def _write_in_thread(self, entry: _Entry, opening: bytes, media: Sequence[Buffer]) -> None:
+        self._settle(entry, await asyncio.to_thread(self._write, entry, opening, media))
 
     def _settle(self, entry: _Entry, error: OSError | None) -> None:
         """Count a record that is on disk, or forget one that the disk did not take."""
@@ -245,9 +230,9 @@ class Outbox:
         def forget() -> None:
             for name in names:
                 if name in refused:
-                    self._set_aside(name, refused[name])
+                    self._spool.set_aside(name, f"{self._now().isoformat()} {refused[name]}")
                 else:
-                    self._waiting(name).unlink(missing_ok=True)
+                    self._spool.remove(name)
                 gone.append(name)
 
         try:
@@ -259,65 +244,22 @@ class Outbox:
             self.refused += sum(name in refused for name in gone)
             self._tell()
 
-    def _set_aside(self, name: RecordName, reason: str) -> None:
-        aside = self._folder / "refused" / str(name)
-        with contextlib.suppress(FileNotFoundError):
-            self._waiting(name).rename(aside)
-        with contextlib.suppress(OSError):  # on a full disk the record itself matters more, and the log has the reason
-            aside.with_suffix(".reason").write_text(f"{self._now().isoformat()} {reason}\n")
-
     def _recover(self) -> None:
-        for name in ("writing", "waiting", "refused"):
-            (self._folder / name).mkdir(exist_ok=True)
-        for torn in (self._folder / "writing").iterdir():
-            torn.unlink()
-        waiting = [
-            _Entry(name, _in_blocks(file.stat().st_size), written=True) for name, file in self._files_in("waiting")
-        ]
-        refused = [name for name, _ in self._files_in("refused")]
-        waiting.sort(key=lambda entry: entry.name.number)
-        self._entries = {entry.name.number: entry for entry in waiting}
+        refused = self._spool.refused()
+        self._entries = {name.number: _Entry(name, size, written=True) for name, size in self._spool.waiting()}
         self._last_number = max([*self._entries, *(name.number for name in refused)], default=0)
-        self.depth = len(waiting)
-        self.size_bytes = sum(entry.size for entry in waiting)
+        self.depth = len(self._entries)
+        self.size_bytes = sum(entry.size for entry in self._entries.values())
         self.refused = len(refused)
         self._tell()
         if self.depth:
             log.info("outbox.recovered", records=self.depth, bytes=self.size_bytes)
-
-    def _files_in(self, folder: str) -> Iterator[tuple[RecordName, os.DirEntry[str]]]:
-        with os.scandir(self._folder / folder) as files:
-            for file in files:
-                name = RecordName.parse(file.name)
-                if name is not None:
-                    yield name, file
 
     def _tell(self) -> None:
         """Wake whoever waits for records, or for there to be none."""
         oldest = next(iter(self._entries.values()), None)
         for event, holds in ((self._arrived, oldest is not None and oldest.written), (self._emptied, oldest is None)):
             event.set() if holds else event.clear()
-
-
-def _in_blocks(size: int) -> int:
-    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
-
-
-def _lock(folder: Path) -> int:
-    """Take the folder for this process; return the descriptor that holds it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OutboxUnwritable(f"the outbox folder {folder} cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise OutboxLocked(
-            f"the outbox folder {folder} is in use by another process; give each its own CHAT_DATA_DIR"
-        ) from error
-    return lock
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -60,3 +60,8 @@ def query_limit(request: Request) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", raw) or not 1 <= int(raw) <= MAX_LIMIT:
         raise Problem(400, "limit_malformed", f"limit must be a whole number from 1 to {MAX_LIMIT}")
     return int(raw)
+
+
+def asking_client(principal: Principal) -> str | None:
+    """Return whose data alone this principal may see, so that a store need not look at any other's; None: anybody's."""
+    return None if principal.unchecked else principal.subject

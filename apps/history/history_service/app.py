@@ -1,9 +1,10 @@
 """The composition root of the history service: settings in, a running pod out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 
 from starlette.applications import Starlette
@@ -18,15 +19,20 @@ from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
+from history_service.clients import Clients
 from history_service.ingest import Ingest
+from history_service.intake import Intake
 from history_service.media import MediaFiles
 from history_service.messages import Messages
 from history_service.metrics import HistoryMetrics
+from history_service.openapi import Documentation
+from history_service.search import Search
 from history_service.sessions import Sessions
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
+from history_service.sweeper import Sweeper
 from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
@@ -36,6 +42,8 @@ from servicekit.problems import Problem, install, problem_response
 from servicekit.runner import Listener
 
 log = get_logger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
@@ -136,7 +144,17 @@ async def open_history(
     metrics = HistoryMetrics()
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
+    sweeper = Sweeper(
+        store,
+        blobs,
+        metrics,
+        retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
+        orphan_age=timedelta(hours=settings.orphan_hours),
+        every=timedelta(seconds=settings.sweep_seconds),
+        now=now,
+    )
     preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
+    sweeping = asyncio.create_task(sweeper.run(stores.prepared), name="sweep")
     try:
         async with open_authenticator(settings, health, now=now) as authenticator:
             app = _app(settings, store, blobs, Access(authenticator), metrics, health, now)
@@ -149,7 +167,8 @@ async def open_history(
             )
     finally:
         preparing.cancel()
-        await asyncio.wait([preparing])
+        sweeping.cancel()
+        await asyncio.wait([preparing, sweeping])
         await stores.close()
 
 
@@ -162,12 +181,29 @@ def _app(
     health: Health,
     now: Now,
 ) -> Starlette:
-    ingest = Ingest(store, blobs, access, metrics, max_batch_bytes=settings.max_batch_bytes)
-    sessions = Sessions(store, access)
-    messages = Messages(store, access, sessions)
+    intake = Intake(
+        max_batches=settings.max_batches,
+        max_bytes=settings.max_ingest_bytes,
+        wait_seconds=settings.ingest_wait_seconds,
+    )
+    metrics.watch(intake)
+    ingest = Ingest(
+        store,
+        blobs,
+        access,
+        metrics,
+        intake=intake,
+        max_batch_bytes=settings.max_batch_bytes,
+        batch_seconds=settings.batch_seconds,
+    )
+    sessions = Sessions(store, blobs, access, now)
+    messages = Messages(store, blobs, access, sessions)
     secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
     addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
     media = MediaFiles(blobs, messages, access, addresses, redirect=settings.media_redirect)
+    clients = Clients(store, blobs, access, now)
+    search = Search(store, access)
+    documentation = Documentation(with_tokens=settings.auth != "none")
 
     async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
         kind = "media" if isinstance(error, BlobError) else "messages"
@@ -178,14 +214,19 @@ def _app(
 
     app = Starlette(
         routes=[
-            Route("/v1/exchanges", ingest.post, methods=["POST"]),
-            Route("/v1/clients/{client}/sessions", sessions.list, methods=["GET"]),
-            Route("/v1/sessions/{session}", sessions.get, methods=["GET"]),
-            Route("/v1/sessions/{session}/messages", messages.list, methods=["GET"]),
-            Route("/v1/messages/{message}", messages.get, methods=["GET"]),
-            Route("/v1/messages/{message}/media/{part}", media.get, methods=["GET"]),
-            Route("/v1/messages/{message}/media/{part}/address", media.address, methods=["POST"]),
+            resource("/v1/exchanges", POST=ingest.post),
+            resource("/v1/clients/{client}", DELETE=clients.erase),
+            resource("/v1/clients/{client}/export", GET=clients.export),
+            resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
+            resource("/v1/clients/{client}/search", GET=search.get),
+            resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
+            resource("/v1/sessions/{session}/messages", GET=messages.list),
+            resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
+            resource("/v1/messages/{message}/media/{part}", GET=media.get),
+            resource("/v1/messages/{message}/media/{part}/address", POST=media.address),
             *health.routes(),
+            resource("/openapi.json", GET=documentation.document),
+            resource("/docs", GET=documentation.page),
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable},
     )
@@ -194,6 +235,15 @@ def _app(
     install(app)
     allow_origins(app, settings.allowed_origins)
     return app
+
+
+def resource(path: str, **methods: Endpoint) -> Route:
+    """Return the one route of a path, so that 405 tells all of its methods."""
+
+    async def answer(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, answer, methods=list(methods))
 
 
 def _store(settings: HistorySettings) -> MessageStore:
@@ -213,5 +263,7 @@ def _blobs(settings: HistorySettings) -> BlobStore:
         public_url=str(settings.s3_public_url) if settings.s3_public_url else None,
         region=settings.s3_region,
         create_bucket=settings.s3_create_bucket,
+        encryption=settings.s3_encryption,
+        kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
     )

@@ -1,9 +1,10 @@
 """Taking exchanges in: media first, then the messages, each exchange once."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,16 +14,21 @@ from frameproto import FrameError, RequestKind, ResponseKind, decode_request, de
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
 from history_service.access import CLIENT_ID, Access
 from history_service.blobs.base import BlobStore
+from history_service.blobs.removal import delete_all
+from history_service.intake import Intake
 from history_service.metrics import HistoryMetrics
 from history_service.records import CONTENT_TYPES, SUFFIXES, KeptExchange, Kind, Media, Part, Side
-from history_service.stores.base import MessageStore, SessionTaken
+from history_service.stores.base import Added, MessageStore, SessionTaken
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 CONTENT_TYPE: Final = "application/msgpack"
 UPLOADS_AT_ONCE: Final = 4
+SESSIONS_AT_ONCE: Final = 16
 LARGEST_FRAME: Final = 1 << 31  # the batch bounds it
 
 
@@ -36,87 +42,155 @@ class Blob:
 
 
 class Ingest:
-    """The endpoint that the couriers deliver to."""
+    """The endpoint that the couriers deliver to.
+
+    Args:
+        store: where messages go.
+        blobs: where media go.
+        access: who may hand in.
+        metrics: what is counted.
+        intake: how much is in work at once.
+        max_batch_bytes: the largest batch.
+        batch_seconds: how long one may take to arrive.
+    """
 
     def __init__(
-        self, store: MessageStore, blobs: BlobStore, access: Access, metrics: HistoryMetrics, *, max_batch_bytes: int
+        self,
+        store: MessageStore,
+        blobs: BlobStore,
+        access: Access,
+        metrics: HistoryMetrics,
+        *,
+        intake: Intake,
+        max_batch_bytes: int,
+        batch_seconds: float,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._access = access
         self._metrics = metrics
+        self._intake = intake
         self._max_batch_bytes = max_batch_bytes
+        self._batch_seconds = batch_seconds
 
     async def post(self, request: Request) -> Response:
         """Answer `POST /v1/exchanges`: one outcome for each exchange, in order."""
         self._access.require_ingest(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
             raise Problem(415, "content_type_unsupported", f"a batch of exchanges is {CONTENT_TYPE}")
-        body = await self._read(request)
+        most = self._announced(request)
+        async with self._intake.place(most):
+            return JSONResponse({"results": await self._take(await self._records(request, most))})
+
+    def _announced(self, request: Request) -> int:
+        """Return how many bytes a request will have at most, by its own word; without it, as many as one may have."""
+        length = request.headers.get("content-length", "")
+        announced = int(length) if length.isascii() and length.isdigit() else self._max_batch_bytes
+        if announced > self._max_batch_bytes:
+            raise self._too_large()
+        return announced
+
+    async def _records(self, request: Request, most: int) -> list[bytes]:
+        try:
+            async with asyncio.timeout(self._batch_seconds):
+                body = await self._read(request, most)
+        except TimeoutError as late:  # its place is wanted by others
+            raise Problem(408, "batch_too_slow", f"a batch has to arrive within {self._batch_seconds:g} s") from late
         self._metrics.batch_bytes.observe(len(body))
         try:
-            records = decode_batch(body, max_bytes=self._max_batch_bytes)
+            return decode_batch(body, max_bytes=self._max_batch_bytes)
         except RecordError as bad:
             raise Problem(400, "batch_unreadable", str(bad)) from bad
-        return JSONResponse({"results": await self._take(records)})
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, request: Request, most: int) -> bytearray:
         """Read the body, up to the limit and no further."""
-        chunks: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
             async for chunk in request.stream():
-                size += len(chunk)
-                if size > self._max_batch_bytes:
-                    raise Problem(413, "batch_too_large", f"a batch has at most {self._max_batch_bytes} bytes")
-                chunks.append(chunk)
+                if len(body) + len(chunk) > most:
+                    raise self._too_large()
+                body += chunk
         except ClientDisconnect as gone:
             raise Problem(400, "batch_cut_off", "the batch did not arrive whole") from gone
-        return b"".join(chunks)
+        return body
+
+    def _too_large(self) -> Problem:
+        return Problem(413, "batch_too_large", f"a batch has at most {self._max_batch_bytes} bytes")
 
     async def _take(self, records: Sequence[bytes]) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = [{} for _ in records]
-        kept: dict[int, KeptExchange] = {}
-        uploads: list[Blob] = []
-        sessions: dict[tuple[UUID, str], UUID] = {}
+        exchanges: dict[int, Exchange] = {}
         for index, record in enumerate(records):
             try:
-                exchange = _check(decode_exchange(record))
-                session = exchange.session_id, exchange.client_id
-                if session not in sessions:
-                    sessions[session] = await self._store.bind_session(
-                        exchange.session_id,
-                        client_id=exchange.client_id,
-                        time_zone=exchange.time_zone,
-                        started_at=exchange.received_at,
-                    )
-                kept[index], blobs = _keep(exchange, sessions[session])
-                uploads += blobs
-            except (RecordError, FrameError, SessionTaken) as bad:
-                code = "session_taken" if isinstance(bad, SessionTaken) else bad.code
-                log.warning("ingest.refused", code=code, reason=str(bad))
-                results[index] = {"id": None, "outcome": "refused", "code": code, "detail": str(bad)}
-        await self._upload(uploads)
+                exchanges[index] = _check(decode_exchange(record))
+            except RecordError as bad:
+                results[index] = _refused(bad.code, bad)
+        sessions = await self._bind(exchanges.values())
+        kept: dict[int, KeptExchange] = {}
+        uploads: list[Blob] = []
+        for index, exchange in exchanges.items():
+            session = sessions[exchange.session_id, exchange.client_id]
+            try:
+                if isinstance(session, SessionTaken):
+                    results[index] = _refused("session_taken", session)
+                else:
+                    kept[index], blobs = _keep(exchange, session)
+                    uploads += blobs
+            except FrameError as bad:
+                results[index] = _refused(bad.code, bad)
+        await _together(UPLOADS_AT_ONCE, [self._blobs.put(blob.key, blob.data, blob.content_type) for blob in uploads])
         outcomes = await self._store.add(list(kept.values())) if kept else []
         for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
             results[index] = {"id": str(taken.id), "outcome": outcome.value}
-        for result in results:
-            self._metrics.exchanges.labels(result["outcome"]).inc()
+            if outcome is Added.ERASED:
+                await delete_all(self._blobs, [m.key for each in taken.messages() for m in each.side.media])
+        for outcome, count in Counter(result["outcome"] for result in results).items():
+            self._metrics.exchanges.labels(outcome).inc(count)
         return results
 
-    async def _upload(self, blobs: Sequence[Blob]) -> None:
-        places = asyncio.Semaphore(UPLOADS_AT_ONCE)
+    async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | SessionTaken]:
+        """Bind the sessions of a batch, each once: one after the other they would take longer than all the rest."""
+        firsts: dict[tuple[UUID, str], Exchange] = {}
+        for exchange in exchanges:
+            firsts.setdefault((exchange.session_id, exchange.client_id), exchange)
 
-        async def upload(blob: Blob) -> None:
-            async with places:
-                await self._blobs.put(blob.key, blob.data, blob.content_type)
+        async def bind(first: Exchange) -> UUID | SessionTaken:
+            try:
+                return await self._store.bind_session(
+                    first.session_id,
+                    client_id=first.client_id,
+                    time_zone=first.time_zone,
+                    started_at=first.received_at,
+                )
+            except SessionTaken as taken:
+                return taken
 
-        try:
-            async with asyncio.TaskGroup() as uploading:
-                for blob in blobs:
-                    uploading.create_task(upload(blob))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from failed
+        bound = await _together(SESSIONS_AT_ONCE, [bind(first) for first in firsts.values()])
+        return dict(zip(firsts, bound, strict=True))
+
+
+async def _together(most: int, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all of it, so many at a time, and return what came of each; the first failure is that of all."""
+    places = asyncio.Semaphore(most)
+
+    async def do(work: Coroutine[Any, Any, T]) -> T:
+        async with places:
+            return await work
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(do(work)) for work in works]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    finally:
+        for work in works:
+            work.close()  # those that never began
+    return [task.result() for task in tasks]
+
+
+def _refused(code: str, why: Exception) -> dict[str, Any]:
+    log.warning("ingest.refused", code=code, reason=str(why))
+    return {"id": None, "outcome": "refused", "code": code, "detail": str(why)}
 
 
 def _check(exchange: Exchange) -> Exchange:
@@ -133,25 +207,27 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
     """
     request = decode_request(exchange.request, max_bytes=LARGEST_FRAME)
     reply = decode_response(exchange.response, max_bytes=LARGEST_FRAME)
-    folder = f"{exchange.client_id}/{session_id}/{exchange.id}"
     blobs: list[Blob] = []
 
     def media(side: str, part: Part, data: memoryview) -> Media:
-        key = f"{folder}/{side}.{SUFFIXES[part]}"
+        key = f"{exchange.client_id}/{session_id}/{exchange.id}/{side}.{SUFFIXES[part]}"
         blobs.append(Blob(key, data, CONTENT_TYPES[part]))
         return Media(part, key, len(data))
 
-    asked_part = {RequestKind.VOICE: Part.VOICE, RequestKind.VIDEO: Part.VIDEO}.get(request.kind)
-    if asked_part is None:
+    if request.kind is RequestKind.TEXT:
         asked = Side(Kind.TEXT, request.text)
     else:
-        asked = Side(Kind[request.kind.name], None, (media("request", asked_part, memoryview(request.body)),))
-    parts = []
-    if reply.kind in {ResponseKind.VOICE, ResponseKind.VIDEO}:
-        parts.append(media("reply", Part.VOICE, memoryview(reply.voice)))
-    if reply.kind is ResponseKind.VIDEO:
-        parts.append(media("reply", Part.IMAGE, memoryview(reply.image)))
-    answered = Side(Kind[reply.kind.name], reply.text, tuple(parts))
+        part = Part.VOICE if request.kind is RequestKind.VOICE else Part.VIDEO
+        asked = Side(Kind[request.kind.name], None, (media("request", part, memoryview(request.body)),))
+    if reply.kind is ResponseKind.TEXT:
+        answered = Side(Kind.TEXT, reply.text)
+    else:
+        parts = []
+        if len(reply.voice):
+            parts.append(media("reply", Part.VOICE, memoryview(reply.voice)))
+        if len(reply.image):
+            parts.append(media("reply", Part.IMAGE, memoryview(reply.image)))
+        answered = Side(Kind[reply.kind.name], reply.text, tuple(parts))
     kept = KeptExchange(
         id=exchange.id,
         session_id=session_id,

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from history_service.access import Access
 from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
+from history_service.conditions import http_date, is_known, is_same
 from history_service.messages import Messages
 from history_service.records import Media, Message, Part
 from servicekit.problems import Problem
@@ -80,11 +81,11 @@ class MediaFiles:
             "Content-Type": media.content_type,
             "Accept-Ranges": "bytes",
             "ETag": etag,
+            "Last-Modified": http_date(message.sent_at),
             "Cache-Control": "private, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
         }
-        known = request.headers.get("if-none-match", "")
-        if etag in known or known.strip() == "*":
+        if is_known(request.headers, etag=etag, modified_at=message.sent_at):
             return Response(status_code=304, headers=headers)
         if self._redirect and request.method == "GET":
             elsewhere = await self._blobs.address(media.key, seconds=self._addresses.seconds_left(principal))
@@ -92,7 +93,7 @@ class MediaFiles:
                 return RedirectResponse(elsewhere, status_code=307, headers={"Cache-Control": "no-store"})
         size = media.size_bytes
         # A range is for GET alone (RFC 9110, 14.2).
-        ranged = request.method == "GET" and request.headers.get("if-range", etag) == etag
+        ranged = request.method == "GET" and is_same(request.headers, etag=etag, modified_at=message.sent_at)
         span = _range(request.headers.get("range"), size) if ranged else None
         if span is not None:
             headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"

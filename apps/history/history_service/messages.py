@@ -1,13 +1,16 @@
 """Messages over HTTP."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from history_service.access import Access, query_limit
+from history_service.access import Access, asking_client, query_limit
 from history_service.addresses import media_path
+from history_service.blobs.base import BlobStore
+from history_service.blobs.removal import delete_all
 from history_service.records import Message, MessageId, Session
 from history_service.sessions import Sessions
 from history_service.stores.base import MessageStore
@@ -25,10 +28,11 @@ class Page:
 
 
 class Messages:
-    """Shows conversations and single messages."""
+    """Shows conversations and single messages, and deletes these."""
 
-    def __init__(self, store: MessageStore, access: Access, sessions: Sessions) -> None:
+    def __init__(self, store: MessageStore, blobs: BlobStore, access: Access, sessions: Sessions) -> None:
         self._store = store
+        self._blobs = blobs
         self._access = access
         self._sessions = sessions
 
@@ -37,13 +41,12 @@ class Messages:
 
         Without a cursor the latest messages; `before` a message those just older, `after` one those just newer. The
         messages of a page are always oldest first. A cursor is the id of a message, which need not be there any more.
+        Both together begin behind `after`, and end before `before`.
         """
         session = await self._sessions.visible(request)
         limit = query_limit(request)
-        before, after = _cursor(request, "before"), _cursor(request, "after")
-        if before and after:
-            raise Problem(400, "cursor_malformed", "give `before` or `after`, not both")
-        page = await self._page(session, start=before or after, backward=after is None, limit=limit)
+        before, after = read_message_id(request, "before"), read_message_id(request, "after")
+        page = await self._page(session, before=before, after=after, limit=limit)
         return JSONResponse(
             {
                 "messages": [document(message) for message in page.messages],
@@ -56,6 +59,13 @@ class Messages:
         """Answer `GET /v1/messages/{message}`."""
         return JSONResponse(document(await self.visible(request)))
 
+    async def delete(self, request: Request) -> Response:
+        """Answer `DELETE /v1/messages/{message}`: with its media, for good; the other one of its exchange stays."""
+        message = await self.visible(request)
+        await self._store.delete_message(message)
+        await delete_all(self._blobs, [media.key for media in message.side.media])
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
     async def visible(self, request: Request, principal: Principal | None = None) -> Message:
         """Return the message in the path, for `principal` if it is known already who asks.
 
@@ -67,24 +77,27 @@ class Messages:
             wanted = MessageId.parse(request.path_params["message"])
         except ValueError as bad:
             raise Problem(400, "message_id_malformed", str(bad)) from bad
-        exchange = await self._store.exchange(wanted.exchange_id)
-        if exchange is None or not principal.may_act_for(exchange.client_id):
-            raise Problem(404, "message_unknown", "there is no such message")
-        return next(message for message in exchange.messages() if message.id == wanted)
+        exchange = await self._store.exchange(wanted.exchange_id, client_id=asking_client(principal))
+        for message in exchange.messages() if exchange is not None else ():
+            if message.id == wanted and principal.may_act_for(message.exchange.client_id):
+                return message
+        raise Problem(404, "message_unknown", "there is no such message")
 
-    async def _page(self, session: Session, *, start: MessageId | None, backward: bool, limit: int) -> Page:
-        # An exchange has two messages, and the one the page starts from may count for none.
+    async def _page(self, session: Session, *, before: MessageId | None, after: MessageId | None, limit: int) -> Page:
+        start, backward = after or before, after is None
+        # Of an exchange one message may be deleted, and the one the page starts from may count for none.
         exchanges = await self._store.exchanges(
             session,
             start=start.exchange_id if start else None,
             backward=backward,
-            limit=(limit + 1) // 2 + 2,
+            limit=limit + 2,
         )
         messages = sorted((m for exchange in exchanges for m in exchange.messages()), key=lambda m: m.id.key)
-        if start is not None and backward:
-            messages = [message for message in messages if message.id.key < start.key]
-        elif start is not None:
-            messages = [message for message in messages if message.id.key > start.key]
+        messages = [
+            message
+            for message in messages
+            if (before is None or message.id.key < before.key) and (after is None or message.id.key > after.key)
+        ]
         more = len(messages) > limit
         if backward:
             return Page(messages[-limit:], more_before=more, more_after=start is not None)
@@ -113,7 +126,8 @@ def document(message: Message) -> dict[str, Any]:
     }
 
 
-def _cursor(request: Request, name: str) -> MessageId | None:
+def read_message_id(request: Request, name: str) -> MessageId | None:
+    """Return a cursor of the query, which need not name a message that is there. Raises a 400 problem."""
     raw = request.query_params.get(name)
     try:
         return None if raw is None else MessageId.parse(raw)

@@ -3,9 +3,10 @@
 import time
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from history_service.intake import Intake
 from servicekit.metrics import metrics_app, new_registry
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -30,6 +31,13 @@ class HistoryMetrics:
         self.store_errors = Counter(
             "history_store_errors", "Operations that a store did not do.", ["store"], "chatbot", registry=self.registry
         )
+        self.swept = Counter(
+            "history_swept",
+            "What was swept: exchanges beyond the retention, and media that nothing points at.",
+            ["what"],
+            "chatbot",
+            registry=self.registry,
+        )
         self.requests = Histogram(
             "history_request_seconds",
             "From a request to the end of its answer.",
@@ -38,6 +46,13 @@ class HistoryMetrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+
+    def watch(self, intake: Intake) -> None:
+        """Report how much is being taken in; read when somebody scrapes."""
+        batches = Gauge("history_batches_in_work", "Batches in work now.", [], "chatbot", registry=self.registry)
+        batches.set_function(lambda: intake.batches)
+        size = Gauge("history_bytes_in_work", "Bytes of these batches.", [], "chatbot", registry=self.registry)
+        size.set_function(lambda: intake.size_bytes)
 
     def app(self) -> ASGIApp:
         """Return the ASGI app of the metrics port."""

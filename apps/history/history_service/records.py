@@ -63,7 +63,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptExchange:
-    """A request and its reply, as they are kept: one record, so that both are there or neither is."""
+    """A request and its reply, as they are kept: one record, so that both arrive or neither does.
+
+    A side is None once its message was deleted.
+    """
 
     id: UUID
     session_id: UUID
@@ -72,13 +75,15 @@ class KeptExchange:
     received_at: datetime
     answered_at: datetime
     outcome: Outcome
-    request: Side
-    reply: Side
+    request: Side | None
+    reply: Side | None
 
     def messages(self) -> "Iterator[Message]":
-        """Yield the request, then the reply."""
-        yield Message(MessageId(self.id, Direction.REQUEST), self, self.request, self.received_at)
-        yield Message(MessageId(self.id, Direction.REPLY), self, self.reply, self.answered_at)
+        """Yield the request, then the reply, as far as they are there."""
+        if self.request is not None:
+            yield Message(MessageId(self.id, Direction.REQUEST), self, self.request, self.received_at)
+        if self.reply is not None:
+            yield Message(MessageId(self.id, Direction.REPLY), self, self.reply, self.answered_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,39 @@
 """Sessions over HTTP."""
 
 import base64
-from datetime import datetime
-from typing import Any
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
 from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from history_service.access import Access, path_client, path_uuid, query_limit
+from frameproto.uuid7 import uuid7
+from history_service.access import Access, asking_client, path_client, path_uuid, query_limit
+from history_service.blobs.base import BlobStore
+from history_service.blobs.removal import delete_below
+from history_service.bodies import read_object, read_time_zone, read_title
 from history_service.records import Session
-from history_service.stores.base import MessageStore, SessionKey
+from history_service.stores.base import MessageStore, SessionKey, microseconds, moment
+from servicekit.clock import Now
 from servicekit.problems import Problem
+
+CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{32}")
+FIRST_US: Final = microseconds(datetime.min.replace(tzinfo=UTC))
+LAST_US: Final = microseconds(datetime.max.replace(tzinfo=UTC))
 
 
 class Sessions:
-    """Lists and shows sessions."""
+    """Lists, shows, makes, renames and deletes sessions."""
 
-    def __init__(self, store: MessageStore, access: Access) -> None:
+    def __init__(self, store: MessageStore, blobs: BlobStore, access: Access, now: Now) -> None:
         self._store = store
+        self._blobs = blobs
         self._access = access
+        self._now = now
 
     async def list(self, request: Request) -> Response:
         """Answer `GET /v1/clients/{client}/sessions`: latest first, a page at a time."""
@@ -35,6 +49,42 @@ class Sessions:
         """Answer `GET /v1/sessions/{session}`."""
         return JSONResponse(document(await self.visible(request)))
 
+    async def create(self, request: Request) -> Response:
+        """Answer `POST /v1/clients/{client}/sessions`: a session to connect with, empty so far."""
+        client_id = path_client(request)
+        self._access.require_client(request, client_id)
+        body = await read_object(request, ("time_zone", "title"))
+        title = read_title(body.get("title"))
+        session = Session(
+            id=uuid7(self._now()),
+            client_id=client_id,
+            time_zone=read_time_zone(body.get("time_zone", "UTC")),
+            started_at=self._now(),
+            title=title,
+            message_count=0,
+            last_message_at=None,
+        )
+        await self._store.create_session(session)
+        where = {"Location": f"/v1/sessions/{session.id}"}
+        return JSONResponse(document(session), status_code=HTTPStatus.CREATED, headers=where)
+
+    async def rename(self, request: Request) -> Response:
+        """Answer `PATCH /v1/sessions/{session}`: another title, or none."""
+        session = await self.visible(request)
+        body = await read_object(request, ("title",))
+        if "title" in body:
+            session = replace(session, title=read_title(body["title"]))
+            await self._store.rename_session(session, session.title)
+        return JSONResponse(document(session))
+
+    async def delete(self, request: Request) -> Response:
+        """Answer `DELETE /v1/sessions/{session}`: with its messages and their media, for good."""
+        session = await self.visible(request)
+        at = self._now()
+        await self._store.delete_session(session, at=at)
+        await delete_below(self._blobs, f"{session.client_id}/{session.id}/", until=at)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
     async def visible(self, request: Request) -> Session:
         """Return the session in the path.
 
@@ -42,7 +92,8 @@ class Sessions:
             Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
         """
         principal = self._access.principal(request)
-        session = await self._store.session(path_uuid(request, "session"))
+        session_id = path_uuid(request, "session")
+        session = await self._store.session(session_id, client_id=asking_client(principal))
         if session is None or not principal.may_act_for(session.client_id):
             raise Problem(404, "session_unknown", "there is no such session")
         return session
@@ -65,15 +116,14 @@ def _cursor(request: Request) -> SessionKey | None:
     raw = request.query_params.get("cursor")
     if raw is None:
         return None
-    try:
-        started_at, session_id = base64.urlsafe_b64decode(raw.encode()).decode().split(" ")
-        moment = datetime.fromisoformat(started_at)
-        if moment.tzinfo is None:
-            raise ValueError(started_at)
-        return SessionKey(moment, UUID(session_id))
-    except (ValueError, OverflowError) as bad:
-        raise Problem(400, "cursor_malformed", "cursor must be the `next` of an earlier page") from bad
+    if CURSOR.fullmatch(raw) is None:
+        raise Problem(400, "cursor_malformed", "cursor must be the `next` of an earlier page")
+    key = base64.urlsafe_b64decode(raw)
+    started_us = int.from_bytes(key[:8], "big", signed=True)
+    return SessionKey(moment(min(max(started_us, FIRST_US), LAST_US)), UUID(bytes=key[8:]))
 
 
 def _write_cursor(session: Session) -> str:
-    return base64.urlsafe_b64encode(f"{session.started_at.isoformat()} {session.id}".encode()).decode()
+    """Return the place behind a session: start and id, so that it outlives the session."""
+    key = microseconds(session.started_at).to_bytes(8, "big", signed=True) + session.id.bytes
+    return base64.urlsafe_b64encode(key).decode()

@@ -1,7 +1,7 @@
 """Every setting of the history service: typed, bounded, documented. `python -m history_service --help` prints them."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -39,6 +39,10 @@ class HistorySettings(AccessSettings):
     )
     s3_region: str | None = Field(None, description="region of the bucket; credentials are found as boto3 does")
     s3_create_bucket: bool = Field(False, description="make the bucket when it is not there")
+    s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="what S3 is asked to encrypt media with; what the bucket does by itself without it"
+    )
+    s3_kms_key_id: str | None = Field(None, min_length=1, description="key of aws:kms; the account's own without it")
     store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
 
     media_address_seconds: int = Field(300, ge=1, le=86_400, description="how long a signed media address opens")
@@ -47,16 +51,40 @@ class HistorySettings(AccessSettings):
     )
     media_redirect: bool = Field(False, description="send readers of media to S3 itself, by presigned addresses")
 
+    batch_seconds: Seconds = Field(30, description="how long a batch may take to arrive")
+    max_batches: int = Field(8, ge=1, le=10_000, description="batches in work at once; the next ones wait in line")
+    max_ingest_bytes: ByteSize = Field(
+        128 * MIB, ge=1024, description="the same for their bytes; memory for ingest is about three times this"
+    )
+    ingest_wait_seconds: Seconds = Field(1, description="a batch that waits in line for longer is answered 429")
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
+    retention_days: float | None = Field(
+        None, gt=0, le=36_500, description="how long an exchange is kept after its answer; for ever without it"
+    )
+    orphan_hours: float = Field(
+        24, ge=1, le=8760, description="how long media may be without a message before they are swept"
+    )
+    sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.max_ingest_bytes < self.max_batch_bytes:
+            raise ValueError("HISTORY_MAX_INGEST_BYTES must be at least HISTORY_MAX_BATCH_BYTES")
         if self.auth == "jwt" and not self.address_secrets():
             raise ValueError("without HISTORY_TOKEN_SECRETS, HISTORY_AUTH=jwt needs HISTORY_MEDIA_ADDRESS_SECRETS")
-        for name in ("s3_endpoint_url", "s3_public_url", "s3_region", "s3_create_bucket", "media_redirect"):
+        for name in (
+            "s3_endpoint_url",
+            "s3_public_url",
+            "s3_region",
+            "s3_create_bucket",
+            "media_redirect",
+            "s3_encryption",
+        ):
             if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
                 raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
+        if self.s3_kms_key_id and self.s3_encryption != "aws:kms":
+            raise ValueError("HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms")
         return self
 
     def address_secrets(self) -> tuple[SecretStr, ...]:

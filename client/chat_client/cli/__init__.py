@@ -4,7 +4,8 @@ import click
 
 from chat_client.cli.completion import completion
 from chat_client.cli.connect import connect
-from chat_client.cli.history import history, media, sessions
+from chat_client.cli.history import history, media, search, sessions
+from chat_client.cli.keeping import delete, erase, export, rename
 from chat_client.cli.send import send
 from chat_client.cli.token import token
 
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (connect, send, sessions, history, media, token, completion):
+for command in (connect, send, sessions, history, search, media, rename, delete, export, erase, token, completion):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`chat-client sessions`, `history` and `media`: reading back what was said."""
+"""`chat-client sessions`, `history`, `search` and `media`: reading back what was said."""
 
 import os
 import shlex
@@ -49,6 +49,19 @@ def history(**rest: Any) -> None:  # noqa: ANN401
 
 
 @click.command()
+@option.options(
+    click.argument("words", nargs=-1, required=True),
+    option.client_id,
+    option.history_address,
+    option.token,
+    option.as_json,
+)
+def search(**rest: Any) -> None:  # noqa: ANN401
+    """Find the messages that hold all WORDS, the newest first. Words are whole; capitals do not matter."""
+    run(_search(**rest))
+
+
+@click.command()
 @click.argument("message_id")
 @click.argument("part", type=click.Choice(["voice", "video", "image"]))
 @option.options(
@@ -78,8 +91,8 @@ async def _sessions(*, client_id: str, history_url: str, token: str | None, as_j
             else:
                 if not shown:
                     answers().print(f"[bold]{'session':36}  {'started':19}  messages  time zone[/]")
-                zone = _shown(session.time_zone)
-                answers().print(f"{session.id}  {_local(session.started_at)}  {session.message_count:8}  {zone}")
+                rest = _shown(session.time_zone) + (f"  {_shown(session.title)}" if session.title else "")
+                answers().print(f"{session.id}  {_local(session.started_at)}  {session.message_count:8}  {rest}")
             shown += 1
     if not shown:
         notes().print(f"{escape(client_id)} has no conversations yet")
@@ -111,6 +124,21 @@ async def _history(
                 print_json(shown)
             else:
                 show_message(message, saved, history_url)
+
+
+async def _search(
+    *, words: tuple[str, ...], client_id: str, history_url: str, token: str | None, as_json: bool
+) -> None:
+    shown = 0
+    async with History(history_url, token=token) as service:
+        async for message in service.search(client_id, " ".join(words)):
+            if as_json:
+                print_json(asdict(message))
+            else:
+                show_message(message, {}, history_url)
+            shown += 1
+    if not shown:
+        notes().print("no message holds all of these words")
 
 
 async def _media(

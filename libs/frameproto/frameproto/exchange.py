@@ -25,6 +25,7 @@ MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FIELDS: Final = 10
+_OPENING: Final = bytes([0x90 + _FIELDS, EXCHANGE_VERSION])
 _OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
 
 
@@ -75,21 +76,17 @@ class Exchange:
 
 def encode_exchange(exchange: Exchange) -> bytes:
     """Return the record of an exchange."""
-    packed: bytes = msgpack.packb(
-        (
-            EXCHANGE_VERSION,
-            exchange.id.bytes,
-            exchange.session_id.bytes,
-            exchange.client_id,
-            exchange.time_zone,
-            _microseconds(exchange.received_at),
-            _microseconds(exchange.answered_at),
-            exchange.outcome.value,
-            exchange.request,
-            exchange.response,
-        )
-    )
-    return packed
+    return _pack(exchange, exchange.request, exchange.response)
+
+
+def encode_exchange_parts(exchange: Exchange) -> tuple[Buffer, ...]:
+    """Return the same record in parts, to be put one after the other: frames may be large, and are not copied.
+
+    The first part is all that comes before the frames.
+    """
+    request, response = exchange.request, exchange.response
+    facts = _pack(exchange, b"", b"")[: -2 * len(_bin_header(0))]
+    return facts, _bin_header(len(request)), request, _bin_header(len(response)), response
 
 
 def decode_exchange(record: Buffer) -> Exchange:
@@ -131,6 +128,17 @@ def encode_batch(records: Iterable[bytes]) -> bytes:
     return packed
 
 
+def batch_header(records: int) -> bytes:
+    """Return what a batch of so many records begins with, for a batch that is never in memory as a whole."""
+    packed: bytes = msgpack.Packer().pack_array_header(records)
+    return packed
+
+
+def record_header(size: int) -> bytes:
+    """Return what stands in a batch before a record of so many bytes."""
+    return _bin_header(size)
+
+
 def decode_batch(batch: Buffer, *, max_bytes: int = MAX_RECORD_BYTES) -> list[bytes]:
     """Return the records of a batch, each still encoded.
 
@@ -147,6 +155,8 @@ def decode_batch(batch: Buffer, *, max_bytes: int = MAX_RECORD_BYTES) -> list[by
 
 def _opening(record: Buffer) -> tuple[int, int]:
     """Return how many fields a record has, and its version: all that is known of the records of another version."""
+    if record[: len(_OPENING)] == _OPENING:
+        return _FIELDS, EXCHANGE_VERSION  # nearly always; to look with an unpacker takes longer than all the rest
     unpacker = msgpack.Unpacker(max_map_len=0, max_ext_len=0)
     unpacker.feed(record[:_OPENING_BYTES])
     try:
@@ -169,6 +179,32 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
     if not isinstance(value, list):
         raise RecordError("record_unreadable", "the bytes are not an array")
     return value
+
+
+def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
+    packed: bytes = msgpack.packb(
+        (
+            EXCHANGE_VERSION,
+            exchange.id.bytes,
+            exchange.session_id.bytes,
+            exchange.client_id,
+            exchange.time_zone,
+            _microseconds(exchange.received_at),
+            _microseconds(exchange.answered_at),
+            exchange.outcome.value,
+            request,
+            response,
+        )
+    )
+    return packed
+
+
+def _bin_header(size: int) -> bytes:
+    """Return what MessagePack has before so many bytes; its own packer writes it only together with them."""
+    for code, width in ((b"\xc4", 1), (b"\xc5", 2), (b"\xc6", 4)):
+        if size < 1 << 8 * width:
+            return code + size.to_bytes(width)
+    raise OverflowError(f"{size} bytes are more than MessagePack can hold")
 
 
 def _microseconds(moment: datetime) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from frameproto import Buffer
@@ -28,6 +29,14 @@ class OpenBlob:
 
     size_bytes: int
     chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob that is there, and when it was put there, by the clock of the store."""
+
+    key: str
+    modified_at: datetime
 
 
 class BlobStore(Protocol):
@@ -60,3 +69,9 @@ class BlobStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Forget a blob; that there is none is fine."""
+
+    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """Yield the blobs whose keys begin with `prefix`, which is empty or ends with a slash, as they are found.
+
+        What is put or deleted meanwhile may be among them or not.
+        """

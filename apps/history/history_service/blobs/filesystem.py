@@ -2,13 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, Final
 from uuid import uuid4
 
 from frameproto import Buffer
-from history_service.blobs.base import CHUNK_BYTES, BlobMissing, BlobsUnavailable, OpenBlob
+from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
+
+FOLDER_ATTEMPTS: Final = 5
 
 
 class FolderBlobs:
@@ -65,9 +69,29 @@ class FolderBlobs:
     async def delete(self, key: str) -> None:
         """See `BlobStore.delete`."""
         try:
-            await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
+            await asyncio.to_thread(_remove, self._path(key), self._folder)
         except OSError as error:
             raise BlobsUnavailable(f"the media folder {self._folder} cannot be changed: {error.strerror}") from error
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See `BlobStore.list`."""
+        files = self._files(self._path(prefix.removesuffix("/")) if prefix else self._folder)
+        try:
+            while found := await asyncio.to_thread(next, files, None):
+                yield found
+        except OSError as error:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {error.strerror}") from error
+
+    def _files(self, folder: Path) -> Iterator[BlobInfo]:
+        """Find the blobs in a folder and those below it. Names with a dot in front are files that are not whole yet."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._files(Path(entry))
+                elif not entry.name.startswith("."):
+                    with suppress(FileNotFoundError):  # it was deleted meanwhile
+                        modified_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                        yield BlobInfo(Path(entry).relative_to(self._folder).as_posix(), modified_at)
 
     def _path(self, key: str) -> Path:
         """Return where a key is kept; a key that would lead outside the folder is a bug of the caller."""
@@ -78,10 +102,9 @@ class FolderBlobs:
 
 
 def _write(path: Path, data: Buffer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with fresh.open("wb") as file:
+        with _create(fresh) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -89,3 +112,26 @@ def _write(path: Path, data: Buffer) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path) -> BinaryIO:
+    """Open a new file; its folder may be taken away as empty just when it was made."""
+    for _ in range(FOLDER_ATTEMPTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("wb")
+    return path.open("wb")
+
+
+def _remove(path: Path, root: Path) -> None:
+    """Delete a file, and the folders that are empty without it."""
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == root:
+            return
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:  # something else is in it
+            return

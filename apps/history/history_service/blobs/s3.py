@@ -1,5 +1,6 @@
 """Blobs in an S3 bucket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -9,7 +10,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from frameproto import Buffer
-from history_service.blobs.base import CHUNK_BYTES, BlobMissing, BlobsUnavailable, OpenBlob
+from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
+
+UPLOADS_AT_ONCE: Final = 16
+"""Each holds a copy of its blob, whatever number of batches comes in at once."""
 
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
@@ -25,6 +29,8 @@ class S3Blobs:
         public_url: where clients reach it, when they do not reach `endpoint_url`.
         region: the region of the bucket.
         create_bucket: whether to make a bucket that is not there.
+        encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
+        kms_key_id: the key of `aws:kms`; None: the account's own.
         wait_seconds: how long to wait for a connection, or for the next bytes.
     """
 
@@ -36,6 +42,8 @@ class S3Blobs:
         public_url: str | None = None,
         region: str | None = None,
         create_bucket: bool = False,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
         wait_seconds: float = 10.0,
     ) -> None:
         self._bucket = bucket
@@ -43,6 +51,9 @@ class S3Blobs:
         self._public_url = public_url or endpoint_url
         self._region = region
         self._create_bucket = create_bucket
+        asked = {"ServerSideEncryption": encryption, "SSEKMSKeyId": kms_key_id}
+        self._encryption = {name: value for name, value in asked.items() if value is not None}
+        self._uploading = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._config = Config(
             connect_timeout=wait_seconds,
             read_timeout=wait_seconds,
@@ -92,9 +103,11 @@ class S3Blobs:
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
-        async with self._errors():
+        async with self._uploading, self._errors():
             client = self._connected()
-            await client.put_object(Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type)
+            await client.put_object(
+                Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type, **self._encryption
+            )
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
@@ -125,6 +138,14 @@ class S3Blobs:
         """See `BlobStore.delete`."""
         async with self._errors():
             await self._connected().delete_object(Bucket=self._bucket, Key=key)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See `BlobStore.list`. Pages of a thousand keys are held at once."""
+        async with self._errors():
+            pages = self._connected().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            async for page in pages:
+                for found in page.get("Contents", ()):
+                    yield BlobInfo(found["Key"], found["LastModified"])
 
     def _connected(self) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
         if self._client is None:

@@ -1,6 +1,6 @@
 """The message store port."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 from frameproto.exchange import Outcome
-from history_service.records import EPOCH, KeptExchange, Kind, Media, Part, Session, Side
+from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side
+from history_service.words import words_of
 
 
 class StoreError(Exception):
@@ -28,6 +29,8 @@ class Added(StrEnum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"
+    ERASED = "erased"
+    """Its session was deleted or its client erased after it was received: it is not kept, and not wanted again."""
 
 
 class SessionTaken(StoreError):
@@ -43,10 +46,17 @@ class SessionKey:
 
 
 class MessageStore(Protocol):
-    """Keeps sessions and exchanges. Every method may raise StoreUnavailable."""
+    """Keeps sessions and exchanges. Every method may raise StoreUnavailable.
+
+    Where a method takes a `client_id` that may be None, it is whose data may be meant, as far as that is known. A store
+    that is spread over machines by client then asks one of them, and else all.
+
+    What was deleted does not come back by a late delivery: an exchange is turned away (`Added.ERASED`) when it was
+    received no later than its client was erased or its session deleted, and a deleted message stays deleted.
+    """
 
     async def prepare(self) -> None:
-        """Connect, and make tables or indexes as needed; may be called again after it failed.
+        """Connect, make tables or indexes as needed, and bring older data up to date; may be called again.
 
         Raises:
             StoreUnusable: the store holds data of a newer version, or is damaged.
@@ -58,18 +68,37 @@ class MessageStore(Protocol):
     async def bind_session(self, session_id: UUID, *, client_id: str, time_zone: str, started_at: datetime) -> UUID:
         """Make the session if it is new, and return the id under which this client has it.
 
-        A session belongs to the client that first used its id. The same id from another client names another
-        session, see `foreign_session`, so that neither reads the other and no answered message is turned away.
+        A session belongs to the client that first used its id, even when it is deleted. The same id from another
+        client names another session, see `foreign_session`, so that neither reads the other and no answered message
+        is turned away. A session that would begin before its client was erased is not made.
 
         Raises:
             SessionTaken: that other id is some other client's, too: somebody has worked it out and was there first.
         """
 
+    async def create_session(self, session: Session) -> None:
+        """Make a session whose id is fresh, without exchanges."""
+
+    async def session(self, session_id: UUID, *, client_id: str | None) -> Session | None:
+        """Return a session."""
+
+    async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
+        """Return up to `limit` sessions of a client, latest start first, behind `after`."""
+
+    async def rename_session(self, session: Session, title: str | None) -> None:
+        """Give a session another title, or none; that it is gone meanwhile is fine."""
+
+    async def delete_session(self, session: Session, *, at: datetime) -> None:
+        """Delete a session with the exchanges that were received up to `at`, for good.
+
+        Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
+        """
+
     async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
         """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order."""
 
-    async def exchange(self, exchange_id: UUID) -> KeptExchange | None:
-        """Return an exchange."""
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+        """Return an exchange that has a message left."""
 
     async def exchanges(
         self, session: Session, *, start: UUID | None, backward: bool, limit: int
@@ -83,11 +112,33 @@ class MessageStore(Protocol):
             limit: how many at the most.
         """
 
-    async def session(self, session_id: UUID) -> Session | None:
-        """Return a session."""
+    async def search(
+        self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        """Return up to `limit` messages of a client that hold all these words, newest first.
 
-    async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
-        """Return up to `limit` sessions of a client, latest start first, behind `after`."""
+        Args:
+            client_id: whose messages.
+            words: one or more, as `words_of` returns them.
+            before: where to go on: only messages older than this one, which need not be there.
+            limit: how many at the most.
+        """
+
+    async def delete_message(self, message: Message) -> None:
+        """Delete a message for good; the other one of its exchange stays."""
+
+    async def erase_client(self, client_id: str, *, at: datetime) -> None:
+        """Delete what a client has up to `at`, for good: exchanges that were received, sessions that had begun."""
+
+    async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
+        """Return the keys of all media that these exchanges of a client point at."""
+
+    async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
+        """Delete up to `limit` exchanges that were answered before then, and sessions that are empty for it.
+
+        Returns:
+            What was deleted, for its media to follow; fewer than `limit` when nothing older is left.
+        """
 
 
 def foreign_session(session_id: UUID, client_id: str) -> UUID:
@@ -105,8 +156,10 @@ def moment(since_1970: int) -> datetime:
     return EPOCH + timedelta(microseconds=since_1970)
 
 
-def side_document(side: Side) -> dict[str, Any]:
-    """Return a message as stores write it."""
+def side_document(side: Side | None) -> dict[str, Any] | None:
+    """Return a message as stores write it; None when it was deleted."""
+    if side is None:
+        return None
     return {
         "kind": side.kind.value,
         "text": side.text,
@@ -114,10 +167,17 @@ def side_document(side: Side) -> dict[str, Any]:
     }
 
 
-def read_side(document: dict[str, Any]) -> Side:
+def read_side(document: dict[str, Any] | None) -> Side | None:
     """Return a message from what `side_document` wrote."""
+    if document is None:
+        return None
     media = tuple(Media(Part(m["part"]), m["key"], m["size"]) for m in document["media"])
     return Side(Kind(document["kind"]), document["text"], media)
+
+
+def side_words(side: Side | None) -> list[str]:
+    """Return the words by which a message is found, as stores write them."""
+    return words_of(side.text) if side is not None and side.text is not None else []
 
 
 def read_outcome(raw: str) -> Outcome:

@@ -1,0 +1,89 @@
+"""A connection to MongoDB, and its errors as ours."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import WriteConcern
+from pymongo.errors import AutoReconnect, ExecutionTimeout, OperationFailure, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from history_service.stores.base import StoreUnavailable, StoreUnusable
+from history_service.stores.mongo.schema import bring_up_to_date
+
+Document = dict[str, Any]
+
+
+def check_url(url: str) -> None:
+    """Pass when this can be the address of a MongoDB; what `mongodb+srv` leads to is known to the DNS only.
+
+    Raises:
+        ValueError: it cannot; the message shows nothing of the address, which may hold a password.
+    """
+    if url.startswith("mongodb+srv://"):
+        return
+    if not url.startswith("mongodb://"):
+        raise ValueError("must begin with mongodb:// or mongodb+srv://")
+    try:
+        parse_uri(url)
+    except (PyMongoError, ValueError):
+        raise ValueError(
+            "must be mongodb://host:port/?option=value; user name and password percent-encoded, options known ones"
+        ) from None
+
+
+class Connection:
+    """The collections that the parts of the store share."""
+
+    def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0) -> None:
+        wait_ms = int(wait_seconds * 1000)
+        self._client: Any = AsyncIOMotorClient(
+            url,
+            serverSelectionTimeoutMS=wait_ms,
+            connectTimeoutMS=wait_ms,
+            socketTimeoutMS=4 * wait_ms,
+            timeoutMS=4 * wait_ms,
+            appname="chatbot-history",
+        )
+        options: CodecOptions[Document] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+        self._database: Any = self._client.get_database(
+            database,
+            codec_options=options,
+            write_concern=WriteConcern("majority"),
+            read_concern=ReadConcern("majority"),
+        )
+        self._sessions: AsyncIOMotorCollection[Document] = self._database["sessions"]
+        self._exchanges: AsyncIOMotorCollection[Document] = self._database["exchanges"]
+        self._erased: AsyncIOMotorCollection[Document] = self._database["erased"]
+
+    async def prepare(self) -> None:
+        """See `MessageStore.prepare`."""
+        async with errors():
+            await bring_up_to_date(self._database)
+
+    async def close(self) -> None:
+        """See `MessageStore.close`."""
+        self._client.close()
+
+
+@asynccontextmanager
+async def errors() -> AsyncIterator[None]:
+    """Turn foreign exceptions into ours; the only place that does."""
+    try:
+        yield
+    except (AutoReconnect, ExecutionTimeout, WTimeoutError) as error:
+        raise StoreUnavailable(f"MongoDB cannot be reached: {_brief(error)}") from error
+    except OperationFailure as error:
+        if error.timeout or error.has_error_label("RetryableWriteError"):
+            raise StoreUnavailable(f"MongoDB cannot answer now: {_brief(error)}") from error
+        raise StoreUnusable(f"MongoDB refused: {_brief(error)}") from error
+    except PyMongoError as error:
+        raise StoreUnavailable(f"MongoDB cannot be used now: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    return str(error)[:200]

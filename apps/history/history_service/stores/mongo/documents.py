@@ -1,0 +1,65 @@
+"""Exchanges and sessions as MongoDB documents."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from history_service.records import Direction, KeptExchange, Session, Side
+from history_service.stores.base import microseconds, moment, read_outcome, read_side, side_document, side_words
+
+MARKS: Final = {Direction.REQUEST: ">", Direction.REPLY: "<"}
+"""What stands before each word: one list, and one index, serve both messages of an exchange."""
+
+
+def marked(direction: Direction, words: Sequence[str]) -> list[str]:
+    """Return words as the list of an exchange has them."""
+    return [MARKS[direction] + word for word in words]
+
+
+def words_document(request: Side | None, reply: Side | None) -> list[str]:
+    """Return the word list of an exchange."""
+    return marked(Direction.REQUEST, side_words(request)) + marked(Direction.REPLY, side_words(reply))
+
+
+def exchange_document(exchange: KeptExchange) -> dict[str, Any]:
+    """Return an exchange as it is stored."""
+    return {
+        "_id": exchange.id,
+        "client_id": exchange.client_id,
+        "session_id": exchange.session_id,
+        "time_zone": exchange.time_zone,
+        "received_us": microseconds(exchange.received_at),
+        "answered_us": microseconds(exchange.answered_at),
+        "outcome": exchange.outcome.value,
+        "request": side_document(exchange.request),
+        "reply": side_document(exchange.reply),
+        "messages": sum(1 for _ in exchange.messages()),
+        "words": words_document(exchange.request, exchange.reply),
+    }
+
+
+def read_exchange(document: dict[str, Any]) -> KeptExchange:
+    """Return an exchange from what `exchange_document` wrote."""
+    return KeptExchange(
+        id=document["_id"],
+        client_id=document["client_id"],
+        session_id=document["session_id"],
+        time_zone=document["time_zone"],
+        received_at=moment(document["received_us"]),
+        answered_at=moment(document["answered_us"]),
+        outcome=read_outcome(document["outcome"]),
+        request=read_side(document["request"]),
+        reply=read_side(document["reply"]),
+    )
+
+
+def read_session(document: dict[str, Any], counted: dict[str, Any] | None) -> Session:
+    """Return a session from its document and what was counted of its exchanges."""
+    return Session(
+        id=document["_id"],
+        client_id=document["client_id"],
+        time_zone=document["time_zone"],
+        started_at=moment(document["started_us"]),
+        title=document["title"],
+        message_count=counted["count"] if counted else 0,
+        last_message_at=moment(counted["last_us"]) if counted else None,
+    )

@@ -1,0 +1,143 @@
+"""Exchanges in MongoDB."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from pymongo.errors import BulkWriteError
+
+from history_service.records import Direction, KeptExchange, Message, MessageId, Session
+from history_service.stores.base import Added, StoreUnavailable, microseconds
+from history_service.stores.mongo.connection import errors
+from history_service.stores.mongo.documents import MARKS, exchange_document, marked, read_exchange
+from history_service.stores.mongo.sessions import Sessions
+
+DUPLICATE_KEY: Final = 11000
+
+
+class Exchanges(Sessions):
+    """The exchanges of the store."""
+
+    async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+        """See `MessageStore.add`.
+
+        What was erased is looked up after the exchanges are written, because whoever erases first says so and then
+        deletes: whichever of the two comes later finds what the other did.
+        """
+        if not exchanges:
+            return []
+        async with errors():
+            outcomes = await self._insert(exchanges)
+        late = await self._turn_away(exchanges)
+        return [
+            Added.ERASED if exchange.id in late else outcome
+            for exchange, outcome in zip(exchanges, outcomes, strict=True)
+        ]
+
+    async def _insert(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+        outcomes = [Added.STORED] * len(exchanges)
+        try:
+            await self._exchanges.insert_many([exchange_document(exchange) for exchange in exchanges], ordered=False)
+        except BulkWriteError as failed:
+            details = failed.details
+            if details["writeConcernErrors"]:
+                raise StoreUnavailable("the write was not confirmed by a majority") from failed
+            for error in details["writeErrors"]:
+                if error["code"] != DUPLICATE_KEY:
+                    raise StoreUnavailable(f"MongoDB did not take an exchange (error {error['code']})") from failed
+                outcomes[error["index"]] = Added.DUPLICATE
+        return outcomes
+
+    async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
+        """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
+        clients = sorted({exchange.client_id for exchange in exchanges})
+        ids = list({exchange.session_id for exchange in exchanges})
+        async with errors():
+            erased = {
+                document["client_id"]: document["at_us"]
+                for document in await self._erased.find({"client_id": {"$in": clients}}).to_list(len(clients))
+            }
+            found = self._sessions.find({"client_id": {"$in": clients}, "_id": {"$in": ids}})
+            sessions = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
+        late: dict[str, list[KeptExchange]] = defaultdict(list)
+        homeless: dict[str, set[UUID]] = defaultdict(set)
+        for exchange in exchanges:
+            session = sessions.get((exchange.client_id, exchange.session_id), {})
+            deleted_us = session.get("deleted_us"), erased.get(exchange.client_id)
+            if any(at_us is not None and microseconds(exchange.received_at) <= at_us for at_us in deleted_us):
+                late[exchange.client_id].append(exchange)
+            elif session.get("started_us") is None:
+                homeless[exchange.client_id].add(exchange.session_id)
+        for client_id, theirs in late.items():
+            await self._undo(client_id, theirs, erased.get(client_id))
+        for client_id, session_ids in homeless.items():
+            await self._revive(client_id, session_ids)
+        return {exchange.id for theirs in late.values() for exchange in theirs}
+
+    async def _undo(self, client_id: str, exchanges: Sequence[KeptExchange], erased_us: int | None) -> None:
+        """Delete exchanges that came too late, and sessions that were made for them while their client was erased."""
+        ids = [exchange.id for exchange in exchanges]
+        sessions = {exchange.session_id for exchange in exchanges}
+        async with errors():
+            await self._exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
+            if erased_us is None:
+                return
+            await self._sessions.delete_many(
+                {"client_id": client_id, "_id": {"$in": list(sessions)}, "started_us": {"$lte": erased_us}}
+            )
+        await self._revive(client_id, sessions)
+
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+        """See `MessageStore.exchange`."""
+        query: dict[str, Any] = {"_id": exchange_id, "messages": {"$gt": 0}}
+        if client_id is not None:
+            query["client_id"] = client_id
+        async with errors():
+            document = await self._exchanges.find_one(query)
+        return read_exchange(document) if document else None
+
+    async def exchanges(
+        self, session: Session, *, start: UUID | None, backward: bool, limit: int
+    ) -> list[KeptExchange]:
+        """See `MessageStore.exchanges`."""
+        query: dict[str, Any] = {"client_id": session.client_id, "session_id": session.id, "messages": {"$gt": 0}}
+        if start is not None:
+            query["_id"] = {"$lte" if backward else "$gte": start}
+        async with errors():
+            found = self._exchanges.find(query).sort("_id", -1 if backward else 1).limit(limit)
+            return [read_exchange(document) for document in await found.to_list(limit)]
+
+    async def search(
+        self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        """See `MessageStore.search`."""
+        query: dict[str, Any] = {
+            "client_id": client_id,
+            "$or": [{"words": {"$all": marked(direction, words)}} for direction in Direction],
+        }
+        if before is not None:
+            query["_id"] = {"$lte": before.exchange_id}
+        async with errors():
+            # One more, of which the last page may have had a message already.
+            found = self._exchanges.find(query).sort("_id", -1).limit(limit + 1)
+            documents = await found.to_list(limit + 1)
+        matches = [message for document in documents for message in _matches(document, words)]
+        return [message for message in matches if before is None or message.id.key < before.key][:limit]
+
+    async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
+        """See `MessageStore.media_keys`."""
+        query = {"client_id": client_id, "_id": {"$in": list(exchange_ids)}}
+        async with errors():
+            found = self._exchanges.find(query, [f"{side.value}.media.key" for side in Direction])
+            documents = await found.to_list(len(exchange_ids))
+        sides = [document.get(side.value) or {} for document in documents for side in Direction]
+        return {media["key"] for side in sides for media in side.get("media", ())}
+
+
+def _matches(document: Mapping[str, Any], words: Sequence[str]) -> list[Message]:
+    """Return the messages of an exchange that hold all words, the reply first."""
+    there = set(document["words"])
+    messages = read_exchange(dict(document)).messages()
+    matching = [each for each in messages if there.issuperset(MARKS[each.id.direction] + word for word in words)]
+    return matching[::-1]

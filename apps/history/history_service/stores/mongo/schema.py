@@ -1,0 +1,79 @@
+"""Indexes, and the way from an older schema to this one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import DESCENDING, IndexModel, UpdateOne
+
+from history_service.stores.base import StoreUnusable, read_side
+from history_service.stores.mongo.documents import words_document
+
+SCHEMA_VERSION: Final = 2
+BATCH: Final = 500
+
+INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
+    "sessions": [
+        IndexModel([("client_id", 1), ("started_us", DESCENDING), ("_id", DESCENDING)], name="of_client"),
+    ],
+    "exchanges": [
+        IndexModel(
+            [("client_id", 1), ("session_id", 1), ("_id", 1), ("answered_us", 1), ("messages", 1)], name="in_order"
+        ),
+        IndexModel([("client_id", 1), ("words", 1), ("_id", 1)], name="by_word"),
+        IndexModel([("answered_us", 1)], name="by_age"),
+    ],
+    "erased": [
+        IndexModel([("client_id", 1)], name="of_client"),
+    ],
+}
+"""All of them. Making one that is there changes nothing, so every pod may do it whenever it starts."""
+
+REPLACED: Final = {"exchanges": ["of_session"]}
+"""Indexes of older schemas, by collection."""
+
+
+async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database of the driver
+    """Make the database one of this schema, whatever it was. Several pods may do it at once.
+
+    The version is written last: a pod that is stopped half-way leaves the rest to the next.
+
+    Raises:
+        StoreUnusable: it holds data of a newer version.
+    """
+    schema = await database["schema"].find_one({"_id": "version"})
+    if schema is not None and schema["version"] > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"the database was written by a newer version (schema {schema['version']}; this one knows {SCHEMA_VERSION})"
+        )
+    for collection, indexes in INDEXES.items():
+        await database[collection].create_indexes(list(indexes))
+    if schema is not None and schema["version"] < 2:  # noqa: PLR2004 - the schema that brought word lists
+        await _fill_word_lists(database)
+        for collection, names in REPLACED.items():
+            there = await database[collection].index_information()
+            for name in set(names) & set(there):
+                await database[collection].drop_index(name)
+    await database["schema"].update_one({"_id": "version"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
+
+
+async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401
+    """Write into exchanges of schema 1 what they lack: the word list, and how many messages are left."""
+    exchanges = database["exchanges"]
+    found = exchanges.find({"words": {"$exists": False}}, ["client_id", "request", "reply"], batch_size=BATCH)
+    while documents := await found.to_list(BATCH):
+        await exchanges.bulk_write(
+            [
+                UpdateOne(
+                    # Not one that was changed meanwhile by a pod that is ahead.
+                    {"_id": document["_id"], "client_id": document["client_id"], "words": {"$exists": False}},
+                    {
+                        "$set": {
+                            "messages": 2,
+                            "words": words_document(read_side(document["request"]), read_side(document["reply"])),
+                        }
+                    },
+                )
+                for document in documents
+            ],
+            ordered=False,
+        )

@@ -1,0 +1,91 @@
+"""The connections to an SQLite file, and its errors as ours."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from history_service.stores.base import StoreUnavailable, StoreUnusable
+from history_service.stores.sqlite.schema import bring_up_to_date
+
+
+class Connection:
+    """What the parts of the store share: one connection that writes, another that reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._writing = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """See `MessageStore.prepare`."""
+        if self._reader is not None:
+            return
+        opening = asyncio.create_task(self._open())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A connection that is given up while it opens answers from its thread later, perhaps to a closed loop.
+            while not opening.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([opening])
+            if not opening.cancelled():
+                opening.exception()  # nobody is left to be told
+            raise
+
+    async def _open(self) -> None:
+        async with self._errors():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            writer = await aiosqlite.connect(self._path, isolation_level=None)
+            try:
+                await writer.execute("PRAGMA journal_mode = WAL")
+                await writer.execute("PRAGMA synchronous = FULL")
+                await writer.execute("PRAGMA foreign_keys = ON")
+                await bring_up_to_date(writer, self._path)
+                reader = await aiosqlite.connect(self._path, isolation_level=None)
+            except BaseException:
+                await writer.close()
+                raise
+            await reader.execute("PRAGMA query_only = ON")
+            self._writer, self._reader = writer, reader
+
+    async def close(self) -> None:
+        """See `MessageStore.close`."""
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                await connection.close()
+        self._reader = self._writer = None
+
+    async def _read(self, sql: str, values: Iterable[Any]) -> list[Any]:
+        async with self._errors():
+            if self._reader is None:
+                raise StoreUnavailable("the message store is not open yet")
+            return list(await self._reader.execute_fetchall(sql, values))
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with self._errors(), self._writing:
+            if self._writer is None:
+                raise StoreUnavailable("the message store is not open yet")
+            await self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                await self._writer.rollback()
+                raise
+            await self._writer.execute("COMMIT")
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """Turn foreign exceptions into ours; the only place that does."""
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError, ValueError) as error:
+            raise StoreUnavailable(f"the message store {self._path} cannot be used now: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreUnusable(f"the message store {self._path} is damaged: {error}") from error

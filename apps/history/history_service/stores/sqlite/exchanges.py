@@ -1,0 +1,100 @@
+"""Exchanges in SQLite."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+import aiosqlite
+
+from history_service.records import Direction, KeptExchange, Message, MessageId, Session
+from history_service.stores.base import Added, microseconds
+from history_service.stores.sqlite.rows import (
+    COLUMNS,
+    INSERT_EXCHANGE,
+    INSERT_WORD,
+    exchange_row,
+    read_exchange,
+    word_rows,
+)
+from history_service.stores.sqlite.sessions import Sessions, is_late
+
+
+class Exchanges(Sessions):
+    """The exchanges of the store."""
+
+    async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+        """See `MessageStore.add`."""
+        async with self._transaction() as writer:
+            return [await _add(writer, exchange) for exchange in exchanges]
+
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+        """See `MessageStore.exchange`."""
+        rows = await self._read(f"SELECT {COLUMNS} FROM exchanges WHERE id = ? AND messages > 0", (exchange_id.bytes,))
+        found = read_exchange(rows[0]) if rows else None
+        return found if found is not None and client_id in {None, found.client_id} else None
+
+    async def exchanges(
+        self, session: Session, *, start: UUID | None, backward: bool, limit: int
+    ) -> list[KeptExchange]:
+        """See `MessageStore.exchanges`."""
+        comparison, order = ("<=", "DESC") if backward else (">=", "ASC")
+        condition, values = ("", []) if start is None else (f"AND id {comparison} ?", [start.bytes])
+        rows = await self._read(
+            f"SELECT {COLUMNS} FROM exchanges WHERE session_id = ? AND messages > 0 {condition}"
+            f" ORDER BY id {order} LIMIT ?",
+            (session.id.bytes, *values, limit),
+        )
+        return [read_exchange(row) for row in rows]
+
+    async def search(
+        self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
+    ) -> list[Message]:
+        """See `MessageStore.search`."""
+        first, *others = words
+        conditions, values = "", [client_id, first]
+        for word in others:
+            conditions += (
+                " AND EXISTS (SELECT 1 FROM words o WHERE o.client_id = w.client_id AND o.word = ?"
+                " AND o.exchange_id = w.exchange_id AND o.is_reply = w.is_reply)"
+            )
+            values.append(word)
+        if before is not None:
+            conditions += " AND (w.exchange_id, w.is_reply) < (?, ?)"
+        key: list[Any] = [] if before is None else [before.exchange_id.bytes, before.direction is Direction.REPLY]
+        rows = await self._read(
+            f"SELECT w.is_reply, {COLUMNS} FROM"
+            f" (SELECT exchange_id, is_reply FROM words w WHERE w.client_id = ? AND w.word = ? {conditions}"
+            "   ORDER BY w.exchange_id DESC, w.is_reply DESC LIMIT ?) w"
+            " JOIN exchanges ON id = w.exchange_id ORDER BY w.exchange_id DESC, w.is_reply DESC",
+            (*values, *key, limit),
+        )
+        return [_message(read_exchange(row[1:]), is_reply=bool(row[0])) for row in rows]
+
+    async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
+        """See `MessageStore.media_keys`."""
+        found = [await self.exchange(each, client_id=client_id) for each in exchange_ids]
+        return {m.key for exchange in found if exchange for each in exchange.messages() for m in each.side.media}
+
+
+async def _add(writer: aiosqlite.Connection, exchange: KeptExchange) -> Added:
+    received_us = microseconds(exchange.received_at)
+    if await is_late(writer, exchange.client_id, exchange.session_id, received_us):
+        return Added.ERASED
+    # A session that is not there, or was deleted, begins anew with what comes after it.
+    await writer.execute(
+        "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET alive = 1, title = NULL, time_zone = excluded.time_zone,"
+        " started_us = excluded.started_us WHERE NOT alive",
+        (exchange.session_id.bytes, exchange.client_id, exchange.time_zone, received_us),
+    )
+    done = await writer.execute(INSERT_EXCHANGE, exchange_row(exchange))
+    if not done.rowcount:
+        return Added.DUPLICATE
+    words = word_rows(exchange.client_id, exchange.id.bytes, exchange.request, exchange.reply)
+    await writer.executemany(INSERT_WORD, words)
+    return Added.STORED
+
+
+def _message(exchange: KeptExchange, *, is_reply: bool) -> Message:
+    direction = Direction.REPLY if is_reply else Direction.REQUEST
+    return next(message for message in exchange.messages() if message.id.direction is direction)

@@ -1,0 +1,80 @@
+"""Exchanges and sessions as rows of SQLite."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+from uuid import UUID
+
+from history_service.records import KeptExchange, Session, Side
+from history_service.stores.base import microseconds, moment, read_outcome, read_side, side_document, side_words
+
+COLUMNS: Final = "id, client_id, session_id, time_zone, received_us, answered_us, outcome, request, reply"
+INSERT_EXCHANGE: Final = (
+    f"INSERT INTO exchanges ({COLUMNS}, messages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+)
+INSERT_WORD: Final = "INSERT INTO words (client_id, word, exchange_id, is_reply) VALUES (?, ?, ?, ?)"
+SESSION: Final = """
+SELECT s.id, s.client_id, s.time_zone, s.started_us, s.title,
+    (SELECT sum(e.messages) FROM exchanges e WHERE e.session_id = s.id AND e.messages > 0),
+    (SELECT max(e.answered_us) FROM exchanges e WHERE e.session_id = s.id AND e.messages > 0)
+FROM sessions s
+WHERE s.alive
+"""
+
+
+def side_json(side: Side | None) -> str:
+    """Return a message as it is stored."""
+    return json.dumps(side_document(side), ensure_ascii=False)
+
+
+def exchange_row(exchange: KeptExchange) -> tuple[Any, ...]:
+    """Return an exchange as it is stored, for `INSERT_EXCHANGE`."""
+    return (
+        exchange.id.bytes,
+        exchange.client_id,
+        exchange.session_id.bytes,
+        exchange.time_zone,
+        microseconds(exchange.received_at),
+        microseconds(exchange.answered_at),
+        exchange.outcome.value,
+        side_json(exchange.request),
+        side_json(exchange.reply),
+        sum(1 for _ in exchange.messages()),
+    )
+
+
+def word_rows(
+    client_id: str, exchange_id: bytes, request: Side | None, reply: Side | None
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the word list of an exchange, for `INSERT_WORD`."""
+    for is_reply, side in enumerate((request, reply)):
+        for word in side_words(side):
+            yield client_id, word, exchange_id, is_reply
+
+
+def read_exchange(row: Any) -> KeptExchange:  # noqa: ANN401 - a row of the driver
+    """Return an exchange from its `COLUMNS`."""
+    return KeptExchange(
+        id=UUID(bytes=row[0]),
+        client_id=row[1],
+        session_id=UUID(bytes=row[2]),
+        time_zone=row[3],
+        received_at=moment(row[4]),
+        answered_at=moment(row[5]),
+        outcome=read_outcome(row[6]),
+        request=read_side(json.loads(row[7])),
+        reply=read_side(json.loads(row[8])),
+    )
+
+
+def read_session(row: Any) -> Session:  # noqa: ANN401 - a row of the driver
+    """Return a session from what `SESSION` selects."""
+    return Session(
+        id=UUID(bytes=row[0]),
+        client_id=row[1],
+        time_zone=row[2],
+        started_at=moment(row[3]),
+        title=row[4],
+        message_count=row[5] or 0,
+        last_message_at=None if row[6] is None else moment(row[6]),
+    )

@@ -1,0 +1,81 @@
+"""Sessions in SQLite."""
+
+from datetime import datetime
+from uuid import UUID
+
+import aiosqlite
+
+from history_service.records import Session
+from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds
+from history_service.stores.sqlite.connection import Connection
+from history_service.stores.sqlite.rows import SESSION, read_session
+
+
+class Sessions(Connection):
+    """The sessions of the store."""
+
+    async def bind_session(self, session_id: UUID, *, client_id: str, time_zone: str, started_at: datetime) -> UUID:
+        """See `MessageStore.bind_session`."""
+        candidates = session_id, foreign_session(session_id, client_id)
+        async with self._transaction() as writer:
+            owners = {candidate: await _owner(writer, candidate) for candidate in candidates}
+            for candidate in candidates:
+                if owners[candidate] == client_id:
+                    return candidate
+            if await is_late(writer, client_id, session_id, microseconds(started_at)):
+                return session_id
+            for candidate in candidates:
+                if owners[candidate] is None:
+                    await writer.execute(
+                        "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)",
+                        (candidate.bytes, client_id, time_zone, microseconds(started_at)),
+                    )
+                    return candidate
+        raise SessionTaken("the session has the id of a session of another client, and so has its other id")
+
+    async def create_session(self, session: Session) -> None:
+        """See `MessageStore.create_session`."""
+        started_us = microseconds(session.started_at)
+        async with self._transaction() as writer:
+            await writer.execute(
+                "INSERT INTO sessions (id, client_id, time_zone, started_us, title) VALUES (?, ?, ?, ?, ?)",
+                (session.id.bytes, session.client_id, session.time_zone, started_us, session.title),
+            )
+
+    async def session(self, session_id: UUID, *, client_id: str | None) -> Session | None:
+        """See `MessageStore.session`."""
+        rows = await self._read(f"{SESSION} AND s.id = ?", (session_id.bytes,))
+        found = read_session(rows[0]) if rows else None
+        return found if found is not None and client_id in {None, found.client_id} else None
+
+    async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
+        """See `MessageStore.sessions`."""
+        condition, values = "", []
+        if after is not None:
+            condition, values = "AND (s.started_us, s.id) < (?, ?)", [microseconds(after.started_at), after.id.bytes]
+        rows = await self._read(
+            f"{SESSION} AND s.client_id = ? {condition} ORDER BY s.started_us DESC, s.id DESC LIMIT ?",
+            (client_id, *values, limit),
+        )
+        return [read_session(row) for row in rows]
+
+    async def rename_session(self, session: Session, title: str | None) -> None:
+        """See `MessageStore.rename_session`."""
+        async with self._transaction() as writer:
+            await writer.execute("UPDATE sessions SET title = ? WHERE id = ? AND alive", (title, session.id.bytes))
+
+
+async def _owner(writer: aiosqlite.Connection, session_id: UUID) -> str | None:
+    """Return whose id this is."""
+    row = await (await writer.execute("SELECT client_id FROM sessions WHERE id = ?", (session_id.bytes,))).fetchone()
+    return None if row is None else str(row[0])
+
+
+async def is_late(writer: aiosqlite.Connection, client_id: str, session_id: UUID, received_us: int) -> bool:
+    """Say whether the client was erased, or the session deleted, after something was received."""
+    found = await writer.execute(
+        "SELECT 1 FROM erased WHERE client_id = ? AND at_us >= ?"
+        " UNION ALL SELECT 1 FROM sessions WHERE id = ? AND client_id = ? AND deleted_us >= ?",
+        (client_id, received_us, session_id.bytes, client_id, received_us),
+    )
+    return await found.fetchone() is not None

@@ -1,0 +1,1 @@
+"""What it costs to keep exchanges and to give them back."""

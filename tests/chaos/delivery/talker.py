@@ -1,0 +1,97 @@
+"""Clients that talk all the time, and write down what they said and saw."""
+
+import asyncio
+import contextlib
+import random
+import time
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from frameproto import Request, RequestKind, Response, ResponseKind, encode_request
+from tests.chaos.delivery.journal import End, Said, digest
+from tests.e2e.stack import Stack
+from tests.e2e.talking import VIDEO, VOICE, reply, visit
+
+VISIT = 40
+"""So many requests make a session, at most; then the client comes again, wherever the balancer sends it."""
+BURST = 3
+PACE_SECONDS = 0.2
+RETRY_SECONDS = 0.1
+KEPT_ERRORS = {"internal", "media_failed"}
+"""Errors that are answers, and kept as such; after any other, nothing is kept."""
+
+
+class Talker:
+    """One client.
+
+    Attributes:
+        said: all that it ever said.
+        answers: how many of it were answered.
+    """
+
+    def __init__(self, stack: Stack, name: str, seed: str) -> None:
+        self.said: list[Said] = []
+        self.answers = 0
+        self._stack = stack
+        self._name = name
+        self._chance = random.Random(f"{seed} {name}")
+        self._enough = asyncio.Event()
+
+    @property
+    def refusals(self) -> list[str]:
+        """The codes of all errors so far."""
+        return [said.code for said in self.said if said.end is End.REFUSED]
+
+    def finish(self) -> None:
+        """Say no more; what was said is still to be answered."""
+        self._enough.set()
+
+    async def talk(self) -> None:
+        """Come again and again until it is enough."""
+        while not self._enough.is_set():
+            with contextlib.suppress(ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
+                async with visit(self._stack, self._name) as chat:
+                    await self._visit(chat)
+            now = time.monotonic()
+            for said in self.said[-BURST:]:
+                if said.end is End.WAITS:
+                    said.end, said.ended = End.CUT, now
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _visit(self, chat: ClientConnection) -> None:
+        start = len(self.said)
+        while len(self.said) - start < VISIT and not self._enough.is_set():
+            burst = [await self._say(chat) for _ in range(self._chance.randint(1, BURST))]
+            for said in burst:
+                self._take(said, await reply(chat))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), PACE_SECONDS)
+
+    async def _say(self, chat: ClientConnection) -> Said:
+        number = len(self.said)
+        request = self._request(number)
+        said = Said(self._name, number, digest(request.kind.name.lower(), request.body), time.monotonic())
+        self.said.append(said)
+        await chat.send(encode_request(request))
+        return said
+
+    def _request(self, number: int) -> Request:
+        """Return something that was never said before."""
+        mark = f"{self._name} {number} ".encode().ljust(125, b".")
+        chance = self._chance.random()
+        if chance < 0.06:
+            return Request(RequestKind.VIDEO, VIDEO + (8 + len(mark)).to_bytes(4) + b"free" + mark)
+        if chance < 0.2:
+            return Request(RequestKind.VOICE, VOICE + b"TAG" + mark)
+        return Request(RequestKind.TEXT, b"say " + mark)
+
+    def _take(self, said: Said, response: Response) -> None:
+        said.ended = time.monotonic()
+        code = response.text.partition(":")[0]
+        if response.kind is ResponseKind.ERROR and code not in KEPT_ERRORS:
+            said.end, said.code = End.REFUSED, code
+            return
+        said.end = End.ANSWERED
+        said.reply = digest(response.kind.name.lower(), response.text.encode(), response.voice, response.image)
+        self.answers += 1

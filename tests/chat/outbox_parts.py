@@ -1,0 +1,31 @@
+"""What tests of the outbox share: reading records back."""
+
+from pathlib import Path
+
+from chat_service.outbox import Outbox
+from chat_service.spool import Record
+from frameproto.exchange import decode_exchange
+
+BIG = 1 << 30
+
+
+def payload(record: Record) -> bytes:
+    """Return the whole encoded exchange."""
+    return record.opening + b"".join(record.read_media())
+
+
+def text_of(record: Record) -> str:
+    return bytes(decode_exchange(payload(record)).request)[1:].decode()
+
+
+async def drained(outbox: Outbox, batch_bytes: int = BIG) -> list[str]:
+    """Deliver everything, and return the texts in the order of delivery."""
+    texts: list[str] = []
+    while (batch := await outbox.peek_batch(batch_bytes)) is not None:
+        texts += [text_of(record) for record in batch.records]
+        await outbox.done(batch)
+    return texts
+
+
+def files(folder: Path, kind: str = "waiting") -> list[Path]:
+    return sorted((folder / kind).iterdir())

@@ -1,0 +1,40 @@
+"""What the suites of the message store share."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from frameproto.exchange import Outcome
+from frameproto.uuid7 import uuid7
+from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
+from history_service.stores.base import MessageStore
+
+NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def kept(
+    session_id: UUID, text: str = "hello", *, at: datetime = NOON, client_id: str = "anna", asked: str | None = None
+) -> KeptExchange:
+    """An exchange that asks by voice, or by a text, and answers by a text."""
+    id_ = uuid7(at)
+    voice = Side(Kind.VOICE, None, (Media(Part.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),))
+    return KeptExchange(
+        id=id_,
+        session_id=session_id,
+        client_id=client_id,
+        time_zone="Europe/Berlin",
+        received_at=at,
+        answered_at=at + timedelta(microseconds=1500),
+        outcome=Outcome.ANSWERED,
+        request=voice if asked is None else Side(Kind.TEXT, asked),
+        reply=Side(Kind.TEXT, text),
+    )
+
+
+async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = NOON) -> Session:
+    """Bind a fresh session."""
+    wanted = uuid4()
+    session_id = await store.bind_session(wanted, client_id=client_id, time_zone="UTC", started_at=at)
+    assert session_id == wanted
+    session = await store.session(session_id, client_id=client_id)
+    assert session is not None
+    return session

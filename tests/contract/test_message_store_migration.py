@@ -1,0 +1,126 @@
+"""A store that was written by schema 1 is brought up to date with all it holds."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+
+from frameproto.exchange import Outcome
+from history_service.records import KeptExchange, Kind, Media, Part, Side
+from history_service.stores.base import MessageStore, moment
+from history_service.stores.mongo import MongoStore
+from history_service.stores.sqlite import SqliteStore
+
+SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")
+STARTED_US = 1_772_000_000_000_000
+COUNT = 1203  # more than the migration takes at once
+
+SCHEMA_1 = """
+CREATE TABLE sessions (id BLOB PRIMARY KEY, client_id TEXT NOT NULL, time_zone TEXT NOT NULL,
+    started_us INTEGER NOT NULL, title TEXT) STRICT;
+CREATE INDEX sessions_of_client ON sessions (client_id, started_us DESC, id DESC);
+CREATE TABLE exchanges (id BLOB PRIMARY KEY, client_id TEXT NOT NULL,
+    session_id BLOB NOT NULL REFERENCES sessions (id), time_zone TEXT NOT NULL, received_us INTEGER NOT NULL,
+    answered_us INTEGER NOT NULL, outcome TEXT NOT NULL, request TEXT NOT NULL, reply TEXT NOT NULL) STRICT;
+CREATE INDEX exchanges_of_session ON exchanges (session_id, id, answered_us);
+PRAGMA user_version = 1;
+"""
+
+
+def document(number: int) -> dict[str, Any]:
+    """An exchange as schema 1 had it, by the names that both stores use."""
+    voice = {"part": "voice", "key": f"anna/{number}/request.mp3", "size": 42}
+    return {
+        "id": UUID(int=(7 << 76) + number),
+        "client_id": "anna",
+        "session_id": SESSION,
+        "time_zone": "UTC",
+        "received_us": STARTED_US + number,
+        "answered_us": STARTED_US + number + 1,
+        "outcome": "answered",
+        "request": {"kind": "voice", "text": None, "media": [voice]},
+        "reply": {"kind": "text", "text": f"Number {number} of Straße", "media": []},
+    }
+
+
+def fill_sqlite(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(SCHEMA_1)
+        connection.execute("INSERT INTO sessions VALUES (?, 'anna', 'UTC', ?, NULL)", (SESSION.bytes, STARTED_US))
+        for number in range(COUNT):
+            values = (
+                v.bytes if isinstance(v, UUID) else json.dumps(v) if isinstance(v, dict) else v
+                for v in document(number).values()
+            )
+            connection.execute("INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", tuple(values))
+    connection.close()
+
+
+def fill_mongodb(url: str, name: str) -> None:
+    options: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    with client:
+        database = client.get_database(name, codec_options=options)
+        database["schema"].insert_one({"_id": "version", "version": 1})
+        session = {"_id": SESSION, "client_id": "anna", "time_zone": "UTC", "started_us": STARTED_US, "title": None}
+        database["sessions"].insert_one(session)
+        documents = [document(number) for number in range(COUNT)]
+        database["exchanges"].insert_many([{"_id": one.pop("id"), **one} for one in documents])
+        database["exchanges"].create_index(
+            [("client_id", 1), ("session_id", 1), ("_id", 1), ("answered_us", 1)], name="of_session"
+        )
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+async def pods(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[MessageStore]]:
+    """Two pods at a store of schema 1 (SQLite has but one)."""
+    opened: list[MessageStore]
+    if request.param == "sqlite":
+        fill_sqlite(tmp_path / "messages.sqlite")
+        opened = [SqliteStore(tmp_path / "messages.sqlite")]
+    else:
+        url, name = request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}"
+        fill_mongodb(url, name)
+        opened = [MongoStore(url, name), MongoStore(url, name)]
+    yield opened
+    for pod in opened:
+        await pod.close()
+
+
+async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[MessageStore]) -> None:
+    await asyncio.gather(*(pod.prepare() for pod in pods))
+    store = pods[-1]
+    session = await store.session(SESSION, client_id="anna")
+    assert session is not None
+    assert (session.message_count, session.last_message_at) == (2 * COUNT, moment(STARTED_US + COUNT))
+    exchanges = await store.exchanges(session, start=None, backward=False, limit=2 * COUNT)
+    assert len(exchanges) == COUNT
+    last = document(COUNT - 1)
+    assert exchanges[-1] == KeptExchange(
+        id=last["id"],
+        session_id=SESSION,
+        client_id="anna",
+        time_zone="UTC",
+        received_at=moment(last["received_us"]),
+        answered_at=moment(last["answered_us"]),
+        outcome=Outcome.ANSWERED,
+        request=Side(Kind.VOICE, None, (Media(Part.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
+        reply=Side(Kind.TEXT, f"Number {COUNT - 1} of Straße"),
+    )
+    assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
+    (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)
+    await store.delete_message(found)
+    await store.prepare()  # whoever starts next changes nothing
+    again = await store.session(SESSION, client_id="anna")
+    assert again is not None
+    assert again.message_count == 2 * COUNT - 1
+    await store.erase_client("anna", at=moment(STARTED_US + COUNT))
+    assert await store.sessions("anna", after=None, limit=10) == []

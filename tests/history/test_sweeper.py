@@ -1,0 +1,154 @@
+"""What is swept, and above all what is not."""
+
+import asyncio
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from frameproto.exchange import Exchange
+from history_service.blobs.base import BlobsUnavailable
+from history_service.metrics import HistoryMetrics
+from history_service.sweeper import Sweeper
+from servicekit.clock import utc_now
+from tests.history.pod import Pod, open_pod, rich_exchange
+from tests.support.exchanges import MORNING, SESSION, exchange
+
+DAY = timedelta(days=1)
+
+
+def sweeper(pod: Pod, *, retention: timedelta | None = None, now: datetime | None = None) -> Sweeper:
+    """A sweeper over the stores of a pod."""
+    moment = now or utc_now()
+    return Sweeper(
+        pod.store,
+        pod.blobs,
+        HistoryMetrics(),
+        retention=retention,
+        orphan_age=DAY,
+        every=DAY,
+        now=lambda: moment,
+    )
+
+
+def age(pod: Pod, days: float) -> None:
+    """Make all media look as if they had been put there days ago."""
+    then = (utc_now() - timedelta(days=days)).timestamp()
+    for key in pod.files():
+        os.utime(pod.folder / "media" / key, (then, then))
+
+
+async def lose_documents(pod: Pod, *records: Exchange) -> None:
+    """Hand in, with a message store that fails once the media are there."""
+    real = pod.store._real.add  # type: ignore[union-attr]
+
+    async def fail(_exchanges: object) -> None:
+        raise BlobsUnavailable("between media and messages")
+
+    pod.store._real.add = fail  # type: ignore[union-attr, method-assign]
+    assert (await pod.post(*records)).status_code == 503
+    pod.store._real.add = real  # type: ignore[union-attr, method-assign]
+
+
+async def test_media_whose_messages_never_came_are_swept_and_others_are_not(pod: Pod) -> None:
+    kept, lost = rich_exchange(), rich_exchange()
+    await pod.hand_in(kept)
+    await lose_documents(pod, lost)
+    assert len(pod.files()) == 6
+    age(pod, 2)
+    await sweeper(pod).sweep()
+    assert {key.split("/")[2] for key in pod.files()} == {str(kept.id)}
+    assert len(pod.files()) == 3
+
+
+async def test_media_that_may_still_be_waited_for_are_left(pod: Pod) -> None:
+    await lose_documents(pod, rich_exchange())
+    age(pod, 0.9)
+    await sweeper(pod).sweep()
+    assert len(pod.files()) == 3
+
+
+async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod) -> None:
+    lost = rich_exchange()
+    await lose_documents(pod, lost)
+    age(pod, 2)
+    real, calls = pod.store._real.media_keys, 0  # type: ignore[union-attr]
+
+    async def delivered_meanwhile(*given: object) -> set[str]:
+        nonlocal calls
+        calls += 1
+        found = await real(*given)  # type: ignore[arg-type]
+        if calls == 1:
+            assert await pod.hand_in(lost) == ["stored"]
+        return found
+
+    pod.store._real.media_keys = delivered_meanwhile  # type: ignore[union-attr, method-assign]
+    await sweeper(pod).sweep()
+    assert calls == 2
+    assert len(pod.files()) == 3
+
+
+async def test_what_a_deletion_left_is_swept(pod: Pod) -> None:
+    kept = rich_exchange()
+    await pod.hand_in(kept)
+    pod.blobs.failure = BlobsUnavailable
+    assert (await pod.http.delete(f"/v1/messages/{kept.id}.reply")).status_code == 503
+    pod.blobs.failure = None
+    age(pod, 2)
+    await sweeper(pod).sweep()
+    assert set(pod.files()) == {f"anna/{SESSION}/{kept.id}/request.mp4"}
+
+
+async def test_media_of_a_deleted_message_that_was_delivered_again_are_swept(pod: Pod) -> None:
+    kept = rich_exchange()
+    await pod.hand_in(kept)
+    assert (await pod.http.delete(f"/v1/messages/{kept.id}.request")).status_code == 204
+    assert await pod.hand_in(kept) == ["duplicate"]
+    assert (await pod.http.get(f"/v1/messages/{kept.id}.request/media/video")).status_code == 404
+    age(pod, 2)
+    await sweeper(pod).sweep()
+    assert set(pod.files()) == {f"anna/{SESSION}/{kept.id}/reply.{suffix}" for suffix in ("mp3", "jpg")}
+
+
+async def test_what_is_not_ours_is_left(pod: Pod) -> None:
+    for key in ("readme.txt", f"anna/{SESSION}/notes/a.mp3", f"anna/{SESSION}/a.mp3"):
+        path = pod.folder / "media" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    age(pod, 100)
+    await sweeper(pod).sweep()
+    assert len(pod.files()) == 3
+
+
+async def test_what_is_older_than_the_retention_goes_with_its_media(pod: Pod) -> None:
+    old, young = rich_exchange(), rich_exchange(at=MORNING + DAY)
+    texts = [exchange(str(number), at=MORNING + timedelta(seconds=number)) for number in range(600)]
+    await pod.hand_in(old, young, *texts)
+    await sweeper(pod, now=MORNING + 40 * DAY).sweep()
+    assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 1204
+    await sweeper(pod, retention=timedelta(days=30), now=MORNING + 30.5 * DAY).sweep()
+    page = await pod.json(f"/v1/sessions/{SESSION}/messages")
+    assert [message["exchange_id"] for message in page["messages"]] == [str(young.id)] * 2
+    assert {key.split("/")[2] for key in pod.files()} == {str(young.id)}
+
+
+async def test_a_pod_sweeps_by_itself_and_outlives_a_store_that_fails(tmp_path: Path) -> None:
+    async with open_pod(tmp_path / "data", retention_days=1, sweep_seconds=0.05, now=lambda: MORNING + 3 * DAY) as pod:
+        await pod.hand_in(rich_exchange())
+        pod.blobs.failure = BlobsUnavailable
+        async with asyncio.timeout(20):
+            while (await pod.json("/v1/clients/anna/sessions"))["sessions"]:  # noqa: ASYNC110 - it is the sweep's turn
+                await asyncio.sleep(0.01)
+        pod.blobs.failure = None
+        await pod.hand_in(exchange(session_id=SESSION))
+        async with asyncio.timeout(20):
+            while await pod.metric('chatbot_history_swept_total{what="exchanges"}') < 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("every", [0.01])
+async def test_a_pod_that_ends_ends_its_sweep(tmp_path: Path, every: float) -> None:
+    async with open_pod(tmp_path / "data", sweep_seconds=every):
+        assert any(task.get_name() == "sweep" for task in asyncio.all_tasks())
+    assert not any(task.get_name() == "sweep" for task in asyncio.all_tasks())
