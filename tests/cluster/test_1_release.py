@@ -164,6 +164,6 @@ def test_uninstall_leaves_nothing(release: Release) -> None:
         mine = f"app.kubernetes.io/instance={NAME}"
         return release.kubectl.items(",".join(sorted(kinds)), "--selector", mine)
 
-    release.kubectl.wait_for(lambda: left() == [], "everything of the release to be gone", 60)
+    release.kubectl.wait_for(lambda: left() == [], "everything of the release to be gone")
     secrets = release.kubectl.items("secrets")
     assert not [secret for secret in secrets if secret["type"] == "helm.sh/release.v1"]
