@@ -1,19 +1,16 @@
-"""A real S3 server: OpenStack Swift with its S3 interface, or the one that TEST_S3_URL names.
+"""A real S3 server: OpenStack Swift with its S3 interface.
 
-It checks signatures, ranges and multipart uploads as AWS does. Four processes on loopback, with data in a folder whose
+It checks signatures, ranges and multipart uploads as AWS does. Four processes, with data in a folder whose
 file system must know extended attributes.
 """
 
 import getpass
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from tests.support.ports import free_port
 from tests.support.servers import in_environment, server, wait_until
@@ -46,8 +43,8 @@ class S3:
 
 
 @contextmanager
-def run_swift(folder: Path, port: int | None = None) -> Iterator[S3]:
-    """Run one; yields how to reach it."""
+def run_swift(folder: Path, port: int | None = None, *, bind: str = "127.0.0.1") -> Iterator[S3]:
+    """Run one; yields how to reach it. Only its S3 interface listens on other addresses than loopback, if any does."""
     etc = folder / "swift"
     (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
     etc.mkdir(exist_ok=True)
@@ -57,7 +54,7 @@ def run_swift(folder: Path, port: int | None = None) -> Iterator[S3]:
     for name in STORAGE:
         (etc / f"{name}-server.conf").write_text(_storage(name, ports[name], etc, folder / "devices"))
     _make_rings(etc, {name: ports[name] for name in STORAGE})
-    (etc / "proxy-server.conf").write_text(_proxy(ports["proxy"], etc))
+    (etc / "proxy-server.conf").write_text(_proxy(ports["proxy"], etc, bind))
     processes: list[subprocess.Popen[bytes]] = []
     with ExitStack() as running:
         for name in ports:
@@ -78,17 +75,6 @@ def run_swift(folder: Path, port: int | None = None) -> Iterator[S3]:
             folder / "proxy.log",
         )
         yield S3(f"http://127.0.0.1:{ports['proxy']}", "test:tester", "testing")
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """An S3 store for this test run."""
-    given = os.environ.get("TEST_S3_URL")
-    if given:
-        yield S3(given, os.environ.get("TEST_S3_ACCESS_KEY", ""), os.environ.get("TEST_S3_SECRET_KEY", ""))
-        return
-    with run_swift(tmp_path_factory.mktemp("swift")) as store:
-        yield store
 
 
 def _storage(name: str, port: int, etc: Path, devices: Path) -> str:
@@ -112,11 +98,11 @@ use = egg:swift#{name}
 """
 
 
-def _proxy(port: int, etc: Path) -> str:
+def _proxy(port: int, etc: Path, bind: str) -> str:
     plain = "".join(f"[filter:{name}]\nuse = egg:swift#{name}\n\n" for name in FILTERS)
     return f"""\
 [DEFAULT]
-bind_ip = 127.0.0.1
+bind_ip = {bind}
 bind_port = {port}
 workers = 0
 user = {getpass.getuser()}

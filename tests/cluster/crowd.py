@@ -1,0 +1,131 @@
+"""Clients that talk without a pause, come again when they are sent away, and remember what they were answered."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from chat_client.chat import connect
+from chat_client.errors import ConnectionLost, Refused, Unreachable
+from chat_client.history import History
+from frameproto import RequestKind, ResponseKind
+from tests.cluster.release import token
+from tests.e2e.talking import eventually
+
+AGAIN_SECONDS = 0.2
+DELIVERY_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass
+class Crowd:
+    """What a number of clients went through.
+
+    Attributes:
+        answered: by client, the texts that were answered; each text is sent once only.
+        unanswered: texts that were on their way, or about to be sent, when a connection ended.
+        closes: connections that the server ended, by close code.
+        refused: handshakes that were turned away, by problem code.
+        unreachable: handshakes that got no answer from the service.
+        errors: error frames, by code.
+        leave: set when everybody is to finish.
+    """
+
+    address: str
+    name: str
+    pause_seconds: float = 0.05
+    answered: dict[str, list[str]] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
+    closes: Counter[int] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    unreachable: list[str] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def total(self) -> int:
+        """How many exchanges were answered so far."""
+        return sum(map(len, self.answered.values()))
+
+    async def until(self, total: int) -> None:
+        """Wait until so many exchanges were answered."""
+        await eventually(lambda: self.total >= total, f"{total} answers", PATIENCE_SECONDS)
+
+    async def talk(self, client_id: str) -> None:
+        """Be one client until everybody leaves."""
+        answered = self.answered.setdefault(client_id, [])
+        session_id: UUID | None = None
+        said = 0
+        while not self.leave.is_set():
+            try:
+                async with connect(
+                    self.address,
+                    client_id=client_id,
+                    time_zone="UTC",
+                    session_id=session_id,
+                    token=token(client_id),
+                    open_seconds=30,
+                ) as chat:
+                    session_id = chat.session_id
+                    while not self.leave.is_set():
+                        said += 1
+                        text = f"say {client_id} {said}"
+                        self.unanswered.append(text)
+                        reply = await chat.ask(RequestKind.TEXT, text.encode())
+                        self.unanswered.remove(text)
+                        if reply.kind is ResponseKind.ERROR:
+                            self.errors[reply.error_code] += 1
+                        else:
+                            answered.append(text)
+                        await asyncio.sleep(self.pause_seconds)
+            except ConnectionLost as lost:
+                self.closes[lost.code] += 1
+            except Refused as denied:
+                self.refused[denied.code or str(denied.status)] += 1
+                await asyncio.sleep(AGAIN_SECONDS)
+            except Unreachable as gone:
+                self.unreachable.append(str(gone))
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def kept(self, history_address: str) -> Counter[str]:
+        """Return how often history has each text that these clients sent."""
+        texts: Counter[str] = Counter()
+        for client_id in self.answered:
+            async with History(history_address, token=token(client_id)) as history:
+                async for session in history.sessions(client_id):
+                    messages = await history.messages(session.id)
+                    texts.update(message.text or "" for message in messages if message.direction == "request")
+        return texts
+
+    async def lost(self, history_address: str) -> set[str]:
+        """Return what was answered, and is not in history exactly once, after waiting for deliveries under way."""
+        wanted = {text for texts in self.answered.values() for text in texts}
+        deadline = asyncio.get_running_loop().time() + DELIVERY_SECONDS
+        while True:
+            kept = await self.kept(history_address)
+            wrong = {text for text in wanted if kept[text] != 1}
+            if not wrong or asyncio.get_running_loop().time() > deadline:
+                return wrong
+            await asyncio.sleep(1)
+
+    def summary(self) -> str:
+        """Return one line of figures."""
+        return (
+            f"{self.total} answered, {len(self.unanswered)} unanswered, closes {dict(self.closes)}, "
+            f"refused {dict(self.refused)}, unreachable {len(self.unreachable)}, errors {dict(self.errors)}"
+        )
+
+
+@asynccontextmanager
+async def crowd(address: str, name: str, clients: int) -> AsyncIterator[Crowd]:
+    """Let so many clients talk for the length of an `async with` block; at its end each finishes its last sentence."""
+    talking = Crowd(address, name)
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            group.create_task(talking.talk(f"{name}-{number}"))
+        try:
+            yield talking
+        finally:
+            talking.leave.set()

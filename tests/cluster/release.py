@@ -1,0 +1,114 @@
+"""The chart as a release on the cluster, through Helm's own library."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import helm_python
+
+from servicekit.tokens import mint
+from tests.charts.release import CHATBOT, merged, values_file
+from tests.cluster.images import CHAT, HISTORY
+from tests.cluster.kubectl import Kubectl
+
+NAME = "chatbot"
+SECRET = "the secret of the end-to-end tests and of nothing else"
+AUDIENCE = "chatbot"
+OLDEST_SUPPORTED = 25  # minor version of Kubernetes 1
+HERE = Path(__file__).parent
+CHAT_PODS = "app.kubernetes.io/component=chat"
+HISTORY_PODS = "app.kubernetes.io/component=history"
+
+Values = dict[str, Any]
+
+
+def tell(what: str) -> None:
+    """Print a figure that belongs into the record of a run."""
+    sys.stdout.write(f"\n    {what}\n")
+
+
+def token(subject: str, scope: str | None = None) -> str:
+    """Return a token that the release accepts."""
+    return mint(SECRET, subject=subject, audience=AUDIENCE, lifetime=timedelta(hours=2), scope=scope)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release and the namespace it lives in."""
+
+    kubectl: Kubectl
+    folder: Path
+
+    @cached_property
+    def helm(self) -> helm_python.Config:
+        """Helm's connection to the cluster."""
+        return helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=self.kubectl.namespace)
+
+    @cached_property
+    def minor(self) -> int:
+        """The cluster's minor version."""
+        version = json.loads(self.kubectl.run("version", "--output", "json"))["serverVersion"]["minor"]
+        return int(re.sub(r"\D", "", version))
+
+    @cached_property
+    def chart(self) -> str:
+        """The chart; for a cluster that is older than the chart allows, a copy that does not ask."""
+        if self.minor >= OLDEST_SUPPORTED:
+            return str(CHATBOT)
+        copy = self.folder / "chart"
+        shutil.copytree(CHATBOT, copy, dirs_exist_ok=True)
+        manifest = copy / "Chart.yaml"
+        manifest.write_text(re.sub(r"(?m)^kubeVersion:.*$", "", manifest.read_text()))
+        return str(copy)
+
+    def values(self, tag: str, more: Mapping[str, Any]) -> Values:
+        """Return the values of these tests: all of values.yaml, and what an old cluster needs."""
+        files = ["values.yaml"] if self.minor >= OLDEST_SUPPORTED else ["values.yaml", "values-old-cluster.yaml"]
+        return merged(*(values_file(HERE / name) for name in files), _images(tag), more)
+
+    def install(self, tag: str, **more: Any) -> None:
+        """Install it, and wait until every pod is ready."""
+        self.kubectl.apply(
+            _secret("chatbot-tokens", {"token-secrets": SECRET, "history-token": token("chat", "ingest")}),
+            _secret("chatbot-s3", {"access-key-id": "test:tester", "secret-access-key": "testing"}),
+        )
+        try:
+            self.helm.install(self.chart, NAME, self.values(tag, more), wait="watcher", timeout=240)
+        except helm_python.HelmError as failed:
+            mine = ("--selector", f"app.kubernetes.io/instance={NAME}")
+            state = self.kubectl.run("get", "pods", *mine) + self.kubectl.run("logs", *mine, "--tail=5", "--prefix")
+            raise AssertionError(f"{failed}\n{state}") from failed
+
+    def upgrade(self, tag: str, *, seconds: int = 300, rollback: bool = False, **more: Any) -> None:
+        """Upgrade it, and wait until every pod is of the new revision."""
+        self.helm.upgrade(
+            self.chart, NAME, self.values(tag, more), wait="watcher", timeout=seconds, rollback_on_failure=rollback
+        )
+
+    def uninstall(self) -> None:
+        """Take it away, if it is there."""
+        self.helm.uninstall(NAME, wait="watcher", timeout=180, ignore_not_found=True)
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        """Return the pods of a part."""
+        return self.kubectl.items("pods", "--selector", component)
+
+
+def _images(tag: str) -> Values:
+    return {
+        "image": {"tag": tag},
+        "chat": {"image": {"repository": CHAT.repository}},
+        "history": {"image": {"repository": HISTORY.repository}},
+    }
+
+
+def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(data)}

@@ -1,0 +1,121 @@
+"""The Dockerfiles of the services: clean by hadolint, and true to what the packages need."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = {
+    "chat": ROOT / "apps/chat/Dockerfile",
+    "history": ROOT / "apps/history/Dockerfile",
+    "stores": ROOT / "tests/cluster/stores/Dockerfile",
+}
+SERVICES = {"chat": ["apps/chat", "client"], "history": ["apps/history"]}
+HADOLINT = Path(sys.executable).with_name("hadolint")
+OURS = "chatbot-"
+
+
+def folders() -> dict[str, Path]:
+    """Return the folder of each of our packages by its name."""
+    members = [*ROOT.glob("libs/*"), *ROOT.glob("apps/*"), ROOT / "client"]
+    return {project(folder)["name"]: folder for folder in members if (folder / "pyproject.toml").exists()}
+
+
+def project(folder: Path) -> dict[str, Any]:
+    return dict(tomllib.loads((folder / "pyproject.toml").read_text())["project"])
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0].lower()
+
+
+def needs(folder: Path) -> set[str]:
+    """Return the names of everything that a package asks for, extras included."""
+    facts = project(folder)
+    groups = [facts.get("dependencies", []), *facts.get("optional-dependencies", {}).values()]
+    return {name_of(requirement) for group in groups for requirement in group}
+
+
+def packages_of(service: str) -> set[Path]:
+    """Return our packages that a service's image holds: its own, and what these need of ours."""
+    known, found = folders(), {ROOT / own for own in SERVICES[service]}
+    while more := {known[name] for folder in found for name in needs(folder) if name.startswith(OURS)} - found:
+        found |= more
+    return found
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return the lines of a lock that name a package, by that name."""
+    lines = (ROOT / f"requirements/{name}.txt").read_text().splitlines()
+    return {line.split("==")[0]: line for line in lines if re.match(r"[a-z0-9]", line)}
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    found = subprocess.run([HADOLINT, dockerfile], capture_output=True, text=True, check=False, timeout=60)
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
+def test_hadolint_would_find_something(tmp_path: Path) -> None:
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM python:latest\nRUN pip install starlette\n")
+    found = subprocess.run([HADOLINT, careless], capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode != 0
+    assert "DL3007" in found.stdout
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_builds_exactly_the_packages_that_the_service_needs(service: str) -> None:
+    text = DOCKERFILES[service].read_text()
+    wheel = re.search(r"pip wheel .*?\\\n(.*?)\\\n", text, re.DOTALL)
+    assert wheel
+    built = {ROOT / path for path in wheel[1].split()}
+    assert built == packages_of(service)
+    build_stage = text.partition("AS run")[0]
+    for folder in built:
+        path = folder.relative_to(ROOT)
+        assert f"COPY {path} {path}\n" in build_stage
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_its_lock_holds_what_the_service_needs_in_the_versions_that_were_tested(service: str) -> None:
+    lock, tested = locked(service), locked("run")
+    asked = {name for folder in packages_of(service) for name in needs(folder) if not name.startswith(OURS)}
+    assert asked - set(lock) == set()
+    assert {name: line for name, line in lock.items() if tested.get(name) != line} == {}
+
+
+def test_the_locks_hold_together_all_that_runs() -> None:
+    left = set(locked("run")) - set(locked("build")) - set(locked("chat")) - set(locked("history"))
+    assert left == set(), "./taskw lock"
+
+
+def test_the_locks_keep_the_services_apart() -> None:
+    assert "motor" not in locked("chat")
+    assert "av" not in locked("history")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_nobody_is_root_and_every_base_is_the_one_that_was_asked_for(service: str) -> None:
+    lines = DOCKERFILES[service].read_text().splitlines()
+    assert [line for line in lines if line.startswith("ARG BASE_IMAGE")] == ["ARG BASE_IMAGE=python:3.11-slim-bookworm"]
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert bases == ["${BASE_IMAGE}", "${BASE_IMAGE}", "run", "run"]
+    run = lines[lines.index("FROM ${BASE_IMAGE} AS run") : lines.index("FROM run AS dev")]
+    assert [line for line in run if line.startswith("USER ")] == ["USER 10001:10001"]
+    dev = lines[lines.index("FROM run AS dev") :]
+    assert [line for line in dev if line.startswith("USER ")][-1] == "USER 10001:10001"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_install_is_checked_by_hash(service: str) -> None:
+    text = DOCKERFILES[service].read_text().replace("\\\n", " ")
+    installs = re.findall(r"pip (?:--python \S+ )?install ([^&\n]*)", text)
+    assert len(installs) == 4
+    for arguments in installs:
+        assert "--require-hashes" in arguments or arguments.split() == ["--no-deps", "--no-index", "/wheels/*.whl"]
