@@ -14,6 +14,7 @@ from servicekit.tokens import INGEST_SCOPE, mint
 from tests.history.pod import MSGPACK
 from tests.support.exchanges import exchange
 from tests.support.processes import running
+from tests.support.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of at least thirty-two bytes"
@@ -72,6 +73,12 @@ def test_the_service_is_as_its_document_says(tmp_path: Path, who: str, phases: s
     headers = {"a client": token("anna"), "a service": token("chat", INGEST_SCOPE)}.get(who, {})
     settings = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0, "HISTORY_DATA_DIR": tmp_path / "data", **auth}
     with running("history_service", tmp_path / "history.log", settings) as service:
+        wait_until(
+            lambda: service.count("stores.ready") > 0,
+            lambda: service.process.poll() is None,
+            "the stores are not ready",
+            service.log,
+        )
         address = f"http://127.0.0.1:{service.ports['history']}"
         batch = encode_batch([encode_exchange(exchange())])
         answer = httpx2.post(

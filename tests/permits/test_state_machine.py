@@ -3,6 +3,7 @@
 import os
 from functools import partial
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -225,6 +226,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.world.pass_time(150)
 
 
+@pytest.mark.timeout(900)  # a minute of work, on a machine that has time
 def test_whatever_happens_there_are_never_more_permits_than_the_capacity(redis_url: str) -> None:
     run_state_machine_as_test(
         partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do

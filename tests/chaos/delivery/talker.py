@@ -37,6 +37,8 @@ class Talker:
         self._name = name
         self._chance = random.Random(f"{seed} {name}")
         self._enough = asyncio.Event()
+        self._may_speak = asyncio.Event()
+        self._may_speak.set()
 
     @property
     def refusals(self) -> list[str]:
@@ -46,6 +48,15 @@ class Talker:
     def finish(self) -> None:
         """Say no more; what was said is still to be answered."""
         self._enough.set()
+        self._may_speak.set()
+
+    def pause(self) -> None:
+        """Say nothing new until `go_on`."""
+        self._may_speak.clear()
+
+    def go_on(self) -> None:
+        """Talk as before."""
+        self._may_speak.set()
 
     async def talk(self) -> None:
         """Come again and again until it is enough."""
@@ -67,6 +78,7 @@ class Talker:
                 self._take(said, await reply(chat))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._enough.wait(), PACE_SECONDS)
+            await self._may_speak.wait()
 
     async def _say(self, chat: ClientConnection) -> Said:
         number = len(self.said)

@@ -99,7 +99,10 @@ class Town:
         await self.until(lambda: self.answers >= goal, f"{count} more answers")
 
     async def calm(self) -> None:
-        """Wait until each client is answered again, and the outboxes are empty, or nearly: load goes on."""
+        """Wait until each client is answered again, then let all of them pause until the outboxes are empty, or nearly.
+
+        However slow the machine is, the next fault so meets a system that has got over the last one.
+        """
         goals = [talker.answers + 4 for talker in self.talkers]
         await self.until(
             lambda: all(talker.answers >= goal for talker, goal in zip(self.talkers, goals, strict=True)),
@@ -109,7 +112,11 @@ class Town:
         async def few() -> bool:
             return await self.undelivered() <= 2 * CLIENTS
 
+        for talker in self.talkers:
+            talker.pause()
         await self.until(few, "what is undelivered is little")
+        for talker in self.talkers:
+            talker.go_on()
 
     async def undelivered(self) -> float:
         """Return how many exchanges wait in the outboxes."""

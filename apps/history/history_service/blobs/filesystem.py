@@ -12,7 +12,7 @@ from uuid import uuid4
 from frameproto import Buffer
 from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
 
-FOLDER_ATTEMPTS: Final = 5
+FOLDER_ATTEMPTS: Final = 10
 
 
 class FolderBlobs:
@@ -117,8 +117,8 @@ def _write(path: Path, data: Buffer) -> None:
 def _create(path: Path) -> BinaryIO:
     """Open a new file; its folder may be taken away as empty just when it was made."""
     for _ in range(FOLDER_ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # FileExistsError: gone when mkdir looked what it is
+            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("wb")
     return path.open("wb")
 
