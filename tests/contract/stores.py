@@ -30,6 +30,12 @@ def kept(
     )
 
 
+async def message_count(store: MessageStore, session: Session) -> int:
+    """Return how many messages a session has, as the store counts them."""
+    (tally,) = await store.tallies(session.client_id, [session.id])
+    return tally.messages
+
+
 async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = NOON) -> Session:
     """Bind a fresh session."""
     wanted = uuid4()

@@ -11,7 +11,7 @@ import pytest
 
 from chat_service.settings import MAX_TEXT_BYTES
 from frameproto.exchange import Outcome
-from history_service.records import Kind, Session, Side
+from history_service.records import Kind, Session, Side, Tally
 from history_service.stores.base import (
     Added,
     MessageStore,
@@ -78,7 +78,7 @@ async def test_a_session_is_made_once_and_keeps_its_first_facts(store: MessageSt
     session = await store.session(session_id, client_id=None)
     assert session is not None
     assert (session.time_zone, session.started_at, session.title) == ("zone0", NOON, None)
-    assert (session.message_count, session.last_message_at) == (0, None)
+    assert await store.tallies("anna", [session_id]) == [Tally(0, None)]
     assert await store.session(uuid4(), client_id=None) is None
 
 
@@ -119,10 +119,12 @@ async def test_count_and_last_message_are_derived(store: MessageStore) -> None:
     session = await begin(store)
     exchanges = [kept(session.id, at=NOON + timedelta(minutes=minute)) for minute in range(5)]
     await store.add(exchanges)
-    again = await store.session(session.id, client_id=None)
-    assert again is not None
-    assert (again.message_count, again.last_message_at) == (10, exchanges[-1].answered_at)
-    assert await store.sessions("anna", after=None, limit=10) == [again]
+    empty, other = await begin(store), await begin(store)
+    one = kept(other.id, at=NOON + timedelta(minutes=9))
+    await store.add([one])
+    tallies = await store.tallies("anna", [other.id, empty.id, session.id])
+    assert tallies == [Tally(2, one.answered_at), Tally(0, None), Tally(10, exchanges[-1].answered_at)]
+    assert await store.tallies("anna", []) == []
 
 
 async def test_sessions_are_listed_latest_first_page_by_page_without_gaps(store: MessageStore) -> None:
@@ -175,8 +177,6 @@ async def test_a_session_can_be_made_and_renamed_before_there_are_messages(store
         time_zone="Asia/Tokyo",
         started_at=NOON,
         title="Über \U0001f389",
-        message_count=0,
-        last_message_at=None,
     )
     await store.create_session(made)
     assert await store.sessions("anna", after=None, limit=10) == [made]

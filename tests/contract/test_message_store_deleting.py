@@ -8,7 +8,7 @@ import pytest
 
 from history_service.records import KeptExchange, Session
 from history_service.stores.base import Added, MessageStore, foreign_session
-from tests.contract.stores import NOON, begin, kept
+from tests.contract.stores import NOON, begin, kept, message_count
 
 LATER = NOON + timedelta(hours=1)
 
@@ -35,7 +35,7 @@ async def test_a_deleted_message_leaves_the_other(store: MessageStore, side: str
     assert len(found) == (2 if side == "request" else 1)
     again = await store.session(session.id, client_id="anna")
     assert again is not None
-    assert again.message_count == 3
+    assert await message_count(store, again) == 3
     assert await store.add([exchange]) == [Added.DUPLICATE]
     assert await store.exchange(exchange.id, client_id="anna") == left
 
@@ -53,7 +53,7 @@ async def test_an_exchange_without_messages_is_gone_and_does_not_come_back(store
     assert onward == [exchanges[3]]
     again = await store.session(session.id, client_id="anna")
     assert again is not None
-    assert again.message_count == 6
+    assert await message_count(store, again) == 6
 
 
 async def test_a_deleted_session_is_gone_with_its_exchanges_and_turns_late_ones_away(store: MessageStore) -> None:
@@ -84,7 +84,7 @@ async def test_what_is_said_after_a_session_was_deleted_is_kept(store: MessageSt
     again = await store.session(session.id, client_id="anna")
     assert again is not None
     assert (again.started_at, again.title, again.time_zone) == (new.received_at, None, "Europe/Berlin")
-    assert again.message_count == 2
+    assert await message_count(store, again) == 2
     assert await store.sessions("anna", after=None, limit=10) == [again]
     assert await everything(store, again) == [new]
 
@@ -162,7 +162,7 @@ async def test_deliveries_and_an_erasure_at_once_leave_nothing_old_and_lose_noth
         *(deliver(at) for at in range(15, 30)),
     )
     (again,) = await store.sessions("anna", after=None, limit=10)
-    assert (again.id, again.message_count) == (session.id, 60)
+    assert (again.id, await message_count(store, again)) == (session.id, 60)
     assert await everything(store, again) == new
 
 

@@ -36,11 +36,10 @@ async def use_everything(store: MongoStore) -> None:
             time_zone="UTC",
             started_at=NOON,
             title=None,
-            message_count=0,
-            last_message_at=None,
         )
     )
     await store.sessions("anna", after=SessionKey(NOON, uuid4()), limit=10)
+    await store.tallies("anna", [session.id])
     await store.rename_session(session, "title")
     await store.exchange(one.id, client_id="anna")
     await store.exchanges(session, start=one.id, backward=True, limit=10)

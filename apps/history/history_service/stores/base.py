@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 from frameproto.exchange import Outcome
-from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side
+from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side, Tally
 from history_service.words import words_of
 
 
@@ -84,6 +84,12 @@ class MessageStore(Protocol):
 
     async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
         """Return up to `limit` sessions of a client, latest start first, behind `after`."""
+
+    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+        """Count what sessions of a client have, in the same order.
+
+        This takes longer the more it is, though only an index is read: it is for where it is shown.
+        """
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """Give a session another title, or none; that it is gone meanwhile is fine."""

@@ -52,14 +52,12 @@ def read_exchange(document: dict[str, Any]) -> KeptExchange:
     )
 
 
-def read_session(document: dict[str, Any], counted: dict[str, Any] | None) -> Session:
-    """Return a session from its document and what was counted of its exchanges."""
+def read_session(document: dict[str, Any]) -> Session:
+    """Return a session from its document."""
     return Session(
         id=document["_id"],
         client_id=document["client_id"],
         time_zone=document["time_zone"],
         started_at=moment(document["started_us"]),
         title=document["title"],
-        message_count=counted["count"] if counted else 0,
-        last_message_at=moment(counted["last_us"]) if counted else None,
     )

@@ -105,7 +105,8 @@ class Exchanges(Sessions):
         if start is not None:
             query["_id"] = {"$lte" if backward else "$gte": start}
         async with errors():
-            found = self._exchanges.find(query).sort("_id", -1 if backward else 1).limit(limit)
+            # By any other index, that of ids say, it would matter how much there is of other sessions.
+            found = self._exchanges.find(query, hint="in_order").sort("_id", -1 if backward else 1).limit(limit)
             return [read_exchange(document) for document in await found.to_list(limit)]
 
     async def search(

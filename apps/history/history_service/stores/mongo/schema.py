@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import DESCENDING, IndexModel, UpdateOne
+from pymongo.errors import OperationFailure
 
 from history_service.stores.base import StoreUnusable, read_side
 from history_service.stores.mongo.documents import words_document
 
 SCHEMA_VERSION: Final = 2
 BATCH: Final = 500
+INDEX_NOT_FOUND: Final = 27
 
 INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
     "sessions": [
@@ -50,10 +52,17 @@ async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database 
     if schema is not None and schema["version"] < 2:  # noqa: PLR2004 - the schema that brought word lists
         await _fill_word_lists(database)
         for collection, names in REPLACED.items():
-            there = await database[collection].index_information()
-            for name in set(names) & set(there):
-                await database[collection].drop_index(name)
+            for name in names:
+                await _drop_index(database[collection], name)
     await database["schema"].update_one({"_id": "version"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
+
+
+async def _drop_index(collection: Any, name: str) -> None:  # noqa: ANN401 - a collection of the driver
+    try:
+        await collection.drop_index(name)
+    except OperationFailure as failed:  # another pod was first
+        if failed.code != INDEX_NOT_FOUND:
+            raise
 
 
 async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401

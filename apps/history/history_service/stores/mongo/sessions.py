@@ -11,8 +11,8 @@ from uuid import UUID
 from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
-from history_service.records import Session
-from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds
+from history_service.records import Session, Tally
+from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds, moment
 from history_service.stores.mongo.connection import Connection, errors
 from history_service.stores.mongo.documents import read_session
 
@@ -65,10 +65,7 @@ class Sessions(Connection):
             query["client_id"] = client_id
         async with errors():
             document = await self._sessions.find_one(query)
-        if document is None:
-            return None
-        (session,) = await self._with_counts(document["client_id"], [document])
-        return session
+        return read_session(document) if document else None
 
     async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
         """See `MessageStore.sessions`."""
@@ -78,20 +75,19 @@ class Sessions(Connection):
             query["$or"] = [{"started_us": {"$lt": started_us}}, {"started_us": started_us, "_id": {"$lt": after.id}}]
         async with errors():
             found = self._sessions.find(query).sort([("started_us", DESCENDING), ("_id", DESCENDING)]).limit(limit)
-            documents = await found.to_list(limit)
-        return await self._with_counts(client_id, documents)
+            return [read_session(document) for document in await found.to_list(limit)]
 
-    async def _with_counts(self, client_id: str, documents: Sequence[dict[str, Any]]) -> list[Session]:
-        """Derive count and last message of sessions from their exchanges, by the index alone."""
-        ids = [document["_id"] for document in documents]
+    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+        """See `MessageStore.tallies`."""
+        ids = list(session_ids)
         pipeline: list[Mapping[str, Any]] = [
             {"$match": {"client_id": client_id, "session_id": {"$in": ids}, "messages": {"$gt": 0}}},
-            {"$group": {"_id": "$session_id", "count": {"$sum": "$messages"}, "last_us": {"$max": "$answered_us"}}},
+            {"$group": {"_id": "$session_id", "messages": {"$sum": "$messages"}, "last_us": {"$max": "$answered_us"}}},
         ]
         async with errors():
             counted = await self._exchanges.aggregate(pipeline, hint="in_order").to_list(len(ids))
-        counts = {row["_id"]: row for row in counted}
-        return [read_session(document, counts.get(document["_id"])) for document in documents]
+        tallies = {row["_id"]: Tally(row["messages"], moment(row["last_us"])) for row in counted}
+        return [tallies.get(session_id, Tally(0, None)) for session_id in ids]
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """See `MessageStore.rename_session`."""

@@ -1,14 +1,15 @@
 """Sessions in SQLite."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import aiosqlite
 
-from history_service.records import Session
-from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds
+from history_service.records import Session, Tally
+from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds, moment
 from history_service.stores.sqlite.connection import Connection
-from history_service.stores.sqlite.rows import SESSION, read_session
+from history_service.stores.sqlite.rows import SESSION, TALLY, read_session
 
 
 class Sessions(Connection):
@@ -58,6 +59,12 @@ class Sessions(Connection):
             (client_id, *values, limit),
         )
         return [read_session(row) for row in rows]
+
+    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+        """See `MessageStore.tallies`."""
+        del client_id  # here a session has one client
+        rows = [(await self._read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
+        return [Tally(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """See `MessageStore.rename_session`."""
