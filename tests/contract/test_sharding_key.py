@@ -9,7 +9,7 @@ import pytest
 from history_service.records import Session
 from history_service.stores.base import SessionKey
 from history_service.stores.mongo import MongoStore
-from tests.contract.stores import NOON, begin, kept
+from tests.contract.stores import NOON, begin, bind, kept
 
 BY_AGE = "answered_us"  # what is old is looked for everywhere
 
@@ -49,8 +49,9 @@ async def use_everything(store: MongoStore) -> None:
     await store.expire(NOON, limit=10)
     await store.delete_session(session, at=NOON)
     await store.add([one])
+    await bind(store, session.id, "bob")
     await store.erase_client("anna", at=NOON)
-    await store.bind_session(session.id, client_id="anna", time_zone="UTC", started_at=NOON)
+    await bind(store, session.id)
     await store.add([one])
 
 

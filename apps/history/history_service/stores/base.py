@@ -33,8 +33,14 @@ class Added(StrEnum):
     """Its session was deleted or its client erased after it was received: it is not kept, and not wanted again."""
 
 
-class SessionTaken(StoreError):
-    """Other clients have every id under which this client could have this session."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstUse:
+    """A client uses a session id, perhaps for the first time."""
+
+    session_id: UUID
+    client_id: str
+    time_zone: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +71,15 @@ class MessageStore(Protocol):
     async def close(self) -> None:
         """Let go of the store."""
 
-    async def bind_session(self, session_id: UUID, *, client_id: str, time_zone: str, started_at: datetime) -> UUID:
-        """Make the session if it is new, and return the id under which this client has it.
+    async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
+        """Make sessions that are new, and return the ids under which these clients have them, in the same order.
 
         A session belongs to the client that first used its id, even when it is deleted. The same id from another
         client names another session, see `foreign_session`, so that neither reads the other and no answered message
-        is turned away. A session that would begin before its client was erased is not made.
+        is turned away. A session that would begin before its client was erased is not made. None where that other id
+        is some other client's, too: somebody has worked it out and was there first.
 
-        Raises:
-            SessionTaken: that other id is some other client's, too: somebody has worked it out and was there first.
+        No client uses a session id twice in one call. A call takes as many commands for many as for few.
         """
 
     async def create_session(self, session: Session) -> None:

@@ -2,18 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from pymongo.errors import BulkWriteError
-
 from history_service.records import Direction, KeptExchange, Message, MessageId, Session
-from history_service.stores.base import Added, StoreUnavailable, microseconds
-from history_service.stores.mongo.connection import errors
+from history_service.stores.base import Added, microseconds
+from history_service.stores.mongo.connection import errors, insert_new
 from history_service.stores.mongo.documents import MARKS, exchange_document, marked, read_exchange
 from history_service.stores.mongo.sessions import Sessions
-
-DUPLICATE_KEY: Final = 11000
 
 
 class Exchanges(Sessions):
@@ -28,37 +24,22 @@ class Exchanges(Sessions):
         if not exchanges:
             return []
         async with errors():
-            outcomes = await self._insert(exchanges)
+            known = await insert_new(self._exchanges, [exchange_document(exchange) for exchange in exchanges])
         late = await self._turn_away(exchanges)
+        outcomes = [Added.DUPLICATE if place in known else Added.STORED for place in range(len(exchanges))]
         return [
             Added.ERASED if exchange.id in late else outcome
             for exchange, outcome in zip(exchanges, outcomes, strict=True)
         ]
 
-    async def _insert(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
-        outcomes = [Added.STORED] * len(exchanges)
-        try:
-            await self._exchanges.insert_many([exchange_document(exchange) for exchange in exchanges], ordered=False)
-        except BulkWriteError as failed:
-            details = failed.details
-            if details["writeConcernErrors"]:
-                raise StoreUnavailable("the write was not confirmed by a majority") from failed
-            for error in details["writeErrors"]:
-                if error["code"] != DUPLICATE_KEY:
-                    raise StoreUnavailable(f"MongoDB did not take an exchange (error {error['code']})") from failed
-                outcomes[error["index"]] = Added.DUPLICATE
-        return outcomes
-
     async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
         """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
-        clients = sorted({exchange.client_id for exchange in exchanges})
-        ids = list({exchange.session_id for exchange in exchanges})
+        clients = {exchange.client_id for exchange in exchanges}
+        ids = {exchange.session_id for exchange in exchanges}
+        erased = await self._erasures(clients)
+        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": list(ids)}}
         async with errors():
-            erased = {
-                document["client_id"]: document["at_us"]
-                for document in await self._erased.find({"client_id": {"$in": clients}}).to_list(len(clients))
-            }
-            found = self._sessions.find({"client_id": {"$in": clients}, "_id": {"$in": ids}})
+            found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
             sessions = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
         late: dict[str, list[KeptExchange]] = defaultdict(list)
         homeless: dict[str, set[UUID]] = defaultdict(set)
