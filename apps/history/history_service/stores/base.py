@@ -4,12 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
 from frameproto.exchange import Outcome
 from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side, Tally
 from history_service.words import words_of
+
+
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class StoreError(Exception):
@@ -160,7 +163,7 @@ def foreign_session(session_id: UUID, client_id: str) -> UUID:
 
 def microseconds(moment: datetime) -> int:
     """Return a moment as microseconds since 1970."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // MICROSECOND
 
 
 def moment(since_1970: int) -> datetime:

@@ -12,7 +12,8 @@ MARKS: Final = {Direction.REQUEST: ">", Direction.REPLY: "<"}
 
 def marked(direction: Direction, words: Sequence[str]) -> list[str]:
     """Return words as the list of an exchange has them."""
-    return [MARKS[direction] + word for word in words]
+    mark = MARKS[direction]
+    return [mark + word for word in words]
 
 
 def words_document(request: Side | None, reply: Side | None) -> list[str]:
@@ -32,7 +33,7 @@ def exchange_document(exchange: KeptExchange) -> dict[str, Any]:
         "outcome": exchange.outcome.value,
         "request": side_document(exchange.request),
         "reply": side_document(exchange.reply),
-        "messages": sum(1 for _ in exchange.messages()),
+        "messages": (exchange.request is not None) + (exchange.reply is not None),
         "words": words_document(exchange.request, exchange.reply),
     }
 

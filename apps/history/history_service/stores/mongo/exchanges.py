@@ -34,22 +34,26 @@ class Exchanges(Sessions):
 
     async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
         """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
-        clients = {exchange.client_id for exchange in exchanges}
-        ids = {exchange.session_id for exchange in exchanges}
+        by_session: dict[tuple[str, UUID], list[KeptExchange]] = defaultdict(list)
+        for exchange in exchanges:
+            by_session[exchange.client_id, exchange.session_id].append(exchange)
+        clients = {client_id for client_id, _ in by_session}
         erased = await self._erasures(clients)
-        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": list(ids)}}
+        ids = list({session_id for _, session_id in by_session})
+        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": ids}}
         async with errors():
             found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
             sessions = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
         late: dict[str, list[KeptExchange]] = defaultdict(list)
-        homeless: dict[str, set[UUID]] = defaultdict(set)
-        for exchange in exchanges:
-            session = sessions.get((exchange.client_id, exchange.session_id), {})
-            deleted_us = session.get("deleted_us"), erased.get(exchange.client_id)
-            if any(at_us is not None and microseconds(exchange.received_at) <= at_us for at_us in deleted_us):
-                late[exchange.client_id].append(exchange)
-            elif session.get("started_us") is None:
-                homeless[exchange.client_id].add(exchange.session_id)
+        homeless: dict[str, list[UUID]] = defaultdict(list)
+        for (client_id, session_id), theirs in by_session.items():
+            session = sessions.get((client_id, session_id), {})
+            ends = [at_us for at_us in (session.get("deleted_us"), erased.get(client_id)) if at_us is not None]
+            before = [one for one in theirs if microseconds(one.received_at) <= max(ends)] if ends else []
+            if before:
+                late[client_id] += before
+            if len(before) < len(theirs) and session.get("started_us") is None:
+                homeless[client_id].append(session_id)
         for client_id, theirs in late.items():
             await self._undo(client_id, theirs, erased.get(client_id))
         for client_id, session_ids in homeless.items():
