@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from history_service.words import MAX_WORD_CHARACTERS, words_of
 
-TEXTS = st.text(max_size=200) | st.text("aAbZ09 _-.'\t\n\x1f", max_size=400) | st.text("Straße \u0301é\uff21ı🎉", max_size=200)
+ASCII = "aAbZ09 _-.'\t\n\x1f"
+OTHERS = "Straße \u0301é\uff21\u0131🎉"
+TEXTS = st.text(max_size=200) | st.text(ASCII, max_size=400) | st.text(OTHERS, max_size=200)
 
 
 def plainly(text: str) -> list[str]:

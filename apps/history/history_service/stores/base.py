@@ -11,7 +11,6 @@ from frameproto.exchange import Outcome
 from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side, Tally
 from history_service.words import words_of
 
-
 MICROSECOND: Final = timedelta(microseconds=1)
 
 

@@ -73,9 +73,8 @@ class Sessions(Connection):
         claimed: list[UUID | None] = [session_id for session_id, _ in claims]
         if known:
             # What was in the way may be so new that a majority does not have it yet.
-            newest = self._sessions.with_options(
-                read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
-            )
+            sessions: Any = self._sessions
+            newest = sessions.with_options(read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local"))
             owned = await self._owned(newest, [claims[place][1] for place in known])
             for place, owned_id in zip(known, owned, strict=True):
                 claimed[place] = owned_id
