@@ -21,9 +21,24 @@ from bench.keeping.terms import Terms
 from bench.machine import busy_share
 
 QUICK = Terms(
-    repeats=3, batches=4, batch=500, few_messages=10_000, many_messages=100_000, pages=80, media_bytes=4 << 20
+    repeats=3,
+    batches=4,
+    batch=500,
+    few_messages=10_000,
+    many_messages=100_000,
+    long_messages=20_000,
+    pages=80,
+    media_bytes=4 << 20,
 )
-FULL = Terms(repeats=5, batches=20, batch=1000, few_messages=10_000, many_messages=5_000_000, pages=400)
+FULL = Terms(
+    repeats=5,
+    batches=20,
+    batch=1000,
+    few_messages=10_000,
+    many_messages=5_000_000,
+    long_messages=500_000,
+    pages=400,
+)
 PARTS = ("ingest", "pages", "media")
 LONG_AGO_SECONDS = 30.0
 PIPED_WIDTH = 120
@@ -49,7 +64,7 @@ async def _measure(servers: Servers, terms: Terms, parts: Sequence[str]) -> Repo
             steps.begin("ingest", 2 * len(ingest.COURIERS) * terms.repeats)
             report = replace(report, ingest=await ingest.measure(servers, terms, steps.done))
         if "pages" in parts:
-            steps.begin("pages", (terms.few_messages + terms.many_messages) // 2 + 2 * terms.repeats)
+            steps.begin("pages", pages.steps(terms))
             report = replace(report, pages=await pages.measure(servers, terms, steps.done))
         if "media" in parts:
             steps.begin("media", 2 * len(media.AT_ONCE) * terms.repeats)
@@ -103,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="under a minute: fewer of everything, and smaller")
     parser.add_argument("--part", choices=PARTS, action="append", help="measure this part only; may be repeated")
     parser.add_argument("--many-messages", type=_count, metavar="N", help="how many the large history has")
+    parser.add_argument("--long-messages", type=_count, metavar="N", help="how many the longest session has")
     parser.add_argument("--batch", type=_count, metavar="N", help="how many exchanges one batch has")
     parser.add_argument("--repeats", type=_count, metavar="N", help="how often each measurement is taken")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to this file")
@@ -110,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _terms(options: argparse.Namespace) -> Terms:
-    given = {name: getattr(options, name) for name in ("many_messages", "batch", "repeats")}
+    given = {name: getattr(options, name) for name in ("many_messages", "long_messages", "batch", "repeats")}
     return replace(QUICK if options.quick else FULL, **{name: value for name, value in given.items() if value})
 
 

@@ -1,10 +1,11 @@
-"""How long a page takes in a small history, and in a large one."""
+"""How long a page takes in a small history, in a large one, and from a long session."""
 
 import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,8 +20,8 @@ from bench.keeping.terms import Step, Terms
 from bench.samples import Sample
 from frameproto.uuid7 import uuid7
 
-SESSION_EXCHANGES = 500
-"""How many exchanges a session has, in either history."""
+SESSION_MESSAGES = 1000
+"""How many messages a session has, except the long one."""
 PAGE = 50
 READ_SESSIONS = 40
 """Pages are asked of so many sessions, spread over all, again and again: of what people look at now."""
@@ -33,34 +34,50 @@ class Pages:
 
     Attributes:
         messages: how many there are.
+        session_messages: how many each session has.
         milliseconds: one page, the usual one of each repetition.
     """
 
     messages: int
+    session_messages: int
     milliseconds: Sample
 
 
 async def measure(servers: Servers, terms: Terms, step: Step) -> list[Pages]:
-    """Fill two histories, and ask both for pages in turns."""
-    sizes = (terms.few_messages, terms.many_messages)
-    pods = {size: servers.pod(f"pages-{size}") for size in sizes}
-    sessions: dict[int, list[UUID]] = {}
-    found: dict[int, list[float]] = {size: [] for size in sizes}
+    """Fill the histories, and ask them for pages in turns."""
+    histories = _histories(terms)
+    pods = {history: servers.pod(f"pages-{history[0]}-{history[1]}") for history in histories}
+    urls: dict[tuple[int, int], list[str]] = {}
+    found: dict[tuple[int, int], list[float]] = {history: [] for history in histories}
     async with aiohttp.ClientSession() as http:
-        for size, pod in pods.items():
+        for history, pod in pods.items():
             await wait_until_ready(http, pod)
             await hand_in(http, pod, encode(make_batch(1)))
-            sessions[size] = await asyncio.to_thread(fill, servers.mongodb_url, pod.database, size, step)
-        chosen = {size: of[:: max(1, len(of) // READ_SESSIONS)] for size, of in sessions.items()}
+            sessions = await asyncio.to_thread(fill, servers.mongodb_url, pod.database, *history, step)
+            chosen = islice(cycle(sessions[:: max(1, len(sessions) // READ_SESSIONS)]), READ_SESSIONS)
+            urls[history] = [f"{pod.url}/v1/sessions/{session}/messages" for session in chosen]
         for _ in range(terms.repeats):
             for turn in range(1 + max(1, terms.pages // READ_SESSIONS)):
-                for size, pod in pods.items():  # in turns, so that a slow moment of the machine hits both
-                    urls = [f"{pod.url}/v1/sessions/{session}/messages" for session in chosen[size]]
-                    times = sorted([await _page(http, url) for url in urls])
+                for history in histories:  # in turns, so that a slow moment of the machine hits all
+                    times = sorted([await _page(http, url) for url in urls[history]])
                     if turn:  # in the first one the store had to fetch them
-                        found[size].append(times[len(times) // 2] * 1000)
-            step("pages from both", 2)
-    return [Pages(size, Sample(tuple(found[size]))) for size in sizes]
+                        found[history].append(times[len(times) // 2] * 1000)
+            step("pages from all", 1)
+    return [Pages(*history, Sample(tuple(found[history]))) for history in histories]
+
+
+def steps(terms: Terms) -> int:
+    """Return how many steps that is."""
+    return sum(messages // 2 for messages, _ in _histories(terms)) + terms.repeats
+
+
+def _histories(terms: Terms) -> list[tuple[int, int]]:
+    """Return of each history how many messages it has, and each of its sessions."""
+    return [
+        (terms.few_messages, SESSION_MESSAGES),
+        (terms.many_messages, SESSION_MESSAGES),
+        (terms.long_messages, terms.long_messages),
+    ]
 
 
 async def _page(http: aiohttp.ClientSession, url: str) -> float:
@@ -71,33 +88,34 @@ async def _page(http: aiohttp.ClientSession, url: str) -> float:
     return time.perf_counter() - began
 
 
-def fill(url: str, name: str, messages: int, step: Step) -> list[UUID]:
+def fill(url: str, name: str, messages: int, session_messages: int, step: Step) -> list[UUID]:
     """Put messages into a database, made after the one exchange and session that are there; return the sessions."""
     options: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
-    ids = []
     with MongoClient[dict[str, Any]](url, w=1) as client:
         database = client.get_database(name, codec_options=options)
         exchange, session = database["exchanges"].find_one(), database["sessions"].find_one()
         assert exchange is not None
         assert session is not None
-        pending: list[dict[str, Any]] = []
-        for number in range(messages // 2 // SESSION_EXCHANGES):
-            fresh = {**session, "_id": uuid4(), "client_id": f"client-{number % 1000}"}
-            database["sessions"].insert_one(fresh)
-            ids.append(fresh["_id"])
-            pending += _exchanges(exchange, fresh, number)
-            if len(pending) >= INSERT:
-                database["exchanges"].insert_many(pending, ordered=False)
-                step(f"filling {messages:,} messages", len(pending))
-                pending.clear()
-        if pending:
+        sessions = [
+            {**session, "_id": uuid4(), "client_id": f"client-{number % 1000}"}
+            for number in range(messages // session_messages)
+        ]
+        database["sessions"].insert_many(sessions)
+        fresh = (
+            each
+            for number, of in enumerate(sessions)
+            for each in _exchanges(exchange, of, number, session_messages // 2)
+        )
+        while pending := list(islice(fresh, INSERT)):
             database["exchanges"].insert_many(pending, ordered=False)
             step(f"filling {messages:,} messages", len(pending))
-    return ids
+    return [each["_id"] for each in sessions]
 
 
-def _exchanges(model: dict[str, Any], session: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
+def _exchanges(
+    model: dict[str, Any], session: dict[str, Any], number: int, session_exchanges: int
+) -> Iterator[dict[str, Any]]:
     began = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=20 * number)
     facts = {"client_id": session["client_id"], "session_id": session["_id"]}
-    for second in range(SESSION_EXCHANGES):
+    for second in range(session_exchanges):
         yield {**model, **facts, "_id": uuid7(began + timedelta(seconds=second))}

@@ -28,7 +28,7 @@ class Report:
         busy: share of all cores that others used just before.
         terms: how much was measured.
         ingest: exchanges handed in; empty when it was not asked for, like the rest.
-        pages: in a small history and a large one.
+        pages: in a small history, a large one, and from a long session.
         streams: media downloaded.
         memory: of a pod, while a crowd downloads.
     """
@@ -91,7 +91,8 @@ def show(console: Console, report: Report) -> None:
         table = _table("A page of 50 messages", "ms", "vs. small")
         for page in report.pages:
             ratio = f"{report.pages_ratio(page):.2f}"
-            table.add_row(f"from {page.messages:,} messages".replace(",", " "), _number(page.milliseconds), ratio)
+            messages, of_session = (f"{size:,}".replace(",", " ") for size in (page.messages, page.session_messages))
+            table.add_row(f"from {messages} messages, {of_session} a session", _number(page.milliseconds), ratio)
         console.print(table)
     if report.streams:
         title = f"Downloads of {report.terms.media_bytes // MIB} MiB"

@@ -16,6 +16,7 @@ class Terms:
         batch: how many exchanges are in one.
         few_messages: how many there are in the small history.
         many_messages: how many there are in the large one.
+        long_messages: how many there are in the one session of the third.
         pages: how many pages are asked for, in one repetition.
         media_bytes: how large the media are that are downloaded.
         downloads: how many of them, in one repetition.
@@ -27,6 +28,7 @@ class Terms:
     batch: int
     few_messages: int
     many_messages: int
+    long_messages: int
     pages: int
     media_bytes: int = 16 * MIB
     downloads: int = 8

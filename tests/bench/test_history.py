@@ -15,7 +15,7 @@ from bench.keeping.terms import Terms
 from bench.samples import Sample
 from tests.support.servers import ROOT
 
-TERMS = Terms(repeats=1, batches=1, batch=1, few_messages=1000, many_messages=2000, pages=1)
+TERMS = Terms(repeats=1, batches=1, batch=1, few_messages=1000, many_messages=2000, long_messages=2000, pages=1)
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -40,7 +40,7 @@ def test_a_wrong_argument_is_told(wrong: list[str]) -> None:
 @pytest.mark.timeout(300)
 def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
-    few = ["--repeats", "1", "--batch", "40", "--many-messages", "12000"]
+    few = ["--repeats", "1", "--batch", "40", "--many-messages", "12000", "--long-messages", "6000"]
     ended = run("--quick", "--part", "ingest", "--part", "pages", *few, "--json", str(file))
     assert ended.returncode == 0, ended.stderr
     assert "A page of 50 messages" in ended.stdout
@@ -49,7 +49,9 @@ def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
     contenders = [(row["contender"], row["couriers"]) for row in found["ingest"]]
     assert set(contenders) == {(n, c) for n in (OURS, BARE) for c in (1, 4)}
     assert [row["ratio_to_insert_many"] for row in found["ingest"] if row["contender"] == BARE] == [1, 1]
-    assert [row["messages"] for row in found["pages"]] == [10_000, 12_000]
+    sizes = [(row["messages"], row["session_messages"]) for row in found["pages"]]
+    assert sizes == [(10_000, 1000), (12_000, 1000), (6000, 6000)]
+    assert "from 6 000 messages, 6 000 a session" in ended.stdout
     assert all(row["milliseconds"]["median"] > 0 for row in found["pages"])
 
 
@@ -59,7 +61,7 @@ def test_ratios_are_to_the_floor_with_as_many_at_once() -> None:
 
     rows = [took(OURS, 1, 60), took(BARE, 1, 100), took(OURS, 4, 100), took(BARE, 4, 400)]
     streams = [Stream("ours", 1, Sample((30.0,))), Stream("get_object", 1, Sample((40.0,)))]
-    pages = [Pages(10, Sample((2.0,))), Pages(1000, Sample((2.5,)))]
+    pages = [Pages(10, 5, Sample((2.0,))), Pages(1000, 5, Sample((2.5,)))]
     report = Report(busy=0, terms=TERMS, ingest=rows, pages=pages, streams=streams)
     assert [report.ingest_ratio(row) for row in rows] == [0.6, 1, 0.25, 1]
     assert [report.pages_ratio(row) for row in pages] == [1, 1.25]

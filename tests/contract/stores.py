@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from frameproto.exchange import Outcome
 from frameproto.uuid7 import uuid7
 from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
-from history_service.stores.base import MessageStore
+from history_service.stores.base import FirstUse, MessageStore
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -30,11 +30,25 @@ def kept(
     )
 
 
+async def message_count(store: MessageStore, session: Session) -> int:
+    """Return how many messages a session has, as the store counts them."""
+    (tally,) = await store.tallies(session.client_id, [session.id])
+    return tally.messages
+
+
+async def bind(
+    store: MessageStore, session_id: UUID, client_id: str = "anna", *, at: datetime = NOON, time_zone: str = "UTC"
+) -> UUID | None:
+    """Bind one session."""
+    use = FirstUse(session_id=session_id, client_id=client_id, time_zone=time_zone, at=at)
+    (bound,) = await store.bind_sessions([use])
+    return bound
+
+
 async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = NOON) -> Session:
     """Bind a fresh session."""
     wanted = uuid4()
-    session_id = await store.bind_session(wanted, client_id=client_id, time_zone="UTC", started_at=at)
-    assert session_id == wanted
-    session = await store.session(session_id, client_id=client_id)
+    assert await bind(store, wanted, client_id, at=at) == wanted
+    session = await store.session(wanted, client_id=client_id)
     assert session is not None
     return session

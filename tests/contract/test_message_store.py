@@ -11,19 +11,19 @@ import pytest
 
 from chat_service.settings import MAX_TEXT_BYTES
 from frameproto.exchange import Outcome
-from history_service.records import Kind, Session, Side
+from history_service.records import Kind, Session, Side, Tally
 from history_service.stores.base import (
     Added,
+    FirstUse,
     MessageStore,
     SessionKey,
-    SessionTaken,
     StoreUnavailable,
     StoreUnusable,
     foreign_session,
 )
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from tests.contract.stores import NOON, begin, kept
+from tests.contract.stores import NOON, begin, bind, kept
 from tests.support.ports import free_port
 
 
@@ -71,44 +71,64 @@ async def test_nothing_at_all_is_a_batch_too(store: MessageStore) -> None:
 async def test_a_session_is_made_once_and_keeps_its_first_facts(store: MessageStore) -> None:
     session_id = uuid4()
     for hour in range(3):
-        bound = await store.bind_session(
-            session_id, client_id="anna", time_zone=f"zone{hour}", started_at=NOON + timedelta(hours=hour)
-        )
-        assert bound == session_id
+        at = NOON + timedelta(hours=hour)
+        assert await bind(store, session_id, at=at, time_zone=f"zone{hour}") == session_id
     session = await store.session(session_id, client_id=None)
     assert session is not None
     assert (session.time_zone, session.started_at, session.title) == ("zone0", NOON, None)
-    assert (session.message_count, session.last_message_at) == (0, None)
+    assert await store.tallies("anna", [session_id]) == [Tally(0, None)]
     assert await store.session(uuid4(), client_id=None) is None
 
 
 async def test_another_clients_session_id_means_another_session(store: MessageStore) -> None:
     annas = await begin(store, "anna")
-    facts = {"time_zone": "UTC", "started_at": NOON}
-    bobs = await store.bind_session(annas.id, client_id="bob", **facts)  # type: ignore[arg-type]
-    assert bobs == foreign_session(annas.id, "bob")
-    assert await store.bind_session(annas.id, client_id="bob", **facts) == bobs  # type: ignore[arg-type]
+    bobs = foreign_session(annas.id, "bob")
+    for _ in range(2):
+        assert await bind(store, annas.id, "bob") == bobs
     assert [session.id for session in await store.sessions("bob", after=None, limit=10)] == [bobs]
     assert [session.id for session in await store.sessions("anna", after=None, limit=10)] == [annas.id]
 
 
 async def test_a_session_whose_both_ids_are_other_clients_cannot_be_had(store: MessageStore) -> None:
     annas = await begin(store, "anna")
-    facts = {"time_zone": "UTC", "started_at": NOON}
-    await store.bind_session(foreign_session(annas.id, "bob"), client_id="carl", **facts)  # type: ignore[arg-type]
-    with pytest.raises(SessionTaken):
-        await store.bind_session(annas.id, client_id="bob", **facts)  # type: ignore[arg-type]
+    await bind(store, foreign_session(annas.id, "bob"), "carl")
+    assert await bind(store, annas.id, "bob") is None
     assert await store.sessions("bob", after=None, limit=10) == []
+
+
+async def test_sessions_of_all_kinds_are_bound_together(store: MessageStore) -> None:
+    known, annas, erased = await begin(store, "bob"), await begin(store, "anna"), await begin(store, "eve")
+    taken, shared, new = await begin(store, "anna"), uuid4(), uuid4()
+    await bind(store, foreign_session(taken.id, "bob"), "carl")
+    await store.erase_client("eve", at=NOON)
+    wanted = [
+        (known.id, "bob"),
+        (annas.id, "bob"),
+        (taken.id, "bob"),
+        (shared, "bob"),
+        (shared, "carl"),
+        (new, "anna"),
+        (erased.id, "eve"),
+    ]
+    uses = [FirstUse(session_id=each, client_id=client, time_zone="UTC", at=NOON) for each, client in wanted]
+    bound = await store.bind_sessions(uses)
+    assert bound[:3] == [known.id, foreign_session(annas.id, "bob"), None]
+    assert bound[3:] == [shared, foreign_session(shared, "carl"), new, erased.id]
+    assert await store.bind_sessions(uses) == bound
+    assert await store.sessions("eve", after=None, limit=10) == []
+    assert {one.id for one in await store.sessions("bob", after=None, limit=10)} == {known.id, bound[1], shared}
+
+
+async def test_new_sessions_bound_by_several_couriers_at_once_are_each_one(store: MessageStore) -> None:
+    uses = [FirstUse(session_id=uuid4(), client_id="anna", time_zone="UTC", at=NOON) for _ in range(40)]
+    bound = await asyncio.gather(*(store.bind_sessions(uses) for _ in range(6)))
+    assert bound == [[use.session_id for use in uses]] * 6
 
 
 async def test_one_session_id_used_by_two_clients_at_once_binds_each_for_good(store: MessageStore) -> None:
     session_id = uuid4()
-
-    async def bind(client_id: str) -> UUID:
-        return await store.bind_session(session_id, client_id=client_id, time_zone="UTC", started_at=NOON)
-
     clients = ["anna", "bob", "carl", "dora"]
-    bound = await asyncio.gather(*(bind(client) for client in clients for _ in range(3)))
+    bound = await asyncio.gather(*(bind(store, session_id, client) for client in clients for _ in range(3)))
     by_client = {client: set(bound[at * 3 : at * 3 + 3]) for at, client in enumerate(clients)}
     assert all(len(ids) == 1 for ids in by_client.values())
     assert len(set(bound)) == 4
@@ -119,10 +139,12 @@ async def test_count_and_last_message_are_derived(store: MessageStore) -> None:
     session = await begin(store)
     exchanges = [kept(session.id, at=NOON + timedelta(minutes=minute)) for minute in range(5)]
     await store.add(exchanges)
-    again = await store.session(session.id, client_id=None)
-    assert again is not None
-    assert (again.message_count, again.last_message_at) == (10, exchanges[-1].answered_at)
-    assert await store.sessions("anna", after=None, limit=10) == [again]
+    empty, other = await begin(store), await begin(store)
+    one = kept(other.id, at=NOON + timedelta(minutes=9))
+    await store.add([one])
+    tallies = await store.tallies("anna", [other.id, empty.id, session.id])
+    assert tallies == [Tally(2, one.answered_at), Tally(0, None), Tally(10, exchanges[-1].answered_at)]
+    assert await store.tallies("anna", []) == []
 
 
 async def test_sessions_are_listed_latest_first_page_by_page_without_gaps(store: MessageStore) -> None:
@@ -175,13 +197,10 @@ async def test_a_session_can_be_made_and_renamed_before_there_are_messages(store
         time_zone="Asia/Tokyo",
         started_at=NOON,
         title="Über \U0001f389",
-        message_count=0,
-        last_message_at=None,
     )
     await store.create_session(made)
     assert await store.sessions("anna", after=None, limit=10) == [made]
-    bound = await store.bind_session(made.id, client_id="anna", time_zone="UTC", started_at=NOON)
-    assert bound == made.id
+    assert await bind(store, made.id) == made.id
     for title in ("another", None):
         await store.rename_session(made, title)
         assert await store.session(made.id, client_id="anna") == replace(made, title=title)

@@ -9,7 +9,7 @@ import pytest
 from history_service.records import Session
 from history_service.stores.base import SessionKey
 from history_service.stores.mongo import MongoStore
-from tests.contract.stores import NOON, begin, kept
+from tests.contract.stores import NOON, begin, bind, kept
 
 BY_AGE = "answered_us"  # what is old is looked for everywhere
 
@@ -36,11 +36,10 @@ async def use_everything(store: MongoStore) -> None:
             time_zone="UTC",
             started_at=NOON,
             title=None,
-            message_count=0,
-            last_message_at=None,
         )
     )
     await store.sessions("anna", after=SessionKey(NOON, uuid4()), limit=10)
+    await store.tallies("anna", [session.id])
     await store.rename_session(session, "title")
     await store.exchange(one.id, client_id="anna")
     await store.exchanges(session, start=one.id, backward=True, limit=10)
@@ -50,8 +49,9 @@ async def use_everything(store: MongoStore) -> None:
     await store.expire(NOON, limit=10)
     await store.delete_session(session, at=NOON)
     await store.add([one])
+    await bind(store, session.id, "bob")
     await store.erase_client("anna", at=NOON)
-    await store.bind_session(session.id, client_id="anna", time_zone="UTC", started_at=NOON)
+    await bind(store, session.id)
     await store.add([one])
 
 

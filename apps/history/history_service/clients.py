@@ -13,7 +13,7 @@ from history_service.access import Access, path_client
 from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_below
 from history_service.messages import document as message_document
-from history_service.records import KeptExchange, Session
+from history_service.records import KeptExchange, Session, Tally
 from history_service.sessions import document as session_document
 from history_service.stores.base import MessageStore, SessionKey
 from servicekit.clock import Now
@@ -67,20 +67,21 @@ class Clients:
 
     async def _lines(self, client_id: str) -> AsyncIterator[bytes]:
         sessions = messages = 0
-        async for session in self._sessions(client_id):
+        async for session, tally in self._sessions(client_id):
             sessions += 1
-            yield _line("session", session_document(session))
+            yield _line("session", session_document(session, tally))
             async for exchange in self._exchanges(session):
                 for message in exchange.messages():
                     messages += 1
                     yield _line("message", message_document(message))
         yield _line("end", {"sessions": sessions, "messages": messages})
 
-    async def _sessions(self, client_id: str) -> AsyncIterator[Session]:
+    async def _sessions(self, client_id: str) -> AsyncIterator[tuple[Session, Tally]]:
         after: SessionKey | None = None
         while page := await self._store.sessions(client_id, after=after, limit=EXPORT_PAGE):
-            for session in page:
-                yield session
+            tallies = await self._store.tallies(client_id, [session.id for session in page])
+            for counted in zip(page, tallies, strict=True):
+                yield counted
             after = SessionKey(page[-1].started_at, page[-1].id)
 
     async def _exchanges(self, session: Session) -> AsyncIterator[KeptExchange]:

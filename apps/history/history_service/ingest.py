@@ -18,7 +18,7 @@ from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
 from history_service.metrics import HistoryMetrics
 from history_service.records import CONTENT_TYPES, SUFFIXES, KeptExchange, Kind, Media, Part, Side
-from history_service.stores.base import Added, MessageStore, SessionTaken
+from history_service.stores.base import Added, FirstUse, MessageStore
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 CONTENT_TYPE: Final = "application/msgpack"
 UPLOADS_AT_ONCE: Final = 4
-SESSIONS_AT_ONCE: Final = 16
+SESSION_TAKEN: Final = "the session has the id of a session of another client, and so has its other id"
 LARGEST_FRAME: Final = 1 << 31  # the batch bounds it
 
 
@@ -124,20 +124,20 @@ class Ingest:
             try:
                 exchanges[index] = _check(decode_exchange(record))
             except RecordError as bad:
-                results[index] = _refused(bad.code, bad)
+                results[index] = _refused(bad.code, str(bad))
         sessions = await self._bind(exchanges.values())
         kept: dict[int, KeptExchange] = {}
         uploads: list[Blob] = []
         for index, exchange in exchanges.items():
             session = sessions[exchange.session_id, exchange.client_id]
             try:
-                if isinstance(session, SessionTaken):
-                    results[index] = _refused("session_taken", session)
+                if session is None:
+                    results[index] = _refused("session_taken", SESSION_TAKEN)
                 else:
                     kept[index], blobs = _keep(exchange, session)
                     uploads += blobs
             except FrameError as bad:
-                results[index] = _refused(bad.code, bad)
+                results[index] = _refused(bad.code, str(bad))
         await _together(UPLOADS_AT_ONCE, [self._blobs.put(blob.key, blob.data, blob.content_type) for blob in uploads])
         outcomes = await self._store.add(list(kept.values())) if kept else []
         for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
@@ -148,24 +148,16 @@ class Ingest:
             self._metrics.exchanges.labels(outcome).inc(count)
         return results
 
-    async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | SessionTaken]:
-        """Bind the sessions of a batch, each once: one after the other they would take longer than all the rest."""
+    async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | None]:
+        """Bind the sessions of a batch, all at once and each by its first exchange."""
         firsts: dict[tuple[UUID, str], Exchange] = {}
         for exchange in exchanges:
             firsts.setdefault((exchange.session_id, exchange.client_id), exchange)
-
-        async def bind(first: Exchange) -> UUID | SessionTaken:
-            try:
-                return await self._store.bind_session(
-                    first.session_id,
-                    client_id=first.client_id,
-                    time_zone=first.time_zone,
-                    started_at=first.received_at,
-                )
-            except SessionTaken as taken:
-                return taken
-
-        bound = await _together(SESSIONS_AT_ONCE, [bind(first) for first in firsts.values()])
+        uses = [
+            FirstUse(session_id=session_id, client_id=client_id, time_zone=first.time_zone, at=first.received_at)
+            for (session_id, client_id), first in firsts.items()
+        ]
+        bound = await self._store.bind_sessions(uses) if uses else []
         return dict(zip(firsts, bound, strict=True))
 
 
@@ -188,9 +180,9 @@ async def _together(most: int, works: Sequence[Coroutine[Any, Any, T]]) -> list[
     return [task.result() for task in tasks]
 
 
-def _refused(code: str, why: Exception) -> dict[str, Any]:
-    log.warning("ingest.refused", code=code, reason=str(why))
-    return {"id": None, "outcome": "refused", "code": code, "detail": str(why)}
+def _refused(code: str, why: str) -> dict[str, Any]:
+    log.warning("ingest.refused", code=code, reason=why)
+    return {"id": None, "outcome": "refused", "code": code, "detail": why}
 
 
 def _check(exchange: Exchange) -> Exchange:

@@ -134,15 +134,21 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A conversation. Its count and last message are derived from its exchanges whenever it is read."""
+    """A conversation."""
 
     id: UUID
     client_id: str
     time_zone: str
     started_at: datetime
     title: str | None
-    message_count: int
-    last_message_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a session has of messages. It is derived from its exchanges whenever it is asked for."""
+
+    messages: int
+    last_at: datetime | None
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from history_service.access import Access, asking_client, path_client, path_uuid
 from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_below
 from history_service.bodies import read_object, read_time_zone, read_title
-from history_service.records import Session
+from history_service.records import Session, Tally
 from history_service.stores.base import MessageStore, SessionKey, microseconds, moment
 from servicekit.clock import Now
 from servicekit.problems import Problem
@@ -43,11 +43,13 @@ class Sessions:
         found = await self._store.sessions(client_id, after=_cursor(request), limit=limit + 1)
         page = found[:limit]
         following = _write_cursor(page[-1]) if len(found) > limit else None
-        return JSONResponse({"sessions": [document(session) for session in page], "next": following})
+        tallies = await self._store.tallies(client_id, [session.id for session in page])
+        shown = [document(session, tally) for session, tally in zip(page, tallies, strict=True)]
+        return JSONResponse({"sessions": shown, "next": following})
 
     async def get(self, request: Request) -> Response:
         """Answer `GET /v1/sessions/{session}`."""
-        return JSONResponse(document(await self.visible(request)))
+        return await self._show(await self.visible(request))
 
     async def create(self, request: Request) -> Response:
         """Answer `POST /v1/clients/{client}/sessions`: a session to connect with, empty so far."""
@@ -61,12 +63,10 @@ class Sessions:
             time_zone=read_time_zone(body.get("time_zone", "UTC")),
             started_at=self._now(),
             title=title,
-            message_count=0,
-            last_message_at=None,
         )
         await self._store.create_session(session)
         where = {"Location": f"/v1/sessions/{session.id}"}
-        return JSONResponse(document(session), status_code=HTTPStatus.CREATED, headers=where)
+        return JSONResponse(document(session, Tally(0, None)), status_code=HTTPStatus.CREATED, headers=where)
 
     async def rename(self, request: Request) -> Response:
         """Answer `PATCH /v1/sessions/{session}`: another title, or none."""
@@ -75,7 +75,7 @@ class Sessions:
         if "title" in body:
             session = replace(session, title=read_title(body["title"]))
             await self._store.rename_session(session, session.title)
-        return JSONResponse(document(session))
+        return await self._show(session)
 
     async def delete(self, request: Request) -> Response:
         """Answer `DELETE /v1/sessions/{session}`: with its messages and their media, for good."""
@@ -84,6 +84,10 @@ class Sessions:
         await self._store.delete_session(session, at=at)
         await delete_below(self._blobs, f"{session.client_id}/{session.id}/", until=at)
         return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _show(self, session: Session) -> Response:
+        (tally,) = await self._store.tallies(session.client_id, [session.id])
+        return JSONResponse(document(session, tally))
 
     async def visible(self, request: Request) -> Session:
         """Return the session in the path.
@@ -99,7 +103,7 @@ class Sessions:
         return session
 
 
-def document(session: Session) -> dict[str, Any]:
+def document(session: Session, tally: Tally) -> dict[str, Any]:
     """Return a session as JSON shows it."""
     return {
         "id": str(session.id),
@@ -107,8 +111,8 @@ def document(session: Session) -> dict[str, Any]:
         "time_zone": session.time_zone,
         "started_at": session.started_at.isoformat(),
         "title": session.title,
-        "message_count": session.message_count,
-        "last_message_at": None if session.last_message_at is None else session.last_message_at.isoformat(),
+        "message_count": tally.messages,
+        "last_message_at": None if tally.last_at is None else tally.last_at.isoformat(),
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -45,6 +46,9 @@ class Outcome(StrEnum):
 
     ANSWERED = "answered"
     FAILED = "failed"  # accepted, but a fault of ours prevented the answer; the response is an error frame
+
+
+_OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +109,12 @@ def decode_exchange(record: Buffer) -> Exchange:
         raise RecordError("record_field_invalid", f"the record has {size} fields instead of {_FIELDS}")
     fields = _unpack(record, _FIELDS)
     _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, request, response = fields
-    try:
-        known_outcome = Outcome(_text("outcome", outcome, MAX_TIME_ZONE))
-    except ValueError as bad:
-        raise RecordError("record_field_invalid", f"outcome: {outcome!r:.40} is not known") from bad
+    known_outcome = _OUTCOMES.get(_text("outcome", outcome, MAX_TIME_ZONE))
+    if known_outcome is None:
+        raise RecordError("record_field_invalid", f"outcome: {outcome!r:.40} is not known")
     return Exchange(
-        id=_uuid("id", id_),
-        session_id=_uuid("session_id", session_id),
+        id=UUID(bytes=_uuid("id", id_)),
+        session_id=_session(_uuid("session_id", session_id)),
         client_id=_text("client_id", client_id, MAX_CLIENT_ID),
         time_zone=_text("time_zone", time_zone, MAX_TIME_ZONE),
         received_at=_moment("received_at", received_at),
@@ -220,9 +223,15 @@ def _moment(name: str, value: object) -> datetime:
         raise RecordError("record_field_invalid", f"{name}: too far in the future") from bad
 
 
-def _uuid(name: str, value: object) -> UUID:
+def _uuid(name: str, value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) != 16:  # noqa: PLR2004 - the size of a UUID
         raise RecordError("record_field_invalid", f"{name}: must be a UUID in 16 bytes")
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _session(value: bytes) -> UUID:
+    """Return the id of a session: the same object for its many exchanges, cheaper to make and to compare."""
     return UUID(bytes=value)
 
 

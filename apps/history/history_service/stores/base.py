@@ -4,12 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
 from frameproto.exchange import Outcome
-from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side
+from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side, Tally
 from history_service.words import words_of
+
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class StoreError(Exception):
@@ -33,8 +35,14 @@ class Added(StrEnum):
     """Its session was deleted or its client erased after it was received: it is not kept, and not wanted again."""
 
 
-class SessionTaken(StoreError):
-    """Other clients have every id under which this client could have this session."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstUse:
+    """A client uses a session id, perhaps for the first time."""
+
+    session_id: UUID
+    client_id: str
+    time_zone: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +73,15 @@ class MessageStore(Protocol):
     async def close(self) -> None:
         """Let go of the store."""
 
-    async def bind_session(self, session_id: UUID, *, client_id: str, time_zone: str, started_at: datetime) -> UUID:
-        """Make the session if it is new, and return the id under which this client has it.
+    async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
+        """Make sessions that are new, and return the ids under which these clients have them, in the same order.
 
         A session belongs to the client that first used its id, even when it is deleted. The same id from another
         client names another session, see `foreign_session`, so that neither reads the other and no answered message
-        is turned away. A session that would begin before its client was erased is not made.
+        is turned away. A session that would begin before its client was erased is not made. None where that other id
+        is some other client's, too: somebody has worked it out and was there first.
 
-        Raises:
-            SessionTaken: that other id is some other client's, too: somebody has worked it out and was there first.
+        No client uses a session id twice in one call. A call takes as many commands for many as for few.
         """
 
     async def create_session(self, session: Session) -> None:
@@ -84,6 +92,12 @@ class MessageStore(Protocol):
 
     async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
         """Return up to `limit` sessions of a client, latest start first, behind `after`."""
+
+    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+        """Count what sessions of a client have, in the same order.
+
+        This takes longer the more it is, though only an index is read: it is for where it is shown.
+        """
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """Give a session another title, or none; that it is gone meanwhile is fine."""
@@ -148,7 +162,7 @@ def foreign_session(session_id: UUID, client_id: str) -> UUID:
 
 def microseconds(moment: datetime) -> int:
     """Return a moment as microseconds since 1970."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // MICROSECOND
 
 
 def moment(since_1970: int) -> datetime:

@@ -1,14 +1,21 @@
 """A connection to MongoDB, and its errors as ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import WriteConcern
-from pymongo.errors import AutoReconnect, ExecutionTimeout, OperationFailure, PyMongoError, WTimeoutError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
@@ -16,6 +23,8 @@ from history_service.stores.base import StoreUnavailable, StoreUnusable
 from history_service.stores.mongo.schema import bring_up_to_date
 
 Document = dict[str, Any]
+
+DUPLICATE_KEY: Final = 11000
 
 
 def check_url(url: str) -> None:
@@ -68,6 +77,21 @@ class Connection:
     async def close(self) -> None:
         """See `MessageStore.close`."""
         self._client.close()
+
+
+async def insert_new(collection: AsyncIOMotorCollection[Document], documents: Sequence[Document]) -> set[int]:
+    """Insert documents, and return the places of those whose id was there already."""
+    try:
+        await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as failed:
+        details = failed.details
+        if details["writeConcernErrors"]:
+            raise StoreUnavailable("the write was not confirmed by a majority") from failed
+        for error in details["writeErrors"]:
+            if error["code"] != DUPLICATE_KEY:
+                raise StoreUnavailable(f"MongoDB did not take a document (error {error['code']})") from failed
+        return {error["index"] for error in details["writeErrors"]}
+    return set()
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ MARKS: Final = {Direction.REQUEST: ">", Direction.REPLY: "<"}
 
 def marked(direction: Direction, words: Sequence[str]) -> list[str]:
     """Return words as the list of an exchange has them."""
-    return [MARKS[direction] + word for word in words]
+    mark = MARKS[direction]
+    return [mark + word for word in words]
 
 
 def words_document(request: Side | None, reply: Side | None) -> list[str]:
@@ -32,7 +33,7 @@ def exchange_document(exchange: KeptExchange) -> dict[str, Any]:
         "outcome": exchange.outcome.value,
         "request": side_document(exchange.request),
         "reply": side_document(exchange.reply),
-        "messages": sum(1 for _ in exchange.messages()),
+        "messages": (exchange.request is not None) + (exchange.reply is not None),
         "words": words_document(exchange.request, exchange.reply),
     }
 
@@ -52,14 +53,12 @@ def read_exchange(document: dict[str, Any]) -> KeptExchange:
     )
 
 
-def read_session(document: dict[str, Any], counted: dict[str, Any] | None) -> Session:
-    """Return a session from its document and what was counted of its exchanges."""
+def read_session(document: dict[str, Any]) -> Session:
+    """Return a session from its document."""
     return Session(
         id=document["_id"],
         client_id=document["client_id"],
         time_zone=document["time_zone"],
         started_at=moment(document["started_us"]),
         title=document["title"],
-        message_count=counted["count"] if counted else 0,
-        last_message_at=moment(counted["last_us"]) if counted else None,
     )

@@ -2,18 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from pymongo.errors import BulkWriteError
-
 from history_service.records import Direction, KeptExchange, Message, MessageId, Session
-from history_service.stores.base import Added, StoreUnavailable, microseconds
-from history_service.stores.mongo.connection import errors
+from history_service.stores.base import Added, microseconds
+from history_service.stores.mongo.connection import errors, insert_new
 from history_service.stores.mongo.documents import MARKS, exchange_document, marked, read_exchange
 from history_service.stores.mongo.sessions import Sessions
-
-DUPLICATE_KEY: Final = 11000
 
 
 class Exchanges(Sessions):
@@ -28,47 +24,36 @@ class Exchanges(Sessions):
         if not exchanges:
             return []
         async with errors():
-            outcomes = await self._insert(exchanges)
+            known = await insert_new(self._exchanges, [exchange_document(exchange) for exchange in exchanges])
         late = await self._turn_away(exchanges)
+        outcomes = [Added.DUPLICATE if place in known else Added.STORED for place in range(len(exchanges))]
         return [
             Added.ERASED if exchange.id in late else outcome
             for exchange, outcome in zip(exchanges, outcomes, strict=True)
         ]
 
-    async def _insert(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
-        outcomes = [Added.STORED] * len(exchanges)
-        try:
-            await self._exchanges.insert_many([exchange_document(exchange) for exchange in exchanges], ordered=False)
-        except BulkWriteError as failed:
-            details = failed.details
-            if details["writeConcernErrors"]:
-                raise StoreUnavailable("the write was not confirmed by a majority") from failed
-            for error in details["writeErrors"]:
-                if error["code"] != DUPLICATE_KEY:
-                    raise StoreUnavailable(f"MongoDB did not take an exchange (error {error['code']})") from failed
-                outcomes[error["index"]] = Added.DUPLICATE
-        return outcomes
-
     async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
         """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
-        clients = sorted({exchange.client_id for exchange in exchanges})
-        ids = list({exchange.session_id for exchange in exchanges})
+        by_session: dict[tuple[str, UUID], list[KeptExchange]] = defaultdict(list)
+        for exchange in exchanges:
+            by_session[exchange.client_id, exchange.session_id].append(exchange)
+        clients = {client_id for client_id, _ in by_session}
+        erased = await self._erasures(clients)
+        ids = list({session_id for _, session_id in by_session})
+        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": ids}}
         async with errors():
-            erased = {
-                document["client_id"]: document["at_us"]
-                for document in await self._erased.find({"client_id": {"$in": clients}}).to_list(len(clients))
-            }
-            found = self._sessions.find({"client_id": {"$in": clients}, "_id": {"$in": ids}})
+            found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
             sessions = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
         late: dict[str, list[KeptExchange]] = defaultdict(list)
-        homeless: dict[str, set[UUID]] = defaultdict(set)
-        for exchange in exchanges:
-            session = sessions.get((exchange.client_id, exchange.session_id), {})
-            deleted_us = session.get("deleted_us"), erased.get(exchange.client_id)
-            if any(at_us is not None and microseconds(exchange.received_at) <= at_us for at_us in deleted_us):
-                late[exchange.client_id].append(exchange)
-            elif session.get("started_us") is None:
-                homeless[exchange.client_id].add(exchange.session_id)
+        homeless: dict[str, list[UUID]] = defaultdict(list)
+        for (client_id, session_id), theirs in by_session.items():
+            session = sessions.get((client_id, session_id), {})
+            ends = [at_us for at_us in (session.get("deleted_us"), erased.get(client_id)) if at_us is not None]
+            before = [one for one in theirs if microseconds(one.received_at) <= max(ends)] if ends else []
+            if before:
+                late[client_id] += before
+            if len(before) < len(theirs) and session.get("started_us") is None:
+                homeless[client_id].append(session_id)
         for client_id, theirs in late.items():
             await self._undo(client_id, theirs, erased.get(client_id))
         for client_id, session_ids in homeless.items():
@@ -105,7 +90,8 @@ class Exchanges(Sessions):
         if start is not None:
             query["_id"] = {"$lte" if backward else "$gte": start}
         async with errors():
-            found = self._exchanges.find(query).sort("_id", -1 if backward else 1).limit(limit)
+            # By any other index, that of ids say, it would matter how much there is of other sessions.
+            found = self._exchanges.find(query, hint="in_order").sort("_id", -1 if backward else 1).limit(limit)
             return [read_exchange(document) for document in await found.to_list(limit)]
 
     async def search(

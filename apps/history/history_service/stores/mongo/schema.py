@@ -57,11 +57,11 @@ async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database 
     await database["schema"].update_one({"_id": "version"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
 
 
-async def _drop_index(collection: Any, name: str) -> None:  # noqa: ANN401
+async def _drop_index(collection: Any, name: str) -> None:  # noqa: ANN401 - a collection of the driver
     try:
         await collection.drop_index(name)
-    except OperationFailure as failed:
-        if failed.code != INDEX_NOT_FOUND:  # another pod was here first
+    except OperationFailure as failed:  # another pod was first
+        if failed.code != INDEX_NOT_FOUND:
             raise
 
 

@@ -13,13 +13,11 @@ INSERT_EXCHANGE: Final = (
     f"INSERT INTO exchanges ({COLUMNS}, messages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 )
 INSERT_WORD: Final = "INSERT INTO words (client_id, word, exchange_id, is_reply) VALUES (?, ?, ?, ?)"
-SESSION: Final = """
-SELECT s.id, s.client_id, s.time_zone, s.started_us, s.title,
-    (SELECT sum(e.messages) FROM exchanges e WHERE e.session_id = s.id AND e.messages > 0),
-    (SELECT max(e.answered_us) FROM exchanges e WHERE e.session_id = s.id AND e.messages > 0)
-FROM sessions s
-WHERE s.alive
-"""
+SESSION: Final = "SELECT s.id, s.client_id, s.time_zone, s.started_us, s.title FROM sessions s WHERE s.alive"
+TALLY: Final = (
+    "SELECT coalesce(sum(messages), 0), max(answered_us) FROM exchanges INDEXED BY exchanges_in_order"
+    " WHERE session_id = ? AND messages > 0"
+)
 
 
 def side_json(side: Side | None) -> str:
@@ -39,7 +37,7 @@ def exchange_row(exchange: KeptExchange) -> tuple[Any, ...]:
         exchange.outcome.value,
         side_json(exchange.request),
         side_json(exchange.reply),
-        sum(1 for _ in exchange.messages()),
+        (exchange.request is not None) + (exchange.reply is not None),
     )
 
 
@@ -75,6 +73,4 @@ def read_session(row: Any) -> Session:  # noqa: ANN401 - a row of the driver
         time_zone=row[2],
         started_at=moment(row[3]),
         title=row[4],
-        message_count=row[5] or 0,
-        last_message_at=None if row[6] is None else moment(row[6]),
     )

@@ -1,37 +1,23 @@
 """Sessions in SQLite."""
 
-from datetime import datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 import aiosqlite
 
-from history_service.records import Session
-from history_service.stores.base import SessionKey, SessionTaken, foreign_session, microseconds
+from history_service.records import Session, Tally
+from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
 from history_service.stores.sqlite.connection import Connection
-from history_service.stores.sqlite.rows import SESSION, read_session
+from history_service.stores.sqlite.rows import SESSION, TALLY, read_session
 
 
 class Sessions(Connection):
     """The sessions of the store."""
 
-    async def bind_session(self, session_id: UUID, *, client_id: str, time_zone: str, started_at: datetime) -> UUID:
-        """See `MessageStore.bind_session`."""
-        candidates = session_id, foreign_session(session_id, client_id)
+    async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
+        """See `MessageStore.bind_sessions`."""
         async with self._transaction() as writer:
-            owners = {candidate: await _owner(writer, candidate) for candidate in candidates}
-            for candidate in candidates:
-                if owners[candidate] == client_id:
-                    return candidate
-            if await is_late(writer, client_id, session_id, microseconds(started_at)):
-                return session_id
-            for candidate in candidates:
-                if owners[candidate] is None:
-                    await writer.execute(
-                        "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)",
-                        (candidate.bytes, client_id, time_zone, microseconds(started_at)),
-                    )
-                    return candidate
-        raise SessionTaken("the session has the id of a session of another client, and so has its other id")
+            return [await _bind(writer, use) for use in uses]
 
     async def create_session(self, session: Session) -> None:
         """See `MessageStore.create_session`."""
@@ -59,10 +45,34 @@ class Sessions(Connection):
         )
         return [read_session(row) for row in rows]
 
+    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+        """See `MessageStore.tallies`."""
+        del client_id  # here a session has one client
+        rows = [(await self._read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
+        return [Tally(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
+
     async def rename_session(self, session: Session, title: str | None) -> None:
         """See `MessageStore.rename_session`."""
         async with self._transaction() as writer:
             await writer.execute("UPDATE sessions SET title = ? WHERE id = ? AND alive", (title, session.id.bytes))
+
+
+async def _bind(writer: aiosqlite.Connection, use: FirstUse) -> UUID | None:
+    candidates = use.session_id, foreign_session(use.session_id, use.client_id)
+    owners = {candidate: await _owner(writer, candidate) for candidate in candidates}
+    for candidate in candidates:
+        if owners[candidate] == use.client_id:
+            return candidate
+    if await is_late(writer, use.client_id, use.session_id, microseconds(use.at)):
+        return use.session_id
+    for candidate in candidates:
+        if owners[candidate] is None:
+            await writer.execute(
+                "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)",
+                (candidate.bytes, use.client_id, use.time_zone, microseconds(use.at)),
+            )
+            return candidate
+    return None
 
 
 async def _owner(writer: aiosqlite.Connection, session_id: UUID) -> str | None:
