@@ -146,7 +146,7 @@ async def test_permits_that_were_lost_are_counted_and_those_given_back_are_not(r
     name = f"test-{uuid4().hex}"
     async with (
         Redis.from_url(redis_url) as redis,
-        RedisPool(name, redis=redis, capacity=3, lease_seconds=0.5, observer=diary) as pool,
+        RedisPool(name, redis=redis, capacity=3, lease_seconds=1.5, observer=diary) as pool,
     ):
         operator = PoolOperator(name, redis)
         await operator.trust()

@@ -14,7 +14,7 @@ from tests.permits.parts import SECONDS, ask, hold, in_line, until
 from tests.support.ports import free_port
 from tests.support.valkey import run_valkey
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 1.5
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ async def test_a_pod_that_leaves_gives_everything_back_at_once(open_pod: OpenPod
 async def test_what_a_killed_pod_held_comes_back_within_a_lease_and_a_half(
     open_pod: OpenPod, redis_url: str, name: str
 ) -> None:
-    lease_seconds = 1.2
+    lease_seconds = 1.8
     pool = await open_pod(capacity=2, lease_seconds=lease_seconds)
     async with pod_process(redis_url, name, 2, lease_seconds) as (process, _):
         process.kill()
@@ -102,8 +102,8 @@ async def test_what_a_killed_pod_held_comes_back_within_a_lease_and_a_half(
 async def test_a_paused_pod_wakes_up_with_nothing_and_waits_its_turn(
     open_pod: OpenPod, redis_url: str, name: str
 ) -> None:
-    pool = await open_pod(capacity=2, lease_seconds=0.6)
-    async with pod_process(redis_url, name, 2, 0.6) as (process, says):
+    pool = await open_pod(capacity=2, lease_seconds=1.8)
+    async with pod_process(redis_url, name, 2, 1.8) as (process, says):
         process.send_signal(signal.SIGSTOP)
         permits = [await pool.acquire("a", wait_seconds=SECONDS) for _ in range(2)]
         process.send_signal(signal.SIGCONT)
@@ -120,7 +120,7 @@ async def test_a_paused_pod_wakes_up_with_nothing_and_waits_its_turn(
 async def test_capacity_set_by_hand_counts_until_the_settings_change(
     open_pod: OpenPod, store: "Redis", name: str
 ) -> None:
-    pool = await open_pod(capacity=2, lease_seconds=0.6)
+    pool = await open_pod(capacity=2, lease_seconds=1.8)
     permits = await hold(pool, "a", "b")
     waiting = await in_line(pool, "c", "d")
     await store.hset(f"permits:{{{name}}}:pool", "capacity", "3")

@@ -31,7 +31,7 @@ def own_store(tmp_path: Path) -> Iterator[Valkey]:
 async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives_new_ones_when_it_speaks(
     open_pod: OpenPod, own_store: Valkey
 ) -> None:
-    pool = await open_pod(own_store.url, lease_seconds=0.6)
+    pool = await open_pod(own_store.url, lease_seconds=1.8)
     (permit,) = await hold(pool, "a")
     (waiter,) = await in_line(pool, "b")
     own_store.process.send_signal(signal.SIGSTOP)
@@ -64,8 +64,8 @@ async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: Valke
 
 async def test_a_permit_is_invalid_before_another_pod_has_its_place(open_pod: OpenPod, redis_url: str) -> None:
     async with open_gate(redis_url) as gate:
-        cut_off = await open_pod(gate.url, capacity=3, lease_seconds=0.6)
-        pool = await open_pod(capacity=3, lease_seconds=0.6)
+        cut_off = await open_pod(gate.url, capacity=3, lease_seconds=1.8)
+        pool = await open_pod(capacity=3, lease_seconds=1.8)
         permits = await hold(cut_off, "a", "a", "a")
         gate.valve.requests.clear()
         (first, *_) = [ask(pool, "b") for _ in range(3)]
@@ -94,7 +94,7 @@ async def test_a_pod_that_starts_before_its_store_is_ready_when_that_is_there(
 ) -> None:
     port = free_port()
     async with asyncio.timeout(SECONDS):
-        pool = await open_pod(f"redis://127.0.0.1:{port}/0", lease_seconds=0.6)
+        pool = await open_pod(f"redis://127.0.0.1:{port}/0", lease_seconds=1.8)
     assert not pool.ready()
     for asked in (pool.acquire("a", wait_seconds=SECONDS), pool.peek("a"), pool.state()):
         with pytest.raises(PoolUnavailable):
@@ -161,7 +161,7 @@ async def test_what_a_pod_did_not_declare_is_lost_there_before_the_store_has_lea
 
 
 async def test_capacity_by_the_settings_is_back_in_an_emptied_store(open_pod: OpenPod, own_store: Valkey) -> None:
-    pool = await open_pod(own_store.url, capacity=7, lease_seconds=1.2)
+    pool = await open_pod(own_store.url, capacity=7, lease_seconds=1.8)
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
     state = await until(pool, lambda state: state.capacity > 0)
@@ -184,7 +184,7 @@ async def test_a_store_that_is_started_again_learns(open_pod: OpenPod, tmp_path:
 
 async def test_a_permit_whose_notice_was_lost_is_found_by_the_heartbeat(open_pod: OpenPod, redis_url: str) -> None:
     async with open_gate(redis_url) as gate:
-        one, two = await open_pod(lease_seconds=0.9), await open_pod(gate.url, lease_seconds=0.9)
+        one, two = await open_pod(lease_seconds=1.8), await open_pod(gate.url, lease_seconds=0.9)
         (permit,) = await hold(one, "a")
         asking = await in_line(two, "b", "c")
         gate.drops_notices = True
