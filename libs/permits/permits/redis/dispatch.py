@@ -82,21 +82,19 @@ class Dispatch:
         self._put(ask)
         try:
             await ask.answered()
-            if ask.in_line:
-                await self._wait_in_line(ask)
+            if ask.in_line and ask.deadline is not None:
+                await self._wait_in_line(ask, ask.deadline)
         except asyncio.CancelledError:
             self._abandon(ask)
             raise
         return ask.result()
 
-    async def _wait_in_line(self, ask: Ask) -> None:
+    async def _wait_in_line(self, ask: Ask, deadline: float) -> None:
+        alarm = asyncio.get_running_loop().call_at(deadline, self._leave_line, ask)
         try:
-            async with asyncio.timeout_at(ask.deadline):
-                await ask.settled()
-        except TimeoutError:
-            if not ask.over:
-                self._leave_line(ask)
             await ask.settled()
+        finally:
+            alarm.cancel()
 
     def question(self, question: Question) -> None:
         """Ask about the pool."""
@@ -109,7 +107,7 @@ class Dispatch:
         """Refuse one who waited long enough, unless a permit comes at the last moment."""
         if self._down is not None:
             self._withdraw(ask, PermitTimeout(ask.place))
-        else:
+        elif not ask.over:
             ask.leaving = True
             self._put(Leave(ask))
 
