@@ -149,6 +149,23 @@ async def test_the_invariants_hold_after_every_script_of_a_random_history(
     assert before[0] > 20
 
 
+async def test_a_pod_that_ends_gives_back_more_than_one_command_can_name(
+    open_pod: OpenPod, store: "Redis", redis_url: str, name: str
+) -> None:
+    many = 5000
+    terms: dict[str, Any] = {"capacity": many, "max_waiting": many, "lease_seconds": 60}
+    stays = await open_pod(**terms)
+    async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, **terms) as ends:
+        await asyncio.gather(*(ends.acquire(f"client-{n % 7}", wait_seconds=0) for n in range(many)))
+        waiters = await in_line(stays, *(f"client-{n % 5}" for n in range(many)))
+        assert (await assert_invariants(store, name))[1] == many
+    async with asyncio.timeout(SECONDS):
+        permits = await asyncio.gather(*waiters)
+    assert [permit.ticket for permit in permits] == sorted(permit.ticket for permit in permits)
+    assert (await stays.state()).held == many
+    await assert_invariants(store, name)
+
+
 async def assert_invariants(store: "Redis", name: str) -> tuple[int, int]:
     """Check what `lua/pool.lua` says about the keys, and return the last ticket and the high-water mark."""
     pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held = await _snapshot(

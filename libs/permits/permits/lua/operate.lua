@@ -39,11 +39,7 @@ local function place_of(id)
 end
 
 local function asked_by(client)
-  local count = tonumber(call('HGET', CLIENTS, client)) or 0
-  if waiting > 0 then
-    count = count + (tonumber(call('HGET', CLIENTS_WAITING, client)) or 0)
-  end
-  return count
+  return counted(CLIENTS, client) + (waiting > 0 and counted(CLIENTS_WAITING, client) or 0)
 end
 
 local function obstacle(client)
@@ -54,15 +50,19 @@ local function obstacle(client)
   end
 end
 
+local function waiter_of(id)
+  return waiting > 0 and record_of(WAITERS, id)
+end
+
 local reaped = false
 local function acquire(id, client, wait_ms)
-  local record = call('HGET', PERMITS, id)
+  local record = record_of(PERMITS, id)
   if record then
-    return answer(GRANTED, tonumber((parse(record))), 0)
+    return answer(GRANTED, ticket_of(record), 0)
   end
-  record = waiting > 0 and call('HGET', WAITERS, id)
+  record = waiter_of(id)
   if record then
-    return answer(WAITING, tonumber((parse(record))), place_of(id))
+    return answer(WAITING, ticket_of(record), place_of(id))
   end
   local why = obstacle(client)
   if why and not reaped then
@@ -88,48 +88,60 @@ local function acquire(id, client, wait_ms)
 end
 
 local function release(id)
-  local record = call('HGET', PERMITS, id)
+  local record = record_of(PERMITS, id)
   if record then
     local _, pod, client = parse(record)
     take_back(id, pod, client)
     return serve_line()
   end
-  record = call('HGET', WAITERS, id)
+  record = waiter_of(id)
   if record then
-    local _, pod, _, _, client = parse_waiter(record)
+    local _, pod, client = parse_waiter(record)
     leave_line(id, pod, client)
   end
 end
 
 local function leave(id)
-  local record = call('HGET', PERMITS, id)
+  local record = record_of(PERMITS, id)
   if record then
-    return answer(GRANTED, tonumber((parse(record))), 0)
+    return answer(GRANTED, ticket_of(record), 0)
   end
-  record = call('HGET', WAITERS, id)
+  record = waiter_of(id)
   if not record then
     return answer(NOWHERE, 0, 0)
   end
-  local ticket, pod, _, _, client = parse_waiter(record)
-  answer(LEFT, tonumber(ticket), place_of(id))
+  local ticket, pod, client = parse_waiter(record)
+  answer(LEFT, ticket, place_of(id))
   leave_line(id, pod, client)
 end
 
-local at = 7
-while at <= #ARGV do
+local WORDS = { acquire = 4, try = 3, release = 2, leave = 2 } -- of each operation
+local first, last = 7, #ARGV
+
+local ids = {}
+local at = first
+while at <= last do
+  ids[#ids + 1] = ARGV[at + 1]
+  at = at + WORDS[ARGV[at]]
+end
+fetch(PERMITS, ids)
+if waiting > 0 then
+  fetch(WAITERS, ids)
+end
+
+at = first
+while at <= last do
   local what, id = ARGV[at], ARGV[at + 1]
-  at = at + 2
   if what == 'acquire' then
-    acquire(id, ARGV[at], tonumber(ARGV[at + 1]))
-    at = at + 2
+    acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
   elseif what == 'release' then
     release(id)
   elseif what == 'try' then
-    acquire(id, ARGV[at], nil)
-    at = at + 1
+    acquire(id, ARGV[at + 2], nil)
   else
     leave(id)
   end
+  at = at + WORDS[what]
 end
 
 answers[2] = finish(own)

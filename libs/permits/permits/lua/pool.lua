@@ -70,6 +70,80 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Records and counts change with nearly every operation, and a call may bring hundreds. So they are read here once, changed
+-- here, and written in one go by `write_back`, before this script ends or looks at a whole hash.
+local MOST_WORDS = 4000 -- of one command; Lua can hand over about twice as many
+local records = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → record, or false when there is none
+local changed = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → true
+local changes = { [CLIENTS] = {}, [CLIENTS_WAITING] = {}, [PODS_HELD] = {}, [PODS_WAITING] = {} } -- by key: field → by how much
+
+local function call_in_parts(command, key, words)
+  for at = 1, #words, MOST_WORDS do
+    call(command, key, unpack(words, at, math.min(at + MOST_WORDS - 1, #words)))
+  end
+end
+
+-- Read the records of many ids at once, rather than each as it is needed.
+local function fetch(key, ids)
+  for at = 1, #ids, MOST_WORDS do
+    local found = call('HMGET', key, unpack(ids, at, math.min(at + MOST_WORDS - 1, #ids)))
+    for index, record in ipairs(found) do
+      local id = ids[at + index - 1]
+      if not changed[key][id] then
+        records[key][id] = record
+      end
+    end
+  end
+end
+
+local function record_of(key, id)
+  local record = records[key][id]
+  if record == nil then
+    record = call('HGET', key, id)
+    records[key][id] = record
+  end
+  return record
+end
+
+local function keep(key, id, record)
+  records[key][id] = record
+  changed[key][id] = true
+end
+
+local function count(key, field, by)
+  changes[key][field] = (changes[key][field] or 0) + by
+end
+
+local function counted(key, field)
+  return (tonumber(call('HGET', key, field)) or 0) + (changes[key][field] or 0)
+end
+
+local function write_back()
+  for key, ids in pairs(changed) do
+    local new, gone = {}, {}
+    for id in pairs(ids) do
+      local record = records[key][id]
+      if record then
+        new[#new + 1] = id
+        new[#new + 1] = record
+      else
+        gone[#gone + 1] = id
+      end
+    end
+    call_in_parts('HSET', key, new)
+    call_in_parts('HDEL', key, gone)
+    changed[key] = {}
+  end
+  for key, fields in pairs(changes) do
+    for field, by in pairs(fields) do
+      if by ~= 0 and call('HINCRBY', key, field, by) <= 0 then
+        call('HDEL', key, field)
+      end
+    end
+    changes[key] = {}
+  end
+end
+
 local cached_now
 local function pool_now()
   if not cached_now then
@@ -185,32 +259,40 @@ end
 
 -- A ticket as records have it: so wide that no record is under 65 bytes. A small hash of short values is kept as a list
 -- and searched from its start, which at 500 permits would be most of the work of a script.
-local function wide(ticket)
-  return string.format('%032.0f', ticket)
-end
+local TICKET_WIDTH = 32
+local WIDE = '%0' .. TICKET_WIDTH .. '.0f'
 
 local function note(ticket, pod, client)
-  return wide(ticket) .. ' ' .. pod .. ' ' .. client
+  return string.format(WIDE, ticket) .. ' ' .. pod .. ' ' .. client
+end
+
+local function note_waiter(ticket, pod, since, until_ms, client)
+  return string.format(WIDE .. ' %s %.0f %.0f ', ticket, pod, since, until_ms) .. client
+end
+
+-- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may.
+local function ticket_of(record)
+  return tonumber(string.sub(record, 1, TICKET_WIDTH))
 end
 
 local function parse(record)
-  return string.match(record, '^(%d+) (%S+) (.*)$')
+  local pod = TICKET_WIDTH + 2
+  local space = string.find(record, ' ', pod, true)
+  return ticket_of(record), string.sub(record, pod, space - 1), string.sub(record, space + 1)
 end
 
 local function parse_waiter(record)
-  return string.match(record, '^(%d+) (%S+) (%d+) (%d+) (.*)$')
-end
-
-local function count_down(counts, field)
-  if call('HINCRBY', counts, field, -1) <= 0 then
-    call('HDEL', counts, field)
-  end
+  local ticket, pod, rest = parse(record)
+  local first = string.find(rest, ' ', 1, true)
+  local second = string.find(rest, ' ', first + 1, true)
+  local since, until_ms = string.sub(rest, 1, first - 1), string.sub(rest, first + 1, second - 1)
+  return ticket, pod, string.sub(rest, second + 1), tonumber(since), tonumber(until_ms)
 end
 
 local function grant(id, ticket, pod, client)
-  call('HSET', PERMITS, id, note(ticket, pod, client))
-  call('HINCRBY', CLIENTS, client, 1)
-  call('HINCRBY', PODS_HELD, pod, 1)
+  keep(PERMITS, id, note(ticket, pod, client))
+  count(CLIENTS, client, 1)
+  count(PODS_HELD, pod, 1)
   held = held + 1
   if held > high_water then
     high_water = held
@@ -219,28 +301,32 @@ end
 
 local function join_line(id, ticket, pod, since, until_ms, client)
   call('ZADD', LINE, whole(ticket), id)
-  call('HSET', WAITERS, id, table.concat({ wide(ticket), pod, whole(since), whole(until_ms), client }, ' '))
-  call('HINCRBY', CLIENTS_WAITING, client, 1)
-  call('HINCRBY', PODS_WAITING, pod, 1)
+  keep(WAITERS, id, note_waiter(ticket, pod, since, until_ms, client))
+  count(CLIENTS_WAITING, client, 1)
+  count(PODS_WAITING, pod, 1)
   waiting = waiting + 1
+end
+
+local function forget_waiter(id, pod, client)
+  keep(WAITERS, id, false)
+  count(CLIENTS_WAITING, client, -1)
+  count(PODS_WAITING, pod, -1)
+  waiting = waiting - 1
 end
 
 local function leave_line(id, pod, client)
   call('ZREM', LINE, id)
-  call('HDEL', WAITERS, id)
-  count_down(CLIENTS_WAITING, client)
-  count_down(PODS_WAITING, pod)
-  waiting = waiting - 1
+  forget_waiter(id, pod, client)
 end
 
 -- Hand what is free to the head of the line, or to the next whose time is not over; while learning, only what was freed.
 local function serve_line()
   while held < capacity and waiting > 0 and (freed > 0 or not learning()) do
-    local id = call('ZRANGE', LINE, 0, 0)[1]
-    local ticket, pod, _, until_ms, client = parse_waiter(call('HGET', WAITERS, id))
-    leave_line(id, pod, client)
-    if tonumber(until_ms) > pool_now() then
-      grant(id, tonumber(ticket), pod, client)
+    local id = call('ZPOPMIN', LINE)[1]
+    local ticket, pod, client, _, until_ms = parse_waiter(record_of(WAITERS, id))
+    forget_waiter(id, pod, client)
+    if until_ms > pool_now() then
+      grant(id, ticket, pod, client)
       freed = freed - 1
       local list = handed[pod]
       if not list then
@@ -248,21 +334,22 @@ local function serve_line()
         handed[pod] = list
       end
       list[#list + 1] = id
-      list[#list + 1] = whole(tonumber(ticket))
+      list[#list + 1] = whole(ticket)
     end
   end
 end
 
 local function take_back(id, pod, client)
-  call('HDEL', PERMITS, id)
-  count_down(CLIENTS, client)
-  count_down(PODS_HELD, pod)
+  keep(PERMITS, id, false)
+  count(CLIENTS, client, -1)
+  count(PODS_HELD, pod, -1)
   held = held - 1
   freed = freed + 1
 end
 
 -- Take back all that these incarnations (a set) hold or wait for. Linear in what the pool holds, but only as a pod ends.
 local function strike(pods)
+  write_back()
   local permits = call('HGETALL', PERMITS)
   for at = 1, #permits, 2 do
     local _, pod, client = parse(permits[at + 1])
@@ -272,7 +359,7 @@ local function strike(pods)
   end
   local waiters = call('HGETALL', WAITERS)
   for at = 1, #waiters, 2 do
-    local _, pod, _, _, client = parse_waiter(waiters[at + 1])
+    local _, pod, client = parse_waiter(waiters[at + 1])
     if pods[pod] then
       leave_line(waiters[at], pod, client)
     end
@@ -295,7 +382,7 @@ local function reap(but)
   for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', whole(pool_now()))) do
     if pod ~= but then
       pods[pod] = true
-      permits = permits + (tonumber(call('HGET', PODS_HELD, pod)) or 0)
+      permits = permits + counted(PODS_HELD, pod)
     end
   end
   if next(pods) then
@@ -309,6 +396,7 @@ end
 -- it. It may be late: a pod that has declared its waiters since would believe in permits that the store has forgotten, so
 -- notices of another epoch do not count.
 local function finish(own)
+  write_back()
   if tickets ~= tickets_before then
     call('HSET', POOL, 'tickets', whole(tickets))
   end

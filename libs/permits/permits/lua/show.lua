@@ -20,8 +20,8 @@ for at = 1, #leases, 2 do
 end
 local line = {}
 for _, id in ipairs(call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
-  local ticket, pod, since, until_ms, client = parse_waiter(call('HGET', WAITERS, id))
-  for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
+  local ticket, pod, client, since, until_ms = parse_waiter(call('HGET', WAITERS, id))
+  for _, word in ipairs({ id, ticket, pod, now - since, until_ms - now, client }) do
     line[#line + 1] = word
   end
 end
