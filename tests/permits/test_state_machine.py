@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from permits.redis import dispatch
 from permits.redis.requests import Ask
 from permits.redis.store import Terms
 from tests.permits.model import World
@@ -227,7 +228,10 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(900)  # a minute of work, on a machine that has time
-def test_whatever_happens_there_are_never_more_permits_than_the_capacity(redis_url: str) -> None:
+def test_whatever_happens_there_are_never_more_permits_than_the_capacity(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)  # so that two calls are often under way
     run_state_machine_as_test(
         partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(

@@ -5,6 +5,7 @@ are replaced, by what `VirtualStore` writes into a key, and the network, by `Way
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -180,6 +181,7 @@ class VirtualLink(Link):
         super().__init__(AsyncRedis(), ())
         self._way = way
         self._connection: int | None = None
+        self._under_way: deque[Flight] = deque()
 
     async def connect(self) -> None:
         """See `Link.connect`."""
@@ -189,21 +191,31 @@ class VirtualLink(Link):
             self._connection = self._way.cuts
             self.generation += 1
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
-        """See `Link.exchange`."""
+    async def send(self, commands: Sequence[Command]) -> None:
+        """See `Link.send`."""
+        if self._connection != self._way.cuts:
+            await self.close()
+            raise StoreLost("was cut")
         flight = Flight(commands, asyncio.get_running_loop().create_future())
+        self._under_way.append(flight)
+        self._way.flights.append(flight)
+
+    async def receive(self, count: int) -> list[Reply]:
+        """See `Link.receive`."""
+        if self._connection is None:
+            raise StoreLost("not connected")
+        flight = self._under_way.popleft()
+        assert len(flight.commands) == count
         try:
-            if self._connection != self._way.cuts:
-                raise StoreLost("was cut")
-            self._way.flights.append(flight)
             return await flight.answer
         except BaseException:
-            self._connection = None
+            await self.close()
             raise
 
     async def close(self) -> None:
         """See `Link.close`."""
         self._connection = None
+        self._under_way.clear()
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -223,7 +235,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 async def _spin() -> None:
-    for _ in range(6):
+    for _ in range(12):
         await asyncio.sleep(0)
 
 

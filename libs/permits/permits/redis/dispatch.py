@@ -1,9 +1,9 @@
 """The pod's conversation with the store: one queue, one connection, one lease.
 
 Everything that the tasks of this process ask for in one turn of the event loop travels in one write, in the order of
-the calls, and the next write waits for its replies. That makes tickets follow the order of the calls, lets a release be
-synchronous, and spares a busy pod nearly all of the cost of a call. The heartbeat travels the same way, behind what is
-asked, so that its count of waiters can be compared with ours.
+the calls, and the next write waits for its replies, or for the half of them when they are many. That makes tickets
+follow the order of the calls, lets a release be synchronous, and spares a busy pod nearly all of the cost of a call. The
+heartbeat travels the same way, behind what is asked, so that its count of waiters can be compared with ours.
 
 When the connection breaks, what was under way is sent again, once and at once, under a new connection generation: every
 operation may be repeated, and what the old connection may still deliver is refused. When that fails too, whoever asks
@@ -21,16 +21,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from permits.errors import PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import StoreLost
 from permits.redis.requests import Ask, Leave, Question, Release, Request, refusal_of
 from permits.redis.scripts import Code
-from permits.redis.store import Answer, Entry, Renewal, Store, Turn
+from permits.redis.store import Answer, Call, Entry, Renewal, Store, Turn
 
 log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 8
 ANSWERS_PER_LEASE = 4  # an answer that takes longer than one of these parts is given up
+MANY_ANSWERS = 16  # in one turn: enough to hand them out in two parts
 MAX_ATTEMPTS = 3  # of an ask that meets one forgotten incarnation after the other
 FIRST_BACKOFF_SECONDS = 0.02
 UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was taken in
@@ -56,8 +58,8 @@ class Dispatch:
         self._beat_seconds = lease_seconds / BEATS_PER_LEASE
         self._answer_seconds = min(answer_seconds, lease_seconds / ANSWERS_PER_LEASE)
         self._queue: deque[Request] = deque()
-        self._under_way: list[Request] = []
         self._asks: dict[str, Ask] = {}
+        self._deadlines = Deadlines(self._leave_line)
         self._lease: Lease | None = None
         self._incarnations = 0
         self._wake = asyncio.Event()
@@ -81,20 +83,11 @@ class Dispatch:
         self._asks[ask.id] = ask
         self._put(ask)
         try:
-            await ask.answered()
-            if ask.in_line and ask.deadline is not None:
-                await self._wait_in_line(ask, ask.deadline)
+            await ask.settled()
         except asyncio.CancelledError:
             self._abandon(ask)
             raise
         return ask.result()
-
-    async def _wait_in_line(self, ask: Ask, deadline: float) -> None:
-        alarm = asyncio.get_running_loop().call_at(deadline, self._leave_line, ask)
-        try:
-            await ask.settled()
-        finally:
-            alarm.cancel()
 
     def question(self, question: Question) -> None:
         """Ask about the pool."""
@@ -107,7 +100,7 @@ class Dispatch:
         """Refuse one who waited long enough, unless a permit comes at the last moment."""
         if self._down is not None:
             self._withdraw(ask, PermitTimeout(ask.place))
-        elif not ask.over:
+        else:
             ask.leaving = True
             self._put(Leave(ask))
 
@@ -150,12 +143,14 @@ class Dispatch:
         self._wake.set()
         try:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
+                if not self._store.calls:
+                    await self._wake.wait()
+                    self._wake.clear()
                 try:
                     async with asyncio.timeout(self._answer_seconds):
                         await self._turn()
                 except (StoreLost, TimeoutError) as error:
+                    await self._store.close()
                     self._lose_touch(error)
                     await asyncio.sleep(self._backoff_seconds())
                     self._wake.set()
@@ -164,10 +159,11 @@ class Dispatch:
         finally:
             self._down = self._down or StoreLost("the pool has stopped")
             self.refuse_all(PoolUnavailable)
-            for request in (*self._under_way, *self._queue):
+            for request in self._pending():
                 if isinstance(request, Question):
                     request.tell(None)
             self.tried.set()
+            self._deadlines.stop()
             if self._beat_alarm is not None:
                 self._beat_alarm.cancel()
 
@@ -185,27 +181,66 @@ class Dispatch:
                 await self._store.leave(lease.incarnation)
 
     async def _turn(self) -> None:
-        lease = self._lease
-        if lease is None or not lease.valid():
-            lease = await self._enter()
-        requests = self._under_way = [one for one in self._queue if one.ask is None or not one.ask.over]
-        self._queue.clear()
-        for request in requests:
-            if request.ask is not None:
-                request.ask.sent = True
-        beat, self._beat_due = self._beat_due, False
-        if not requests and not beat:
+        """Send what is asked, unless something is under way already; wait for the first replies, and act on them."""
+        if not self._store.calls:
+            lease = self._lease
+            if lease is None or not lease.valid():
+                lease = await self._enter()
+            await self._send(lease)
+        if not self._store.calls:
             return
-        try:
-            turn = await self._store.turn(lease.incarnation, lease.epoch, requests, beat=beat)
-        except StoreLost:
-            turn = await self._store.turn(lease.incarnation, lease.epoch, requests, beat=beat)
-        self._under_way = []
-        self._take_in(lease, turn)
+        lease = self._store.calls[0].lease
+        turn = await self._store.receive()
+        if turn.forgotten or turn.gone:
+            while self._store.calls:  # they met the same
+                turn.add(await self._store.receive())
+            self._take_in(lease, turn)
+        else:
+            await self._hand_out(lease, turn)
         if turn.forgotten:
             await self._declare(lease)
         elif self._drifted(lease, turn):
+            while self._store.calls:
+                self._take_in(lease, await self._store.receive())
             await self._reconcile(lease)
+
+    async def _send(self, lease: Lease) -> None:
+        requests = []
+        for request in self._queue:
+            if (ask := request.ask) is not None:
+                if ask.over:
+                    continue
+                ask.sent = True
+            requests.append(request)
+        self._queue.clear()
+        self._wake.clear()
+        beat, self._beat_due = self._beat_due, False
+        if requests or beat:
+            await self._store.send(Call(lease, requests, beat))
+
+    async def _hand_out(self, lease: Lease, turn: Turn) -> None:
+        """Take in answers, and send what those who got them ask next.
+
+        Many who were answered at once ask again at once. Then they are handed their answers in two halves, so that the
+        store works for one half while we work for the other.
+        """
+        if len(turn.answers) >= MANY_ANSWERS and not turn.handed and not self._store.calls:
+            half = len(turn.answers) // 2
+            first, turn.answers = turn.answers[:half], turn.answers[half:]
+            for answer in first:
+                self._answered(lease, answer)
+            try:
+                await self._ask_on(lease)
+            finally:
+                self._take_in(lease, turn)
+        else:
+            self._take_in(lease, turn)
+        await self._ask_on(lease)
+
+    async def _ask_on(self, lease: Lease) -> None:
+        await asyncio.sleep(0)
+        if self._queue and lease is self._lease and lease.valid():
+            await self._send(lease)
 
     async def _enter(self) -> Lease:
         """Become a new incarnation."""
@@ -239,12 +274,14 @@ class Dispatch:
         """
         if turn.renewal is None:
             return False
-        giving_back = sum(isinstance(request, Release) for request in self._queue)
+        giving_back = sum(isinstance(request, Release) for request in self._pending())
         in_line = sum(ask.in_line for ask in self._asks.values())
         return turn.renewal.held + turn.renewal.waiters != len(lease.held) + in_line + giving_back
 
     async def _reconcile(self, lease: Lease) -> None:
         """Give back what only the store knows; lose everything when there is something that only we know."""
+        if not lease.valid():
+            return
         known = set(lease.held)
         held, waiting = await self._store.holdings(lease.incarnation)
         giving_back = {request.id for request in self._queue if isinstance(request, Release)}
@@ -261,7 +298,7 @@ class Dispatch:
             self._answered(lease, answer)
         self._hand_over(lease, turn.handed)
         if turn.renewal is not None:
-            self._renewed(lease, turn.sent_at, turn.renewal)
+            self._renewed(lease, turn.renewal)
         if turn.forgotten:
             self._queue.extendleft(reversed(turn.unserved))
             self._beat_due = True
@@ -283,14 +320,16 @@ class Dispatch:
             case Code.GRANTED:
                 self._grant(ask, lease, ticket)
             case Code.WAITING:
+                if ask.deadline is not None and not ask.in_line:
+                    self._deadlines.add(ask.deadline, ask)
                 ask.join_line(ticket, place)
             case Code.NOWHERE:
                 self._refuse(ask, PermitTimeout(ask.place))  # the store, too, has found that its time is over
             case _:
                 self._refuse(ask, refusal_of(code, place or ask.place))
 
-    def _renewed(self, lease: Lease, sent_at: float, renewal: Renewal) -> None:
-        self._count_on(lease, Entry(sent_at, renewal.lease_seconds, lease.epoch))
+    def _renewed(self, lease: Lease, renewal: Renewal) -> None:
+        self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch))
         waiting = [ask for ask in self._asks.values() if ask.in_line]
         if len(waiting) > renewal.waiters:  # to ask again is to learn who was granted what; who leaves learns it so
             self._queue.extend(ask for ask in waiting if not ask.leaving)
@@ -322,8 +361,8 @@ class Dispatch:
         self._failures += 1
         self._beat_due = True  # it may have been under way, and then its alarm rings no more
         self.tried.set()
-        requests = (*self._under_way, *self._queue)
-        self._under_way = []
+        requests = self._pending()
+        self._store.calls.clear()
         self._queue.clear()
         for request in requests:
             match request:
@@ -346,6 +385,10 @@ class Dispatch:
     def _backoff_seconds(self) -> float:
         longest = FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures, 10)
         return min(longest, self._beat_seconds / 2) * random.uniform(0.5, 1)  # noqa: S311 - spreads pods, hides nothing
+
+    def _pending(self) -> list[Request]:
+        """What the store has not answered yet."""
+        return [*(request for call in self._store.calls for request in call.requests), *self._queue]
 
     def _put(self, request: Request) -> None:
         self._queue.append(request)

@@ -101,23 +101,44 @@ class Link:
             await self.exchange([("SCRIPT", "LOAD", script.text) for script in self._scripts])
 
     async def exchange(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        """Send commands in one write and return their replies. Whatever goes wrong ends the connection.
+        """Send commands and return their replies. Raises as `send` and `receive`."""
+        await self.send(commands)
+        return await self.receive(len(commands))
+
+    async def send(self, commands: Sequence[Sequence[Word]]) -> None:
+        """Send commands in one write. Whatever goes wrong ends the connection.
+
+        Raises:
+            StoreLost: not every command was sent; each of them may have been carried out or not.
+        """
+        try:
+            await self._open_wire().send_packed_command([_pack(command) for command in commands], check_health=False)
+        except BaseException as error:
+            await self._give_up(error)
+            raise
+
+    async def receive(self, count: int) -> list[Reply]:
+        """Return the replies to the next so many commands that were sent. Whatever goes wrong ends the connection.
 
         Raises:
             StoreLost: not every command was answered well; each of them may have been carried out or not.
         """
-        wire = self._wire
-        if wire is None:
-            raise StoreLost("not connected")
         try:
-            await wire.send_packed_command([_pack(command) for command in commands], check_health=False)
-            return [await wire.read_response(disable_decoding=True) for _ in commands]
-        except (RedisError, OSError) as error:
-            await self.close()
-            raise StoreLost(str(error)) from error
-        except BaseException:
-            await self.close()
+            wire = self._open_wire()
+            return [await wire.read_response(disable_decoding=True) for _ in range(count)]
+        except BaseException as error:
+            await self._give_up(error)
             raise
+
+    def _open_wire(self) -> Wire:
+        if self._wire is None:
+            raise StoreLost("not connected")
+        return self._wire
+
+    async def _give_up(self, error: BaseException) -> None:
+        await self.close()
+        if isinstance(error, RedisError | OSError):
+            raise StoreLost(str(error)) from error
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

@@ -92,7 +92,6 @@ class Ask:
     def join_line(self, ticket: int, place: int) -> None:
         """It waits."""
         self.ticket, self.place = ticket, place
-        self._tell()
 
     def grant(self, permit: RedisPermit) -> None:
         """It has a permit."""
@@ -111,15 +110,9 @@ class Ask:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    async def answered(self) -> None:
-        """Return when the store has answered in any way."""
-        while not self.over and self.ticket == 0:
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-
     async def settled(self) -> None:
         """Return when it is granted or refused."""
-        while not self.over:
+        if not self.over:
             self._news = asyncio.get_running_loop().create_future()
             await self._news
 

@@ -1,12 +1,13 @@
 """The scripts as typed calls: what goes in and what comes out of each, and nothing of when or why."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from permits.redis.keys import keys_of
-from permits.redis.lease import RedisPermit
+from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import Link, Reply, StoreLost, Word
 from permits.redis.requests import Ask, Operation, Question, Request
 from permits.redis.scripts import CODES, Code, Script, Scripts, Status
@@ -24,13 +25,8 @@ class Terms:
     lease_seconds: float
 
 
-class Answer(NamedTuple):
-    """What became of an ask or of leaving the line."""
-
-    ask: Ask
-    code: Code
-    ticket: int
-    place: int
+Answer = tuple[Ask, Code, int, int]
+"""What became of an ask or of leaving the line: whose, what, the ticket, the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +34,45 @@ class Renewal:
     """A lease that counts again.
 
     Attributes:
-        lease_seconds: for how long, from the sending of the call.
+        sent_at: event loop time just before it was asked for.
+        lease_seconds: for how long, from then.
         waiters: how many of this pod stand in line, as the store has it.
         held: how many permits this pod holds, as the store has it.
     """
 
+    sent_at: float
     lease_seconds: float
     waiters: int
     held: int
 
 
 @dataclass(slots=True)
-class Turn:
-    """What came back for one write.
+class Call:
+    """What goes out in one write.
 
     Attributes:
+        lease: of the incarnation that calls.
+        requests: what it wants.
+        beat: whether the heartbeat goes along.
+        batches: the requests as they are grouped: each group is one script call.
         sent_at: event loop time just before it was sent.
+    """
+
+    lease: Lease
+    requests: Sequence[Request]
+    beat: bool
+    batches: Sequence[Question | list[Operation]] = field(init=False)
+    sent_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.batches = list(_batches(self.requests))
+
+
+@dataclass(slots=True)
+class Turn:
+    """What came back for one call.
+
+    Attributes:
         answers: for every ask and leave that the store looked at.
         handed: ids and tickets of waiters of this pod whom these calls gave a permit.
         renewal: of the lease, when the heartbeat went along and was welcome.
@@ -62,13 +81,21 @@ class Turn:
         unserved: operations that it did not look at, because of either.
     """
 
-    sent_at: float
     answers: list[Answer] = field(default_factory=list)
     handed: list[tuple[str, int]] = field(default_factory=list)
     renewal: Renewal | None = None
     gone: bool = False
     forgotten: bool = False
     unserved: list[Operation] = field(default_factory=list)
+
+    def add(self, later: "Turn") -> None:
+        """Take in the replies to the next call of the same incarnation."""
+        self.answers += later.answers
+        self.handed += later.handed
+        self.unserved += later.unserved
+        self.renewal = later.renewal or self.renewal
+        self.gone |= later.gone
+        self.forgotten |= later.forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +125,9 @@ class Store:
         scripts: loaded by the link.
         name: of the pool.
         terms: its numbers.
+
+    Attributes:
+        calls: what was sent and not answered yet, the first first.
     """
 
     def __init__(self, link: Link, scripts: Scripts, name: str, terms: Terms) -> None:
@@ -107,6 +137,7 @@ class Store:
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
+        self.calls: deque[Call] = deque()
 
     async def enter(self, incarnation: str, before: str, *, news: bool) -> Entry:
         """Let this pod in; `lua/enter.lua` says more.
@@ -169,16 +200,34 @@ class Store:
         await self._link.connect()
         await self._link.exchange([self._call(self._scripts.leave, incarnation)])
 
-    async def turn(self, incarnation: str, epoch: str, requests: Sequence[Request], *, beat: bool) -> Turn:
-        """Send requests in one write, the heartbeat last, and sort out the replies. Questions are told at once.
+    async def send(self, call: Call) -> None:
+        """Send a call in one write, its heartbeat last. When the connection breaks, `receive` hears of it."""
+        self.calls.append(call)
+        with suppress(StoreLost):
+            await self._write(call)
+
+    async def receive(self) -> Turn:
+        """Wait for the replies to the first call under way, and sort them out. Questions are told at once.
+
+        When the connection breaks, all that is under way is sent again, once and at once.
 
         Raises:
-            StoreLost: there was no full answer; everything may be sent again.
+            StoreLost: there was no full answer; what is under way may have been carried out or not.
         """
+        try:
+            turn = await self._replies()
+        except StoreLost:
+            await self._link.close()
+            for call in self.calls:
+                await self._write(call)
+            turn = await self._replies()
+        self.calls.popleft()
+        return turn
+
+    async def _write(self, call: Call) -> None:
         await self._link.connect()
-        pod = (incarnation, self._link.generation, self._lease_ms, epoch)
-        now = asyncio.get_running_loop().time()
-        batches = list(_batches(requests))
+        pod = (call.lease.incarnation, self._link.generation, self._lease_ms, call.lease.epoch)
+        now = call.sent_at = asyncio.get_running_loop().time()
         commands = [
             self._call(batch.script, *batch.argv)
             if isinstance(batch, Question)
@@ -188,19 +237,22 @@ class Store:
                 *self._limits,
                 *(word for operation in batch for word in operation.words(now)),
             )
-            for batch in batches
+            for batch in call.batches
         ]
-        if beat:
+        if call.beat:
             commands.append(self._call(self._scripts.renew, *pod))
-        turn = Turn(now)
-        replies = await self._link.exchange(commands)
-        for batch, reply in zip(batches, replies, strict=False):
+        await self._link.send(commands)
+
+    async def _replies(self) -> Turn:
+        call, turn = self.calls[0], Turn()
+        replies = await self._link.receive(len(call.batches) + call.beat)
+        for batch, reply in zip(call.batches, replies, strict=False):
             if isinstance(batch, Question):
                 batch.tell(reply)
             else:
                 _operated(turn, batch, reply)
-        if beat:
-            _renewed(turn, replies[-1])
+        if call.beat:
+            _renewed(turn, call.sent_at, replies[-1])
         return turn
 
     async def close(self) -> None:
@@ -236,17 +288,15 @@ def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None
     _add_handed(turn, handed)
     words = iter(numbers)
     threes = zip(words, words, words, strict=True)
-    asks = [operation.ask for operation in operations if operation.ask is not None]
-    turn.answers += [
-        Answer(ask, CODES[code], ticket, place) for ask, (code, ticket, place) in zip(asks, threes, strict=True)
-    ]
+    asks = [ask for operation in operations if (ask := operation.ask) is not None]
+    turn.answers += [(ask, CODES[code], ticket, place) for ask, (code, ticket, place) in zip(asks, threes, strict=True)]
 
 
-def _renewed(turn: Turn, reply: Reply) -> None:
+def _renewed(turn: Turn, sent_at: float, reply: Reply) -> None:
     if _welcome(turn, reply):
         _, handed, lease_ms, waiters, held = reply
         _add_handed(turn, handed)
-        turn.renewal = Renewal(lease_ms / 1000, waiters, held)
+        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held)
 
 
 def _welcome(turn: Turn, reply: Reply) -> bool:
