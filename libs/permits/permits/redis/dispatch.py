@@ -1,9 +1,9 @@
 """The pod's conversation with the store: one queue, one connection, one lease.
 
 Everything that the tasks of this process ask for in one turn of the event loop travels in one write, in the order of
-the calls, and the next write waits for its replies, or for the half of them when they are many. That makes tickets
-follow the order of the calls, lets a release be synchronous, and spares a busy pod nearly all of the cost of a call. The
-heartbeat travels the same way, behind what is asked, so that its count of waiters can be compared with ours.
+the calls, and the next write waits for its replies; when they are many, for half of them. That makes tickets follow the
+order of the calls, lets a release be synchronous, and spares a busy pod nearly all of the cost of a call. The heartbeat
+travels the same way, behind what is asked, so that its count of waiters can be compared with ours.
 
 When the connection breaks, what was under way is sent again, once and at once, under a new connection generation: every
 operation may be repeated, and what the old connection may still deliver is refused. When that fails too, whoever asks
