@@ -30,13 +30,13 @@ measure_step()
 local at = 7
 for _ = 1, count do
   local ticket = tonumber(ARGV[at + 1])
-  grant(ARGV[at], ticket, own, ARGV[at + 2])
+  grant(ARGV[at], wide(ticket), own, ARGV[at + 2])
   tickets = math.max(tickets, ticket)
   at = at + 3
 end
 while at < #ARGV do
   local ticket = tonumber(ARGV[at + 1])
-  join_line(ARGV[at], ticket, own, clock, clock + tonumber(ARGV[at + 3]) + step, ARGV[at + 2])
+  join_line(ARGV[at], wide(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + step, ARGV[at + 2])
   tickets = math.max(tickets, ticket)
   at = at + 4
 end

@@ -72,7 +72,7 @@ local function acquire(id, client, wait_ms)
   end
   if not why then
     local ticket = next_ticket()
-    grant(id, ticket, own, client)
+    grant(id, wide(ticket), own, client)
     answer(GRANTED, ticket, 0)
   elseif why == CLIENT_LIMIT then
     answer(CLIENT_LIMIT, 0, 0)
@@ -82,7 +82,7 @@ local function acquire(id, client, wait_ms)
     answer(LINE_FULL, 0, waiting + 1)
   else
     local ticket = next_ticket()
-    join_line(id, ticket, own, pool_now(), pool_now() + wait_ms + step, client)
+    join_line(id, wide(ticket), own, pool_now(), pool_now() + wait_ms + step, client)
     answer(WAITING, ticket, waiting)
   end
 end
@@ -111,7 +111,7 @@ local function leave(id)
     return answer(NOWHERE, 0, 0)
   end
   local ticket, pod, client = parse_waiter(record)
-  answer(LEFT, ticket, place_of(id))
+  answer(LEFT, tonumber(ticket), place_of(id))
   leave_line(id, pod, client)
 end
 

@@ -111,7 +111,8 @@ local function keep(key, id, record)
 end
 
 local function count(key, field, by)
-  changes[key][field] = (changes[key][field] or 0) + by
+  local fields = changes[key]
+  fields[field] = (fields[field] or 0) + by
 end
 
 local function counted(key, field)
@@ -257,28 +258,19 @@ local function next_ticket()
   return tickets
 end
 
--- A ticket as records have it: so wide that no record is under 65 bytes. A small hash of short values is kept as a list
--- and searched from its start, which at 500 permits would be most of the work of a script.
+-- A ticket as records, notices and replies have it: so wide that no record is under 65 bytes. A small hash of short values
+-- is kept as a list and searched from its start, which at 500 permits would be most of the work of a script.
 local TICKET_WIDTH = 32
-local WIDE = '%0' .. TICKET_WIDTH .. '.0f'
-
-local function note(ticket, pod, client)
-  return string.format(WIDE, ticket) .. ' ' .. pod .. ' ' .. client
+local function wide(ticket)
+  return string.format('%032.0f', ticket)
 end
 
-local function note_waiter(ticket, pod, since, until_ms, client)
-  return string.format(WIDE .. ' %s %.0f %.0f ', ticket, pod, since, until_ms) .. client
-end
-
--- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may.
-local function ticket_of(record)
-  return tonumber(string.sub(record, 1, TICKET_WIDTH))
-end
-
+-- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may. The
+-- ticket stays as wide as it is.
 local function parse(record)
   local pod = TICKET_WIDTH + 2
   local space = string.find(record, ' ', pod, true)
-  return ticket_of(record), string.sub(record, pod, space - 1), string.sub(record, space + 1)
+  return string.sub(record, 1, TICKET_WIDTH), string.sub(record, pod, space - 1), string.sub(record, space + 1)
 end
 
 local function parse_waiter(record)
@@ -289,8 +281,14 @@ local function parse_waiter(record)
   return ticket, pod, string.sub(rest, second + 1), tonumber(since), tonumber(until_ms)
 end
 
+local function ticket_of(record)
+  return tonumber(string.sub(record, 1, TICKET_WIDTH))
+end
+
+-- In what follows, tickets are wide.
+
 local function grant(id, ticket, pod, client)
-  keep(PERMITS, id, note(ticket, pod, client))
+  keep(PERMITS, id, ticket .. ' ' .. pod .. ' ' .. client)
   count(CLIENTS, client, 1)
   count(PODS_HELD, pod, 1)
   held = held + 1
@@ -300,8 +298,8 @@ local function grant(id, ticket, pod, client)
 end
 
 local function join_line(id, ticket, pod, since, until_ms, client)
-  call('ZADD', LINE, whole(ticket), id)
-  keep(WAITERS, id, note_waiter(ticket, pod, since, until_ms, client))
+  call('ZADD', LINE, ticket, id)
+  keep(WAITERS, id, ticket .. ' ' .. pod .. ' ' .. whole(since) .. ' ' .. whole(until_ms) .. ' ' .. client)
   count(CLIENTS_WAITING, client, 1)
   count(PODS_WAITING, pod, 1)
   waiting = waiting + 1
@@ -334,7 +332,7 @@ local function serve_line()
         handed[pod] = list
       end
       list[#list + 1] = id
-      list[#list + 1] = whole(ticket)
+      list[#list + 1] = ticket
     end
   end
 end

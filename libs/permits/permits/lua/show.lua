@@ -21,7 +21,7 @@ end
 local line = {}
 for _, id in ipairs(call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
   local ticket, pod, client, since, until_ms = parse_waiter(call('HGET', WAITERS, id))
-  for _, word in ipairs({ id, ticket, pod, now - since, until_ms - now, client }) do
+  for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
     line[#line + 1] = word
   end
 end
