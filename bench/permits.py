@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import importlib.util
 import json
 import resource
@@ -27,6 +28,7 @@ QUICK = Terms(repeats=3, seconds=0.06, tasks=(1, 8, 50, 500), handoffs=20)
 FULL = Terms(repeats=5, seconds=1.0, tasks=(1, 8, 50, 500), handoffs=200)
 PARTS = ("pairs", "contended", "handoff")
 PIPED_WIDTH = 120
+GC_THRESHOLDS = (50_000, 20, 20)  # as the services run, so that nobody is measured by how many objects there are
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("--plot needs matplotlib, which ./taskw bench:permits installs", file=sys.stderr)
         return 2
     _allow_many_connections()
+    gc.set_threshold(*GC_THRESHOLDS)
     with run_valkey() as valkey:
         report = uvloop.run(_measure(valkey, _terms(options), options.part or PARTS))
     if options.json:

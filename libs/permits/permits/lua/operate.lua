@@ -22,9 +22,6 @@ local refused = refusal(own, generation, lease_ms, ARGV[4])
 if refused then
   return { refused }
 end
-if waiting > 0 and held < capacity then
-  serve_line() -- learning has just ended: those who came first go first
-end
 
 local answers = { DONE, false }
 local function answer(code, ticket, place)
@@ -91,8 +88,7 @@ local function release(id)
   local record = record_of(PERMITS, id)
   if record then
     local _, pod, client = parse(record)
-    take_back(id, pod, client)
-    return serve_line()
+    return take_back(id, pod, client)
   end
   record = waiter_of(id)
   if record then
@@ -132,17 +128,21 @@ end
 at = first
 while at <= last do
   local what, id = ARGV[at], ARGV[at + 1]
-  if what == 'acquire' then
-    acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
-  elseif what == 'release' then
+  if what == 'release' then
     release(id)
-  elseif what == 'try' then
-    acquire(id, ARGV[at + 2], nil)
   else
-    leave(id)
+    serve_line() -- those who came first go first: to what was released, and to all that is free when learning has just ended
+    if what == 'acquire' then
+      acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
+    elseif what == 'try' then
+      acquire(id, ARGV[at + 2], nil)
+    else
+      leave(id)
+    end
   end
   at = at + WORDS[what]
 end
+serve_line()
 
 answers[2] = finish(own)
 return answers

@@ -317,23 +317,37 @@ local function leave_line(id, pod, client)
   forget_waiter(id, pod, client)
 end
 
--- Hand what is free to the head of the line, or to the next whose time is not over; while learning, only what was freed.
+-- How many of those in line can be served; while learning, only what was freed.
+local function servable()
+  local free = capacity - held
+  return math.min(waiting, learning() and math.min(free, freed) or free)
+end
+
+-- Hand what is free to the head of the line, and on to the next for each whose time is over.
 local function serve_line()
-  while held < capacity and waiting > 0 and (freed > 0 or not learning()) do
-    local id = call('ZPOPMIN', LINE)[1]
-    local ticket, pod, client, _, until_ms = parse_waiter(record_of(WAITERS, id))
-    forget_waiter(id, pod, client)
-    if until_ms > pool_now() then
-      grant(id, ticket, pod, client)
-      freed = freed - 1
-      local list = handed[pod]
-      if not list then
-        list = {}
-        handed[pod] = list
-      end
-      list[#list + 1] = id
-      list[#list + 1] = ticket
+  local most = servable()
+  while most > 0 do
+    local heads, ids = call('ZPOPMIN', LINE, most), {}
+    for at = 1, #heads, 2 do
+      ids[#ids + 1] = heads[at]
     end
+    fetch(WAITERS, ids)
+    for _, id in ipairs(ids) do
+      local ticket, pod, client, _, until_ms = parse_waiter(records[WAITERS][id])
+      forget_waiter(id, pod, client)
+      if until_ms > pool_now() then
+        grant(id, ticket, pod, client)
+        freed = freed - 1
+        local list = handed[pod]
+        if not list then
+          list = {}
+          handed[pod] = list
+        end
+        list[#list + 1] = id
+        list[#list + 1] = ticket
+      end
+    end
+    most = servable()
   end
 end
 

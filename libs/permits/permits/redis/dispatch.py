@@ -205,18 +205,20 @@ class Dispatch:
             await self._reconcile(lease)
 
     async def _send(self, lease: Lease) -> None:
-        requests = []
+        """Send all that is asked; releases first, so that the store can serve the line once for all of them."""
+        releases: list[Request] = []
+        others: list[Request] = []
         for request in self._queue:
-            if (ask := request.ask) is not None:
-                if ask.over:
-                    continue
+            if (ask := request.ask) is None:
+                (releases if isinstance(request, Release) else others).append(request)
+            elif not ask.over:
                 ask.sent = True
-            requests.append(request)
+                others.append(request)
         self._queue.clear()
         self._wake.clear()
         beat, self._beat_due = self._beat_due, False
-        if requests or beat:
-            await self._store.send(Call(lease, requests, beat))
+        if releases or others or beat:
+            await self._store.send(Call(lease, releases + others, beat))
 
     async def _hand_out(self, lease: Lease, turn: Turn) -> None:
         """Take in answers, and send what those who got them ask next.
