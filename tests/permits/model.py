@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from permits.redis.link import Reply, Word
@@ -128,14 +129,14 @@ class World:
         """Say whether the store has lost its memory and grants nothing new."""
         return not self._remembers() or self.image.learning(self.store.now())
 
-    def settle(self) -> None:
-        """Let everything happen that can happen now."""
-        busy = True
-        while busy:
+    def settle(self, rounds: int | None = None) -> None:
+        """Let everything happen that can happen now; or only as much as happens in so many times to and fro."""
+        for _ in range(rounds) if rounds is not None else repeat(None):
             for pod in self.everybody():
                 pod.settle()
             self.look()
-            busy = self._carry()
+            if not self._carry():
+                break
 
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass."""

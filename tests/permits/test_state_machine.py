@@ -25,6 +25,7 @@ which_pod = st.integers(0, PODS - 1)
 which_client = st.sampled_from("abc")
 some_steps = st.integers(0, 12)
 which = st.integers(0, 9)
+which_fault = st.sampled_from(["cut", "requests", "replies", "nothing"])
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -58,6 +59,17 @@ class PoolMachine(RuleBasedStateMachine):
     def many_ask(self, asks: list[tuple[int, str]]) -> None:
         for pod, client in asks:
             self.world.pods[pod].acquire(client, LEASE_MS - 100)
+
+    @rule(pod=which_pod, callers=st.integers(2, 4), rounds=st.integers(1, 6), what=which_fault)
+    def the_way_fails_while_some_come_and_go(self, pod: int, callers: int, rounds: int, what: str) -> None:
+        one = self.world.pods[pod]
+        for number in range(callers):
+            one.come_and_go("abcd"[number], times=8)
+        self.world.settle(rounds)
+        if what == "cut":
+            one.way.cut()
+        one.way.hold(what)
+        self.world.settle()
 
     @rule(moments=st.lists(st.tuples(which_pod, which_client, st.booleans()), min_size=3, max_size=10))
     def all_are_busy(self, moments: list[tuple[int, str, bool]]) -> None:

@@ -292,9 +292,24 @@ class VirtualPod:
         except PermitError as error:
             ask.refuse(error)
 
+    def come_and_go(self, client_id: str, times: int) -> None:
+        """Let a caller acquire, give it back and acquire again at once, whatever the answers are."""
+        self._loop.create_task(self._come_and_go(client_id, times))
+
+    async def _come_and_go(self, client_id: str, times: int) -> None:
+        this: asyncio.Task[None] | None = asyncio.current_task()
+        assert this is not None
+        for _ in range(times):
+            ask = Ask(client_id, None)
+            self.asks.append(ask)
+            self._callers[ask] = this
+            await self._acquire(ask)
+            if ask.permit is not None:
+                ask.permit.release()
+
     def asking(self) -> list[Ask]:
         """Return those who have no answer yet."""
-        return [ask for ask, caller in self._callers.items() if not caller.done()]
+        return [ask for ask, caller in self._callers.items() if not ask.over and not caller.done()]
 
     def cancel(self, ask: Ask) -> None:
         """Give up asking."""
