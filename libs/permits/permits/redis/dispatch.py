@@ -177,6 +177,8 @@ class Dispatch:
         lease = self._lease
         if lease is not None:
             lease.end()
+            if self._store.calls:  # their replies are still to come, and must not be taken for the one to this
+                await self._store.close()
             async with asyncio.timeout(self._answer_seconds):
                 await self._store.leave(lease.incarnation)
 
