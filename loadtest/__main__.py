@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loadtest.drive import Breaker, Drive
+from loadtest.linger import GO, linger
 from loadtest.plans import PLANS, Plan
 from loadtest.promises import Limits
 from loadtest.recording import read_recording
@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     code = _report(folder)
     if options.linger:
-        print(f"staying for {options.linger:g} s, so that {folder} can be fetched", flush=True)
-        time.sleep(options.linger)
+        linger(options.linger, f"so that {folder} can be fetched")
     return code
 
 
@@ -63,7 +62,7 @@ async def _drive(
     options: argparse.Namespace, target: Target, plan: Plan, folder: Path, breaker: Breaker | None
 ) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in GO:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if plan.shape is None:
         print(f"open http://{LOCAL}:{options.web_port} and start a swarm; Ctrl-C here ends it and writes the report")

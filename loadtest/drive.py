@@ -18,7 +18,7 @@ from loadtest.metrics import Metric, scrape
 from loadtest.plans import GRACE_SECONDS, Plan
 from loadtest.recording import Run
 from loadtest.report.plot import clock
-from loadtest.swarm import command, run_swarm
+from loadtest.swarm import WORKERS_SECONDS, command, run_swarm
 from loadtest.target import Target
 from loadtest.watch import Watcher
 
@@ -61,6 +61,7 @@ class Drive:
         """Do it; the folder holds a whole recording afterwards, also when the run did not go well."""
         troubles: list[str] = []
         began_at = time.time()
+        (self.folder / recording.LEDGER).touch()  # Locust may end before it writes anything
         with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
             watcher = Watcher(self.target, _writer(looks))
             async with asyncio.TaskGroup() as tasks:
@@ -104,15 +105,15 @@ class Drive:
             self.target, self.plan.shape, self.folder / recording.LEDGER,
             expected=self.expected_workers, more=self.locust_options,
         )  # fmt: skip
-        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
+        until_workers_come = WORKERS_SECONDS if self.expected_workers else 0
+        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS + until_workers_come
         try:
             code = await run_swarm(line, self.folder / LOG, seconds=seconds, stop=self.stop, env=self.env)
         except TimeoutError:
             return [f"the swarm had to be stopped: it did not end within {seconds:g} s"]
         if self.stop.is_set() and self.plan.seconds is not None:
             return ["the run was stopped before its end"]
-        unusual = code not in {0, 1}  # 1: some requests failed, which the verdicts look into
-        return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
+        return [f"Locust ended with exit code {code}; see {LOG}"] if code else []
 
     async def _delivered(self) -> list[str]:
         """Wait until no pod has anything left in its outbox, for as long as it becomes less."""
@@ -132,6 +133,8 @@ class Drive:
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
             seen = read_ledger(lines)
+        if not seen.visits:
+            return ["no client ever came"]
         sessions: dict[str, dict[str, None]] = {}
         for visit in seen.visits.values():
             if visit.session:

@@ -88,7 +88,7 @@ class Mishap:
     """A simulated client met something that nobody thought of."""
 
     at: float
-    what: str
+    met: str
 
 
 Entry = Visit | Exchange | Lateness | Mishap

@@ -223,6 +223,12 @@ class Rusher(ChatUser):
     wait_time = constant(0)
     tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
 
+    def on_start(self) -> None:
+        """Become somebody with the window that was asked for; a worker knows it from the master only now."""
+        super().on_start()
+        options = self.environment.parsed_options
+        self.window = options.window if options else self.window
+
 
 class Wanderer(ChatUser):
     """Is on a train: it vanishes in the middle of things, and goes on with its session when it is back."""

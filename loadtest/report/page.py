@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.metrics import Metric
-from loadtest.overload import most_open
+from loadtest.overload import high_water, most_open
 from loadtest.recording import Recording
 from loadtest.report.plot import Plot
 from loadtest.report.series import KINDS, Series, Timeline
-from loadtest.report.tables import high_water, noes, times
+from loadtest.report.tables import noes, times
 from loadtest.verdicts import Judgement, Verdict, all_kept
 
 STYLE: Final = Path(__file__).with_name("style.css")
