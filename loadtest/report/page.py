@@ -82,6 +82,7 @@ def plots(recording: Recording) -> list[Plot]:
 
     open_now = [held("connections"), line.clients_inside()]
     in_process = [held("messages"), *line.pods(Metric.MESSAGES_IN_PROCESS)]
+    counted = "media workers included" if recording.processes else "main processes, as the pods tell"
     return [
         plot("Connections", "at once", open_now, limit=limits.connections, filled=True),
         plot("Messages in process", "at once", in_process, limit=limits.messages, filled=True),
@@ -95,8 +96,8 @@ def plots(recording: Recording) -> list[Plot]:
         ),
         plot("Denied and refused", "per second", line.denials()),
         plot("Outbox", "exchanges not delivered yet", line.pods(Metric.OUTBOX_RECORDS)),
-        plot("Processor", "% of one, media workers included", line.cpu()),
-        plot("Memory", "MiB, media workers included", line.memory()),
+        plot("Processor", f"% of one, {counted}", line.cpu()),
+        plot("Memory", f"MiB, {counted}", line.memory()),
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from loadtest.metrics import Metric
 from loadtest.overload import open_over_time
 from loadtest.recording import Recording
+from loadtest.watch import PodsLook, ProcessesLook
 
 T = TypeVar("T")
 Points = list[tuple[float, float]]
@@ -41,6 +42,7 @@ class Timeline:
         self._recording = recording
         self._began = recording.run.began_at
         self.seconds = max(recording.run.ended_at - recording.run.began_at, 1.0)
+        self._processes = recording.processes or [*_main_processes(recording.pods)]
 
     def pool(self, pool: str, name: str, read: Callable[..., float]) -> Series:
         """Return a figure of the looks at a pool."""
@@ -62,7 +64,7 @@ class Timeline:
     def cpu(self) -> list[Series]:
         """Return the share of a processor that each process used."""
         found: dict[str, Points] = defaultdict(list)
-        for before, look in pairwise(self._recording.processes):
+        for before, look in pairwise(self._processes):
             for name, used in look.cpu_seconds.items():
                 if name in before.cpu_seconds and look.at > before.at and used >= before.cpu_seconds[name]:
                     share = (used - before.cpu_seconds[name]) / (look.at - before.at)
@@ -72,7 +74,7 @@ class Timeline:
     def memory(self) -> list[Series]:
         """Return the memory of each process, in MiB."""
         found: dict[str, Points] = defaultdict(list)
-        for look in self._recording.processes:
+        for look in self._processes:
             for name, used in look.memory_bytes.items():
                 found[name].append((look.at, used / 2**20))
         return [self._series(name, points) for name, points in sorted(found.items())]
@@ -118,6 +120,17 @@ class Timeline:
     def _series(self, name: str, points: Iterable[tuple[float, float]]) -> Series:
         shifted = [(at - self._began, value) for at, value in points]
         return Series(name, thin(shifted))
+
+
+def _main_processes(pods: Iterable[PodsLook]) -> Iterator[ProcessesLook]:
+    """Yield what pods tell of themselves where their processes could not be looked at: those of another machine."""
+    for look in pods:
+        there = {pod: figures for pod, figures in look.figures.items() if Metric.CPU_SECONDS in figures}
+        yield ProcessesLook(
+            at=look.at,
+            cpu_seconds={pod: figures[Metric.CPU_SECONDS] for pod, figures in there.items()},
+            memory_bytes={pod: int(figures[Metric.MEMORY_BYTES]) for pod, figures in there.items()},
+        )
 
 
 def thin(points: Points, most: int = POINTS) -> Points:

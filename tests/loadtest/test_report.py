@@ -71,6 +71,15 @@ def test_plots_show_what_was_recorded() -> None:
     assert drawn["Answered"].marks == [(50, "kill -9 of chat-0")]
 
 
+def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
+    used = {Metric.CPU_SECONDS: 1.0, Metric.MEMORY_BYTES: 2.0**20}
+    made = recording(pods_looks=[pods(at, chat={**used, Metric.CPU_SECONDS: at / 4}) for at in (1, 2, 3)])
+    drawn = {plot.title: plot for plot in plots(made)}
+    assert drawn["Processor"].unit == "% of one, main processes, as the pods tell"
+    assert [series.points for series in drawn["Processor"].series] == [[(2, 25.0), (3, 25.0)]]
+    assert [series.points for series in drawn["Memory"].series] == [[(1, 1.0), (2, 1.0), (3, 1.0)]]
+
+
 def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
     made = sound()
     made.run.write(tmp_path)
