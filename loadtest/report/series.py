@@ -24,10 +24,16 @@ KINDS: Final = ("text", "voice", "video")
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a plot: seconds since the run began, and a figure."""
+    """One line of a plot.
+
+    Attributes:
+        points: seconds since the run began, and a figure.
+        stepped: a figure holds until the next, as with things that are counted when they happen.
+    """
 
     name: str
     points: Points
+    stepped: bool = False
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -50,7 +56,7 @@ class Timeline:
 
     def clients_inside(self) -> Series:
         """Return the connections that clients had open."""
-        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False))
+        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False), stepped=True)
 
     def pods(self, metric: Metric, prefix: str = "") -> list[Series]:
         """Return a metric of each pod that has it."""
@@ -117,9 +123,9 @@ class Timeline:
         edges = [bisect_left(items, self._began + number * width, key=time_of) for number in range(BUCKETS + 1)]
         return [((number + 0.5) * width, items[edges[number] : edges[number + 1]]) for number in range(BUCKETS)]
 
-    def _series(self, name: str, points: Iterable[tuple[float, float]]) -> Series:
+    def _series(self, name: str, points: Iterable[tuple[float, float]], *, stepped: bool = False) -> Series:
         shifted = [(at - self._began, value) for at, value in points]
-        return Series(name, thin(shifted))
+        return Series(name, thin(shifted), stepped)
 
 
 def _main_processes(pods: Iterable[PodsLook]) -> Iterator[ProcessesLook]:
@@ -134,12 +140,13 @@ def _main_processes(pods: Iterable[PodsLook]) -> Iterator[ProcessesLook]:
 
 
 def thin(points: Points, most: int = POINTS) -> Points:
-    """Return points that look the same with fewer of them: of each stretch, the lowest and the highest."""
+    """Return points that look the same with fewer of them: of each stretch, the lowest, the highest and the last."""
     if len(points) <= most:
         return points
-    size = -(-len(points) * 2 // most)
+    size = -(-len(points) * 3 // most)
     kept: Points = []
     for start in range(0, len(points), size):
         some = points[start : start + size]
-        kept += sorted({min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])})
+        extremes = {min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])} - {some[-1]}
+        kept += [*sorted(extremes), some[-1]]
     return kept

@@ -109,11 +109,34 @@ def test_a_line_is_broken_where_nothing_was_seen() -> None:
     assert path.count("M") == 2
 
 
-def test_thinning_keeps_peaks() -> None:
+def test_what_was_seen_once_in_a_while_is_a_dot() -> None:
+    svg = Plot(title="t", unit="u", series=[Series("held", [(1, 1), (30, 2)])], seconds=60).draw()
+    (path,) = re.findall(r'class="line c0" d="([^"]+)"', svg)
+    assert re.fullmatch(r"(M[\d.]+ [\d.]+h0){2}", path)
+
+
+def test_what_is_counted_holds_until_it_changes() -> None:
+    svg = Plot(title="t", unit="u", series=[Series("open", [(0, 1), (50, 2)], stepped=True)], seconds=60).draw()
+    (path,) = re.findall(r'class="line c0" d="([^"]+)"', svg)
+    assert re.fullmatch(r"M[\d.]+ [\d.]+h0H[\d.]+V[\d.]+", path)
+
+
+def test_names_of_marks_do_not_stand_on_each_other_or_beyond_the_edge() -> None:
+    marks = [(10.0, "kill -9 of chat-0"), (12.0, "restart of Valkey"), (59.0, "kill -9 of chat-1")]
+    svg = Plot(title="t", unit="u", series=[], seconds=60, marks=marks).draw()
+    names = re.findall(r'class="mark-name" x="[\d.]+"( text-anchor="end")? y="(\d+)"', svg)
+    assert [end for end, _ in names] == ["", "", ' text-anchor="end"']
+    assert names[0][1] != names[1][1]
+    assert names[0][1] == names[2][1]
+
+
+def test_thinning_keeps_peaks_and_the_last_of_each_stretch() -> None:
     points = [(float(at), 1000.0 if at == 777 else 1.0) for at in range(5000)]
     few = thin(points, 100)
     assert len(few) <= 100
     assert (777, 1000) in few
+    assert few == sorted(few)
+    assert few[few.index((777, 1000)) + 1][1] == 1
 
 
 @pytest.mark.parametrize(("value", "top"), [(0.03, 0.03), (57.5, 60), (575, 600), (1.01, 1.2), (9, 10)])
