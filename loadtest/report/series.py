@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, TypeVar
 
 from loadtest.metrics import Metric
@@ -68,13 +67,17 @@ class Timeline:
         return [self._series(pod, points) for pod, points in sorted(found.items())]
 
     def cpu(self) -> list[Series]:
-        """Return the share of a processor that each process used."""
+        """Return the share of a processor that each process used, over stretches that are long enough to be read."""
         found: dict[str, Points] = defaultdict(list)
-        for before, look in pairwise(self._processes):
+        since: dict[str, tuple[float, float]] = {}
+        for look in self._processes:
             for name, used in look.cpu_seconds.items():
-                if name in before.cpu_seconds and look.at > before.at and used >= before.cpu_seconds[name]:
-                    share = (used - before.cpu_seconds[name]) / (look.at - before.at)
-                    found[name].append((look.at, share * 100))
+                began_at, before = since.setdefault(name, (look.at, used))
+                if used < before:  # it was started again
+                    since[name] = look.at, used
+                elif look.at - began_at >= self.seconds / BUCKETS:
+                    found[name].append((look.at, (used - before) / (look.at - began_at) * 100))
+                    since[name] = look.at, used
         return [self._series(name, points) for name, points in sorted(found.items())]
 
     def memory(self) -> list[Series]:

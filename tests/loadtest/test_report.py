@@ -28,7 +28,7 @@ def busy() -> Recording:
             pods(at, chat={Metric.OUTBOX_RECORDS: at}, history={Metric.HISTORY_EXCHANGES: at}) for at in (1, 2)
         ],
         processes=[
-            ProcessesLook(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 2, 3)
+            ProcessesLook(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 4, 5, 8)
         ],
         faults=[Fault(at=50, name="kill -9 of chat-0")],
     )
@@ -63,8 +63,8 @@ def test_plots_show_what_was_recorded() -> None:
     drawn = {plot.title: plot for plot in plots(busy())}
     named = {title: {series.name: series.points for series in plot.series} for title, plot in drawn.items()}
     assert named["Outbox"]["chat"] == [(1, 1), (2, 2), (99, 0)]
-    assert named["Processor"]["chat"] == [(2, 50.0), (3, 50.0)]
-    assert named["Memory"]["chat"] == [(1, 1.0), (2, 1.0), (3, 1.0)]
+    assert named["Processor"]["chat"] == [(4, 50.0), (8, 50.0)]
+    assert named["Memory"]["chat"] == [(1, 1.0), (4, 1.0), (5, 1.0), (8, 1.0)]
     assert set(named["Denied and refused"]) == {"cluster_full", "busy", "no answer"}
     assert max(value for _, value in named["Connections"]["open, as clients see it"]) == 1
     assert drawn["Connections"].limit == 2
@@ -73,11 +73,18 @@ def test_plots_show_what_was_recorded() -> None:
 
 def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
     used = {Metric.CPU_SECONDS: 1.0, Metric.MEMORY_BYTES: 2.0**20}
-    made = recording(pods_looks=[pods(at, chat={**used, Metric.CPU_SECONDS: at / 4}) for at in (1, 2, 3)])
+    made = recording(pods_looks=[pods(at, chat={**used, Metric.CPU_SECONDS: at / 4}) for at in (1, 4, 7)])
     drawn = {plot.title: plot for plot in plots(made)}
     assert drawn["Processor"].unit == "% of one, main processes, as the pods tell"
-    assert [series.points for series in drawn["Processor"].series] == [[(2, 25.0), (3, 25.0)]]
-    assert [series.points for series in drawn["Memory"].series] == [[(1, 1.0), (2, 1.0), (3, 1.0)]]
+    assert [series.points for series in drawn["Processor"].series] == [[(4, 25.0), (7, 25.0)]]
+    assert [series.points for series in drawn["Memory"].series] == [[(1, 1.0), (4, 1.0), (7, 1.0)]]
+
+
+def test_a_process_that_was_started_again_begins_anew() -> None:
+    used = [(1, 9.0), (4, 10.5), (5, 0.1), (8, 1.6)]
+    looks = [ProcessesLook(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
+    drawn = {plot.title: plot for plot in plots(recording(processes=looks))}
+    assert [series.points for series in drawn["Processor"].series] == [[(4, 50.0), (8, pytest.approx(50.0))]]
 
 
 def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
