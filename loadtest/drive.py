@@ -20,12 +20,13 @@ from loadtest.recording import Run
 from loadtest.report.plot import clock
 from loadtest.swarm import WORKERS_SECONDS, command, run_swarm
 from loadtest.target import Target
-from loadtest.watch import Watcher
+from loadtest.watch import PoolLook, Watcher
 
 DELIVERY_SECONDS = 60.0
 LOG = "locust.log"
 LOOK_SECONDS = 0.25
 PROGRESS_SECONDS = 10.0
+UNDER_WAY = (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS)
 
 Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 """Breaks things during a run, and writes down what."""
@@ -74,7 +75,7 @@ class Drive:
                 if breaking is not None and not breaking.done():
                     breaking.cancel()
                 self.tell("the swarm has left; waiting until everything is delivered")
-                troubles += await self._delivered()
+                troubles += await self._delivered(watcher)
                 watcher.stop()
                 await watching
         troubles += await self._read_back()
@@ -115,20 +116,20 @@ class Drive:
             return ["the run was stopped before its end"]
         return [f"Locust ended with exit code {code}; see {LOG}"] if code else []
 
-    async def _delivered(self) -> list[str]:
-        """Wait until no pod has anything left in its outbox, for as long as it becomes less."""
+    async def _delivered(self, watcher: Watcher) -> list[str]:
+        """Wait until nobody holds a permit and no outbox holds anything, for as long as it becomes less."""
         least, last_progress = math.inf, time.monotonic()
         async with aiohttp.ClientSession() as http:
             while time.monotonic() < last_progress + DELIVERY_SECONDS:
                 pods = await scrape(http, self.target.metrics)
                 everybody = len(pods) >= len(self.target.metrics)
-                left = _left(pods)
+                left = _left(pods, watcher.latest)
                 if everybody and not left:
                     return []
                 if everybody and left < least:
                     least, last_progress = left, time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
-        return [f"pods did not answer, or their outboxes did not become emptier, for {DELIVERY_SECONDS:g} s"]
+        return [f"pods did not answer, or what they had under way did not become less, for {DELIVERY_SECONDS:g} s"]
 
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
@@ -153,8 +154,9 @@ class Drive:
         return (self.folder / name).open("a", encoding="utf-8", buffering=1)
 
 
-def _left(pods: Mapping[str, Mapping[str, float]]) -> float:
-    return sum(figures.get(Metric.OUTBOX_RECORDS, 0) for figures in pods.values())
+def _left(pods: Mapping[str, Mapping[str, float]], pools: Mapping[str, PoolLook]) -> float:
+    in_pods = sum(figures.get(metric, 0) for figures in pods.values() for metric in UNDER_WAY)
+    return in_pods + sum(pool.held + pool.waiting for pool in pools.values())
 
 
 def _writer(file: TextIO) -> Callable[[str], None]:

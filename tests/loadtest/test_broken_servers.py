@@ -7,32 +7,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from loadtest.drive import LOG, Drive
 from loadtest.plans import Plan
-from loadtest.promises import Limits
 from loadtest.recording import read_recording
 from loadtest.report.write import FIGURES, PAGE, write_report
 from loadtest.target import Target
 from loadtest.verdicts import Judgement, judge
-from loadtest.watch import POOLS
-from permits.redis import PoolOperator
-from servicekit.tokens import mint
 from tests.loadtest.broken import FAULTS
+from tests.loadtest.pods import HISTORY_SETTINGS, SECRET, chat_settings, target, vouch_for
 from tests.loadtest.workers import workers
 from tests.support.ports import free_port
 from tests.support.processes import Service, running, start
 from tests.support.servers import ROOT
 from tests.support.valkey import run_valkey
 
-SECRET = "a secret of thirty-two bytes and more"
-AUTH = {pod: {f"{pod}_AUTH": "jwt", f"{pod}_TOKEN_SECRETS": SECRET} for pod in ("CHAT", "HISTORY")}
-LIMITS = Limits(connections=4, messages=10, window=6, connect_wait_seconds=6)
 HERE = Path(__file__).parent
 PLAN = Plan(name="tiny", shape=HERE / "tiny.py", seconds=11, must_reach=("connections", "messages"))
 ABRUPT_SHAPE = HERE / "abrupt.py"
@@ -53,13 +45,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         environment.setenv("LOADTEST_TOKEN_SECRET", SECRET)
         environment.setenv("PYTHONPATH", os.fspath(ROOT))  # pods run elsewhere, and one of ours is a test module
         valkey = open_until.enter_context(run_valkey(folder))
-        history_settings = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0, **AUTH["HISTORY"]}
-        history = open_until.enter_context(running("history_service", folder / "history.log", history_settings))
+        history = open_until.enter_context(running("history_service", folder / "history.log", HISTORY_SETTINGS))
         stores = {run: f"{valkey.url.removesuffix('/0')}/{number}" for number, run in enumerate(RUNS)}
 
         def start_pod(run: str) -> Service:
             folders[run].mkdir()
-            settings = chat_settings(RUNS[run], stores[run], history)
+            settings = {**chat_settings(stores[run], history), "BREAK": RUNS[run]}
             return start("tests.loadtest.broken", folders[run] / "chat.log", settings)
 
         with ThreadPoolExecutor() as side_by_side:
@@ -76,38 +67,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         yield folders
 
 
-def chat_settings(fault: str, store: str, history: Service) -> dict[str, object]:
-    return {
-        "BREAK": fault,
-        "CHAT_PORT": 0,
-        "CHAT_METRICS_PORT": 0,
-        "CHAT_REDIS_URL": store,
-        "CHAT_HISTORY_URL": f"http://127.0.0.1:{history.ports['history']}",
-        "CHAT_MAX_CONNECTIONS": LIMITS.connections,
-        "CHAT_MAX_MESSAGES": LIMITS.messages,
-        "CHAT_WINDOW": LIMITS.window,
-        "CHAT_CONNECT_WAIT_SECONDS": LIMITS.connect_wait_seconds,
-        "CHAT_LEASE_SECONDS": LIMITS.lease_seconds,
-        "CHAT_BOT_TYPING_SECONDS": 0.5,
-        "CHAT_MEDIA_PROCESSES": 1,
-        "CHAT_HISTORY_TOKEN": mint(
-            SECRET, subject="chat", audience="chatbot", lifetime=timedelta(hours=1), scope="ingest"
-        ),
-        **AUTH["CHAT"],
-    }
-
-
-def target(store: str, chat: Service, history: Service) -> Target:
-    return Target(
-        chat=(f"ws://127.0.0.1:{chat.ports['chat']}",),
-        history=f"http://127.0.0.1:{history.ports['history']}",
-        redis_url=store,
-        metrics={"chat-0": f"http://127.0.0.1:{chat.ports['chat-metrics']}/metrics"},
-        pids={"chat-0": chat.process.pid},
-        limits=LIMITS,
-    )
-
-
 def drive(run: str, folder: Path, system: Target, port: int) -> Drive:
     if run != BY_WORKERS:
         return Drive(target=system, plan=PLAN, folder=folder, stop=asyncio.Event())
@@ -119,9 +78,7 @@ def drive(run: str, folder: Path, system: Target, port: int) -> Drive:
 
 async def visit_all(drives: list[Drive]) -> None:
     for one in drives:
-        async with Redis.from_url(one.target.redis_url) as redis:
-            for pool in POOLS:
-                await PoolOperator(pool, redis).trust()
+        await vouch_for(one.target.redis_url)
     async with asyncio.TaskGroup() as tasks:
         for one in drives:
             tasks.create_task(one.run())
