@@ -17,7 +17,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.carried import Receiver, Sender
-from loadtest.ledger import Lateness, Ledger, Mishap
+from loadtest.ledger import Lateness, Ledger, Mishap, Storm
 from loadtest.stages import STORM
 from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
 
@@ -74,6 +74,7 @@ def _note_lateness(ledger: Ledger) -> None:
 def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
     """Cut every connection of this process at once."""
     runner = environment.runner
+    ChatUser.ledger.note(Storm(at=time.time()))
     for greenlet in list(runner.user_greenlets) if runner is not None else ():
         user = greenlet.args[0] if greenlet.args else None
         if isinstance(user, ChatUser) and user.talk is not None:

@@ -55,7 +55,7 @@ def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
 {_times(recording)}
 <h2>Noes, by code</h2>
 {_noes(recording)}
-<footer>Dashed red: the limit. Dotted: something was broken on purpose. How to read this: docs/load-testing.md.</footer>
+<footer>Dashed red: the limit. Dotted: something was done on purpose. How to read this: docs/load-testing.md.</footer>
 </main>
 </body>
 </html>
@@ -65,7 +65,7 @@ def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
 def plots(recording: Recording) -> list[Plot]:
     """Return the plots, in the order of the page."""
     line, limits = Timeline(recording), recording.run.limits
-    seconds, marks = line.seconds, line.faults()
+    seconds, marks = line.seconds, line.marks()
 
     def plot(
         title: str, unit: str, series: Sequence[Series], *, limit: float | None = None, filled: bool = False

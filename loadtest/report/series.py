@@ -17,6 +17,7 @@ Points = list[tuple[float, float]]
 POINTS: Final = 400
 """As many as a picture can show."""
 BUCKETS: Final = 40
+STORM_SECONDS: Final = 2.0
 PERCENTILES: Final = (50, 95, 99)
 KINDS: Final = ("text", "voice", "video")
 
@@ -116,9 +117,15 @@ class Timeline:
                 times[exchange.code].append(exchange.ended_at)
         return [self.rate(code, at) for code, at in sorted(times.items())]
 
-    def faults(self) -> list[tuple[float, str]]:
-        """Return when what was broken."""
-        return [(fault.at - self._began, fault.name) for fault in self._recording.faults]
+    def marks(self) -> list[tuple[float, str]]:
+        """Return when what was broken, and when everybody lost the connection; several processes tell of one storm."""
+        marks = [(fault.at - self._began, fault.name) for fault in self._recording.faults]
+        last = -math.inf
+        for storm in sorted(self._recording.seen.storms, key=lambda storm: storm.at):
+            if storm.at - last > STORM_SECONDS:
+                marks.append((storm.at - self._began, "everybody cut off"))
+            last = storm.at
+        return sorted(marks)
 
     def _bucketed(self, items: Sequence[T], time_of: Callable[[T], float]) -> list[tuple[float, Sequence[T]]]:
         """Cut items that are sorted by time into stretches of equal length, named by their middle."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.ledger import Lateness, Mishap
+from loadtest.ledger import Lateness, Mishap, Storm
 from loadtest.lines import as_line, read_lines
 from loadtest.recording import Fault
 from loadtest.watch import ProcessesLook
@@ -12,6 +12,7 @@ RECORDS = [
     denied("anna", 1, 2),
     exchange("anna", 0),
     Lateness(at=1, seconds=2),
+    Storm(at=1),
     Mishap(at=1, met="KeyError: 'x'"),
     kept(exchange("anna", 0)),
     look(1),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.ledger import Storm
 from loadtest.lines import as_line
 from loadtest.metrics import Metric
 from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, Recording, read_recording
@@ -85,6 +86,13 @@ def test_a_process_that_was_started_again_begins_anew() -> None:
     looks = [ProcessesLook(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
     drawn = {plot.title: plot for plot in plots(recording(processes=looks))}
     assert [series.points for series in drawn["Processor"].series] == [[(4, 50.0), (8, pytest.approx(50.0))]]
+
+
+def test_a_storm_is_marked_once_though_every_worker_tells_of_it() -> None:
+    made = recording(faults=[Fault(at=50, name="kill -9")])
+    made.seen.storms.extend(Storm(at=at) for at in (35.2, 35.1, 60))
+    marks = plots(made)[0].marks
+    assert marks == [(35.1, "everybody cut off"), (50, "kill -9"), (60, "everybody cut off")]
 
 
 def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
