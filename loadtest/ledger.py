@@ -23,7 +23,7 @@ class Visit:
         entrance: how the attempt ended; `broken` is one that nobody answered, `gave_up` one that the swarm stopped.
         answered_at: when that was known.
         status, code, place: of a denial.
-        left_at: when the client was about to end the connection, or last heard of a server that ended it.
+        left_at: when the client was about to end the connection, or, where the server ended it, last heard of it.
         ended_at: when the end was noticed.
         close_code: how it ended.
         by_us: whether the client ended it.

@@ -138,7 +138,7 @@ class ChatUser(User):
         visit.ended_at = talk.ended_at
         visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
         if ended_before:
-            visit.left_at, visit.close_code = talk.heard_at, talk.close_code
+            visit.left_at, visit.close_code = talk.open_until, talk.close_code
             self._report(
                 "closed",
                 str(visit.close_code),
