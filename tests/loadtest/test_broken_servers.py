@@ -51,12 +51,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         def start_pod(run: str) -> Service:
             folders[run].mkdir()
             settings = {**chat_settings(stores[run], history), "BREAK": RUNS[run]}
-            return start("tests.loadtest.broken", folders[run] / "chat.log", settings)
+            pod = start("tests.loadtest.broken", folders[run] / "chat.log", settings)
+            open_until.callback(pod.stop)
+            return pod
 
         with ThreadPoolExecutor() as side_by_side:
             pods = dict(zip(RUNS, side_by_side.map(start_pod, RUNS), strict=True))
-        for pod in pods.values():
-            open_until.callback(pod.stop)
         port = free_port()
         open_until.enter_context(workers(WORKERS, ABRUPT_SHAPE, port, folders[BY_WORKERS]))
         asyncio.run(
