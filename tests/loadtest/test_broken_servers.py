@@ -28,9 +28,8 @@ from tests.support.valkey import run_valkey
 HERE = Path(__file__).parent
 PLAN = Plan(name="tiny", shape=HERE / "tiny.py", seconds=11, must_reach=("connections", "messages"))
 ABRUPT_SHAPE = HERE / "abrupt.py"
-BY_WORKERS = "by_workers"
-RUNS = {**{fault: fault for fault in FAULTS}, BY_WORKERS: "nothing"}
-"""The runs that are made, and what breaks in each."""
+SOUND = "nothing"
+"""What is broken in the run whose clients are workers."""
 WORKERS = 2
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all runs
@@ -38,29 +37,29 @@ pytestmark = pytest.mark.timeout(300)  # the first test waits for all runs
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """The folders of the runs, each of them short, all of them at the same time: they mostly wait."""
+    """The folders of one short run for each fault, all of them at the same time: they mostly wait."""
     folder = tmp_path_factory.mktemp("load")
-    folders = {run: folder / run for run in RUNS}
+    folders = {run: folder / run for run in FAULTS}
     with ExitStack() as open_until, pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOADTEST_TOKEN_SECRET", SECRET)
         environment.setenv("PYTHONPATH", os.fspath(ROOT))  # pods run elsewhere, and one of ours is a test module
         valkey = open_until.enter_context(run_valkey(folder))
         history = open_until.enter_context(running("history_service", folder / "history.log", HISTORY_SETTINGS))
-        stores = {run: f"{valkey.url.removesuffix('/0')}/{number}" for number, run in enumerate(RUNS)}
+        stores = {run: f"{valkey.url.removesuffix('/0')}/{number}" for number, run in enumerate(FAULTS)}
 
         def start_pod(run: str) -> Service:
             folders[run].mkdir()
-            settings = {**chat_settings(stores[run], history), "BREAK": RUNS[run]}
+            settings = {**chat_settings(stores[run], history), "BREAK": run}
             pod = start("tests.loadtest.broken", folders[run] / "chat.log", settings)
             open_until.callback(pod.stop)
             return pod
 
         with ThreadPoolExecutor() as side_by_side:
-            pods = dict(zip(RUNS, side_by_side.map(start_pod, RUNS), strict=True))
+            pods = dict(zip(FAULTS, side_by_side.map(start_pod, FAULTS), strict=True))
         port = free_port()
-        open_until.enter_context(workers(WORKERS, ABRUPT_SHAPE, port, folders[BY_WORKERS]))
+        open_until.enter_context(workers(WORKERS, ABRUPT_SHAPE, port, folders[SOUND]))
         asyncio.run(
-            visit_all([drive(run, folders[run], target(stores[run], pods[run], history), port) for run in RUNS])
+            visit_all([drive(run, folders[run], target(stores[run], pods[run], history), port) for run in FAULTS])
         )
         for pod in pods.values():
             pod.kill(signal.SIGTERM)  # they drain side by side, too
@@ -68,7 +67,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
 
 
 def drive(run: str, folder: Path, system: Target, port: int) -> Drive:
-    if run != BY_WORKERS:
+    if run != SOUND:
         return Drive(target=system, plan=PLAN, folder=folder, stop=asyncio.Event())
     return Drive(
         target=system, plan=replace(PLAN, shape=ABRUPT_SHAPE), folder=folder, stop=asyncio.Event(),
@@ -89,20 +88,19 @@ def broken(folder: Path) -> dict[str, str]:
 
 
 def test_a_sound_server_keeps_every_promise(runs: dict[str, Path]) -> None:
-    verdicts = judge(read_recording(runs["nothing"]))
+    verdicts = judge(read_recording(runs[SOUND]))
     assert {v.promise: v.detail for v in verdicts if v.judgement is not Judgement.KEPT} == {}
-    assert write_report(runs["nothing"])
-    assert (runs["nothing"] / PAGE).stat().st_size > 10_000
-    assert (runs["nothing"] / FIGURES).read_text().startswith('{\n "kept": true')
+    assert write_report(runs[SOUND])
+    assert (runs[SOUND] / PAGE).stat().st_size > 10_000
+    assert (runs[SOUND] / FIGURES).read_text().startswith('{\n "kept": true')
 
 
 def test_what_the_clients_of_workers_saw_is_whole_though_the_run_ends_abruptly(runs: dict[str, Path]) -> None:
-    recording = read_recording(runs[BY_WORKERS])
-    assert {v.promise: v.detail for v in judge(recording) if v.judgement is not Judgement.KEPT} == {}
+    recording = read_recording(runs[SOUND])
     assert [
         visit for visit in recording.seen.visits.values() if visit.entrance == "let_in" and not visit.ended_at
     ] == []
-    assert f"{WORKERS} workers connected" in (runs[BY_WORKERS] / LOG).read_text()
+    assert f"{WORKERS} workers connected" in (runs[SOUND] / LOG).read_text()
 
 
 def test_a_pool_that_grants_too_many_is_found_out_by_the_store_and_by_clients(runs: dict[str, Path]) -> None:
