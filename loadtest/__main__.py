@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loadtest.drive import Breaker, Drive
+from loadtest.linger import GO, linger
 from loadtest.plans import PLANS, Plan
 from loadtest.promises import Limits
 from loadtest.recording import read_recording
@@ -33,6 +33,14 @@ LOCAL = "127.0.0.1"
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = _parser().parse_args(argv)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:  # before the swarm, or after it; meanwhile it ends the swarm
+        print("loadtest: stopped, with nothing judged", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.plan == "report" and options.folder is None:
         return _usage("report needs the --folder of a run")
     if options.plan == "report":
@@ -54,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     code = _report(folder)
     if options.linger:
-        print(f"staying for {options.linger:g} s, so that {folder} can be fetched", flush=True)
-        time.sleep(options.linger)
+        linger(options.linger, f"so that {folder} can be fetched")
     return code
 
 
@@ -63,16 +70,18 @@ async def _drive(
     options: argparse.Namespace, target: Target, plan: Plan, folder: Path, breaker: Breaker | None
 ) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in GO:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if plan.shape is None:
         print(f"open http://{LOCAL}:{options.web_port} and start a swarm; Ctrl-C here ends it and writes the report")
-    web = ["--web-host", LOCAL, "--web-port", str(options.web_port)] if plan.shape is None else []
+    here = ["--web-host", LOCAL, "--web-port", str(options.web_port)] if plan.shape is None else []
+    if options.expect_workers and not options.chat:  # the system is on this machine, and so must they be
+        here += ["--master-bind-host", LOCAL]
     print(f"{plan.name}: clients connect to {', '.join(target.chat)}; written down in {_short(folder)}")
     await Drive(
         target=target, plan=plan, folder=folder, stop=stop, breaker=breaker,
         expected_workers=options.expect_workers,
-        locust_options=web, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
+        locust_options=here, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
     ).run()  # fmt: skip
 
 

@@ -18,14 +18,15 @@ from loadtest.metrics import Metric, scrape
 from loadtest.plans import GRACE_SECONDS, Plan
 from loadtest.recording import Run
 from loadtest.report.plot import clock
-from loadtest.swarm import command, run_swarm
+from loadtest.swarm import WORKERS_SECONDS, command, run_swarm
 from loadtest.target import Target
-from loadtest.watch import Watcher
+from loadtest.watch import PoolLook, Watcher
 
 DELIVERY_SECONDS = 60.0
 LOG = "locust.log"
 LOOK_SECONDS = 0.25
 PROGRESS_SECONDS = 10.0
+UNDER_WAY = (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS)
 
 Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 """Breaks things during a run, and writes down what."""
@@ -61,6 +62,7 @@ class Drive:
         """Do it; the folder holds a whole recording afterwards, also when the run did not go well."""
         troubles: list[str] = []
         began_at = time.time()
+        (self.folder / recording.LEDGER).touch()  # Locust may end before it writes anything
         with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
             watcher = Watcher(self.target, _writer(looks))
             async with asyncio.TaskGroup() as tasks:
@@ -73,7 +75,7 @@ class Drive:
                 if breaking is not None and not breaking.done():
                     breaking.cancel()
                 self.tell("the swarm has left; waiting until everything is delivered")
-                troubles += await self._delivered()
+                troubles += await self._delivered(watcher)
                 watcher.stop()
                 await watching
         troubles += await self._read_back()
@@ -104,34 +106,36 @@ class Drive:
             self.target, self.plan.shape, self.folder / recording.LEDGER,
             expected=self.expected_workers, more=self.locust_options,
         )  # fmt: skip
-        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS
+        until_workers_come = WORKERS_SECONDS if self.expected_workers else 0
+        seconds = None if self.plan.seconds is None else self.plan.seconds + GRACE_SECONDS + until_workers_come
         try:
             code = await run_swarm(line, self.folder / LOG, seconds=seconds, stop=self.stop, env=self.env)
         except TimeoutError:
             return [f"the swarm had to be stopped: it did not end within {seconds:g} s"]
         if self.stop.is_set() and self.plan.seconds is not None:
             return ["the run was stopped before its end"]
-        unusual = code not in {0, 1}  # 1: some requests failed, which the verdicts look into
-        return [f"Locust ended with exit code {code}; see locust.log"] if unusual else []
+        return [f"Locust ended with exit code {code}; see {LOG}"] if code else []
 
-    async def _delivered(self) -> list[str]:
-        """Wait until no pod has anything left in its outbox, for as long as it becomes less."""
+    async def _delivered(self, watcher: Watcher) -> list[str]:
+        """Wait until nobody holds a permit and no outbox holds anything, for as long as it becomes less."""
         least, last_progress = math.inf, time.monotonic()
         async with aiohttp.ClientSession() as http:
             while time.monotonic() < last_progress + DELIVERY_SECONDS:
                 pods = await scrape(http, self.target.metrics)
                 everybody = len(pods) >= len(self.target.metrics)
-                left = _left(pods)
+                left = _left(pods, watcher.latest)
                 if everybody and not left:
                     return []
                 if everybody and left < least:
                     least, last_progress = left, time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
-        return [f"pods did not answer, or their outboxes did not become emptier, for {DELIVERY_SECONDS:g} s"]
+        return [f"pods did not answer, or what they had under way did not become less, for {DELIVERY_SECONDS:g} s"]
 
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
             seen = read_ledger(lines)
+        if not seen.visits:
+            return ["no client ever came"]
         sessions: dict[str, dict[str, None]] = {}
         for visit in seen.visits.values():
             if visit.session:
@@ -150,8 +154,9 @@ class Drive:
         return (self.folder / name).open("a", encoding="utf-8", buffering=1)
 
 
-def _left(pods: Mapping[str, Mapping[str, float]]) -> float:
-    return sum(figures.get(Metric.OUTBOX_RECORDS, 0) for figures in pods.values())
+def _left(pods: Mapping[str, Mapping[str, float]], pools: Mapping[str, PoolLook]) -> float:
+    in_pods = sum(figures.get(metric, 0) for figures in pods.values() for metric in UNDER_WAY)
+    return in_pods + sum(pool.held + pool.waiting for pool in pools.values())
 
 
 def _writer(file: TextIO) -> Callable[[str], None]:

@@ -23,7 +23,7 @@ class Visit:
         entrance: how the attempt ended; `broken` is one that nobody answered, `gave_up` one that the swarm stopped.
         answered_at: when that was known.
         status, code, place: of a denial.
-        left_at: when the client was about to end the connection, or last heard of a server that ended it.
+        left_at: when the client was about to end the connection, or, where the server ended it, last heard of it.
         ended_at: when the end was noticed.
         close_code: how it ended.
         by_us: whether the client ended it.
@@ -88,10 +88,17 @@ class Mishap:
     """A simulated client met something that nobody thought of."""
 
     at: float
-    what: str
+    met: str
 
 
-Entry = Visit | Exchange | Lateness | Mishap
+@dataclass(slots=True, kw_only=True)
+class Storm:
+    """All clients of a process lost their connections at once, as the shape of the run has it."""
+
+    at: float
+
+
+Entry = Visit | Exchange | Lateness | Mishap | Storm
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +124,13 @@ class Seen:
     exchanges: list[Exchange]
     late: list[Lateness] = field(default_factory=list)
     mishaps: list[Mishap] = field(default_factory=list)
+    storms: list[Storm] = field(default_factory=list)
 
 
 def read_ledger(lines: Iterable[str]) -> Seen:
     """Return what stands in a ledger."""
     seen = Seen({}, [])
-    kinds: tuple[type[Entry], ...] = (Visit, Exchange, Lateness, Mishap)
+    kinds: tuple[type[Entry], ...] = (Visit, Exchange, Lateness, Mishap, Storm)
     for entry in read_lines(lines, *kinds):
         match entry:
             case Visit():
@@ -133,6 +141,8 @@ def read_ledger(lines: Iterable[str]) -> Seen:
                 seen.late.append(entry)
             case Mishap():
                 seen.mishaps.append(entry)
+            case Storm():
+                seen.storms.append(entry)
     return seen
 
 

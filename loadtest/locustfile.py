@@ -16,7 +16,8 @@ from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.ledger import Lateness, Ledger, Mishap
+from loadtest.carried import Receiver, Sender
+from loadtest.ledger import Lateness, Ledger, Mishap, Storm
 from loadtest.stages import STORM
 from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
 
@@ -24,7 +25,6 @@ __all__ = ["Chatter", "Reporter", "Rusher", "Wanderer"]
 
 TICK_SECONDS = 0.1
 LATE_SECONDS = 0.1
-LINES = "ledger"
 
 
 @events.init_command_line_parser.add_listener
@@ -44,40 +44,21 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
     options, runner = environment.parsed_options, environment.runner
     if options is None or runner is None:
         return
-    Rusher.window = options.window
     runner.register_message(STORM, _storm)
-    lines: list[str] = []
     if isinstance(runner, WorkerRunner):
-        environment.events.report_to_master.add_listener(_carry(lines))
-        ChatUser.ledger = Ledger(lines.append)
+        ChatUser.ledger = Sender(runner).ledger
     elif options.ledger:
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
         ChatUser.ledger = Ledger(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
-            environment.events.worker_report.add_listener(_take(ChatUser.ledger))
+            Receiver(runner, ChatUser.ledger)
     environment.events.user_error.add_listener(_note_mishap)
     if not isinstance(runner, MasterRunner):
         threading.Thread(target=_note_lateness, args=[ChatUser.ledger], daemon=True).start()
 
 
-def _carry(lines: list[str]) -> Any:  # noqa: ANN401 - a listener
-    def report_to_master(data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-        data[LINES] = lines[:]
-        lines.clear()
-
-    return report_to_master
-
-
-def _take(ledger: Ledger) -> Any:  # noqa: ANN401 - a listener
-    def worker_report(data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-        for line in data.pop(LINES, ()):
-            ledger.write(line)
-
-    return worker_report
-
-
 def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-    ChatUser.ledger.note(Mishap(at=time.time(), what=f"{type(exception).__name__}: {exception}"))
+    ChatUser.ledger.note(Mishap(at=time.time(), met=f"{type(exception).__name__}: {exception}"))
 
 
 def _note_lateness(ledger: Ledger) -> None:
@@ -93,6 +74,7 @@ def _note_lateness(ledger: Ledger) -> None:
 def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
     """Cut every connection of this process at once."""
     runner = environment.runner
+    ChatUser.ledger.note(Storm(at=time.time()))
     for greenlet in list(runner.user_greenlets) if runner is not None else ():
         user = greenlet.args[0] if greenlet.args else None
         if isinstance(user, ChatUser) and user.talk is not None:

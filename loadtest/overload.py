@@ -20,9 +20,9 @@ def by_store(recording: Recording, pool: str) -> Iterator[str]:
     """Yield what the store itself says: a mark or a capacity above the limit."""
     limit: int = getattr(recording.run.limits, pool)
     looks = recording.looks_at(pool)
-    high_water = max((look.high_water for look in looks), default=0)
-    if high_water > limit:
-        yield f"the high-water mark of the store is {high_water}"
+    mark = high_water(recording, pool)
+    if mark > limit:
+        yield f"the high-water mark of the store is {mark}"
     held = max((look.held for look in looks), default=0)
     if held > limit:
         yield f"the store had {held} held at once"
@@ -30,6 +30,18 @@ def by_store(recording: Recording, pool: str) -> Iterator[str]:
         if look.capacity > limit:
             yield f"the store has a capacity of {look.capacity}"
             return
+
+
+def high_water(recording: Recording, pool: str) -> int:
+    """Return the most that were held at once in this run: the store's mark, or what looks saw where it did not rise.
+
+    A store that was in use before has a mark from then, which says nothing of this run until it is passed.
+    """
+    looks = recording.looks_at(pool)
+    mark = max((look.high_water for look in looks), default=0)
+    if looks and mark > looks[0].high_water:
+        return mark
+    return max((look.held for look in looks), default=0)
 
 
 def by_pods(recording: Recording, pool: str) -> Iterator[str]:

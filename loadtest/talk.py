@@ -77,7 +77,7 @@ class Talk:
     Attributes:
         session_id: as the server named it.
         ended_by_us: whether it was this side that ended it.
-        heard_at: when the server last gave a sign of life, in seconds since 1970.
+        open_until: when it was certainly open still: at the server's last sign of life, or as this side broke off.
         ended_at: when this side noticed the end.
     """
 
@@ -92,7 +92,7 @@ class Talk:
         self._asked = 0
         self._close_code = BROKEN
         self.ended_by_us = False
-        self.heard_at = self.ended_at = time.time()
+        self.open_until = self.ended_at = time.time()
         headers = websocket.response.headers if websocket.response else {}
         self.session_id = str(headers.get(SESSION_HEADER, ""))
         self._reader = threading.Thread(target=self._read, name="replies", daemon=True)
@@ -145,7 +145,8 @@ class Talk:
 
     def break_off(self) -> None:
         """Vanish without a word, as a phone in a tunnel does."""
-        self.ended_by_us = self.ended_by_us or not self.ended
+        if not self.ended:
+            self.ended_by_us, self.open_until = True, time.time()
         _hang_up(self._websocket.socket)
         self._reader.join(CLOSE_SECONDS)
 
@@ -153,7 +154,7 @@ class Talk:
         try:
             while True:
                 frame = self._websocket.recv()
-                self.heard_at = time.time()
+                self.open_until = time.time()
                 if isinstance(frame, str) or not self._expected:
                     raise ValueError("nobody asked for this")
                 response = decode_response(frame, max_bytes=MAX_REPLY_BYTES)

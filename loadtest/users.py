@@ -138,7 +138,7 @@ class ChatUser(User):
         visit.ended_at = talk.ended_at
         visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
         if ended_before:
-            visit.left_at, visit.close_code = talk.heard_at, talk.close_code
+            visit.left_at, visit.close_code = talk.open_until, talk.close_code
             self._report(
                 "closed",
                 str(visit.close_code),
@@ -222,6 +222,12 @@ class Rusher(ChatUser):
     messages_a_visit = 40, 90
     wait_time = constant(0)
     tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
+
+    def on_start(self) -> None:
+        """Become somebody with the window that was asked for; a worker knows it from the master only now."""
+        super().on_start()
+        options = self.environment.parsed_options
+        self.window = options.window if options else self.window
 
 
 class Wanderer(ChatUser):

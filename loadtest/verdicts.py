@@ -56,11 +56,12 @@ def all_kept(verdicts: Sequence[Verdict]) -> bool:
 def _limits(recording: Recording) -> Iterator[Verdict]:
     for pool in POOLS:
         limit: int = getattr(recording.run.limits, pool)
-        most = max((look.high_water for look in recording.looks_at(pool)), default=0)
+        most = overload.high_water(recording, pool)
         if pool in recording.run.must_reach:
             yield _verdict(
                 f"{pool}_reached", f"The limit of {limit} {pool} is reached",
-                [] if most >= limit else [f"the most held at once were {most}"], f"the high-water mark is {most}",
+                [] if most >= limit else [f"there were {most} at most, so this run does not show that the limit holds"],
+                f"the high-water mark is {most}",
             )  # fmt: skip
         yield _verdict(
             f"{pool}_not_exceeded", f"There are never more than {limit} {pool}",
@@ -159,7 +160,7 @@ def _error_budget(recording: Recording) -> Iterator[Verdict]:
 
 def _unexplained(recording: Recording) -> Iterator[str]:
     for mishap in recording.seen.mishaps:
-        yield f"a client met {mishap.what}"
+        yield f"a client met {mishap.met}"
     for exchange in recording.seen.exchanges:
         disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
         if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.metrics import Metric
-from loadtest.overload import most_open
+from loadtest.overload import high_water, most_open
 from loadtest.recording import Recording
 from loadtest.report.plot import Plot
 from loadtest.report.series import KINDS, Series, Timeline
-from loadtest.report.tables import high_water, noes, times
+from loadtest.report.tables import noes, times
 from loadtest.verdicts import Judgement, Verdict, all_kept
 
 STYLE: Final = Path(__file__).with_name("style.css")
@@ -55,7 +55,7 @@ def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
 {_times(recording)}
 <h2>Noes, by code</h2>
 {_noes(recording)}
-<footer>Dashed red: the limit. Dotted: something was broken on purpose. How to read this: docs/load-testing.md.</footer>
+<footer>Dashed red: the limit. Dotted: something was done on purpose. How to read this: docs/load-testing.md.</footer>
 </main>
 </body>
 </html>
@@ -65,7 +65,7 @@ def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
 def plots(recording: Recording) -> list[Plot]:
     """Return the plots, in the order of the page."""
     line, limits = Timeline(recording), recording.run.limits
-    seconds, marks = line.seconds, line.faults()
+    seconds, marks = line.seconds, line.marks()
 
     def plot(
         title: str, unit: str, series: Sequence[Series], *, limit: float | None = None, filled: bool = False
@@ -82,6 +82,7 @@ def plots(recording: Recording) -> list[Plot]:
 
     open_now = [held("connections"), line.clients_inside()]
     in_process = [held("messages"), *line.pods(Metric.MESSAGES_IN_PROCESS)]
+    counted = "media workers included" if recording.processes else "main processes, as the pods tell"
     return [
         plot("Connections", "at once", open_now, limit=limits.connections, filled=True),
         plot("Messages in process", "at once", in_process, limit=limits.messages, filled=True),
@@ -95,8 +96,8 @@ def plots(recording: Recording) -> list[Plot]:
         ),
         plot("Denied and refused", "per second", line.denials()),
         plot("Outbox", "exchanges not delivered yet", line.pods(Metric.OUTBOX_RECORDS)),
-        plot("Processor", "% of one, media workers included", line.cpu()),
-        plot("Memory", "MiB, media workers included", line.memory()),
+        plot("Processor", f"% of one, {counted}", line.cpu()),
+        plot("Memory", f"MiB, {counted}", line.memory()),
     ]  # fmt: skip
 
 

@@ -7,11 +7,10 @@ from typing import Final
 
 from loadtest.recording import Recording
 from loadtest.report.page import STYLE, plots
-from loadtest.report.plot import COLOURS, HEIGHT, LEFT, WIDTH, Plot
+from loadtest.report.plot import COLOURS, HEIGHT, LEFT, LETTER, WIDTH, Plot
 
 HEAD: Final = 24
 FOOT: Final = 20
-LETTER: Final = 6.2
 NOT_A_WORD: Final = re.compile(r"[^a-z]+")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-from loadtest.report.series import Points, Series
+from loadtest.report.series import Series
 
 WIDTH: Final = 640
 HEIGHT: Final = 230
@@ -18,6 +18,10 @@ COLOURS: Final = 8
 TICKS: Final = 5
 GAP_SECONDS: Final = 3.0
 GAP_SHARE: Final = 0.05
+LETTER: Final = 6.2  # how wide one is, about
+MARK_GAP: Final = 4
+MARK_ROWS: Final = 4
+MARK_HEIGHT: Final = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +61,9 @@ class Plot:
         for number, series in enumerate(self.series):
             colour = f"c{number % COLOURS}"
             if self.filled and number == 0 and series.points:
-                parts.append(f'<path class="area {colour}" d="{self._area(series.points, top)}"/>')
+                parts.append(f'<path class="area {colour}" d="{self._area(series, top)}"/>')
             title = escape(f"{series.name}: most {_figure(max((v for _, v in series.points), default=0))} {self.unit}")
-            parts.append(
-                f'<path class="line {colour}" d="{self._path(series.points, top)}"><title>{title}</title></path>'
-            )
+            parts.append(f'<path class="line {colour}" d="{self._path(series, top)}"><title>{title}</title></path>')
         if self.limit is not None:
             y = self._y(self.limit, top)
             parts.append(f'<path class="limit" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
@@ -88,13 +90,20 @@ class Plot:
         return parts
 
     def _marks(self) -> list[str]:
+        """Draw moments with their names: left of them where they would not fit, and lower where another name stands."""
         parts = []
+        taken = [0.0] * MARK_ROWS
         for at, name in self.marks:
-            x = self._x(at)
+            x, width = self._x(at), len(name) * LETTER
+            begin = x + MARK_GAP if x + MARK_GAP + width <= WIDTH else x - MARK_GAP - width
+            row = next((row for row, end in enumerate(taken) if begin >= end), 0)
+            taken[row] = begin + width
+            y = TOP + 8 + row * MARK_HEIGHT
+            where = f'x="{begin:.1f}"' if begin > x else f'x="{x - MARK_GAP:.1f}" text-anchor="end"'
             parts.append(
                 f'<path class="mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"><title>{escape(name)}</title></path>'
             )
-            parts.append(f'<text class="mark-name" x="{x + 4:.1f}" y="{TOP + 8}">{escape(name)}</text>')
+            parts.append(f'<text class="mark-name" {where} y="{y}">{escape(name)}</text>')
         return parts
 
     def _legend(self) -> str:
@@ -106,18 +115,23 @@ class Plot:
         )
         return f'<ul class="legend">{names}</ul>'
 
-    def _path(self, points: Points, top: float) -> str:
-        """Draw a line; where nothing was seen for a while there is a gap."""
-        gap_seconds = max(GAP_SECONDS, self.seconds * GAP_SHARE)
-        path, last = [], -math.inf
-        for at, value in points:
-            path.append(f"{'M' if at - last > gap_seconds else 'L'}{self._x(at):.1f} {self._y(value, top):.1f}")
+    def _path(self, series: Series, top: float) -> str:
+        """Draw a line; where nothing was seen for a while there is a gap, and what stands alone in it is a dot."""
+        gap_seconds = math.inf if series.stepped else max(GAP_SECONDS, self.seconds * GAP_SHARE)
+        path: list[str] = []
+        last = -math.inf
+        for at, value in series.points:
+            x, y = f"{self._x(at):.1f}", f"{self._y(value, top):.1f}"
+            if not path or at - last > gap_seconds:
+                path.append(f"M{x} {y}h0")  # a line of no length has round ends
+            else:
+                path.append(f"H{x}V{y}" if series.stepped else f"L{x} {y}")
             last = at
         return "".join(path)
 
-    def _area(self, points: Points, top: float) -> str:
+    def _area(self, series: Series, top: float) -> str:
         floor = HEIGHT - BOTTOM
-        return f"{self._path(points, top)}V{floor}H{self._x(points[0][0]):.1f}Z"
+        return f"{self._path(series, top)}V{floor}H{self._x(series.points[0][0]):.1f}Z"
 
     def _x(self, at: float) -> float:
         share = min(max(at / self.seconds, 0.0), 1.0)

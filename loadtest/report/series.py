@@ -3,30 +3,37 @@
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, TypeVar
 
 from loadtest.metrics import Metric
 from loadtest.overload import open_over_time
 from loadtest.recording import Recording
+from loadtest.watch import PodsLook, ProcessesLook
 
 T = TypeVar("T")
 Points = list[tuple[float, float]]
 POINTS: Final = 400
 """As many as a picture can show."""
 BUCKETS: Final = 40
+STORM_SECONDS: Final = 2.0
 PERCENTILES: Final = (50, 95, 99)
 KINDS: Final = ("text", "voice", "video")
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a plot: seconds since the run began, and a figure."""
+    """One line of a plot.
+
+    Attributes:
+        points: seconds since the run began, and a figure.
+        stepped: a figure holds until the next, as with things that are counted when they happen.
+    """
 
     name: str
     points: Points
+    stepped: bool = False
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -41,6 +48,7 @@ class Timeline:
         self._recording = recording
         self._began = recording.run.began_at
         self.seconds = max(recording.run.ended_at - recording.run.began_at, 1.0)
+        self._processes = recording.processes or [*_main_processes(recording.pods)]
 
     def pool(self, pool: str, name: str, read: Callable[..., float]) -> Series:
         """Return a figure of the looks at a pool."""
@@ -48,7 +56,7 @@ class Timeline:
 
     def clients_inside(self) -> Series:
         """Return the connections that clients had open."""
-        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False))
+        return self._series("open, as clients see it", open_over_time(self._recording, certainly=False), stepped=True)
 
     def pods(self, metric: Metric, prefix: str = "") -> list[Series]:
         """Return a metric of each pod that has it."""
@@ -60,19 +68,23 @@ class Timeline:
         return [self._series(pod, points) for pod, points in sorted(found.items())]
 
     def cpu(self) -> list[Series]:
-        """Return the share of a processor that each process used."""
+        """Return the share of a processor that each process used, over stretches that are long enough to be read."""
         found: dict[str, Points] = defaultdict(list)
-        for before, look in pairwise(self._recording.processes):
+        since: dict[str, tuple[float, float]] = {}
+        for look in self._processes:
             for name, used in look.cpu_seconds.items():
-                if name in before.cpu_seconds and look.at > before.at and used >= before.cpu_seconds[name]:
-                    share = (used - before.cpu_seconds[name]) / (look.at - before.at)
-                    found[name].append((look.at, share * 100))
+                began_at, before = since.setdefault(name, (look.at, used))
+                if used < before:  # it was started again
+                    since[name] = look.at, used
+                elif look.at - began_at >= self.seconds / BUCKETS:
+                    found[name].append((look.at, (used - before) / (look.at - began_at) * 100))
+                    since[name] = look.at, used
         return [self._series(name, points) for name, points in sorted(found.items())]
 
     def memory(self) -> list[Series]:
         """Return the memory of each process, in MiB."""
         found: dict[str, Points] = defaultdict(list)
-        for look in self._recording.processes:
+        for look in self._processes:
             for name, used in look.memory_bytes.items():
                 found[name].append((look.at, used / 2**20))
         return [self._series(name, points) for name, points in sorted(found.items())]
@@ -105,9 +117,15 @@ class Timeline:
                 times[exchange.code].append(exchange.ended_at)
         return [self.rate(code, at) for code, at in sorted(times.items())]
 
-    def faults(self) -> list[tuple[float, str]]:
-        """Return when what was broken."""
-        return [(fault.at - self._began, fault.name) for fault in self._recording.faults]
+    def marks(self) -> list[tuple[float, str]]:
+        """Return when what was broken, and when everybody lost the connection; several processes tell of one storm."""
+        marks = [(fault.at - self._began, fault.name) for fault in self._recording.faults]
+        last = -math.inf
+        for storm in sorted(self._recording.seen.storms, key=lambda storm: storm.at):
+            if storm.at - last > STORM_SECONDS:
+                marks.append((storm.at - self._began, "everybody cut off"))
+            last = storm.at
+        return sorted(marks)
 
     def _bucketed(self, items: Sequence[T], time_of: Callable[[T], float]) -> list[tuple[float, Sequence[T]]]:
         """Cut items that are sorted by time into stretches of equal length, named by their middle."""
@@ -115,18 +133,30 @@ class Timeline:
         edges = [bisect_left(items, self._began + number * width, key=time_of) for number in range(BUCKETS + 1)]
         return [((number + 0.5) * width, items[edges[number] : edges[number + 1]]) for number in range(BUCKETS)]
 
-    def _series(self, name: str, points: Iterable[tuple[float, float]]) -> Series:
+    def _series(self, name: str, points: Iterable[tuple[float, float]], *, stepped: bool = False) -> Series:
         shifted = [(at - self._began, value) for at, value in points]
-        return Series(name, thin(shifted))
+        return Series(name, thin(shifted), stepped)
+
+
+def _main_processes(pods: Iterable[PodsLook]) -> Iterator[ProcessesLook]:
+    """Yield what pods tell of themselves where their processes could not be looked at: those of another machine."""
+    for look in pods:
+        there = {pod: figures for pod, figures in look.figures.items() if Metric.CPU_SECONDS in figures}
+        yield ProcessesLook(
+            at=look.at,
+            cpu_seconds={pod: figures[Metric.CPU_SECONDS] for pod, figures in there.items()},
+            memory_bytes={pod: int(figures[Metric.MEMORY_BYTES]) for pod, figures in there.items()},
+        )
 
 
 def thin(points: Points, most: int = POINTS) -> Points:
-    """Return points that look the same with fewer of them: of each stretch, the lowest and the highest."""
+    """Return points that look the same with fewer of them: of each stretch, the lowest, the highest and the last."""
     if len(points) <= most:
         return points
-    size = -(-len(points) * 2 // most)
+    size = -(-len(points) * 3 // most)
     kept: Points = []
     for start in range(0, len(points), size):
         some = points[start : start + size]
-        kept += sorted({min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])})
+        extremes = {min(some, key=lambda p: p[1]), max(some, key=lambda p: p[1])} - {some[-1]}
+        kept += [*sorted(extremes), some[-1]]
     return kept

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from loadtest.overload import most_open
+from loadtest.overload import high_water, most_open
 from loadtest.recording import Recording
 from loadtest.recovery import recoveries
 from loadtest.report.series import KINDS, PERCENTILES, percentile
@@ -46,11 +46,6 @@ def noes(recording: Recording) -> dict[str, dict[str, int]]:
             str(v.close_code) for v in visits if v.left_at is not None and v.entrance == "let_in" and not v.by_us
         ),
     }
-
-
-def high_water(recording: Recording, pool: str) -> int:
-    """Return the most that were ever held at once."""
-    return max((look.high_water for look in recording.looks_at(pool)), default=0)
 
 
 def as_json(recording: Recording, verdicts: Iterable[Verdict]) -> Mapping[str, Any]:

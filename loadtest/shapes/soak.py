@@ -1,6 +1,7 @@
 """An hour at the limits, in waves; what leaks or drifts shows."""
 
 import os
+from math import ceil
 from typing import ClassVar
 
 from loadtest.stages import Stage, Stages
@@ -8,7 +9,9 @@ from loadtest.users import Chatter, Reporter, Rusher, Wanderer
 
 WAVE_SECONDS = 120
 SECONDS = float(os.environ.get("LOADTEST_SOAK_SECONDS", "3600"))
-WAVES = max(1, int(SECONDS // WAVE_SECONDS))
+LEAVING_SECONDS = 15
+BUSY_SECONDS = max(SECONDS - LEAVING_SECONDS, 1)
+WAVES = ceil(BUSY_SECONDS / WAVE_SECONDS)
 
 
 class Soak(Stages):
@@ -16,6 +19,6 @@ class Soak(Stages):
 
     who: ClassVar = [Chatter, Reporter, Rusher, Wanderer]
     stages = (
-        *(Stage((wave + 1) * WAVE_SECONDS, 40 if wave % 2 else 80, 4) for wave in range(WAVES)),
-        Stage(WAVES * WAVE_SECONDS + 15, 0, 6),
+        *(Stage(min((wave + 1) * WAVE_SECONDS, BUSY_SECONDS), 40 if wave % 2 else 80, 4) for wave in range(WAVES)),
+        Stage(BUSY_SECONDS + LEAVING_SECONDS, 0, 6),
     )

@@ -48,6 +48,7 @@ class Image:
 CHAT = Image("chatbot-chat", "apps/chat/Dockerfile", "run")
 HISTORY = Image("chatbot-history", "apps/history/Dockerfile", "run")
 STORES = Image("chatbot-test-stores", "tests/cluster/stores/Dockerfile")
+LOADTEST = Image("chatbot-loadtest", "loadtest/Dockerfile")
 
 
 def build_all() -> None:
@@ -56,3 +57,4 @@ def build_all() -> None:
         for tag in (OLD, NEW):
             image.build(tag)
     STORES.build(OLD)
+    LOADTEST.build(OLD)

@@ -58,13 +58,12 @@ class Release:
         version = json.loads(self.kubectl.run("version", "--output", "json"))["serverVersion"]["minor"]
         return int(re.sub(r"\D", "", version))
 
-    @cached_property
-    def chart(self) -> str:
-        """The chart; for a cluster that is older than the chart allows, a copy that does not ask."""
+    def chart(self, path: Path = CHATBOT) -> str:
+        """Return a chart; for a cluster that is older than the chart allows, a copy that does not ask."""
         if self.minor >= OLDEST_SUPPORTED:
-            return str(CHATBOT)
-        copy = self.folder / "chart"
-        shutil.copytree(CHATBOT, copy, dirs_exist_ok=True)
+            return str(path)
+        copy = self.folder / path.name
+        shutil.copytree(path, copy, dirs_exist_ok=True)
         manifest = copy / "Chart.yaml"
         manifest.write_text(re.sub(r"(?m)^kubeVersion:.*$", "", manifest.read_text()))
         return str(copy)
@@ -81,7 +80,7 @@ class Release:
             _secret("chatbot-s3", {"access-key-id": "test:tester", "secret-access-key": "testing"}),
         )
         try:
-            self.helm.install(self.chart, NAME, self.values(tag, more), wait="watcher", timeout=240)
+            self.helm.install(self.chart(), NAME, self.values(tag, more), wait="watcher", timeout=240)
         except helm_python.HelmError as failed:
             mine = ("--selector", f"app.kubernetes.io/instance={NAME}")
             state = self.kubectl.run("get", "pods", *mine) + self.kubectl.run("logs", *mine, "--tail=5", "--prefix")
@@ -90,7 +89,7 @@ class Release:
     def upgrade(self, tag: str, *, seconds: int = 300, rollback: bool = False, **more: Any) -> None:
         """Upgrade it, and wait until every pod is of the new revision."""
         self.helm.upgrade(
-            self.chart, NAME, self.values(tag, more), wait="watcher", timeout=seconds, rollback_on_failure=rollback
+            self.chart(), NAME, self.values(tag, more), wait="watcher", timeout=seconds, rollback_on_failure=rollback
         )
 
     def uninstall(self) -> None:

@@ -26,12 +26,17 @@ def nothing() -> None:
 
 def too_many_granted() -> None:
     """Let the pool count a few places more than there are."""
-    _change_scripts("held >= capacity", f"held >= capacity + {EXTRA}", "held < capacity", f"held < capacity + {EXTRA}")
+    more = f"capacity + {EXTRA}"
+    _change_scripts(
+        ("held >= capacity", f"held >= {more}"),
+        ("held < capacity", f"held < {more}"),
+        ("capacity - held", f"{more} - held"),
+    )
 
 
 def line_served_from_its_end() -> None:
     """Let the pool serve who came last."""
-    _change_scripts("call('ZRANGE', LINE, 0, 0)", "call('ZREVRANGE', LINE, 0, 0)")
+    _change_scripts(("call('ZPOPMIN', LINE, most)", "call('ZPOPMAX', LINE, most)"))
 
 
 def exchanges_dropped() -> None:
@@ -45,16 +50,18 @@ def exchanges_dropped() -> None:
     Outbox.append = forgetful  # type: ignore[method-assign]
 
 
-def _change_scripts(*changes: str) -> None:
+def _change_scripts(*changes: tuple[str, str]) -> None:
     def changed(script: Script) -> Script:
         text = script.text
-        for old, new in zip(changes[::2], changes[1::2], strict=True):
+        for old, new in changes:
             text = text.replace(old, new)
         return replace(script, text=text, sha=sha1(text.encode(), usedforsecurity=False).hexdigest())
 
     sound = load_scripts()
-    assert changed(sound.operate) != sound.operate
-    broken = Scripts(**{name: changed(getattr(sound, name)) for name in Scripts.__slots__})
+    scripts: dict[str, Script] = {name: getattr(sound, name) for name in Scripts.__slots__}
+    for old, _ in changes:
+        assert any(old in script.text for script in scripts.values()), f"no script says {old} any more"
+    broken = Scripts(**{name: changed(script) for name, script in scripts.items()})
     redis_pool.load_scripts = lambda: broken  # type: ignore[assignment, attr-defined]
 
 

@@ -7,7 +7,7 @@ from loadtest.ledger import Exchange, Lateness, Mishap, Seen, Visit, digest
 from loadtest.metrics import Metric
 from loadtest.promises import Limits
 from loadtest.recording import Fault, Recording, Run
-from loadtest.watch import PodsLook, PoolLook, ProcessesLook
+from loadtest.watch import POOLS, PodsLook, PoolLook, ProcessesLook
 
 LIMITS = Limits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
 
@@ -69,13 +69,14 @@ def recording(
 ) -> Recording:
     """A recording of what is given; history has what was answered, if nothing else is said."""
     answered = [kept(one) for one in exchanges if one.outcome == "answered"]
+    before = [look(0, pool, high_water=0) for pool in POOLS]
     return Recording(
         run=Run(
             shape="made-up", limits=LIMITS, began_at=0, ended_at=100, must_reach=("connections", "messages"),
             troubles=tuple(troubles),
         ),
         seen=Seen({one.id: one for one in visits}, list(exchanges), list(late), list(mishaps)),
-        pools=sorted([look(90), look(90, "messages"), *looks], key=lambda one: one.at),
+        pools=sorted([*before, look(90), look(90, "messages"), *looks], key=lambda one: one.at),
         pods=[*pods_looks, pods(99, chat={Metric.OUTBOX_RECORDS: 0})],
         processes=list(processes),
         faults=list(faults),

@@ -71,6 +71,12 @@ def test_helm_and_kubernetes_have_nothing_to_say(values: dict[str, Any]) -> None
             kubernetes_validate.validate(one, version, strict=True)
 
 
+def test_every_port_has_a_protocol() -> None:
+    ports = [*container(LEAST, "judge")["ports"]]
+    ports += [port for one in objects(LEAST) if one["kind"] == "Service" for port in one["spec"]["ports"]]
+    assert [port["protocol"] for port in ports] == ["TCP", "TCP"]
+
+
 def test_the_judge_is_told_everything_and_expects_its_workers() -> None:
     args = container(MOST, "judge")["args"]
     told = dict(zip(args[1::2], args[2::2], strict=True))

@@ -61,6 +61,16 @@ def test_locust_by_itself_knows_the_users_and_a_shape() -> None:
     assert {"Chatter", "Reporter", "Rusher", "Wanderer"} <= set((listed.stdout + listed.stderr).split())
 
 
+def test_who_lingers_goes_when_told_to() -> None:
+    program = "from loadtest.linger import linger; linger(600, 'to be told to go'); print('gone')"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as staying:
+        assert staying.stdout is not None
+        assert staying.stdout.readline() == "staying for 600 s, to be told to go\n"
+        staying.terminate()
+        assert staying.communicate(timeout=60)[0] == "gone\n"
+    assert staying.returncode == 0
+
+
 def test_a_swarm_that_only_visits_needs_no_servers_of_ours() -> None:
     program = (
         "import sys, loadtest.__main__\n"

@@ -1,5 +1,6 @@
-"""Reports read metrics by names that the services really have."""
+"""Reports read metrics by names that the services really have, and that the dashboards of the chart have, too."""
 
+import json
 from pathlib import Path
 
 import aiohttp
@@ -9,6 +10,10 @@ from chat_service.app import open_chat
 from chat_service.settings import ChatSettings
 from history_service.metrics import HistoryMetrics
 from loadtest.metrics import Metric, read_exposition, resolve, scrape
+from tests.charts.metrics import asked_for
+from tests.support.servers import ROOT
+
+DASHBOARDS = sorted((ROOT / "charts/chatbot/dashboards").glob("*.json"))
 
 
 async def test_every_metric_is_exposed_by_a_pod(tmp_path: Path) -> None:
@@ -22,6 +27,13 @@ async def test_every_metric_is_exposed_by_a_pod(tmp_path: Path) -> None:
                 pages.append((await http.get("/metrics")).text)
     declared = {line.split()[2] for page in pages for line in page.splitlines() if line.startswith("# TYPE")}
     assert {metric for metric in Metric if metric not in declared} == set()
+
+
+def test_the_dashboards_show_every_metric_that_the_report_reads() -> None:
+    panels = [panel for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    shown = {name for query in queries for name in asked_for(query.replace("$__rate_interval", "1m"))}
+    assert set(Metric) - shown == set()
 
 
 def test_what_has_labels_is_summed() -> None:

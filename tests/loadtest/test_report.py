@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.ledger import Storm
 from loadtest.lines import as_line
 from loadtest.metrics import Metric
 from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, Recording, read_recording
@@ -28,7 +29,7 @@ def busy() -> Recording:
             pods(at, chat={Metric.OUTBOX_RECORDS: at}, history={Metric.HISTORY_EXCHANGES: at}) for at in (1, 2)
         ],
         processes=[
-            ProcessesLook(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 2, 3)
+            ProcessesLook(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 4, 5, 8)
         ],
         faults=[Fault(at=50, name="kill -9 of chat-0")],
     )
@@ -63,12 +64,35 @@ def test_plots_show_what_was_recorded() -> None:
     drawn = {plot.title: plot for plot in plots(busy())}
     named = {title: {series.name: series.points for series in plot.series} for title, plot in drawn.items()}
     assert named["Outbox"]["chat"] == [(1, 1), (2, 2), (99, 0)]
-    assert named["Processor"]["chat"] == [(2, 50.0), (3, 50.0)]
-    assert named["Memory"]["chat"] == [(1, 1.0), (2, 1.0), (3, 1.0)]
+    assert named["Processor"]["chat"] == [(4, 50.0), (8, 50.0)]
+    assert named["Memory"]["chat"] == [(1, 1.0), (4, 1.0), (5, 1.0), (8, 1.0)]
     assert set(named["Denied and refused"]) == {"cluster_full", "busy", "no answer"}
     assert max(value for _, value in named["Connections"]["open, as clients see it"]) == 1
     assert drawn["Connections"].limit == 2
     assert drawn["Answered"].marks == [(50, "kill -9 of chat-0")]
+
+
+def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
+    used = {Metric.CPU_SECONDS: 1.0, Metric.MEMORY_BYTES: 2.0**20}
+    made = recording(pods_looks=[pods(at, chat={**used, Metric.CPU_SECONDS: at / 4}) for at in (1, 4, 7)])
+    drawn = {plot.title: plot for plot in plots(made)}
+    assert drawn["Processor"].unit == "% of one, main processes, as the pods tell"
+    assert [series.points for series in drawn["Processor"].series] == [[(4, 25.0), (7, 25.0)]]
+    assert [series.points for series in drawn["Memory"].series] == [[(1, 1.0), (4, 1.0), (7, 1.0)]]
+
+
+def test_a_process_that_was_started_again_begins_anew() -> None:
+    used = [(1, 9.0), (4, 10.5), (5, 0.1), (8, 1.6)]
+    looks = [ProcessesLook(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
+    drawn = {plot.title: plot for plot in plots(recording(processes=looks))}
+    assert [series.points for series in drawn["Processor"].series] == [[(4, 50.0), (8, pytest.approx(50.0))]]
+
+
+def test_a_storm_is_marked_once_though_every_worker_tells_of_it() -> None:
+    made = recording(faults=[Fault(at=50, name="kill -9")])
+    made.seen.storms.extend(Storm(at=at) for at in (35.2, 35.1, 60))
+    marks = plots(made)[0].marks
+    assert marks == [(35.1, "everybody cut off"), (50, "kill -9"), (60, "everybody cut off")]
 
 
 def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
@@ -100,11 +124,34 @@ def test_a_line_is_broken_where_nothing_was_seen() -> None:
     assert path.count("M") == 2
 
 
-def test_thinning_keeps_peaks() -> None:
+def test_what_was_seen_once_in_a_while_is_a_dot() -> None:
+    svg = Plot(title="t", unit="u", series=[Series("held", [(1, 1), (30, 2)])], seconds=60).draw()
+    (path,) = re.findall(r'class="line c0" d="([^"]+)"', svg)
+    assert re.fullmatch(r"(M[\d.]+ [\d.]+h0){2}", path)
+
+
+def test_what_is_counted_holds_until_it_changes() -> None:
+    svg = Plot(title="t", unit="u", series=[Series("open", [(0, 1), (50, 2)], stepped=True)], seconds=60).draw()
+    (path,) = re.findall(r'class="line c0" d="([^"]+)"', svg)
+    assert re.fullmatch(r"M[\d.]+ [\d.]+h0H[\d.]+V[\d.]+", path)
+
+
+def test_names_of_marks_do_not_stand_on_each_other_or_beyond_the_edge() -> None:
+    marks = [(10.0, "kill -9 of chat-0"), (12.0, "restart of Valkey"), (59.0, "kill -9 of chat-1")]
+    svg = Plot(title="t", unit="u", series=[], seconds=60, marks=marks).draw()
+    names = re.findall(r'class="mark-name" x="[\d.]+"( text-anchor="end")? y="(\d+)"', svg)
+    assert [end for end, _ in names] == ["", "", ' text-anchor="end"']
+    assert names[0][1] != names[1][1]
+    assert names[0][1] == names[2][1]
+
+
+def test_thinning_keeps_peaks_and_the_last_of_each_stretch() -> None:
     points = [(float(at), 1000.0 if at == 777 else 1.0) for at in range(5000)]
     few = thin(points, 100)
     assert len(few) <= 100
     assert (777, 1000) in few
+    assert few == sorted(few)
+    assert few[few.index((777, 1000)) + 1][1] == 1
 
 
 @pytest.mark.parametrize(("value", "top"), [(0.03, 0.03), (57.5, 60), (575, 600), (1.01, 1.2), (9, 10)])

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -139,8 +140,10 @@ def test_vanishing_says_no_goodbye() -> None:
 
     with served(lambda websocket: _quietly(wait, websocket, codes, gone)) as address:
         talk = talk_to(address, Heard())
+        open_at = time.time()
         talk.break_off()
         assert gone.wait(10)
+    assert open_at <= talk.open_until <= talk.ended_at
     assert codes == [1006]
     assert talk.ended_by_us
 

@@ -9,6 +9,7 @@ from loadtest.metrics import Metric
 from loadtest.recording import Fault, Recording
 from loadtest.recovery import recoveries
 from loadtest.verdicts import Judgement, all_kept, judge
+from loadtest.watch import POOLS
 from tests.loadtest.recorded import denied, exchange, kept, look, pods, recording, sound, visit
 
 ANNA = visit("anna", 1, 1.1, 30)
@@ -35,6 +36,17 @@ def test_what_was_not_seen_is_not_called_kept() -> None:
         "order_of_tickets", "order_of_arrival", "served_or_told", "nothing_lost", "replies_fit", "error_budget",
         "no_unexplained_errors",
     }  # fmt: skip
+
+
+def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
+    used_before = [look(at, pool) for at in (1, 90) for pool in POOLS]
+    idle = replace(sound(), pools=used_before)
+    assert judged(idle, Judgement.BROKEN) == {
+        "connections_reached": "there were 0 at most, so this run does not show that the limit holds",
+        "messages_reached": "there were 0 at most, so this run does not show that the limit holds",
+    }
+    busy = replace(sound(), pools=[look(50, held=2), look(51, "messages", held=4), *used_before])
+    assert judged(busy, Judgement.BROKEN) == {}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +99,7 @@ def test_what_was_not_seen_is_not_called_kept() -> None:
         case("closed for no reason", "no_unexplained_errors", "the connection of anna was closed with 1011",
              recording([visit("anna", 1, 2, 30, by_us=False, close_code=1011)])),
         case("met something new", "no_unexplained_errors", "a client met KeyError",
-             recording([ANNA], mishaps=[Mishap(at=1, what="KeyError: 'x'")])),
+             recording([ANNA], mishaps=[Mishap(at=1, met="KeyError: 'x'")])),
         case("still held", "given_back", "1 connections are still held", recording(looks=[look(99, held=1)])),
         case("not delivered", "given_back", "chat has 2 of chatbot_outbox_records", replace(
              recording(), pods=[pods(99, chat={Metric.OUTBOX_RECORDS: 2})])),

@@ -1,0 +1,92 @@
+"""How the lines of workers come to the master: with each of Locust's reports, and the last of them when the run ends.
+
+Locust gives its workers half a second to end. Clients take longer to say goodbye, so the master asks each worker for
+its last lines, and waits for them, before it lets Locust quit.
+"""
+
+import threading
+import time
+from typing import Any, Final
+
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+
+from loadtest.ledger import Ledger, Mishap
+
+LINES: Final = "ledger"
+FAREWELL: Final = "farewell"
+FAREWELL_SECONDS: Final = 10.0  # on top of what Locust gives the users
+
+
+class Sender:
+    """The lines of a worker.
+
+    Args:
+        runner: of this process.
+    """
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner = runner
+        self._lines: list[str] = []
+        self.ledger = Ledger(self._lines.append)
+        runner.environment.events.report_to_master.add_listener(self._report)
+        runner.environment.events.test_stop.add_listener(self._say_goodbye)
+        runner.register_message(FAREWELL, self._stop, concurrent=True)
+
+    def _report(self, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        data[LINES] = self._take()
+
+    def _stop(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        self._runner.stop()  # returns when every client has left
+        self._say_goodbye()  # also where it was stopped before
+
+    def _say_goodbye(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        self._runner.send_message(FAREWELL, {LINES: self._take()})
+
+    def _take(self) -> list[str]:
+        lines = self._lines[:]
+        self._lines.clear()
+        return lines
+
+
+class Receiver:
+    """Puts the lines of all workers into one ledger.
+
+    Args:
+        runner: of this process, the master.
+        ledger: takes the lines. A worker that began and did not say goodbye is a mishap in it.
+    """
+
+    def __init__(self, runner: MasterRunner, ledger: Ledger) -> None:
+        self._runner = runner
+        self._ledger = ledger
+        self._there: set[str] = set()
+        self._nobody_left = threading.Event()
+        runner.environment.events.worker_report.add_listener(self._worker_report)
+        runner.environment.events.test_stop.add_listener(self._wait_for_all)
+        runner.register_message(FAREWELL, self._farewell)
+
+    def _worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        lines = data.pop(LINES, ())
+        if lines:
+            self._there.add(client_id)
+        self._write(lines)
+
+    def _farewell(self, msg: Any, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        self._write(msg.data[LINES])
+        self._there.discard(msg.node_id)
+        if not self._there:
+            self._nobody_left.set()
+
+    def _wait_for_all(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+        if self._there:
+            self._nobody_left.clear()
+            self._runner.send_message(FAREWELL)
+            if self._there & {worker.id for worker in self._runner.clients.all if worker.state != STATE_MISSING}:
+                self._nobody_left.wait((self._runner.environment.stop_timeout or 0) + FAREWELL_SECONDS)
+        for worker in sorted(self._there):
+            self._ledger.note(Mishap(at=time.time(), met=f"the end of its worker {worker}, which had more to tell"))
+        self._there.clear()
+
+    def _write(self, lines: list[str]) -> None:
+        for line in lines:
+            self._ledger.write(line)

@@ -1,0 +1,34 @@
+"""A worker that is lost takes with it what its clients saw last; the ledger says so."""
+
+import subprocess
+import sys
+
+from loadtest.ledger import read_ledger
+from tests.support.ports import free_port
+from tests.support.servers import ROOT
+
+LOST = """
+import sys
+from locust.env import Environment
+from loadtest.carried import LINES, Receiver
+from loadtest.ledger import Ledger
+
+environment = Environment()
+runner = environment.create_master_runner("127.0.0.1", int(sys.argv[1]))
+Receiver(runner, Ledger(print))
+environment.events.worker_report.fire(client_id="idle", data={LINES: []})
+environment.events.worker_report.fire(client_id="busy", data={LINES: ["{}"]})
+environment.events.test_stop.fire(environment=environment)
+environment.events.test_stop.fire(environment=environment)
+runner.quit()
+"""
+
+
+def test_a_worker_that_was_lost_with_its_clients_is_missed_once() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST, str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    carried, *more = ended.stdout.splitlines()
+    assert carried == "{}"
+    (mishap,) = read_ledger(more).mishaps
+    assert mishap.met == "the end of its worker busy, which had more to tell"

@@ -1,0 +1,32 @@
+"""Every kind of record comes back from its line as it was."""
+
+import pytest
+
+from loadtest.ledger import Lateness, Mishap, Storm
+from loadtest.lines import as_line, read_lines
+from loadtest.recording import Fault
+from loadtest.watch import ProcessesLook
+from tests.loadtest.recorded import denied, exchange, kept, look, pods
+
+RECORDS = [
+    denied("anna", 1, 2),
+    exchange("anna", 0),
+    Lateness(at=1, seconds=2),
+    Storm(at=1),
+    Mishap(at=1, met="KeyError: 'x'"),
+    kept(exchange("anna", 0)),
+    look(1),
+    pods(1, chat={}),
+    ProcessesLook(at=1, cpu_seconds={"chat": 1.5}, memory_bytes={"chat": 2}),
+    Fault(at=1, name="kill -9"),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_record_comes_back_from_its_line(record: object) -> None:
+    assert list(read_lines([as_line(record)], *{type(one) for one in RECORDS})) == [record]
+
+
+def test_a_line_that_was_cut_off_and_a_record_of_another_kind_are_passed_over() -> None:
+    whole = as_line(RECORDS[0])
+    assert list(read_lines([whole[:-5], as_line(RECORDS[1]), whole], type(RECORDS[0]))) == [RECORDS[0]]
