@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes in what a pod holds, and who waits there, after the store has forgotten it.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows, 5 capacity by its settings,
 --       6 how many permits follow; then three for each permit: id, ticket, client; and four for each waiter: id, ticket, client, waits on (ms).
 -- Returns: {DONE, lease (ms), epoch}, and the lease counts anew; {GONE}: too late, all of it is lost; or {STALE}.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Lets a pod in as a new incarnation with a lease of its own.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the incarnation it was before ("" for none),
 --       5 capacity by its settings, 6 "1" when those settings are news: the first time that a process enters.
 -- Returns: {DONE, lease (ms), epoch}; {NEWER}: a newer version of this software has been here, stay out;

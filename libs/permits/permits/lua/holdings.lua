@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Names all that a pod holds and waits for, for a pod that has drifted. Linear in what the pool holds.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 incarnation.
 -- Returns: {permits held, id, …, id of each waiter, …}
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Acquires, releases and leaves the line: all that one pod asked for in one turn of its event loop, in that order.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows,
 --       5 permits per client (0: no limit of its own), 6 the longest line;
 --       then the operations:

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Says what an acquire would meet now.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 client, 2 permits per client (0: no limit of its own), 3 the longest line.
 -- Returns: {code, place}: GRANTED, WAITING, CLIENT_LIMIT or LINE_FULL. Changes nothing and reaps nobody.
 

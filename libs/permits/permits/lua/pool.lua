@@ -1,20 +1,6 @@
--- What the scripts of a pool share; it stands, after server.lua, in front of each of them.
+-- What the scripts of a pool share; it stands, after server.lua and records.lua, in front of each of them.
 --
--- KEYS, the same eleven for every script (permits/redis/keys.py names them):
---   1 pool             hash    layout, epoch, run, clock, seen, step, learning_since,
---                              learning_until, capacity, capacity_version, capacity_seed, tickets, high_water, reaped, jumps
---   2 pods             hash    incarnation → "generation lease" (lease in ms); who is not in it is refused
---   3 leases           zset    incarnation by the end of its lease (pool time)
---   4 permits          hash    id → "ticket incarnation client" of each permit held
---   5 clients          hash    client → permits held
---   6 line             zset    id by ticket of each waiter
---   7 waiters          hash    id → "ticket incarnation since until client" of each waiter (pool time)
---   8 clients_waiting  hash    client → waiters
---   9 pods_waiting     hash    incarnation → waiters
---  10 pods_held        hash    incarnation → permits held
---  11 refused          set     pods that may not renew
---
--- Invariants after every script:
+-- Invariants after every script, with the numbers that records.lua gives the keys:
 --   - 5 counts 4 by client, 10 counts 4 by pod; 8 and 9 count 7; 6 and 7 hold the same ids; no count of zero is kept;
 --   - nobody who may still wait stands in line while held < capacity, unless the pool is learning;
 --   - nothing is granted while held >= capacity, and nothing new while learning;
@@ -36,18 +22,10 @@ local LAYOUT = 1
 -- An epoch's first ticket is the time; no pool gives out so many that the next epoch would begin below its last.
 local TICKETS_PER_MS = 1000
 
-local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]
-local PERMITS, CLIENTS = KEYS[4], KEYS[5]
-local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local PODS_HELD, REFUSED = KEYS[10], KEYS[11]
-local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
-
 -- What became of a call.
 local DONE, GONE, STALE, FORGOTTEN, NEWER, SHUT_OUT = 1, 0, -1, -2, -3, -4
 -- What became of an acquire or a leave.
 local GRANTED, WAITING, FULL, CLIENT_LIMIT, LINE_FULL, LEFT, NOWHERE = 1, 2, 3, 4, 5, 6, 7
-
-local call = redis.call
 
 local capacity, tickets, high_water, epoch, clock, seen, step, learning_until
 local held, waiting
@@ -64,86 +42,6 @@ read_pool()
 
 local handed = {} -- incarnation → the ids and tickets that this script handed to its waiters
 local freed = 0 -- places that this script took back
-
--- Whole numbers larger than 2^31 must be written so, or Lua writes them in powers of ten.
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
--- Records and counts change with nearly every operation, and a call may bring hundreds. So they are read here once, changed
--- here, and written in one go by `write_back`, before this script ends or looks at a whole hash.
-local MOST_WORDS = 4000 -- of one command; Lua can hand over about twice as many
-local records = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → record, or false when there is none
-local changed = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → true
-local changes = { [CLIENTS] = {}, [CLIENTS_WAITING] = {}, [PODS_HELD] = {}, [PODS_WAITING] = {} } -- by key: field → by how much
-
-local function call_in_parts(command, key, words)
-  for at = 1, #words, MOST_WORDS do
-    call(command, key, unpack(words, at, math.min(at + MOST_WORDS - 1, #words)))
-  end
-end
-
--- Read the records of many ids at once, rather than each as it is needed.
-local function fetch(key, ids)
-  for at = 1, #ids, MOST_WORDS do
-    local found = call('HMGET', key, unpack(ids, at, math.min(at + MOST_WORDS - 1, #ids)))
-    for index, record in ipairs(found) do
-      local id = ids[at + index - 1]
-      if not changed[key][id] then
-        records[key][id] = record
-      end
-    end
-  end
-end
-
-local function record_of(key, id)
-  local record = records[key][id]
-  if record == nil then
-    record = call('HGET', key, id)
-    records[key][id] = record
-  end
-  return record
-end
-
-local function keep(key, id, record)
-  records[key][id] = record
-  changed[key][id] = true
-end
-
-local function count(key, field, by)
-  local fields = changes[key]
-  fields[field] = (fields[field] or 0) + by
-end
-
-local function counted(key, field)
-  return (tonumber(call('HGET', key, field)) or 0) + (changes[key][field] or 0)
-end
-
-local function write_back()
-  for key, ids in pairs(changed) do
-    local new, gone = {}, {}
-    for id in pairs(ids) do
-      local record = records[key][id]
-      if record then
-        new[#new + 1] = id
-        new[#new + 1] = record
-      else
-        gone[#gone + 1] = id
-      end
-    end
-    call_in_parts('HSET', key, new)
-    call_in_parts('HDEL', key, gone)
-    changed[key] = {}
-  end
-  for key, fields in pairs(changes) do
-    for field, by in pairs(fields) do
-      if by ~= 0 and call('HINCRBY', key, field, by) <= 0 then
-        call('HDEL', key, field)
-      end
-    end
-    changes[key] = {}
-  end
-end
 
 local cached_now
 local function pool_now()
@@ -256,33 +154,6 @@ end
 local function next_ticket()
   tickets = tickets + 1
   return tickets
-end
-
--- A ticket as records, notices and replies have it: so wide that no record is under 65 bytes. A small hash of short values
--- is kept as a list and searched from its start, which at 500 permits would be most of the work of a script.
-local TICKET_WIDTH = 32
-local function wide(ticket)
-  return string.format('%032.0f', ticket)
-end
-
--- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may. The
--- ticket stays as wide as it is.
-local function parse(record)
-  local pod = TICKET_WIDTH + 2
-  local space = string.find(record, ' ', pod, true)
-  return string.sub(record, 1, TICKET_WIDTH), string.sub(record, pod, space - 1), string.sub(record, space + 1)
-end
-
-local function parse_waiter(record)
-  local ticket, pod, rest = parse(record)
-  local first = string.find(rest, ' ', 1, true)
-  local second = string.find(rest, ' ', first + 1, true)
-  local since, until_ms = string.sub(rest, 1, first - 1), string.sub(rest, first + 1, second - 1)
-  return ticket, pod, string.sub(rest, second + 1), tonumber(since), tonumber(until_ms)
-end
-
-local function ticket_of(record)
-  return tonumber(string.sub(record, 1, TICKET_WIDTH))
 end
 
 -- In what follows, tickets are wide.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- The heartbeat of a pod: moves pool time on, renews the lease, reaps the pods whose lease is over, serves the line.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows.
 -- Returns: {GONE}, {STALE} or {FORGOTTEN}: not renewed; or
 --          {DONE, {id, ticket, …} handed to this pod's own waiters, lease (ms), waiters of this pod, permits it holds}

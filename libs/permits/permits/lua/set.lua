@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Changes a pool by the will of its operator.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 what: "capacity", "refuse", "allow" or "trust", 2 the capacity, or the pod.
 -- Returns: {DONE, how it is now}, or {GONE} when nobody has used this pool yet.
 -- "capacity" counts at once and everywhere: what became free is handed to the line; nothing is revoked.

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Shows a pool to its operator.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: 1 how many of the line to show.
 -- Returns: {{as state.lua, without clients}, {client, held by it, …},
 --           {incarnation, lease left (ms), permits held, waiters, …},

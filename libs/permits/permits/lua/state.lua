@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Tells how a pool is doing.
 --
--- KEYS: see pool.lua.
+-- KEYS: see records.lua.
 -- ARGV: none.
 -- Returns: {held, capacity, high-water mark, waiting, learning for so long (ms), permits reaped so far,
 --           client, held by it, client, held by it, …}

@@ -25,7 +25,7 @@ def _prefix(pool_name: str) -> str:
 
 
 def keys_of(pool_name: str) -> tuple[str, ...]:
-    """Return the keys of a pool in the order in which every script takes them; `lua/pool.lua` says what they hold.
+    """Return the keys of a pool in the order in which every script takes them; `lua/records.lua` says what they hold.
 
     Raises:
         ValueError: the name would not make one hash tag.

@@ -74,7 +74,7 @@ def load_scripts(server: str | None = None) -> Scripts:
     Args:
         server: Lua in place of `lua/server.lua`, for a server with another clock. None: that file itself.
     """
-    shared = "\n".join((_read("server") if server is None else server, _read("pool")))
+    shared = "\n".join((_read("server") if server is None else server, _read("records"), _read("pool")))
     return Scripts(**{field.name: _compose(field.name, shared) for field in fields(Scripts)})
 
 

@@ -1,0 +1,130 @@
+-- The keys of a pool, and how scripts read and write them; it stands, after server.lua, in front of pool.lua.
+--
+-- KEYS, the same eleven for every script (permits/redis/keys.py names them):
+--   1 pool             hash    layout, epoch, run, clock, seen, step, learning_since,
+--                              learning_until, capacity, capacity_version, capacity_seed, tickets, high_water, reaped, jumps
+--   2 pods             hash    incarnation → "generation lease" (lease in ms); who is not in it is refused
+--   3 leases           zset    incarnation by the end of its lease (pool time)
+--   4 permits          hash    id → "ticket incarnation client" of each permit held
+--   5 clients          hash    client → permits held
+--   6 line             zset    id by ticket of each waiter
+--   7 waiters          hash    id → "ticket incarnation since until client" of each waiter (pool time)
+--   8 clients_waiting  hash    client → waiters
+--   9 pods_waiting     hash    incarnation → waiters
+--  10 pods_held        hash    incarnation → permits held
+--  11 refused          set     pods that may not renew
+
+local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]
+local PERMITS, CLIENTS = KEYS[4], KEYS[5]
+local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local PODS_HELD, REFUSED = KEYS[10], KEYS[11]
+local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
+
+local call = redis.call
+
+-- Whole numbers larger than 2^31 must be written so, or Lua writes them in powers of ten.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- A ticket as records, notices and replies have it: so wide that no record is under 65 bytes. A small hash of short values
+-- is kept as a list and searched from its start, which at 500 permits would be most of the work of a script.
+local TICKET_WIDTH = 32
+local function wide(ticket)
+  return string.format('%032.0f', ticket)
+end
+
+-- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may. The
+-- ticket stays as wide as it is.
+local function parse(record)
+  local pod = TICKET_WIDTH + 2
+  local space = string.find(record, ' ', pod, true)
+  return string.sub(record, 1, TICKET_WIDTH), string.sub(record, pod, space - 1), string.sub(record, space + 1)
+end
+
+local function parse_waiter(record)
+  local ticket, pod, rest = parse(record)
+  local first = string.find(rest, ' ', 1, true)
+  local second = string.find(rest, ' ', first + 1, true)
+  local since, until_ms = string.sub(rest, 1, first - 1), string.sub(rest, first + 1, second - 1)
+  return ticket, pod, string.sub(rest, second + 1), tonumber(since), tonumber(until_ms)
+end
+
+local function ticket_of(record)
+  return tonumber(string.sub(record, 1, TICKET_WIDTH))
+end
+
+-- Records and counts change with nearly every operation, and a call may bring hundreds. So they are read here once, changed
+-- here, and written in one go by `write_back`, before this script ends or looks at a whole hash.
+local MOST_WORDS = 4000 -- of one command; Lua can hand over about twice as many
+local records = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → record, or false when there is none
+local changed = { [PERMITS] = {}, [WAITERS] = {} } -- by key: id → true
+local changes = { [CLIENTS] = {}, [CLIENTS_WAITING] = {}, [PODS_HELD] = {}, [PODS_WAITING] = {} } -- by key: field → by how much
+
+local function call_in_parts(command, key, words)
+  for at = 1, #words, MOST_WORDS do
+    call(command, key, unpack(words, at, math.min(at + MOST_WORDS - 1, #words)))
+  end
+end
+
+-- Read the records of many ids at once, rather than each as it is needed.
+local function fetch(key, ids)
+  for at = 1, #ids, MOST_WORDS do
+    local found = call('HMGET', key, unpack(ids, at, math.min(at + MOST_WORDS - 1, #ids)))
+    for index, record in ipairs(found) do
+      local id = ids[at + index - 1]
+      if not changed[key][id] then
+        records[key][id] = record
+      end
+    end
+  end
+end
+
+local function record_of(key, id)
+  local record = records[key][id]
+  if record == nil then
+    record = call('HGET', key, id)
+    records[key][id] = record
+  end
+  return record
+end
+
+local function keep(key, id, record)
+  records[key][id] = record
+  changed[key][id] = true
+end
+
+local function count(key, field, by)
+  local fields = changes[key]
+  fields[field] = (fields[field] or 0) + by
+end
+
+local function counted(key, field)
+  return (tonumber(call('HGET', key, field)) or 0) + (changes[key][field] or 0)
+end
+
+local function write_back()
+  for key, ids in pairs(changed) do
+    local new, gone = {}, {}
+    for id in pairs(ids) do
+      local record = records[key][id]
+      if record then
+        new[#new + 1] = id
+        new[#new + 1] = record
+      else
+        gone[#gone + 1] = id
+      end
+    end
+    call_in_parts('HSET', key, new)
+    call_in_parts('HDEL', key, gone)
+    changed[key] = {}
+  end
+  for key, fields in pairs(changes) do
+    for field, by in pairs(fields) do
+      if by ~= 0 and call('HINCRBY', key, field, by) <= 0 then
+        call('HDEL', key, field)
+      end
+    end
+    changes[key] = {}
+  end
+end
