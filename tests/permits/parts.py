@@ -19,6 +19,13 @@ async def until(pool: PermitPool, reached: Callable[[PoolState], bool]) -> PoolS
     return state
 
 
+async def ready(pool: PermitPool) -> None:
+    """Wait until a pool was let in; a machine that stalls may need more than one attempt."""
+    async with asyncio.timeout(SECONDS):
+        while not pool.ready():
+            await asyncio.sleep(0.002)
+
+
 async def in_line(
     pool: PermitPool, *client_ids: str, wait_seconds: float = SECONDS
 ) -> "tuple[asyncio.Task[Permit], ...]":

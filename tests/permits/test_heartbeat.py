@@ -9,6 +9,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from permits.redis import PoolOperator, RedisPool
+from tests.permits.parts import ready
 
 LEASE_SECONDS = 1.5  # an eighth of it is no whole number of milliseconds: clocks round it
 
@@ -23,6 +24,7 @@ def test_an_idle_pod_keeps_what_it_holds(
             pods = [RedisPool(f"{name}-{n}", redis=redis, capacity=1, lease_seconds=LEASE_SECONDS) for n in range(10)]
             for pod in pods:
                 await stack.enter_async_context(pod)
+                await ready(pod)
                 await PoolOperator(pod.name, redis).trust()
             permits = [await pod.acquire("a", wait_seconds=0) for pod in pods]
             lost = [asyncio.create_task(permit.lost()) for permit in permits]
