@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any, Final
 
+from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from loadtest.ledger import Ledger, Mishap
@@ -32,14 +33,14 @@ class Sender:
         runner.environment.events.test_stop.add_listener(self._say_goodbye)
         runner.register_message(FAREWELL, self._stop, concurrent=True)
 
-    def _report(self, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _report(self, data: dict[str, Any], **_: object) -> None:
         data[LINES] = self._take()
 
-    def _stop(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _stop(self, **_: object) -> None:
         self._runner.stop()  # returns when every client has left
         self._say_goodbye()  # also where it was stopped before
 
-    def _say_goodbye(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _say_goodbye(self, **_: object) -> None:
         self._runner.send_message(FAREWELL, {LINES: self._take()})
 
     def _take(self) -> list[str]:
@@ -65,19 +66,19 @@ class Receiver:
         runner.environment.events.test_stop.add_listener(self._wait_for_all)
         runner.register_message(FAREWELL, self._farewell)
 
-    def _worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _worker_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
         lines = data.pop(LINES, ())
         if lines:
             self._there.add(client_id)
         self._write(lines)
 
-    def _farewell(self, msg: Any, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _farewell(self, msg: Message, **_: object) -> None:
         self._write(msg.data[LINES])
         self._there.discard(msg.node_id)
         if not self._there:
             self._nobody_left.set()
 
-    def _wait_for_all(self, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    def _wait_for_all(self, **_: object) -> None:
         if self._there:
             self._nobody_left.clear()
             self._runner.send_message(FAREWELL)

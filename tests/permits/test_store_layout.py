@@ -111,6 +111,22 @@ async def test_an_empty_pool_leaves_nothing_but_its_numbers_and_its_pods(
     assert kept == {f"permits:{{{name}}}:{key}" for key in ("pool", "pods", "leases")}
 
 
+async def test_a_waiter_whose_record_was_taken_by_hand_holds_up_nobody(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    pool = await open_pod(capacity=2, lease_seconds=60)
+    permits = await hold(pool, "a", "a")
+    forgotten, *waiters = await in_line(pool, "b", "c", "d")
+    (first,) = await store.zrange(f"permits:{{{name}}}:line", 0, 0)
+    await store.hdel(f"permits:{{{name}}}:waiters", str(first))
+    for permit in permits:
+        permit.release()
+    async with asyncio.timeout(SECONDS):
+        assert all([(await waiter).valid() for waiter in waiters])
+    assert (await pool.state()).clients == {"c": 1, "d": 1}
+    forgotten.cancel()
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_invariants_hold_after_every_script_of_a_random_history(
     open_pod: OpenPod, store: "Redis", redis_url: str, name: str, seed: int

@@ -194,6 +194,16 @@ local function servable()
   return math.min(waiting, learning() and math.min(free, freed) or free)
 end
 
+local function hand_over(id, ticket, pod)
+  local list = handed[pod]
+  if not list then
+    list = {}
+    handed[pod] = list
+  end
+  list[#list + 1] = id
+  list[#list + 1] = ticket
+end
+
 -- Hand what is free to the head of the line, and on to the next for each whose time is over.
 local function serve_line()
   local most = servable()
@@ -204,18 +214,17 @@ local function serve_line()
     end
     fetch(WAITERS, ids)
     for _, id in ipairs(ids) do
-      local ticket, pod, client, _, until_ms = parse_waiter(records[WAITERS][id])
-      forget_waiter(id, pod, client)
-      if until_ms > pool_now() then
-        grant(id, ticket, pod, client)
-        freed = freed - 1
-        local list = handed[pod]
-        if not list then
-          list = {}
-          handed[pod] = list
+      local record = records[WAITERS][id]
+      if record then
+        local ticket, pod, client, _, until_ms = parse_waiter(record)
+        forget_waiter(id, pod, client)
+        if until_ms > pool_now() then
+          grant(id, ticket, pod, client)
+          freed = freed - 1
+          hand_over(id, ticket, pod)
         end
-        list[#list + 1] = id
-        list[#list + 1] = ticket
+      else
+        waiting = waiting - 1 -- somebody's hand took the record; to stop here would lose all that this script has done
       end
     end
     most = servable()
