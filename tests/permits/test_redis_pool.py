@@ -3,14 +3,14 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from permits import ClientLimitReached, LineFull, PermitTimeout, Verdict
+from permits import ClientLimitReached, LineFull, Permit, PermitTimeout, Verdict
 from permits.redis import RedisPool
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import open_gate
@@ -97,6 +97,31 @@ async def test_what_a_killed_pod_held_comes_back_within_a_lease_and_a_half(
         for asking in [ask(pool, client_id, wait_seconds=1.5 * lease_seconds) for client_id in ("a", "b")]:
             assert (await asking).valid()
     assert (await pool.state()).clients == {"a": 1, "b": 1}
+
+
+async def test_many_releases_are_few_calls_and_one_when_nobody_waits(open_pod: OpenPod, store: "Redis") -> None:
+    pool = await open_pod(capacity=20, lease_seconds=LONG)
+    names = [f"client {number}" for number in range(40)]
+    permits = await hold(pool, *names[:20])
+    waiting = await in_line(pool, *names[20:])
+
+    async def calls_of_releasing(permits: Iterable[Permit]) -> int:
+        before = await script_calls(store)
+        for permit in permits:
+            permit.release()
+        await pool.state()
+        return await script_calls(store) - before - 1
+
+    assert await calls_of_releasing(permits) == 3  # of 8, 8 and 4
+    served = [await task for task in waiting]
+    assert [permit.client_id for permit in sorted(served, key=lambda permit: permit.ticket)] == names[20:]
+    assert await calls_of_releasing(served) == 1
+    assert (await pool.state()).held == 0
+
+
+async def script_calls(store: "Redis") -> int:
+    stats = await store.info("commandstats")
+    return int(stats["cmdstat_evalsha"]["calls"])
 
 
 async def test_a_paused_pod_wakes_up_with_nothing_and_waits_its_turn(

@@ -243,7 +243,8 @@ class PoolMachine(RuleBasedStateMachine):
 def test_whatever_happens_there_are_never_more_permits_than_the_capacity(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)  # so that two calls are often under way
+    monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)  # so that several calls are often under way
+    monkeypatch.setattr(dispatch, "FEW_RELEASES", 1)
     run_state_machine_as_test(
         partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(

@@ -183,6 +183,11 @@ class VirtualLink(Link):
         self._connection: int | None = None
         self._under_way: deque[Flight] = deque()
 
+    @property
+    def connected(self) -> bool:
+        """See `Link.connected`."""
+        return self._connection is not None
+
     async def connect(self) -> None:
         """See `Link.connect`."""
         if self._connection is None:

@@ -25,6 +25,12 @@ class Deadlines:
         self._order = count()  # tells apart those of the same moment
         self._alarm: asyncio.TimerHandle | None = None
 
+    @property
+    def anybody(self) -> bool:
+        """Whether somebody waits."""
+        self._drop_settled()
+        return bool(self._heap)
+
     def add(self, deadline: float, ask: Ask) -> None:
         """Watch one more, until this event loop time."""
         self._drop_settled()

@@ -1,7 +1,7 @@
 """The pod's conversation with the store: one queue, one connection, one lease.
 
-Everything that the tasks of this process ask for in one turn of the event loop travels in one write, in the order of
-the calls, and the next write waits for its replies; when they are many, for half of them. That makes tickets follow the
+Everything that the tasks of this process ask for in one turn of the event loop travels at once, in the order of the
+calls, and the next waits for its replies; when they are many, for half of them. That makes tickets follow the
 order of the calls, lets a release be synchronous, and spares a busy pod nearly all of the cost of a call. The heartbeat
 travels the same way, behind what is asked, so that its count of waiters can be compared with ours.
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 BEATS_PER_LEASE = 8
 ANSWERS_PER_LEASE = 4  # an answer that takes longer than one of these parts is given up
 MANY_ANSWERS = 16  # in one turn: enough to hand them out in two parts
+FEW_RELEASES = 8  # in one call, while somebody stands in line
 MAX_ATTEMPTS = 3  # of an ask that meets one forgotten incarnation after the other
 FIRST_BACKOFF_SECONDS = 0.02
 UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was taken in
@@ -207,7 +208,11 @@ class Dispatch:
             await self._reconcile(lease)
 
     async def _send(self, lease: Lease) -> None:
-        """Send all that is asked; releases first, so that the store can serve the line once for all of them."""
+        """Send all that is asked; releases first, so that the store can serve the line once for all of them.
+
+        When somebody stands in line, many releases are more than one call, so that the first who are handed a permit
+        can use it while the store serves the next.
+        """
         releases: list[Request] = []
         others: list[Request] = []
         for request in self._queue:
@@ -219,8 +224,14 @@ class Dispatch:
         self._queue.clear()
         self._wake.clear()
         beat, self._beat_due = self._beat_due, False
+        calls = []
+        while len(releases) > FEW_RELEASES and self._deadlines.anybody:
+            calls.append(Call(lease, releases[:FEW_RELEASES], beat=False))
+            del releases[:FEW_RELEASES]
         if releases or others or beat:
-            await self._store.send(Call(lease, releases + others, beat))
+            calls.append(Call(lease, releases + others, beat))
+        if calls:
+            await self._store.send(*calls)
 
     async def _hand_out(self, lease: Lease, turn: Turn) -> None:
         """Take in answers, and send what those who got them ask next.

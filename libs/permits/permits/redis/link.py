@@ -89,6 +89,11 @@ class Link:
         self._wire: Wire | None = None
         self.generation = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as we know."""
+        return self._wire is not None
+
     async def connect(self) -> None:
         """Make sure that there is a connection and that the store has the scripts.
 

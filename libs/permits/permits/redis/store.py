@@ -200,11 +200,15 @@ class Store:
         await self._link.connect()
         await self._link.exchange([self._call(self._scripts.leave, incarnation)])
 
-    async def send(self, call: Call) -> None:
-        """Send a call in one write, its heartbeat last. When the connection breaks, `receive` hears of it."""
-        self.calls.append(call)
+    async def send(self, *calls: Call) -> None:
+        """Send each of these calls in a write of its own. When the connection breaks, `receive` hears of it."""
+        broken = bool(self.calls) and not self._link.connected
+        self.calls.extend(calls)
+        if broken:
+            return  # a new connection begins with what was under way on the old one
         with suppress(StoreLost):
-            await self._write(call)
+            for call in calls:
+                await self._write(call)
 
     async def receive(self) -> Turn:
         """Wait for the replies to the first call under way, and sort them out. Questions are told at once.
