@@ -122,7 +122,13 @@ while at <= last do
 end
 fetch(PERMITS, ids)
 if waiting > 0 then
-  fetch(WAITERS, ids)
+  local others = {}
+  for _, id in ipairs(ids) do
+    if not records[PERMITS][id] then
+      others[#others + 1] = id
+    end
+  end
+  fetch(WAITERS, others)
 end
 
 at = first

@@ -24,6 +24,7 @@ from permits.errors import PermitError, PermitTimeout, PoolUnavailable
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import StoreLost
+from permits.redis.patience import Patience
 from permits.redis.requests import Ask, Leave, Question, Release, Request, refusal_of
 from permits.redis.scripts import Code
 from permits.redis.store import Answer, Call, Entry, Renewal, Store, Turn
@@ -141,6 +142,7 @@ class Dispatch:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        patience = Patience(self._answer_seconds)
         self._wake.set()
         try:
             while True:
@@ -148,7 +150,7 @@ class Dispatch:
                     await self._wake.wait()
                     self._wake.clear()
                 try:
-                    async with asyncio.timeout(self._answer_seconds):
+                    async with patience:
                         await self._turn()
                 except (StoreLost, TimeoutError) as error:
                     await self._store.close()
@@ -164,6 +166,7 @@ class Dispatch:
                 if isinstance(request, Question):
                     request.tell(None)
             self.tried.set()
+            patience.stop()
             self._deadlines.stop()
             if self._beat_alarm is not None:
                 self._beat_alarm.cancel()

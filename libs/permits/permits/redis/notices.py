@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from redis.asyncio import Redis
 
 from permits.redis.link import StoreLost, Subscription
+from permits.redis.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -47,24 +48,26 @@ class Notices:
         """Work until cancelled."""
         while True:
             subscription = Subscription(self._redis, self._channel)
+            patience = Patience(self._patience_seconds)
             try:
                 async with asyncio.timeout(self._patience_seconds):
                     await subscription.open()
                 self.tried.set()
                 self._on_subscribed()
-                await self._listen(subscription)
+                await self._listen(subscription, patience)
             except (StoreLost, TimeoutError) as error:
                 log.info("permits: no notices on %s (%s); trying again", self._channel, str(error) or "no answer")
             finally:
                 self.tried.set()
+                patience.stop()
                 await subscription.close()
             await asyncio.sleep(self._patience_seconds / 2)
 
-    async def _listen(self, subscription: Subscription) -> None:
+    async def _listen(self, subscription: Subscription, patience: Patience) -> None:
         pinged = False
         while True:
             try:
-                async with asyncio.timeout(self._patience_seconds):
+                async with patience:
                     notice = await subscription.next()
             except TimeoutError:
                 if pinged:

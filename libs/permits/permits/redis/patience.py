@@ -1,0 +1,65 @@
+"""A time limit for a task that waits again and again.
+
+`asyncio.timeout` sets and cancels a timer each time, and every call to the store and every notice would pay for that.
+Here one timer stands for many waits: when it rings too early for the present one, it is set again.
+"""
+
+import asyncio
+from types import TracebackType
+
+
+class Patience:
+    """An `async with` block that may not take longer than this; for one task at a time, and not within itself.
+
+    Args:
+        seconds: how long.
+
+    Raises:
+        TimeoutError: at the end of a block that was broken off for it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._task: asyncio.Task[object] | None = None
+        self._cancels = 0  # of others, when the block began
+        self._over_at = 0.0
+        self._over = False
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        """Count from now."""
+        task = self._task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be broken off")
+        self._cancels = task.cancelling()
+        self._over_at = asyncio.get_running_loop().time() + self._seconds
+        self._over = False
+        if self._alarm is None:
+            self._set()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Count no longer. When others have cancelled the task as well, that goes first."""
+        task, self._task = self._task, None
+        if self._over and task is not None and task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def stop(self) -> None:
+        """Leave no timer behind."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _set(self) -> None:
+        self._alarm = asyncio.get_running_loop().call_at(self._over_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._task is None:
+            return
+        if asyncio.get_running_loop().time() < self._over_at:
+            self._set()
+        else:
+            self._over = True
+            self._task.cancel()

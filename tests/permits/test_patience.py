@@ -1,0 +1,79 @@
+"""The time limit of a task that waits again and again."""
+
+import asyncio
+
+import pytest
+
+from permits.redis.patience import Patience
+
+pytestmark = pytest.mark.looptime
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_block_in_time_is_left_alone_however_many_there_were() -> None:
+    patience = Patience(10)
+    for _ in range(5):
+        async with patience:
+            await asyncio.sleep(9)
+    await asyncio.sleep(30)
+    assert now() == pytest.approx(75)
+
+
+async def test_every_block_has_the_whole_time_and_no_more() -> None:
+    patience = Patience(10)
+    async with patience:
+        await asyncio.sleep(9)
+    began = now()
+    with pytest.raises(TimeoutError):
+        async with patience:
+            await asyncio.sleep(60)
+    assert now() - began == pytest.approx(10)
+    with pytest.raises(TimeoutError):
+        async with patience:
+            await asyncio.sleep(60)
+    assert now() - began == pytest.approx(20)
+
+
+async def test_an_error_in_the_block_is_that_error() -> None:
+    with pytest.raises(ValueError, match="mine"):
+        async with Patience(10):
+            raise ValueError("mine")
+
+
+@pytest.mark.parametrize("too_late", [False, True], ids=["in time", "in the moment when time is over"])
+async def test_who_is_cancelled_by_others_is_cancelled(*, too_late: bool) -> None:
+    async def work() -> None:
+        async with Patience(10):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(10 if too_late else 5, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert now() == pytest.approx(10 if too_late else 5)
+
+
+async def test_a_task_goes_on_unharmed_after_its_time_was_over() -> None:
+    with pytest.raises(TimeoutError):
+        async with Patience(10):
+            await asyncio.sleep(60)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(1)
+
+
+async def test_nothing_rings_once_it_was_stopped() -> None:
+    patience = Patience(10)
+    async with patience:
+        pass
+    patience.stop()
+    patience.stop()
+    with pytest.raises(TimeoutError):  # and it can begin again
+        async with patience:
+            await asyncio.sleep(60)
+    assert now() == pytest.approx(10)
