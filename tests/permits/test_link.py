@@ -1,0 +1,63 @@
+"""What a connection of a pool writes, and what the server makes of it."""
+
+import select
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from permits.redis import link
+from permits.redis.link import Link, open_wire
+
+ROUNDS = 3000
+
+
+async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
+    redis_url: str, store: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = f"link-{uuid4().hex}"
+    written: list[bytes] = []
+
+    async def recorded(redis: "Redis") -> Any:  # noqa: ANN401 - a wire with one method replaced
+        wire: Any = await open_wire(redis)
+        send = wire.send_packed_command
+
+        async def send_and_record(commands: Sequence[bytes], *, check_health: bool) -> None:
+            written[:] = commands
+            await send(commands, check_health=check_health)
+
+        wire.send_packed_command = send_and_record
+        return wire
+
+    monkeypatch.setattr(link, "open_wire", recorded)
+    ours = Link(store, ())
+    await ours.connect()
+    assert await ours.exchange([("PUBLISH", channel, "permit"), ("ECHO", "done")]) == [0, b"done"]
+    await ours.close()
+
+    # Sockets that block see an order that the wake-up of an event loop would hide.
+    with connected(redis_url) as caller, connected(redis_url) as listener:
+        listener.sendall(f"SUBSCRIBE {channel}\r\n".encode())
+        assert b"subscribe" in listener.recv(1000)
+        late = 0
+        for _ in range(ROUNDS):
+            caller.sendall(b"".join(written))
+            said = caller.recv(1000)
+            late += not select.select([listener], [], [], 0)[0]
+            while not said.endswith(b"done\r\n"):
+                said += caller.recv(1000)
+            assert b"permit" in listener.recv(1000)
+    assert late == 0
+
+
+@contextmanager
+def connected(redis_url: str) -> Iterator[socket.socket]:
+    """Open a socket to the store that waits for a bounded time."""
+    address = urlsplit(redis_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as one:
+        yield one
