@@ -23,7 +23,7 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
     channel = f"link-{uuid4().hex}"
     written: list[bytes] = []
 
-    async def recorded(redis: "Redis") -> Any:  # noqa: ANN401 - a wire with one method replaced
+    async def recorded(redis: "Redis") -> Any:
         wire: Any = await open_wire(redis)
         send = wire.send_packed_command
 
