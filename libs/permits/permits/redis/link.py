@@ -115,7 +115,7 @@ class Link:
 
         A server that has run what it was sent writes to its clients in reverse: who had something to be told first is
         told last. By its PING this connection is the first, so a pod that is handed a permit by these commands hears
-        of it before we hear of ours, and need not wait until we have taken in the reply.
+        of it before we have our reply, and need not share its processor with us while we take that in.
 
         Raises:
             StoreLost: not every command was sent; each of them may have been carried out or not.
