@@ -21,6 +21,11 @@ BLACK: Colour = (16, 128, 128)
 UPRIGHT = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 CLOCKWISE = (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
 COUNTERCLOCKWISE = (0, -0x10000, 0, 0x10000, 0, 0, 0, 0, 0x40000000)
+MIRRORED = (-0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+FLIPPED = (0x10000, 0, 0, 0, -0x10000, 0, 0, 0, 0x40000000)
+TRANSPOSED = (0, 0x10000, 0, 0x10000, 0, 0, 0, 0, 0x40000000)
+TRANSVERSED = (0, -0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+ALL_ZERO = (0,) * 9
 UPSIDE_DOWN = (-0x10000, 0, 0, 0, -0x10000, 0, 0, 0, 0x40000000)
 
 
@@ -97,6 +102,20 @@ def turned(mp4: bytes, matrix: tuple[int, ...]) -> bytes:
     """Return the video with the note that players shall turn its picture (the matrix of its track header)."""
     at = mp4.index(struct.pack(">9i", *UPRIGHT), mp4.index(b"tkhd"))
     return mp4[:at] + struct.pack(">9i", *matrix) + mp4[at + 36 :]
+
+
+def edited(mp4: bytes, *edits: tuple[int, int]) -> bytes:
+    """Return the video with an edit list: milliseconds of each edit, and its first tick of the media or -1."""
+    elst = b"elst" + struct.pack(">II", 0, len(edits))
+    elst += b"".join(struct.pack(">IiI", duration, at, 0x10000) for duration, at in edits)
+    start = mp4.index(b"edts") - 4
+    (size,) = struct.unpack_from(">I", mp4, start)
+    edts = struct.pack(">I4sI", 12 + len(elst), b"edts", 4 + len(elst)) + elst
+    grown = bytearray(mp4[:start] + edts + mp4[start + size :])
+    for kind in (b"moov", b"trak"):
+        at = grown.index(kind) - 4
+        struct.pack_into(">I", grown, at, struct.unpack_from(">I", grown, at)[0] + len(edts) - size)
+    return bytes(grown)
 
 
 def picture_of(colour: Colour, size: tuple[int, int] = (64, 48)) -> bytes:

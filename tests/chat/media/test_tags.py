@@ -6,6 +6,7 @@ import pytest
 
 from chat_service.media.audio import hear
 from chat_service.media.base import MediaError
+from chat_service.media.boxes import check_boxes
 from chat_service.media.tags import without_notes, without_tags
 from chat_service.media.video import see
 from tests.chat.media.making import CLOCKWISE, RED, silent_mp3, turned, video
@@ -101,7 +102,7 @@ def test_notes_do_not_change_what_is_seen(notes: bytes) -> None:
 
 def test_notes_are_blanked_and_nothing_is_moved() -> None:
     mp4 = annotated(box(b"udta", titles(3)))
-    clean = without_notes(mp4)
+    clean = without_notes(mp4, check_boxes(mp4))
     assert len(clean) == len(mp4)
     assert b"udta" not in clean
     media = mp4.index(b"mdat")

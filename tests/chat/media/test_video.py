@@ -10,6 +10,7 @@ from tests.chat.media.making import (
     CLOCKWISE,
     GREEN,
     RED,
+    edited,
     pixels,
     silent_mp3,
     song_in_mp4,
@@ -64,6 +65,28 @@ def test_a_phone_held_upright() -> None:
     seen = see(turned(video(RED, size=(64, 48)), CLOCKWISE), max_seconds=10)
     assert (seen.width, seen.height) == (48, 64)
     assert pixels(seen.poster)[0] == (48, 64)
+
+
+@pytest.mark.parametrize("rate", [10, 25])
+@pytest.mark.parametrize(
+    ("from_seconds", "to_seconds", "rgb"),
+    [(0, 1.5, (255, 0, 0)), (2.2, 3.8, (0, 255, 0)), (4.4, 5.9, (0, 0, 255)), (3.5, 4, (0, 255, 0))],
+)
+def test_a_cut_is_what_its_edit_list_shows(
+    rate: int, from_seconds: float, to_seconds: float, rgb: tuple[int, int, int]
+) -> None:
+    whole = video(RED, GREEN, BLUE, seconds=6, rate=rate)
+    ticks_per_second = 12_800 if rate == 25 else 10_240  # as the muxer chooses
+    cut = edited(whole, (round(1000 * (to_seconds - from_seconds)), round(from_seconds * ticks_per_second)))
+    seen = see(cut, max_seconds=2)
+    assert seen.seconds == pytest.approx(to_seconds - from_seconds, abs=0.11)
+    assert pixels(seen.poster)[1]["centre"] == pytest.approx(rgb, abs=16)
+
+
+def test_an_edit_list_that_shows_nothing() -> None:
+    with pytest.raises(MediaError) as refused:
+        see(edited(video(RED, seconds=2), (1000, 900_000)), max_seconds=10)
+    assert refused.value.code == "media_unreadable"
 
 
 @pytest.mark.parametrize(

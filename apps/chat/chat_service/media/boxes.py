@@ -1,7 +1,8 @@
 """The boxes that an MP4 file is made of (ISO/IEC 14496-12, 4.2), read only as far as it takes to know it is whole.
 
 FFmpeg plays what it can of a file that was cut short; we would rather tell the client. Every top-level box says how
-long it is, so a file is whole when the boxes, one after the other, end where the file ends.
+long it is, so a file is whole when the boxes that a player needs, one after the other, end inside the file. Anything
+behind the last of them (padding, a line of text, an index that was cut) is left out.
 """
 
 import struct
@@ -19,6 +20,8 @@ IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
 MAX_BOXES: Final = 100_000  # a fragmented file has two for each fragment
 MAX_BRANDS: Final = 64
 QUICKTIME: Final = b"qt  "
+NEEDED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
+MEDIA: Final = frozenset({b"mdat", b"moof"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class Box:
     end: int
 
 
-def check_boxes(mp4: Buffer) -> None:
-    """Check that this is an MP4 and that nothing of it is missing.
+def check_boxes(mp4: Buffer) -> list[Box]:
+    """Check that this is an MP4 and that nothing of it is missing; return its boxes.
 
     Raises:
         MediaError: `media_unreadable`; the message says what is wrong.
@@ -45,40 +48,57 @@ def check_boxes(mp4: Buffer) -> None:
         raise _unreadable("this is a QuickTime movie; convert it to MP4")
     if b"moov" not in kinds:
         raise _unreadable("the MP4 is cut short: its index (moov) is missing; send the whole file")
-    if kinds.isdisjoint({b"mdat", b"moof"}):
+    if kinds.isdisjoint(MEDIA):
         raise _unreadable("the MP4 holds no media (mdat); send the whole file")
+    return boxes
 
 
 def top_level_boxes(mp4: Buffer) -> Iterator[Box]:
-    """Yield the boxes that lie one after the other in a file.
+    """Yield the boxes that lie one after the other in a file, as far as a player needs them.
 
     Raises:
-        MediaError: `media_unreadable`; they do not end where the file ends.
+        MediaError: `media_unreadable`; a box that is needed does not end inside the file.
     """
     view = memoryview(mp4)
     at = 0
+    missing = {b"ftyp", b"moov", b"mdat"}
     for _ in range(MAX_BOXES):
         if at == len(view):
             return
-        if len(view) - at < SIZE_AND_TYPE.size:
-            raise _cut_short(f"{len(view) - at} bytes are left over where a box should begin", at)
-        size, kind = SIZE_AND_TYPE.unpack_from(view, at)
-        start = at + SIZE_AND_TYPE.size
-        if size == TO_THE_END:
-            size = len(view) - at
-        elif size == IS_LARGE:
-            if len(view) - start < LARGE_SIZE.size:
-                raise _cut_short("the size of its last box is missing", at)
-            (size,) = LARGE_SIZE.unpack_from(view, start)
-            start += LARGE_SIZE.size
-        end = at + size
-        if end < start or not _is_name(kind):
-            raise _unreadable("this is not an MP4: what stands in it is not a box")
-        if end > len(view):
-            raise _cut_short(f'{end - len(view)} bytes of its box "{kind.decode()}" are missing', at)
-        yield Box(kind, start, end)
-        at = end
+        try:
+            box = _box_at(view, at)
+        except MediaError:
+            if missing or _is_needed(view, at):
+                raise
+            return
+        missing.discard(box.kind)
+        yield box
+        at = box.end
     raise _unreadable(f"the MP4 is in more than {MAX_BOXES} pieces")
+
+
+def _box_at(view: memoryview, at: int) -> Box:
+    if len(view) - at < SIZE_AND_TYPE.size:
+        raise _cut_short(f"{len(view) - at} bytes are left over where a box should begin", at)
+    size, kind = SIZE_AND_TYPE.unpack_from(view, at)
+    start = at + SIZE_AND_TYPE.size
+    if size == TO_THE_END:
+        size = len(view) - at
+    elif size == IS_LARGE:
+        if len(view) - start < LARGE_SIZE.size:
+            raise _cut_short("the size of its last box is missing", at)
+        (size,) = LARGE_SIZE.unpack_from(view, start)
+        start += LARGE_SIZE.size
+    end = at + size
+    if end < start or not _is_name(kind):
+        raise _unreadable("this is not an MP4: what stands in it is not a box")
+    if end > len(view):
+        raise _cut_short(f'{end - len(view)} bytes of its box "{kind.decode()}" are missing', at)
+    return Box(kind, start, end)
+
+
+def _is_needed(view: memoryview, at: int) -> bool:
+    return bytes(view[at + 4 : at + 8]) in NEEDED
 
 
 def _is_name(kind: bytes) -> bool:

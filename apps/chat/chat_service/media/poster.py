@@ -1,4 +1,4 @@
-"""Posters: one frame of a video as a JPEG, upright, in the colours a viewer expects, and not too large."""
+"""Posters: one frame of a video as a JPEG, as a player shows it, in the colours a viewer expects, and not too large."""
 
 import math
 from fractions import Fraction
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import av
 from av.filter import Graph
 from av.video.reformatter import Colorspace, Interpolation
+
+from chat_service.media.geometry import Geometry, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,11 +19,6 @@ DARK: Final = 40  # mean lightness of 0 to 255; below, it is a fade-in or the in
 PATIENCE: Final = 120  # frames decoded on the way to the wanted time, counted from the key frame before it
 SEARCH: Final = 60  # frames looked at from there on for one that is not dark
 THUMB: Final = (32, 18)
-UPRIGHT: Final = {  # quarter turns counter-clockwise that a player would make -> how to make them
-    1: (("transpose", "cclock"),),
-    2: (("hflip", ""), ("vflip", "")),
-    3: (("transpose", "clock"),),
-}
 
 
 def choose_frame(frames: "Iterable[av.VideoFrame]", *, at_seconds: float) -> av.VideoFrame | None:
@@ -42,32 +39,23 @@ def choose_frame(frames: "Iterable[av.VideoFrame]", *, at_seconds: float) -> av.
     return lightest[1] if lightest else before
 
 
-def displayed_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return width and height as a player shows them: a phone held upright records a wide picture to be turned."""
-    sideways = _quarter_turns(frame) % 2 == 1
-    return (frame.height, frame.width) if sideways else (frame.width, frame.height)
-
-
-def make_poster(frame: av.VideoFrame) -> bytes:
+def make_poster(frame: av.VideoFrame, geometry: Geometry) -> bytes:
     """Return the frame as a JPEG (JFIF: BT.601, full range)."""
-    scale = min(1.0, LONG_SIDE / max(frame.width, frame.height))
+    width, height = geometry.square_size(frame)
+    scale = min(1.0, LONG_SIDE / max(width, height))
     small = frame.reformat(
-        _even(frame.width * scale),
-        _even(frame.height * scale),
+        _even(width * scale),
+        _even(height * scale),
         "yuvj420p",
         dst_colorspace=Colorspace.ITU601,
         interpolation=Interpolation.AREA if scale < 1 else None,
     )
-    return _jpeg(_upright(small, _quarter_turns(frame)))
+    return _jpeg(_oriented(small, geometry.orientation))
 
 
 def _shown_at(frame: av.VideoFrame) -> float:
     """Return when the frame is shown, in seconds; one that does not say is as good as any."""
     return math.inf if frame.pts is None else frame.time
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    return round(frame.rotation / 90) % 4
 
 
 def _even(size: float) -> int:
@@ -82,15 +70,15 @@ def _lightness(frame: av.VideoFrame) -> float:
     return sum(map(sum, rows)) / (width * height)
 
 
-def _upright(frame: av.VideoFrame, quarter_turns: int) -> av.VideoFrame:
-    if quarter_turns == 0:
+def _oriented(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
+    if orientation is Orientation.UPRIGHT:
         return frame
     graph = Graph()
     steps = [
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
         ),
-        *(graph.add(name, arguments) for name, arguments in UPRIGHT[quarter_turns]),
+        *(graph.add(*step.split("=")) for step in orientation.value),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*steps).configure()

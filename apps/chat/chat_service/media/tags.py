@@ -5,9 +5,10 @@ open. It never gets to see them.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
-from chat_service.media.boxes import top_level_boxes
+from chat_service.media.boxes import Box
 from frameproto import Buffer
 
 ID3_HEADER: Final = struct.Struct(">3s2BB4B")
@@ -29,15 +30,16 @@ def without_tags(mp3: Buffer) -> memoryview:
     return view
 
 
-def without_notes(mp4: Buffer) -> bytes:
-    """Return an MP4 of the same size whose boxes of notes are marked as free room.
+def without_notes(mp4: Buffer, boxes: Sequence[Box]) -> bytes:
+    """Return an MP4 up to the end of its last box, whose boxes of notes are marked as free room.
 
-    Raises:
-        MediaError: it is not made of whole boxes.
+    Args:
+        mp4: the file.
+        boxes: its top-level boxes.
     """
-    clean = bytearray(mp4)
+    clean = bytearray(memoryview(mp4)[: boxes[-1].end])
     at = 0
-    for box in top_level_boxes(mp4):
+    for box in boxes:
         if box.kind != b"mdat":
             whole = clean[at : box.end]
             for kind in NOTES:

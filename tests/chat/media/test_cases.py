@@ -1,0 +1,28 @@
+"""Files as real devices and programs make them, one of each kind; `cases/` has them."""
+
+from pathlib import Path
+
+import pytest
+
+from chat_service.media.video import see
+from tests.chat.media.making import pixels
+
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "size"),
+    [
+        ("trim-2s-from-5s.mp4", 2.0, (160, 120)),
+        ("trim-0.5s-from-1.3s.mp4", 0.5, (160, 120)),
+        ("trim-5s-of-150s.mp4", 5.0, (96, 64)),
+        ("rotated-90-and-mirrored.mp4", 8.0, (120, 160)),
+        ("pixels-16-15.mp4", 2.0, (192, 144)),
+        ("text-behind-last-box.mp4", 8.0, (160, 120)),
+    ],
+)
+def test_videos(name: str, seconds: float, size: tuple[int, int]) -> None:
+    seen = see((CASES / name).read_bytes(), max_seconds=120)
+    assert seen.seconds == pytest.approx(seconds, abs=0.1)
+    assert (seen.width, seen.height) == size
+    assert pixels(seen.poster)[0] == size
