@@ -176,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     there = parser.add_argument_group("a system that runs already")
     there.add_argument("--chat", action="append", metavar="URL", help="ws:// or wss://; several take turns")
     there.add_argument("--history", metavar="URL")
-    there.add_argument("--redis", metavar="URL", default=os.environ.get("CHAT_REDIS_URL"), help="or CHAT_REDIS_URL")
+    redis_url = os.environ.get("CHAT_REDIS_URL", "").strip() or None  # a Secret made of a file ends in a line feed
+    there.add_argument("--redis", metavar="URL", default=redis_url, help="or CHAT_REDIS_URL")
     there.add_argument(
         "--metrics", action="append", default=[], metavar="NAME=URL",
         help="a metrics page; a host with several addresses stands for a pod at each of them",

@@ -19,19 +19,28 @@ SECRETS: Final = {
 """What the Secrets that people make would hold, by key."""
 
 
-def environment(made: Release, part: str) -> dict[str, str]:
-    """Return the variables of chat or history; those of its ConfigMap first, as they are overridden."""
+def environment(made: Release, part: str, secrets: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, str]:
+    """Return the variables of chat or history; those of its ConfigMap first, as they are overridden.
+
+    Args:
+        made: the release.
+        part: chat or history.
+        secrets: what Secrets hold, by their names and keys; without it, what people would put there.
+    """
     container = made.container(part)
     variables: dict[str, str] = {}
     for source in container["envFrom"]:
         if "configMapRef" in source:
             variables.update(made.one("ConfigMap", source["configMapRef"]["name"])["data"])
-    variables.update({one["name"]: _value(one, part) for one in container.get("env", [])})
+    variables.update({one["name"]: _value(one, part, secrets) for one in container.get("env", [])})
     return variables
 
 
-def _value(variable: Mapping[str, Any], part: str) -> str:
+def _value(variable: Mapping[str, Any], part: str, secrets: Mapping[str, Mapping[str, str]] | None) -> str:
     if "value" in variable:
         return str(variable["value"])
-    key = variable["valueFrom"]["secretKeyRef"]["key"]
+    source = variable["valueFrom"]["secretKeyRef"]
+    key = source["key"]
+    if secrets is not None:
+        return secrets[source["name"]][key]
     return ADDRESSES[part] if key == "url" else SECRETS[key]

@@ -104,7 +104,7 @@ def test_what_is_no_address_of_redis_is_refused_without_showing_it(
         ),
         (
             "CHAT_HISTORY_TOKEN",
-            "hunter2\n",
+            "hunter\n2",
             "CHAT_HISTORY_TOKEN: must be a token: printable ASCII without spaces and line feeds",
         ),
         ("CHAT_AUTH", "jwt", "CHAT_AUTH=jwt needs CHAT_TOKEN_SECRETS, CHAT_TOKEN_JWKS_URL or CHAT_TOKEN_JWKS_FILE"),

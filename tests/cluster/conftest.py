@@ -34,6 +34,7 @@ def kubectl() -> Iterator[Kubectl]:
 def release(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """The release, not installed yet; what is left of it at the end is taken away."""
     release = Release(kubectl, tmp_path_factory.mktemp("release"))
+    release.make_secrets()
     release.uninstall()
     yield release
     if os.environ.get("CHATBOT_E2E_KEEP") != "1":

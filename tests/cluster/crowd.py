@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,7 +11,6 @@ from chat_client.chat import connect
 from chat_client.errors import ConnectionLost, Refused, Unreachable
 from chat_client.history import History
 from frameproto import RequestKind, ResponseKind
-from tests.cluster.release import token
 from tests.e2e.talking import eventually
 
 AGAIN_SECONDS = 0.2
@@ -24,6 +23,7 @@ class Crowd:
     """What a number of clients went through.
 
     Attributes:
+        token: makes the token of a client.
         answered: by client, the texts that were answered; each text is sent once only.
         unanswered: texts that were on their way, or about to be sent, when a connection ended.
         closes: connections that the server ended, by close code.
@@ -35,6 +35,7 @@ class Crowd:
 
     address: str
     name: str
+    token: Callable[[str], str]
     pause_seconds: float = 0.05
     answered: dict[str, list[str]] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Crowd:
                     client_id=client_id,
                     time_zone="UTC",
                     session_id=session_id,
-                    token=token(client_id),
+                    token=self.token(client_id),
                     open_seconds=30,
                 ) as chat:
                     session_id = chat.session_id
@@ -93,7 +94,7 @@ class Crowd:
         """Return how often history has each text that these clients sent."""
         texts: Counter[str] = Counter()
         for client_id in self.answered:
-            async with History(history_address, token=token(client_id)) as history:
+            async with History(history_address, token=self.token(client_id)) as history:
                 async for session in history.sessions(client_id):
                     messages = await history.messages(session.id)
                     texts.update(message.text or "" for message in messages if message.direction == "request")
@@ -119,9 +120,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(address: str, name: str, clients: int) -> AsyncIterator[Crowd]:
+async def crowd(address: str, name: str, clients: int, token: Callable[[str], str]) -> AsyncIterator[Crowd]:
     """Let so many clients talk for the length of an `async with` block; at its end each finishes its last sentence."""
-    talking = Crowd(address, name)
+    talking = Crowd(address, name, token)
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
             group.create_task(talking.talk(f"{name}-{number}"))

@@ -15,12 +15,20 @@ from typing import Any
 import helm_python
 
 from servicekit.tokens import mint
+from tests.charts.readme import make_secrets
 from tests.charts.release import CHATBOT, merged, values_file
+from tests.cluster.backing import S3_KEY, S3_SECRET
 from tests.cluster.images import CHAT, HISTORY
 from tests.cluster.kubectl import Kubectl
 
 NAME = "chatbot"
-SECRET = "the secret of the end-to-end tests and of nothing else"
+FILES = {
+    "redis-url": "redis://valkey:6379/0",
+    "mongodb-url": "mongodb://mongodb:27017/?directConnection=true",
+    "access-key-id": S3_KEY,
+    "secret-access-key": S3_SECRET,
+}
+"""What the commands of the README find in the folder, by file name: where these tests have their stores."""
 AUDIENCE = "chatbot"
 OLDEST_SUPPORTED = 25  # minor version of Kubernetes 1
 HERE = Path(__file__).parent
@@ -35,11 +43,6 @@ def tell(what: str) -> None:
     sys.stdout.write(f"\n    {what}\n")
 
 
-def token(subject: str, scope: str | None = None) -> str:
-    """Return a token that the release accepts."""
-    return mint(SECRET, subject=subject, audience=AUDIENCE, lifetime=timedelta(hours=2), scope=scope)
-
-
 @dataclass(frozen=True)
 class Release:
     """One release and the namespace it lives in."""
@@ -51,6 +54,16 @@ class Release:
     def helm(self) -> helm_python.Config:
         """Helm's connection to the cluster."""
         return helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=self.kubectl.namespace)
+
+    def make_secrets(self) -> None:
+        """Make the Secrets by the commands of the chart's README."""
+        kubectl = os.environ.get("KUBECTL", "kubectl")
+        make_secrets(self.folder / "secrets", FILES, kubectl, self.kubectl.namespace)
+
+    def token(self, client_id: str) -> str:
+        """Return a token that the release accepts."""
+        secret = (self.folder / "secrets" / "token-secrets").read_text().strip()
+        return mint(secret, subject=client_id, audience=AUDIENCE, lifetime=timedelta(hours=2))
 
     @cached_property
     def minor(self) -> int:
@@ -75,10 +88,6 @@ class Release:
 
     def install(self, tag: str, **more: Any) -> None:
         """Install it, and wait until every pod is ready."""
-        self.kubectl.apply(
-            _secret("chatbot-tokens", {"token-secrets": SECRET, "history-token": token("chat", "ingest")}),
-            _secret("chatbot-s3", {"access-key-id": "test:tester", "secret-access-key": "testing"}),
-        )
         try:
             self.helm.install(self.chart(), NAME, self.values(tag, more), wait="watcher", timeout=240)
         except helm_python.HelmError as failed:
@@ -107,7 +116,3 @@ def _images(tag: str) -> Values:
         "chat": {"image": {"repository": CHAT.repository}},
         "history": {"image": {"repository": HISTORY.repository}},
     }
-
-
-def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(data)}

@@ -16,7 +16,7 @@ from tests.cluster.entry import Entry
 from tests.cluster.images import NEW, OLD
 from tests.cluster.killer import Killer
 from tests.cluster.kubectl import Kubectl, is_ready, uids
-from tests.cluster.release import CHAT_PODS, HISTORY_PODS, NAME, Release, tell, token
+from tests.cluster.release import CHAT_PODS, HISTORY_PODS, NAME, Release, tell
 from tests.e2e.talking import SAMPLES
 
 LEASE_SECONDS = 10  # as in values.yaml
@@ -50,7 +50,7 @@ def test_its_own_tests_pass(release: Release) -> None:
 
 def test_text_voice_and_video_are_answered_and_read_back(entry: Entry, tmp_path: Path, release: Release) -> None:
     secret = tmp_path / "token"
-    secret.write_text(token("anna"))
+    secret.write_text(release.token("anna"))
 
     def client(*arguments: str) -> list[dict[str, Any]]:
         done = subprocess.run(
@@ -86,7 +86,7 @@ def test_text_voice_and_video_are_answered_and_read_back(entry: Entry, tmp_path:
 
 async def test_an_upgrade_under_load_closes_with_1012_only_and_loses_nothing(release: Release, entry: Entry) -> None:
     before = uids(release.pods(CHAT_PODS)) | uids(release.pods(HISTORY_PODS))
-    async with crowd(entry.chat, "upgrade", CLIENTS) as talking:
+    async with crowd(entry.chat, "upgrade", CLIENTS, release.token) as talking:
         await talking.until(CLIENTS * 10)
         begin = time.monotonic()
         await asyncio.to_thread(release.upgrade, NEW)
@@ -106,7 +106,7 @@ async def test_a_killed_pod_gives_its_permits_back_and_loses_nothing(release: Re
     kubectl = release.kubectl
     victim, witness = release.pods(CHAT_PODS)
     killer = Killer(kubectl, victim["spec"]["nodeName"])
-    async with crowd(entry.chat, "kill", CLIENTS) as talking:
+    async with crowd(entry.chat, "kill", CLIENTS, release.token) as talking:
         await talking.until(CLIENTS * 5)
         dead = [pod for pod in holders(kubectl, witness) if pod["name"].startswith(victim["metadata"]["name"])]
         assert sum(pod["held"] for pod in dead) > 0
@@ -143,7 +143,7 @@ def holders(kubectl: Kubectl, pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def test_a_bad_image_is_rolled_back_and_nobody_notices(release: Release, entry: Entry) -> None:
     before = uids(release.pods(CHAT_PODS))
-    async with crowd(entry.chat, "rollback", CLIENTS) as talking:
+    async with crowd(entry.chat, "rollback", CLIENTS, release.token) as talking:
         await talking.until(CLIENTS)
         with pytest.raises(helm_python.HelmError):
             await asyncio.to_thread(release.upgrade, "no-such-image", seconds=30, rollback=True)

@@ -41,7 +41,7 @@ async def test_a_lost_pod_loses_nothing_that_was_answered(persistent: Release, e
     before = persistent.pods(CHAT_PODS)
     killer = Killer(kubectl, before[0]["spec"]["nodeName"])
     await asyncio.to_thread(scale_history, persistent, 0)
-    async with crowd(entry.chat, "outbox", CLIENTS) as talking:
+    async with crowd(entry.chat, "outbox", CLIENTS, persistent.token) as talking:
         await talking.until(CLIENTS * 30)
         waiting = sum(kubectl.metric(pod["metadata"]["name"], 9000, "chatbot_outbox_records") for pod in before)
         assert waiting >= CLIENTS * 30

@@ -59,7 +59,7 @@ def values() -> dict[str, Any]:
                 "chat=http://chatbot-chat-pods:9000/metrics",
                 "history=http://chatbot-history-pods:9001/metrics",
             ],
-            "redis": {"url": "redis://valkey:6379/0"},
+            "redis": {"existingSecret": "chatbot-redis"},
         },
         "limits": {
             "connections": LIMITS.connections,
@@ -67,7 +67,7 @@ def values() -> dict[str, Any]:
             "window": LIMITS.window,
             "leaseSeconds": LIMITS.lease_seconds,
         },
-        "auth": {"existingSecret": "chatbot-tokens"},
+        "auth": {"existingSecret": "chatbot-auth"},
         "report": {"keepSeconds": KEEP_SECONDS},
     }
 

@@ -65,6 +65,8 @@ async def test_show_finds_the_pools_of_a_store(tmp_path: Path, open_pod: OpenPod
         assert done.code == 2
         done = await cli("show", "--redis", valkey.url, CHAT_REDIS_URL="")
         assert name in done.out
+        done = await cli("show", CHAT_REDIS_URL=f"{valkey.url}\n")  # as from a Secret made of a file
+        assert name in done.out
         assert "learning for" in done.out
         assert [pool["pool"] for pool in (await cli("show", "--json")).objects] == [name]
 

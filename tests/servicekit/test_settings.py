@@ -210,6 +210,20 @@ def test_a_variable_that_cannot_be_meant_is_warned_about(
     assert capsys.readouterr().err == (f"{warning}\n" if warning else "")
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_line_ending_at_the_end_of_a_variable_is_not_part_of_it(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    values = {"TEA_PORT": "7", "TEA_NAME": "green", "TEA_TILL_URL": "till://x", "TEA_KEYS": LONG_SECRET, "TEA_MOOD": ""}
+    settings = tea(monkeypatch, **{name: f"{value}{ending}" for name, value in values.items()})
+    assert (settings.port, settings.name, settings.mood) == (7, "green", "calm")
+    assert (settings.till_url, settings.keys) == (SecretStr("till://x"), (SecretStr(LONG_SECRET),))
+
+
+def test_variables_of_libraries_lose_their_line_ending_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tea(monkeypatch, AWS_SECRET_ACCESS_KEY="a key\n", AWS_ACCESS_KEY_ID="two lines\n\n")
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "a key"
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "two lines\n"
+
+
 def test_a_file_of_settings_counts_less_than_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
 ) -> None:

@@ -45,7 +45,7 @@ def _base_url(url: AnyHttpUrl) -> AnyHttpUrl:
 
 
 def _header_value(secret: SecretStr) -> SecretStr:
-    """Check that it can be sent; a file that was read into a variable often ends in a line feed."""
+    """Check that it can be sent as a header."""
     token = secret.get_secret_value()
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("must be a token: printable ASCII without spaces and line feeds")

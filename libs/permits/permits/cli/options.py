@@ -60,6 +60,7 @@ def _store(url: str) -> Redis:
 
 
 def _address(_context: click.Context, _option: click.Parameter, url: str) -> str:
+    url = url.strip()  # an address that was read from a file ends in a line feed
     try:
         _store(url)
     except (ValueError, TypeError):

@@ -26,6 +26,8 @@ def load(
 ) -> A:
     """Read the settings of a program, or tell what is wrong with them and leave.
 
+    A line ending at the end of a variable is not part of its value.
+
     Args:
         cls: the settings to read.
         argv: the arguments of the program without its name; `sys.argv[1:]` when absent. Only `--help` (`-h`) and
@@ -38,6 +40,7 @@ def load(
         SystemExit: 0 after `--help` and `--version`, 2 when an argument or a setting is wrong.
     """
     _answer_arguments((cls,), argv, prog, description, version)
+    _drop_line_endings()
     wrong: list[str] = []
     settings = _read(cls, wrong)
     if settings is None or wrong:
@@ -73,11 +76,23 @@ def load_all(
 ) -> tuple[ServiceSettings, ...]:
     """Do what `load` does for a program made of several services: one help page, all mistakes at once."""
     _answer_arguments(classes, argv, prog, description, version)
+    _drop_line_endings()
     wrong: list[str] = []
     settings = [_read(cls, wrong) for cls in classes]
     if wrong:
         _leave(prog, wrong)
     return tuple(one for one in settings if one is not None)
+
+
+def _drop_line_endings() -> None:
+    """Take the line ending off every variable that ends in one.
+
+    A file has one after its last line, and `kubectl create secret --from-file` keeps it. Variables of libraries, such
+    as AWS_SECRET_ACCESS_KEY, come from the same files, so the environment itself is changed.
+    """
+    for name, value in os.environ.items():
+        if value.endswith("\n"):
+            os.environ[name] = value.removesuffix("\n").removesuffix("\r")
 
 
 def _answer_arguments(
