@@ -18,7 +18,7 @@ from chat_service.connect import Door
 from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.hours import OpeningHours
 from chat_service.metrics import ChatMetrics
-from chat_service.websocket import ChatWebSocketProtocol
+from chat_service.websocket import chat_protocol
 from chat_service.zones import ServedZones
 from frameproto import RequestKind
 from permits.memory import MemoryPool
@@ -28,6 +28,8 @@ from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
 from servicekit.tokens import Authenticator, NoAuth
 from tests.chat.conversation_parts import Ledger, Parrot, Studio, limits
+
+MAX_EARLY_BYTES = 65_536
 
 
 @dataclass
@@ -41,6 +43,7 @@ class House:
     ledger: Ledger
     connections: MemoryPool
     messages: MemoryPool
+    pod_bytes: ByteBudget
 
     def url(self, query: str = "clientId=anna&timeZone=UTC", scheme: str = "ws") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/connect?{query}"
@@ -63,6 +66,7 @@ async def open_house(
     authenticator: Authenticator | None = None,
     ping_seconds: float = 20,
     pong_seconds: float = 20,
+    max_pod_bytes: int = 1 << 26,
 ) -> AsyncIterator[House]:
     bot, studio, ledger = Parrot(), Studio(), Ledger()
     connections = MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
@@ -72,7 +76,7 @@ async def open_house(
         answerer=Answerer(bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0),
         messages=messages,
         outbox=ledger,
-        pod_bytes=ByteBudget(1 << 26),
+        pod_bytes=ByteBudget(max_pod_bytes),
         limits=bounds,
         metrics=ChatMetrics(),
         now=utc_now,
@@ -90,7 +94,7 @@ async def open_house(
         app=app,
         host="127.0.0.1",
         port=0,
-        ws=ChatWebSocketProtocol,
+        ws=chat_protocol(max_early_bytes=MAX_EARLY_BYTES, pod_bytes=parts.pod_bytes),
         ws_max_bytes=bounds.max_frame_bytes,
         ws_ping_seconds=ping_seconds,
         ws_pong_seconds=pong_seconds,
@@ -108,7 +112,7 @@ async def open_house(
     )
     await asyncio.wait_for(listening, 10)
     try:
-        yield House(listening.result()[0].port, door, bot, studio, ledger, connections, messages)
+        yield House(listening.result()[0].port, door, bot, studio, ledger, connections, messages, parts.pod_bytes)
     finally:
         stop.set()
         await serving

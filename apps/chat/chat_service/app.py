@@ -23,7 +23,7 @@ from chat_service.courier import Courier
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox
-from chat_service.websocket import ChatWebSocketProtocol
+from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
 from permits import PermitPool
 from permits.memory import MemoryPool
@@ -53,6 +53,7 @@ class Chat:
 
     settings: "ChatSettings"
     app: "ASGIApp"
+    websocket: type[ChatWebSocketProtocol]
     metrics_app: "ASGIApp"
     health: Health
     door: Door
@@ -70,7 +71,7 @@ class Chat:
                 port=settings.port,
                 name="chat",
                 hint="set CHAT_PORT",
-                ws=ChatWebSocketProtocol,
+                ws=self.websocket,
                 ws_max_bytes=settings.max_frame_bytes,
                 ws_ping_seconds=settings.ping_seconds,
                 ws_pong_seconds=settings.pong_seconds,
@@ -182,6 +183,7 @@ async def open_chat(
         yield Chat(
             settings=settings,
             app=app,
+            websocket=chat_protocol(max_early_bytes=settings.max_early_bytes, pod_bytes=pod_bytes),
             metrics_app=metrics.app([connections, messages]),
             health=health,
             door=door,

@@ -99,6 +99,9 @@ class ChatSettings(AccessSettings):
         32 * MIB, ge=1024, description="held for one connection before reading stops"
     )
     max_pod_bytes: ByteSize = Field(512 * MIB, ge=1024, description="held for all connections before reading stops")
+    max_early_bytes: ByteSize = Field(
+        64 * KIB, ge=1, le=16 * MIB, description="read of what a client sends before its handshake is answered"
+    )
     max_unreadable: int = Field(5, ge=1, description="unreadable frames in a row that end a connection")
     first_message_seconds: Seconds = Field(
         60, description="a client that sends nothing readable for this long is closed"

@@ -5,6 +5,8 @@ Its behaviour differs from the parent class where a chat connection holds a clus
 * a peer that does not read cannot delay our close: the close frame is queued and the socket aborted after a grace time;
 * a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once;
 * while *we* have stopped reading (window or byte budget full), an unread pong is not held against the peer;
+* what a peer sends before its handshake is answered waits, a little of it here and the rest in the sockets, and is
+  processed in order when the connection is accepted;
 * a handshake over the limits of the library is answered, and pings are, but not more than the peer reads;
 * of what the application has not asked for, nothing is read ahead but the end of a chunk: memory is bounded by bytes;
 * a frame over the size limit is answered by close 1009 and its remainder read and discarded for a grace time, because
@@ -13,39 +15,65 @@ Its behaviour differs from the parent class where a chat connection holds a clus
 """
 
 import asyncio
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
 from websockets.frames import CloseCode
+from websockets.http11 import Response
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
     from websockets.frames import Frame
+
+    from servicekit.budget import ByteBudget
 
 CLOSE_GRACE_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.25  # a peer that sends nothing for this long has read our close, or never will
+NO_ROOM: Final = (
+    "This server has no memory left for what is sent before a handshake is answered; wait for the answer.\n"
+)
 MAX_FRAGMENTS: Final = 65_536  # of one message; the size limit counts bytes, and empty fragments have none
 
 
 class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket connection as uvicorn drives it."""
+    """One WebSocket connection as uvicorn drives it.
+
+    Attributes:
+        max_early_bytes: how much is read before the handshake is answered; the read that reaches it is the last one.
+        pod_bytes: charged for it.
+    """
+
+    max_early_bytes: int
+    pod_bytes: "ByteBudget"
 
     quiet_timer: asyncio.TimerHandle | None = None
     late_pong: bytes = b""
+    early: bytearray
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with nothing that came too early."""
+        super().connection_made(transport)
+        self.early = bytearray()
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Pass one ASGI event to the peer, waiting until it has kept up; a close never waits for the peer."""
-        if message["type"] != "websocket.close":
-            await super().send(message)
-            await self.writable.wait()
-            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-                self.handshake_complete = True  # by a denial; uvicorn would report an application that gave no answer
-            return
-        self.writable.set()
-        await super().send(message)
-        if self.close_timer is not None:
-            self._abort_after_grace()
+        match message["type"]:
+            case "websocket.close":
+                self.writable.set()
+                await super().send(message)
+                if self.close_timer is not None:
+                    self._abort_after_grace()
+            case "websocket.http.response.body" if self.initial_response is not None and not self.disconnected:
+                self._deny(message)
+            case "websocket.accept":
+                await super().send(message)
+                self._take_in_early()
+            case _:
+                await super().send(message)
+                await self.writable.wait()
 
     def keepalive_timeout(self) -> None:
         """Abort a peer that left a ping unanswered, unless its pong may be waiting behind data we do not read."""
@@ -78,9 +106,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         Reading goes on when the application asks for more, and not, as in the parent class, when it has just got
         something: a message in hand that waits for its turn would else have another one wait behind it.
         """
-        if self.read_paused and self.queue.empty() and not self.transport.is_closing():
-            self.read_paused = False
-            self.transport.resume_reading()
+        if self.read_paused and self.handshake_complete and self.queue.empty() and not self.transport.is_closing():
+            self._resume_reading()
             if self.pong_timer is not None:  # what may be waiting has not been read yet
                 self._await_pong_anew()
         event = await self.queue.get()
@@ -121,16 +148,15 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        self._abort_after_grace()
-        self._close_when_quiet()
+        self._discard_the_rest()
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent; after an unreadable frame, only to see when it has stopped."""
         if self.quiet_timer is not None:
             self._close_when_quiet()
+            return
+        if self.handshake_initiated and not self.handshake_complete:
+            self._keep_for_later(data)
             return
         super().data_received(data)
         if not self.handshake_initiated:  # the first call brings the whole request, and there was nothing to make of it
@@ -140,7 +166,57 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         """Let go of the timers."""
         if self.quiet_timer is not None:
             self.quiet_timer.cancel()
+        self._forget_early()
         super().connection_lost(exc)
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """Keep what came before the handshake is answered; what is over the limit stays in the sockets, unread."""
+        if not self.pod_bytes.try_acquire(len(data)):
+            self._forget_early()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
+            self._refuse(self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, NO_ROOM))
+            self.disconnected = True
+            self._discard_the_rest()
+            return
+        self.early += data
+        if len(self.early) >= self.max_early_bytes and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _forget_early(self) -> bytes:
+        """Hand out what came early; from now on it is somebody else's memory."""
+        early = bytes(self.early)
+        self.early.clear()
+        self.pod_bytes.release(len(early))
+        return early
+
+    def _take_in_early(self) -> None:
+        """Process what came before the accept, as if it came now."""
+        early = self._forget_early()
+        if not self.handshake_complete or self.transport.is_closing():
+            return
+        self._resume_reading()
+        if early:
+            self.data_received(early)
+
+    def _deny(self, message: "WebSocketResponseBodyEvent") -> None:
+        """Answer the handshake with an HTTP response, in a way that a peer that has sent more already can read it."""
+        assert self.initial_response is not None  # noqa: S101 - asked by the caller
+        status, headers, body = self.initial_response
+        body += message["body"]
+        self.initial_response = (status, headers, body)
+        if message.get("more_body", False):
+            return
+        answer = Headers(headers)
+        answer.setdefault("Date", formatdate(usegmt=True))
+        answer.setdefault("Connection", "close")
+        answer.setdefault("Content-Length", str(len(body)))
+        self._refuse(Response(status, STATUS_PHRASES[status], answer, body))
+        if self._forget_early():
+            self._discard_the_rest()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _refuse_handshake(self) -> None:
         """Answer a request that is over the limits of the library; uvicorn would leave the peer waiting for ever."""
@@ -151,6 +227,22 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(answer)
         self.handshake_complete = self.close_sent = True
         self.transport.close()
+
+    def _refuse(self, response: Response) -> None:
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.handshake_complete = self.close_sent = True
+
+    def _discard_the_rest(self) -> None:
+        """Read on for a grace time: a socket that is closed with unread data is reset, and our last words are lost."""
+        self._resume_reading()
+        self._abort_after_grace()
+        self._close_when_quiet()
+
+    def _resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def _close_when_quiet(self) -> None:
         if self.quiet_timer is not None:
@@ -166,6 +258,12 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
+
+
+def chat_protocol(*, max_early_bytes: int, pod_bytes: "ByteBudget") -> type[ChatWebSocketProtocol]:
+    """Return the protocol class of one pod: uvicorn makes its instances, so a pod's own things are attributes."""
+    own: dict[str, Any] = {"max_early_bytes": max_early_bytes, "pod_bytes": pod_bytes}
+    return type("ChatWebSocketProtocol", (ChatWebSocketProtocol,), own)
 
 
 def _is_utf8(text: bytes) -> bool:

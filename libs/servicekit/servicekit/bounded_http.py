@@ -4,10 +4,12 @@ httptools by itself keeps a request line, a header or a trailer of any size in m
 """
 
 import asyncio
+import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserUpgrade
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -21,6 +23,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     max_head_bytes: int
     head_seconds: float
 
+    _received: bytes = b""
+    _upgrade_is_early: bool = False
     _unfinished_bytes: int = 0
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -36,8 +40,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent, as long as it comes to something."""
+        if self._upgrade_is_early:
+            return
         self._unfinished_bytes += len(data)
+        self._received = data
         super().data_received(data)
+        self._received = b""
         if self._unfinished_bytes > self.max_head_bytes and not self.transport.is_closing():
             self._refuse()
 
@@ -62,6 +70,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Nor is anything else of a request that is whole."""
         self._unfinished_bytes = 0
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, with all that came behind the handshake; uvicorn would drop that.
+
+        A handshake behind a request that is not answered yet is not looked at: the connection closes with that answer,
+        and the client asks again (RFC 9112, 9.3.2).
+        """
+        earlier = cast("RequestResponseCycle | None", self.cycle)
+        if earlier is not None and not earlier.response_complete:
+            earlier.keep_alive = False
+            self._upgrade_is_early = True
+            return
+        upgrade = sys.exception()
+        assert isinstance(upgrade, HttpParserUpgrade)  # noqa: S101 - uvicorn calls this as it handles one
+        rest = self._received[upgrade.args[0] :]
+        super().handle_websocket_upgrade()
+        if rest:
+            protocol = self.transport.get_protocol()
+            assert isinstance(protocol, asyncio.Protocol)  # noqa: S101 - a listener has no others
+            protocol.data_received(rest)
 
     def _refuse(self) -> None:
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
