@@ -22,6 +22,7 @@ from permits import Permit
 from permits.memory import MemoryPool
 from servicekit.budget import ByteBudget
 from servicekit.tokens import Principal
+from tests.permits.parts import opened
 
 START = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 SESSION = UUID("0197b0c8-0000-7000-8000-000000000001")
@@ -224,8 +225,8 @@ async def open_scene(
     now: Callable[[], datetime] | None = None,
 ) -> Scene:
     line, bot, studio, ledger = Line(), Parrot(), Studio(), Ledger()
-    messages = messages or MemoryPool("messages", capacity=capacity, max_waiting=1000)
-    connections = MemoryPool("connections", capacity=50, per_client=5, max_waiting=100)
+    messages = await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000))
+    connections = await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire("anna", wait_seconds=0))
     budget = pod_bytes or ByteBudget(1 << 20)
     metrics = ChatMetrics()

@@ -28,6 +28,7 @@ from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
 from servicekit.tokens import Authenticator, NoAuth
 from tests.chat.conversation_parts import Ledger, Parrot, Studio, limits
+from tests.permits.parts import opened
 
 MAX_EARLY_BYTES = 65_536
 
@@ -69,8 +70,10 @@ async def open_house(
     max_pod_bytes: int = 1 << 26,
 ) -> AsyncIterator[House]:
     bot, studio, ledger = Parrot(), Studio(), Ledger()
-    connections = MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
-    messages = MemoryPool("messages", capacity=500, max_waiting=1000)
+    connections = await opened(
+        MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+    )
+    messages = await opened(MemoryPool("messages", capacity=500, max_waiting=1000))
     bounds = changed or limits()
     parts = ConversationParts(
         answerer=Answerer(bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0),

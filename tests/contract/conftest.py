@@ -9,6 +9,9 @@ import pytest
 from history_service.stores.base import MessageStore
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
+from tests.contract.pools import open_pool
+
+__all__ = ["open_pool", "store"]
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])

@@ -2,13 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Protocol
-from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 
 from permits import (
     ClientLimitReached,
@@ -16,42 +11,12 @@ from permits import (
     Outlook,
     Permit,
     PermitError,
-    PermitPool,
     PermitTimeout,
     PoolClosed,
     Verdict,
 )
-from permits.memory import MemoryPool
-from permits.redis import PoolOperator, RedisPool
+from tests.contract.pools import Opener
 from tests.permits.parts import SECONDS, ask, hold, in_line, until
-
-
-class Opener(Protocol):
-    """Opens a pool that is closed as the test ends."""
-
-    async def __call__(
-        self, capacity: int, *, per_client: int | None = None, max_waiting: int = 1000
-    ) -> PermitPool: ...
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def open_pool(request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
-    async with AsyncExitStack() as stack:
-
-        async def fresh(capacity: int, *, per_client: int | None = None, max_waiting: int = 1000) -> PermitPool:
-            name = f"test-{uuid4().hex}"
-            if request.param == "memory":
-                pool: PermitPool = MemoryPool(name, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
-            else:
-                redis = Redis.from_url(request.getfixturevalue("redis_url"))
-                stack.push_async_callback(redis.aclose)
-                pool = RedisPool(name, redis=redis, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
-                await stack.enter_async_context(pool)
-                await PoolOperator(name, redis).trust()  # the store is new, and has forgotten nothing
-                return pool
-            return await stack.enter_async_context(pool)
-
-        yield fresh
 
 
 async def test_a_fresh_pool_is_ready_and_empty(open_pool: Opener) -> None:

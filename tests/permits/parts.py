@@ -4,9 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 from permits import Permit, PermitPool, PoolState
+from permits.memory import MemoryPool
 
 SECONDS = 10.0
 """Longer than anything may take; only a failing test waits for it."""
+
+
+async def opened(pool: MemoryPool) -> MemoryPool:
+    """Open a pool in memory for the rest of the test; it keeps nothing that would have to be closed."""
+    return await pool.__aenter__()
 
 
 async def until(pool: PermitPool, reached: Callable[[PoolState], bool]) -> PoolState:

@@ -1,7 +1,16 @@
 """A distributed semaphore: permits for the cluster and for each client, first come, first served."""
 
 from permits.base import Outlook, Permit, PermitPool, PoolState, Verdict
-from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, PoolUnavailable
+from permits.errors import (
+    ClientLimitReached,
+    LineFull,
+    PermitError,
+    PermitLost,
+    PermitTimeout,
+    PoolClosed,
+    PoolMisuse,
+    PoolUnavailable,
+)
 from permits.observer import PoolObserver
 
 __all__ = [
@@ -10,9 +19,11 @@ __all__ = [
     "Outlook",
     "Permit",
     "PermitError",
+    "PermitLost",
     "PermitPool",
     "PermitTimeout",
     "PoolClosed",
+    "PoolMisuse",
     "PoolObserver",
     "PoolState",
     "PoolUnavailable",

@@ -5,7 +5,11 @@
     ├── ClientLimitReached     client_limit         this client holds or waits for all it may have
     ├── LineFull               line_full            too many wait already
     ├── PoolUnavailable        limits_unavailable   the store of the limits cannot be asked
-    └── PoolClosed             draining             this process gives nothing out any more
+    ├── PoolClosed             draining             this process gives nothing out any more
+    └── PermitLost             permit_lost          the permit of a `permit()` block was lost, and the block cancelled
+
+    RuntimeError
+    └── PoolMisuse                                  a mistake of the caller: not open, another event loop, a fork
 
 A docstring is the message of its exception.
 """
@@ -55,3 +59,13 @@ class PoolClosed(PermitError):
     """This pool gives nothing out any more."""
 
     code = "draining"
+
+
+class PermitLost(PermitError):
+    """The permit was lost while it was held: the pool can no longer prove that the place is ours."""
+
+    code = "permit_lost"
+
+
+class PoolMisuse(RuntimeError):
+    """A pool is used where or when it cannot be. The message says what to do instead."""

@@ -1,4 +1,4 @@
-"""The pool of one process: the same rules without a store."""
+"""The pool of one process: the same rules without a store. It is also the test double of the pool in Redis."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -8,35 +8,55 @@ from typing import Self
 from permits.base import Outlook, PoolState, Verdict
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed
 from permits.observer import PoolObserver, Report
+from permits.pool import Pool
 
 
 class MemoryPermit:
-    """A permit of a `MemoryPool`. Memory forgets nothing, so it is never lost."""
+    """A permit of a `MemoryPool`. Memory forgets nothing, so it is lost only when somebody calls `lose`."""
 
-    __slots__ = ("_pool", "_released", "client_id", "ticket")
+    __slots__ = ("_lost", "_over", "_pool", "_released", "client_id", "ticket")
 
     def __init__(self, pool: "MemoryPool", client_id: str, ticket: int) -> None:
         self._pool = pool
         self._released = False
+        self._lost = False
+        self._over: asyncio.Event | None = None
         self.client_id = client_id
         self.ticket = ticket
 
     def valid(self) -> bool:
         """See `Permit.valid`."""
-        return not self._released
+        return not self._released and not self._lost
+
+    def counts(self) -> bool:
+        """See `HeldPermit.counts`."""
+        return self.valid()
 
     async def lost(self) -> None:
         """See `Permit.lost`."""
-        await asyncio.get_running_loop().create_future()
+        if not self._lost:
+            self._over = self._over or asyncio.Event()
+            await self._over.wait()
+        if self._released:
+            await asyncio.get_running_loop().create_future()
 
     def release(self) -> None:
         """See `Permit.release`."""
         if not self._released:
             self._released = True
-            self._pool._take_back(self)  # noqa: SLF001 - a permit and its pool are one thing in two parts
+            if not self._lost:
+                self._pool._take_back(self)  # noqa: SLF001 - a permit and its pool are one thing in two parts
+
+    def lose(self) -> None:
+        """Lose the permit, as happens to one in Redis when the store is away; for tests of what a holder does then."""
+        if self.valid():
+            self._lost = True
+            if self._over is not None:
+                self._over.set()
+            self._pool._lose(self)  # noqa: SLF001 - see release
 
 
-class MemoryPool:
+class MemoryPool(Pool):
     """Hands out permits of this process.
 
     Args:
@@ -58,7 +78,7 @@ class MemoryPool:
     ) -> None:
         if capacity < 1:
             raise ValueError(f"a pool needs a capacity of at least 1, not {capacity}")
-        self.name = name
+        super().__init__(name)
         self._report = Report(name, observer)
         self._capacity = capacity
         self._per_client = per_client
@@ -73,11 +93,11 @@ class MemoryPool:
 
     def ready(self) -> bool:
         """See `PermitPool.ready`."""
-        return not self._closed
+        return self._owner is not None and not self._closed
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> MemoryPermit:
         """See `PermitPool.acquire`."""
-        begun_at = asyncio.get_running_loop().time()
+        begun_at = self._check_use().time()
         try:
             permit, in_line = await self._acquire(client_id, wait_seconds)
         except PermitError as refusal:
@@ -88,7 +108,7 @@ class MemoryPool:
 
     async def _acquire(self, client_id: str, wait_seconds: float) -> tuple[MemoryPermit, bool]:
         """Return a permit, and whether somebody had to stand in line for it."""
-        outlook = await self.peek(client_id)
+        outlook = self._look(client_id)
         if outlook.verdict is Verdict.CLIENT_LIMIT:
             raise ClientLimitReached
         if outlook.verdict is Verdict.GRANTED:
@@ -121,6 +141,10 @@ class MemoryPool:
 
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
+        self._check_use()
+        return self._look(client_id)
+
+    def _look(self, client_id: str) -> Outlook:
         if self._closed:
             raise PoolClosed
         asked = self._held_by[client_id] + self._waiting_by[client_id]
@@ -133,6 +157,7 @@ class MemoryPool:
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""
+        self._check_use()
         return PoolState(self._held, self._capacity, self._high_water, len(self._line), +self._held_by)
 
     async def close(self) -> None:
@@ -145,6 +170,7 @@ class MemoryPool:
 
     async def __aenter__(self) -> Self:
         """See `PermitPool.__aenter__`."""
+        self._open()
         return self
 
     async def __aexit__(
@@ -158,6 +184,10 @@ class MemoryPool:
         self._held_by[client_id] += 1
         self._high_water = max(self._high_water, self._held)
         return MemoryPermit(self, client_id, ticket)
+
+    def _lose(self, permit: MemoryPermit) -> None:
+        self._report.lost(1)
+        self._take_back(permit)
 
     def _take_back(self, permit: MemoryPermit) -> None:
         self._held -= 1

@@ -8,7 +8,10 @@ its place can be given to another.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
+from math import inf
+from weakref import WeakSet
 
 MARGIN_SHARE = 0.25  # of the lease: 3/16 for one step of pool time, the rest for clocks that do not run alike
 
@@ -35,6 +38,7 @@ class Lease:
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time()
         self._alarm: asyncio.TimerHandle | None = None
+        _leases.add(self)
 
     def renewed(self, sent_at: float, lease_seconds: float) -> None:
         """Count on the lease again, from the moment at which its renewal was sent (event loop time)."""
@@ -48,12 +52,14 @@ class Lease:
 
     def valid(self) -> bool:
         """Say whether what hangs on this lease is still ours. Once it was not, it never is again."""
-        if self.over.is_set():
-            return False
-        if self._loop.time() < self.deadline:
+        if self.counts():
             return True
         self.end()
         return False
+
+    def counts(self) -> bool:
+        """Say the same and change nothing, so that other threads may ask."""
+        return not self.over.is_set() and self._loop.time() < self.deadline
 
     def end(self) -> None:
         """Lose everything that hangs on this lease."""
@@ -84,6 +90,10 @@ class RedisPermit:
         """See `Permit.valid`."""
         return not self._released and self.lease.valid()
 
+    def counts(self) -> bool:
+        """See `HeldPermit.counts`."""
+        return not self._released and self.lease.counts()
+
     async def lost(self) -> None:
         """See `Permit.lost`."""
         await self.lease.over.wait()
@@ -97,3 +107,16 @@ class RedisPermit:
             self.lease.held.pop(self.id, None)
             if self.lease.valid():
                 self._release(self)
+
+
+_leases: WeakSet[Lease] = WeakSet()
+
+
+def _disown() -> None:
+    """Let no lease count in a process that was forked while it was held: the other one goes on with it."""
+    for lease in list(_leases):
+        lease.deadline = -inf
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

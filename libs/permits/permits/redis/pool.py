@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from permits.base import Outlook, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable
 from permits.observer import PoolObserver, Report
+from permits.pool import Pool
 from permits.redis.dispatch import Dispatch
 from permits.redis.keys import channel_of
 from permits.redis.lease import RedisPermit
@@ -31,7 +32,7 @@ _VERDICTS = {
 }
 
 
-class RedisPool:
+class RedisPool(Pool):
     """Hands out permits of a whole cluster; every pod that uses the same name and store shares them.
 
     Args:
@@ -64,7 +65,7 @@ class RedisPool:
     ) -> None:
         if capacity < 1 or lease_seconds <= 0 or answer_seconds <= 0:
             raise ValueError("capacity, lease_seconds and answer_seconds must be positive")
-        self.name = name
+        super().__init__(name)
         self._report = Report(name, observer)
         self._limits = (per_client or 0, max_waiting)
         self._process = f"{_one_word(pod or socket.gethostname())}/{uuid4().hex}"
@@ -94,7 +95,7 @@ class RedisPool:
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
         """See `PermitPool.acquire`."""
-        begun_at = asyncio.get_running_loop().time()
+        begun_at = self._check_use().time()
         ask = Ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
         try:
             if self._closed:
@@ -108,6 +109,7 @@ class RedisPool:
 
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
+        self._check_use()
         if self._closed:
             raise PoolClosed
         code, place = await self._look(Question(self._scripts.peek, (client_id, *self._limits)))
@@ -123,6 +125,7 @@ class RedisPool:
         return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
 
     async def _look(self, question: Question) -> Reply:
+        self._check_use()
         self._dispatch.question(question)
         reply = await question.answer
         if reply is None:
@@ -149,6 +152,7 @@ class RedisPool:
 
     async def __aenter__(self) -> Self:
         """Start, and try to enter. A store that is out of reach makes the pool unready; it goes on trying."""
+        self._open()
         self._tasks = [
             asyncio.create_task(self._dispatch.run(), name=f"permits-{self.name}"),
             asyncio.create_task(self._notices.run(), name=f"permits-{self.name}-notices"),

@@ -1,0 +1,288 @@
+"""What every pool offers around `acquire`, and the rule of who may use one.
+
+A pool belongs to the event loop and the process in which it was opened. Elsewhere its connections, timers and waiters
+are only copies, or are touched behind the loop's back, so each call made there is refused at once.
+"""
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, cast
+
+from permits.base import Outlook, Permit, PoolState
+from permits.errors import PermitLost, PoolMisuse
+
+ClientOf = str | Callable[..., str]
+"""A client id, or a function that takes the arguments of a call and returns one."""
+
+AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
+
+
+class HeldPermit(Permit, Protocol):
+    """A permit as the pools of this package hand it out."""
+
+    def counts(self) -> bool:
+        """Say the same as `valid` and change nothing, so that other threads may ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Where a pool was opened."""
+
+    loop: asyncio.AbstractEventLoop
+    pid: int
+
+
+class Pool(ABC):
+    """A pool that is opened by `async with`, once, and used on that event loop.
+
+    Args:
+        name: what it is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._owner: _Owner | None = None
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """See `PermitPool.ready`."""
+
+    @abstractmethod
+    async def acquire(self, client_id: str, *, wait_seconds: float) -> HeldPermit:
+        """See `PermitPool.acquire`."""
+
+    @abstractmethod
+    async def peek(self, client_id: str) -> Outlook:
+        """See `PermitPool.peek`."""
+
+    @abstractmethod
+    async def state(self) -> PoolState:
+        """See `PermitPool.state`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See `PermitPool.close`."""
+
+    def permit(self, client_id: str, *, wait_seconds: float) -> "PermitBlock":
+        """Hold a permit for the length of an `async with` block.
+
+        When the permit is lost, the block is cancelled and ends with `PermitLost`. Use `acquire` to decide otherwise.
+
+        Args:
+            client_id: who asks, as for `acquire`.
+            wait_seconds: how long to wait, as for `acquire`.
+
+        Raises:
+            PermitError: as `acquire`, before the block; `PermitLost`, out of it.
+        """
+        return PermitBlock(self, client_id, wait_seconds)
+
+    def limited(self, client_id: ClientOf, *, wait_seconds: float) -> Callable[[AsyncFunction], AsyncFunction]:
+        """Return a decorator: each call of the function holds a permit, and an async generator until it is closed.
+
+        Args:
+            client_id: who asks; or a function that is called with the arguments of the call and returns that.
+            wait_seconds: how long to wait, as for `acquire`.
+
+        Raises:
+            TypeError: what is decorated is not an `async def`.
+            PermitError: from a call of the function, as from `permit`.
+        """
+
+        def decorate(function: AsyncFunction) -> AsyncFunction:
+            if isasyncgenfunction(function):
+                return cast(AsyncFunction, self._limited_generator(function, client_id, wait_seconds))
+            if iscoroutinefunction(function):
+                return cast(AsyncFunction, self._limited_coroutine(function, client_id, wait_seconds))
+            raise TypeError(
+                f"limited() of pool {self.name!r} needs an `async def`, and {_name_of(function)} is none; "
+                "for plain functions there is permits.sync.SyncPool"
+            )
+
+        return decorate
+
+    def _limited_coroutine(
+        self, function: Callable[..., Any], client_id: ClientOf, wait_seconds: float
+    ) -> Callable[..., Any]:
+        @wraps(function)
+        async def limited(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the function that is decorated
+            async with self.permit(client_of(client_id, args, kwargs), wait_seconds=wait_seconds):
+                return await function(*args, **kwargs)
+
+        return limited
+
+    def _limited_generator(
+        self, function: Callable[..., Any], client_id: ClientOf, wait_seconds: float
+    ) -> Callable[..., Any]:
+        @wraps(function)
+        async def limited(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:  # noqa: ANN401 - as the function
+            permit = await self.acquire(client_of(client_id, args, kwargs), wait_seconds=wait_seconds)
+            guard = LossGuard(permit)
+            try:
+                async with aclosing(function(*args, **kwargs)) as generator:
+                    step = generator.asend(None)
+                    while True:
+                        try:
+                            async with guard:  # the caller, who has the turn in between, is not cancelled
+                                value = await step
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            step = generator.asend((yield value))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # noqa: BLE001 - `athrow` of the function's own generator
+                            step = generator.athrow(error)
+            finally:
+                guard.stop()
+                permit.release()
+
+        return limited
+
+    def _open(self) -> None:
+        """Take the pool into use.
+
+        Raises:
+            PoolMisuse: it was opened before.
+        """
+        if self._owner is not None:
+            raise PoolMisuse(f"pool {self.name!r} was opened before; a pool is opened once, so make another")
+        self._owner = _Owner(asyncio.get_running_loop(), os.getpid())
+
+    def _check_use(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop, which is that of the pool.
+
+        Raises:
+            PoolMisuse: the pool is not open, or not here.
+        """
+        owner = self._owner
+        if owner is None:
+            raise PoolMisuse(f"pool {self.name!r} is not open; use it within `async with pool:`")
+        if owner.pid != os.getpid():
+            raise PoolMisuse(
+                f"pool {self.name!r} was opened by process {owner.pid}, of which this one is a fork; "
+                "open a pool in each process, after the fork"
+            )
+        if owner.loop is not asyncio.get_running_loop():
+            raise PoolMisuse(
+                f"pool {self.name!r} belongs to another event loop; open a pool on each, "
+                "or share one between threads with permits.sync.SyncPool"
+            )
+        return owner.loop
+
+    @abstractmethod
+    async def __aenter__(self) -> Self:
+        """See `PermitPool.__aenter__`."""
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """See `PermitPool.__aexit__`."""
+
+
+class PermitBlock:
+    """An `async with` block that holds a permit, and is cancelled when that is lost; for one use.
+
+    Args:
+        pool: where the permit comes from.
+        client_id: who asks.
+        wait_seconds: how long.
+    """
+
+    def __init__(self, pool: Pool, client_id: str, wait_seconds: float) -> None:
+        self._pool = pool
+        self._client_id = client_id
+        self._wait_seconds = wait_seconds
+        self._held: tuple[HeldPermit, LossGuard] | None = None
+        self._entered = False
+
+    async def __aenter__(self) -> HeldPermit:
+        """Wait for the permit."""
+        if self._entered:
+            raise PoolMisuse("a permit's block is entered once; call permit() for each")
+        self._entered = True
+        permit = await self._pool.acquire(self._client_id, wait_seconds=self._wait_seconds)
+        guard = LossGuard(permit)
+        self._held = permit, guard
+        guard.enter()
+        return permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give the permit back."""
+        if self._held is not None:
+            permit, guard = self._held
+            permit.release()
+            guard.stop()
+            await guard.__aexit__(kind, error, traceback)
+
+
+class LossGuard:
+    """Cancels what its task does within `async with guard:` when a permit is lost, and raises `PermitLost` instead.
+
+    Args:
+        permit: which one. It is watched until `stop` is called.
+    """
+
+    def __init__(self, permit: HeldPermit) -> None:
+        self._permit = permit
+        self._task: asyncio.Task[Any] | None = None
+        self._cancels = 0  # of others, when the block began
+        self._lost = False
+        self._cancelled = False
+        self._watch = asyncio.create_task(self._wait_for_loss())
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._watch.cancel()
+
+    def enter(self) -> None:
+        """Begin a block. After the loss nothing begins any more.
+
+        Raises:
+            PermitLost: the permit is lost already.
+        """
+        if self._lost:
+            raise PermitLost
+        self._task = asyncio.current_task()
+        self._cancels = 0 if self._task is None else self._task.cancelling()
+
+    async def _wait_for_loss(self) -> None:
+        await self._permit.lost()
+        self._lost = True
+        if self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
+
+    async def __aenter__(self) -> None:
+        """Begin a block. Raises as `enter`."""
+        self.enter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the block. When others have cancelled the task as well, that goes first."""
+        task, self._task = self._task, None
+        if not self._cancelled or task is None:
+            return
+        self._cancelled = False
+        if task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+            raise PermitLost from error
+
+
+def client_of(client_id: ClientOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return who asks, for a call with these arguments."""
+    return client_id if isinstance(client_id, str) else client_id(*args, **kwargs)
+
+
+def _name_of(function: object) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
