@@ -36,13 +36,23 @@ tests.tokenSecret is needed where there are no token secrets to sign with (or te
 {{ $store }}.existingSecret is needed, the name of a Secret with the address under {{ .existingSecretKey }}; or {{ $store }}.url, an address without a password
 {{- else if and .url .existingSecret }}
 {{ $store }}.url and {{ $store }}.existingSecret are both set: take away one
-{{- else if contains "@" .url }}
+{{- else if contains "@" (.url | default "") }}
 {{ $store }}.url holds a user or a password, which everybody could read: put the address into a Secret and name it in {{ $store }}.existingSecret
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if not .Values.s3.bucket }}
 s3.bucket is needed: where voices, videos and pictures are kept
+{{- end }}
+{{- range $way := list "ingress" "gateway" }}
+{{- if and (index $.Values $way).enabled (not (or $.Values.publicPaths.chat $.Values.publicPaths.history)) }}
+publicPaths is empty, and {{ $way }}.enabled is true: name the paths that clients reach, or take {{ $way }}.enabled away
+{{- end }}
+{{- end }}
+{{- range $path := .Values.publicPaths.history }}
+{{- if regexMatch "^/(v1(/(exchanges(/.*)?)?)?)?$" $path }}
+publicPaths.history holds {{ $path }}, which would let POST /v1/exchanges in from outside: name the paths that clients read, such as /v1/sessions
+{{- end }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
 ingress.host is needed: the name by which clients reach the chatbot

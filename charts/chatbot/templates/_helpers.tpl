@@ -24,7 +24,7 @@
   "app.kubernetes.io/version" .Chart.AppVersion
   "app.kubernetes.io/managed-by" .Release.Service
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")) }}
-{{- merge $own .Values.commonLabels | toYaml }}
+{{- merge $own (.Values.commonLabels | default dict) | toYaml }}
 {{- end }}
 {{- end }}
 
@@ -47,7 +47,7 @@ app.kubernetes.io/component: {{ .name }}
 {{/* Of pods: without the chart's version, so that an upgrade that changes nothing for a pod does not replace it. */}}
 {{- define "chatbot.part.podLabels" -}}
 {{- $own := include "chatbot.part.selector" . | fromYaml }}
-{{- mergeOverwrite (dict) .root.Values.commonLabels .values.podLabels $own | toYaml }}
+{{- mergeOverwrite (dict) (.root.Values.commonLabels | default dict) (.values.podLabels | default dict) $own | toYaml }}
 {{- end }}
 
 {{/*
@@ -61,7 +61,7 @@ name: {{ .object | default (printf "%s%s" $name (.suffix | default "")) }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- merge $labels (.labels | default dict) | toYaml | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

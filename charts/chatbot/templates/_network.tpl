@@ -13,7 +13,7 @@
 
 {{/* A public port: open to clients, and to peers within the release. Takes root, port and peers. */}}
 {{- define "chatbot.ingress.public" -}}
-{{- $clients := .root.Values.networkPolicy.clients }}
+{{- $clients := .root.Values.networkPolicy.clients | default list }}
 {{- include "chatbot.ingress" (dict "port" .port "peers" (ternary (concat $clients .peers) list (gt (len $clients) 0))) }}
 {{- end }}
 

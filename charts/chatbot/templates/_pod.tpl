@@ -12,7 +12,7 @@ metadata:
     {{- include "chatbot.part.podLabels" . | nindent 4 }}
   annotations:
     checksum/config: {{ sha256sum .config }}
-    {{- with mergeOverwrite (dict) $root.Values.commonAnnotations $values.podAnnotations }}
+    {{- with mergeOverwrite (dict) ($root.Values.commonAnnotations | default dict) ($values.podAnnotations | default dict) }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
@@ -44,7 +44,7 @@ spec:
         {{- with $values.extraEnvFrom }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- with concat .env $values.extraEnv }}
+      {{- with concat .env ($values.extraEnv | default list) }}
       env:
         {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -76,11 +76,11 @@ spec:
       securityContext:
         {{- include "chatbot.securityContext" $values.securityContext | nindent 8 }}
       resources:
-        {{- mergeOverwrite (dict) .resources $values.resources | toYaml | nindent 8 }}
+        {{- mergeOverwrite (dict) .resources ($values.resources | default dict) | toYaml | nindent 8 }}
       volumeMounts:
         - name: tmp
           mountPath: /tmp
-        {{- with concat .mounts $values.extraVolumeMounts }}
+        {{- with concat .mounts ($values.extraVolumeMounts | default list) }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     {{- with $values.extraContainers }}
@@ -90,7 +90,7 @@ spec:
     - name: tmp
       emptyDir:
         sizeLimit: 256Mi
-    {{- with concat .volumes $values.extraVolumes }}
+    {{- with concat .volumes ($values.extraVolumes | default list) }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   topologySpreadConstraints:
@@ -132,7 +132,7 @@ imagePullSecrets:
   "fsGroup" 10001
   "fsGroupChangePolicy" "OnRootMismatch"
   "seccompProfile" (dict "type" "RuntimeDefault") }}
-{{- mergeOverwrite $restricted . | toYaml }}
+{{- mergeOverwrite $restricted (. | default dict) | toYaml }}
 {{- end }}
 
 {{- define "chatbot.securityContext" -}}
@@ -140,5 +140,5 @@ imagePullSecrets:
   "allowPrivilegeEscalation" false
   "readOnlyRootFilesystem" true
   "capabilities" (dict "drop" (list "ALL")) }}
-{{- mergeOverwrite $restricted . | toYaml }}
+{{- mergeOverwrite $restricted (. | default dict) | toYaml }}
 {{- end }}

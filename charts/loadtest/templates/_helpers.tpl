@@ -27,7 +27,7 @@ app.kubernetes.io/component: {{ .name }}
 name: {{ include "loadtest.fullname" .root }}-{{ .name }}
 namespace: {{ .root.Release.Namespace }}
 labels:
-  {{- merge $own .root.Values.commonLabels | toYaml | nindent 2 }}
+  {{- merge $own (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
 {{- with .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -57,7 +57,7 @@ annotations:
 {{- $values := .root.Values -}}
 metadata:
   labels:
-    {{- mergeOverwrite (dict) $values.commonLabels $values.podLabels (include "loadtest.selector" . | fromYaml) | toYaml | nindent 4 }}
+    {{- mergeOverwrite (dict) ($values.commonLabels | default dict) ($values.podLabels | default dict) (include "loadtest.selector" . | fromYaml) | toYaml | nindent 4 }}
   {{- with $values.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}

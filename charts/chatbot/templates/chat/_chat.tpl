@@ -28,7 +28,7 @@
 {{- if .Values.chat.botScript }}
 {{- $_ := set $config "CHAT_BOT_SCRIPT" "/etc/chatbot/bot/script.toml" }}
 {{- end }}
-{{- include "chatbot.config" (merge $config .Values.chat.settings) }}
+{{- include "chatbot.config" (merge $config (.Values.chat.settings | default dict)) }}
 {{- end }}
 
 {{- define "chatbot.chat.env" -}}
@@ -96,7 +96,7 @@ limits:
   "values" .Values.chat
   "port" 8000
   "metricsPort" 9000
-  "config" (printf "%s%s" (include "chatbot.chat.config" .) .Values.chat.botScript)
+  "config" (printf "%s%s" (include "chatbot.chat.config" .) (.Values.chat.botScript | default ""))
   "env" (include "chatbot.chat.env" . | fromYamlArray)
   "volumes" (include "chatbot.chat.volumes" . | fromYamlArray)
   "mounts" (include "chatbot.chat.mounts" . | fromYamlArray)

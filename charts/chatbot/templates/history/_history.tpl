@@ -21,7 +21,7 @@
 {{- with .Values.s3.region }}
 {{- $_ := set $config "HISTORY_S3_REGION" . }}
 {{- end }}
-{{- include "chatbot.config" (merge $config .Values.history.settings) }}
+{{- include "chatbot.config" (merge $config (.Values.history.settings | default dict)) }}
 {{- end }}
 
 {{- define "chatbot.history.env" -}}
