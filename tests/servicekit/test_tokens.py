@@ -164,7 +164,8 @@ def test_while_secrets_are_rotated_both_count(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("scope", "service"),
-    [(None, False), ("", False), ("ingest", True), ("read ingest", True), ("ingestion", False), ("INGEST", False)],
+    [(None, False), ("", False), ("ingest", True), ("read ingest", True), ("ingestion", False), ("INGEST", False)]
+    + [(f"read{space}ingest", False) for space in ("\t", "\n", "\r", "\x1c", "\x85", "\xa0", "\u2003", "\u3000")],
 )
 def test_only_the_scope_makes_a_service(scope: str | None, service: bool) -> None:
     assert AUTH.authenticate(token(scope=scope)).service is service
@@ -227,7 +228,6 @@ def connection(*authorization: str, subprotocols: tuple[str, ...] = ()) -> HTTPC
         pytest.param(connection("Bearer t1"), "t1", id="header"),
         pytest.param(connection("bearer  t1 "), "t1", id="the case of the scheme does not matter"),
         pytest.param(connection(subprotocols=("chatbot.v1", "bearer.t1")), "t1", id="subprotocol"),
-        pytest.param(connection("Bearer t1", subprotocols=("bearer.t2",)), "t1", id="the header wins"),
         pytest.param(connection(subprotocols=("chatbot.v1",)), None, id="never from the query"),
     ],
 )
@@ -243,6 +243,10 @@ def test_where_a_token_is_looked_for(came: HTTPConnection, found: str | None) ->
         pytest.param(connection("t1"), id="no scheme"),
         pytest.param(connection("Bearer t1 t2"), id="two tokens"),
         pytest.param(connection("Bearer t1", "Bearer t1"), id="two headers"),
+        pytest.param(connection("Bearer t1", subprotocols=("bearer.t1",)), id="a header and a subprotocol"),
+        pytest.param(
+            connection("Basic YW5uYQ==", subprotocols=("bearer.t1",)), id="another scheme beside a subprotocol"
+        ),
         pytest.param(connection(subprotocols=("bearer.t1", "bearer.t2")), id="two subprotocols"),
     ],
 )

@@ -1,31 +1,63 @@
-"""uvicorn's HTTP with bounds on what a peer may send before it has asked for anything: in bytes, and in time.
+"""uvicorn's HTTP with bounds on what a peer may send before it has asked for anything, and with checked heads.
 
 httptools by itself keeps a request line, a header or a trailer of any size in memory, and waits for its end for ever.
+It does not tell where in what it was fed a head ended. A head and a chunked body both end with an empty line, so
+feeding up to each empty line (and a body of known length up to its end) makes the counted bytes exact.
 """
 
 import asyncio
-import sys
-from http import HTTPStatus
-from typing import Any, cast
+import json
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
 
-from httptools import HttpParserUpgrade
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from servicekit.http_head import asks_for_websocket, check_handshake, read_target
+from servicekit.problems import MEDIA_TYPE, Problem, problem_response
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+LINGER_SECONDS: Final = 1.0
+"""How long to read on behind a last answer. Closing a socket with unread data resets it, and the peer may never see
+the answer."""
+
+EMPTY_LINE: Final = b"\r\n\r\n"
+FRAMING: Final = {b"content-length", b"transfer-encoding"}
+REFUSAL: Final = "servicekit.refusal"
+"""Member of a scope: the problem that a request is answered with, whatever it asks for."""
+
+
+class Part(Enum):
+    """What the next bytes of the peer belong to."""
+
+    HEAD = auto()
+    BODY = auto()  # of known length
+    CHUNKS = auto()
+    NOTHING = auto()  # they are thrown away
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One HTTP connection.
 
     Attributes:
-        max_head_bytes: how much may come that is neither a whole head nor part of a body.
+        max_head_bytes: how large a head may be, and how much may come of a chunked body that is not body.
         head_seconds: how long a head may take, from the connection or from its own first byte on.
     """
 
     max_head_bytes: int
     head_seconds: float
 
-    _received: bytes = b""
-    _upgrade_is_early: bool = False
-    _unfinished_bytes: int = 0
+    _part: Part = Part.HEAD
+    _counted_bytes: int = 0  # of a head, or of what stands between the parts of a chunked body
+    _tail: bytes = b""  # the last that was fed, where an empty line may have begun
+    _body_left: int = 0
+    _upgrades: bool = False
+    _reads_body: bool = False  # the parser knows nothing but the body of this request
+    _running: "RequestResponseCycle | None" = None
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,14 +72,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent, as long as it comes to something."""
-        if self._upgrade_is_early:
-            return
-        self._unfinished_bytes += len(data)
-        self._received = data
-        super().data_received(data)
-        self._received = b""
-        if self._unfinished_bytes > self.max_head_bytes and not self.transport.is_closing():
-            self._refuse()
+        self._unset_keepalive_if_required()
+        while data and not self.transport.is_closing() and self._part is not Part.NOTHING:
+            end = self._next_end(data)
+            if self._part is Part.HEAD and self._counted_bytes + end > self.max_head_bytes:
+                self._fail(Problem(431, "head_too_large", f"a head has at most {self.max_head_bytes} bytes"))
+                return
+            piece, data = data[:end], data[end:]
+            if not self._feed(piece):
+                # The peer talks WebSocket from here on.
+                if data:
+                    self.transport.get_protocol().data_received(data)  # type: ignore[attr-defined]
+                return
+            if self._counted_bytes > self.max_head_bytes:
+                self._fail(Problem(431, "head_too_large", "too much stands between the parts of the body"))
 
     def on_message_begin(self) -> None:
         """Give each request its time."""
@@ -55,47 +93,135 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, but not one behind the body: it would become one of the head (RFC 9110, 6.5.1)."""
+        if self._part is Part.HEAD:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._unfinished_bytes = 0
+        """The head is whole: check it."""
         self._stop_head_timer()
+        self._upgrades = False
+        try:
+            self._check_head()
+        except Problem as refused:
+            self.scope[REFUSAL] = refused  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        if REFUSAL in self.scope:
+            self.cycle.keep_alive = False
+        self._begin_body()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is no head."""
-        self._unfinished_bytes = 0
+        self._counted_bytes = 0
+        self._body_left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Nor is anything else of a request that is whole."""
-        self._unfinished_bytes = 0
+        if self.parser.should_upgrade() and not self._upgrades and self._part is not Part.HEAD:
+            return  # the parser takes what follows an upgrade for no body; see _go_on
+        self._part = Part.HEAD
+        self._counted_bytes = 0
         super().on_message_complete()
 
-    def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over, with all that came behind the handshake; uvicorn would drop that.
+    def _next_end(self, data: bytes) -> int:
+        """Return up to where `data` belongs to the same part of a request."""
+        if self._part is Part.BODY:
+            return min(len(data), self._body_left)
+        across = (self._tail + data[: len(EMPTY_LINE) - 1]).find(EMPTY_LINE)
+        if across >= 0:
+            return across + len(EMPTY_LINE) - len(self._tail)
+        found = data.find(EMPTY_LINE)
+        return found + len(EMPTY_LINE) if found >= 0 else len(data)
 
-        A handshake behind a request that is not answered yet is not looked at: the connection closes with that answer,
-        and the client asks again (RFC 9112, 9.3.2).
-        """
-        earlier = cast("RequestResponseCycle | None", self.cycle)
-        if earlier is not None and not earlier.response_complete:
-            earlier.keep_alive = False
-            self._upgrade_is_early = True
+    def _feed(self, piece: bytes) -> bool:
+        """Parse what is of one part; say whether the peer still talks HTTP."""
+        before = self._part
+        self._counted_bytes += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self._upgrades and not self._end_after_answers():
+                self.handle_websocket_upgrade()
+                return False
+            self._go_on()
+        except httptools.HttpParserError:
+            self._fail(Problem(400, "request_malformed", "this is not a request of HTTP/1.1"))
+        self._tail = piece[-(len(EMPTY_LINE) - 1) :] if self._part is before else b""
+        if self._part is Part.HEAD and self._reads_body:
+            self.parser, self._reads_body = httptools.HttpRequestParser(self), False
+        return True
+
+    def _go_on(self) -> None:
+        """Read what follows an upgrade that is not taken: the body, if there is one, as that of any request."""
+        if self._part is Part.HEAD:
             return
-        upgrade = sys.exception()
-        assert isinstance(upgrade, HttpParserUpgrade)  # noqa: S101 - uvicorn calls this as it handles one
-        rest = self._received[upgrade.args[0] :]
-        super().handle_websocket_upgrade()
-        if rest:
-            protocol = self.transport.get_protocol()
-            assert isinstance(protocol, asyncio.Protocol)  # noqa: S101 - a listener has no others
-            protocol.data_received(rest)
+        framing = [b"%b: %b\r\n" % header for header in self.headers if header[0] in FRAMING]
+        self.parser, self._reads_body = httptools.HttpRequestParser(_BodyOnly(self)), True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
 
-    def _refuse(self) -> None:
-        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode())
-        self.transport.close()
+    def _begin_body(self) -> None:
+        self._counted_bytes = 0
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                self._part = Part.CHUNKS
+            elif name == b"content-length" and int(value) > 0:
+                self._part, self._body_left = Part.BODY, int(value)
+
+    def _check_head(self) -> None:
+        version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
+        target = read_target(version, self.url, self.headers)
+        self.url, self.headers[:] = target.path_and_query, target.headers
+        if self.ws_protocol_class is not None and asks_for_websocket(version, method, self.headers):
+            check_handshake(self.headers)
+            self._upgrades = True
+
+    def _should_upgrade(self) -> bool:
+        return self._upgrades
+
+    def _start_asgi_task(self, cycle: "RequestResponseCycle", app: "ASGI3Application") -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _fail(self, problem: Problem) -> None:
+        """Close the connection of a peer that sends what is no request, or none that will be whole.
+
+        It is told why, unless it is still being told something else. Requests before that one are answered.
+        """
+        receiving, self._part = self._part, Part.NOTHING
+        self._stop_head_timer()
+        running = self._running
+        if receiving is not Part.HEAD:  # the request that was read last will never be whole
+            if self.pipeline:
+                self.pipeline.popleft()
+            elif running is not None:
+                running.disconnected = True
+                running.message_event.set()
+                if running.response_started:
+                    self._linger()
+                    return
+        if not self._end_after_answers():
+            self.transport.write(_as_bytes(problem))
+            self._linger()
+
+    def _end_after_answers(self) -> bool:
+        """Let requests that came before be answered and then close, if there are any; say whether there are.
+
+        A handshake behind them is not looked at: the client has to come again (RFC 9112, 9.3.2).
+        """
+        running = self._running
+        if running is None or running.response_complete or running.disconnected:
+            return False
+        last = self.pipeline[0][0] if self.pipeline else running
+        last.keep_alive = False
+        self._part = Part.NOTHING
+        return True
+
+    def _linger(self) -> None:
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -103,7 +229,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
+class _BodyOnly:
+    """What a parser calls that is to find the end of a body."""
+
+    def __init__(self, connection: BoundedHttpProtocol) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
 def bounded(max_head_bytes: int, head_seconds: float) -> type[asyncio.Protocol]:
     """Return the protocol with bounds of its own."""
     bounds: dict[str, Any] = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
     return type("BoundedHttpProtocol", (BoundedHttpProtocol,), bounds)
+
+
+def answer_refusals(app: ASGIApp) -> ASGIApp:
+    """Put this before an application: requests whose head is refused do not come to it."""
+
+    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+        refused: Problem | None = scope.get(REFUSAL)
+        await (app if refused is None else problem_response(refused))(scope, receive, send)
+
+    return refusing
+
+
+def _as_bytes(problem: Problem) -> bytes:
+    """Write a problem down as an answer: where there is no request, no application can answer."""
+    body = json.dumps(problem.body(), separators=(",", ":")).encode()
+    head = (
+        f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        "cache-control: no-store\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from servicekit.bounded_http import bounded
+from servicekit.bounded_http import answer_refusals, bounded
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
 from servicekit.stopping import StopSignals
@@ -141,7 +141,7 @@ class _Server(uvicorn.Server):
 
 def _config(listener: Listener, close_seconds: float) -> uvicorn.Config:
     return uvicorn.Config(
-        listener.app,
+        answer_refusals(listener.app),
         host=listener.host,
         port=listener.port,
         http=bounded(listener.max_head_bytes, listener.head_seconds),

@@ -17,14 +17,16 @@ def bearer_token(connection: HTTPConnection) -> str | None:
         TokenError: `token_malformed`: another scheme, or more than one token.
     """
     headers = connection.headers.getlist("authorization")
+    offered: list[str] = connection.scope.get("subprotocols", [])
+    tokens = [name.removeprefix(SUBPROTOCOL_PREFIX) for name in offered if name.startswith(SUBPROTOCOL_PREFIX)]
+    if headers and tokens:
+        raise TokenError("token_malformed", "send the token in the Authorization header or as a subprotocol, not both")
     if headers:
         scheme, _, token = headers[0].partition(" ")
-        token = token.strip()
+        token = token.strip(" ")
         if len(headers) > 1 or scheme.lower() != "bearer" or not token or " " in token:
             raise TokenError("token_malformed", "the Authorization header must be: Bearer, a space, the token")
         return token
-    offered: list[str] = connection.scope.get("subprotocols", [])
-    tokens = [name.removeprefix(SUBPROTOCOL_PREFIX) for name in offered if name.startswith(SUBPROTOCOL_PREFIX)]
     if len(tokens) > 1:
         raise TokenError("token_malformed", "offer one bearer subprotocol only")
     return tokens[0] if tokens else None

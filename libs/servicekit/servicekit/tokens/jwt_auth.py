@@ -152,4 +152,4 @@ def _scopes(claims: Mapping[str, object]) -> list[str]:
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise TokenError("token_invalid", "the claim scope of the token is not a string")
-    return scope.split()
+    return scope.split(" ")  # a space and no other (RFC 6749, 3.3)
