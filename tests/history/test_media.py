@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import httpx2
 import pytest
 
+from frameproto import Request, RequestKind
 from history_service.blobs.base import BlobsUnavailable
 from tests.history.pod import SHOWN, SPOKEN, VIDEO, VOICE, Pod, check_problem, rich_exchange
 from tests.support.exchanges import exchange
@@ -38,6 +39,30 @@ async def test_each_part_has_its_content_type(pod: Pod) -> None:
         answer = await pod.http.get(f"/v1/messages/{message}/media/{part}")
         assert (answer.status_code, answer.content) == (200, data)
         assert answer.headers["content-type"] == content_type
+
+
+@pytest.mark.parametrize(
+    ("kind", "beginning", "part", "content_type"),
+    [
+        (RequestKind.VOICE, b"RIFF\x24\0\0\0WAVEfmt ", "voice", "audio/wav"),
+        (RequestKind.VOICE, b"OggS\0\2", "voice", "audio/ogg"),
+        (RequestKind.VOICE, b"\0\0\0\x18ftypM4A \0\0\0\0", "voice", "audio/mp4"),
+        (RequestKind.VOICE, b"\x1a\x45\xdf\xa3\x9fB\x82\x84webm", "voice", "audio/webm"),
+        (RequestKind.VIDEO, b"\x1a\x45\xdf\xa3\x9fB\x82\x84webm", "video", "video/webm"),
+        (RequestKind.VIDEO, b"\0\0\0\x14ftypqt  \0\0\0\0", "video", "video/quicktime"),
+        (RequestKind.VOICE, b"<html><script>", "voice", "audio/mpeg"),
+        (RequestKind.VOICE, b"\x89PNG\r\n\x1a\n", "voice", "application/octet-stream"),
+    ],
+)
+async def test_a_file_keeps_its_true_type(
+    pod: Pod, kind: RequestKind, beginning: bytes, part: str, content_type: str
+) -> None:
+    sent = exchange(request=Request(kind, beginning + bytes(100)), response=SPOKEN)
+    await pod.hand_in(sent)
+    answer = await pod.http.get(f"/v1/messages/{sent.id}.request/media/{part}")
+    assert (answer.content, answer.headers["content-type"]) == (beginning + bytes(100), content_type)
+    shown = (await pod.http.get(f"/v1/messages/{sent.id}.request")).json()
+    assert shown["media"][part]["content_type"] == content_type
 
 
 async def test_the_whole_comes_with_all_a_player_wants_to_know(pod: Pod, path: str) -> None:

@@ -138,6 +138,7 @@ async def open_chat(
             processes=settings.media_processes,
             job_seconds=settings.media_job_seconds,
             max_media_seconds=settings.media_max_seconds,
+            other_formats=settings.media_other_formats,
         )
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
         pod_bytes = ByteBudget(settings.max_pod_bytes)

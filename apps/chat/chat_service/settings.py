@@ -127,6 +127,10 @@ class ChatSettings(AccessSettings):
     media_processes: int = Field(2, ge=1, le=64, description="worker processes for voice and video")
     media_job_seconds: Seconds = Field(30, description="a media job that takes longer is killed")
     media_max_seconds: Seconds = Field(120, description="longest voice note or video accepted")
+    media_other_formats: bool = Field(
+        default=True,
+        description="also accept voice as M4A, AAC, Ogg, WAV, FLAC, WebM and video as QuickTime, WebM",
+    )
 
     outbox_max_bytes: ByteSize = Field(
         1024 * MIB, ge=1024, description="the outbox never grows larger; full means busy"

@@ -17,7 +17,7 @@ from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
 from history_service.metrics import HistoryMetrics
-from history_service.records import CONTENT_TYPES, SUFFIXES, KeptExchange, Kind, Media, Part, Side
+from history_service.records import KeptExchange, Kind, Media, Part, Side, content_type, format_of
 from history_service.stores.base import Added, FirstUse, MessageStore
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
@@ -202,8 +202,9 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
     blobs: list[Blob] = []
 
     def media(side: str, part: Part, data: memoryview) -> Media:
-        key = f"{exchange.client_id}/{session_id}/{exchange.id}/{side}.{SUFFIXES[part]}"
-        blobs.append(Blob(key, data, CONTENT_TYPES[part]))
+        file_format = format_of(part, data)
+        key = f"{exchange.client_id}/{session_id}/{exchange.id}/{side}.{file_format.suffix}"
+        blobs.append(Blob(key, data, content_type(part, file_format)))
         return Media(part, key, len(data))
 
     if request.kind is RequestKind.TEXT:

@@ -7,7 +7,9 @@ from enum import Enum, StrEnum
 from typing import Final, Self
 from uuid import UUID
 
+from frameproto import Buffer, RequestKind
 from frameproto.exchange import Outcome
+from frameproto.media import OWN_FORMATS, UNFIT, FileFormat, by_suffix, identify, media_type
 
 
 class Direction(Enum):
@@ -34,8 +36,22 @@ class Part(StrEnum):
     IMAGE = "image"
 
 
-CONTENT_TYPES: Final = {Part.VOICE: "audio/mpeg", Part.VIDEO: "video/mp4", Part.IMAGE: "image/jpeg"}
-SUFFIXES: Final = {Part.VOICE: "mp3", Part.VIDEO: "mp4", Part.IMAGE: "jpg"}
+REQUEST_KINDS: Final = {Part.VOICE: RequestKind.VOICE, Part.VIDEO: RequestKind.VIDEO}
+CONTENT_TYPES: Final = frozenset(
+    {"image/jpeg", UNFIT, *(media_type(each, kind) for each in FileFormat for kind in REQUEST_KINDS.values())}
+)
+
+
+def format_of(part: Part, data: Buffer) -> FileFormat:
+    """Return the format of a piece of media; bytes that look like none are taken for what the protocol says."""
+    if part is Part.IMAGE:
+        return FileFormat.JPEG
+    return identify(data) or OWN_FORMATS[REQUEST_KINDS[part]]
+
+
+def content_type(part: Part, file_format: FileFormat) -> str:
+    """Return the media type of a piece of media."""
+    return "image/jpeg" if part is Part.IMAGE else media_type(file_format, REQUEST_KINDS[part])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,9 @@ class Media:
 
     @property
     def content_type(self) -> str:
-        """Its media type."""
-        return CONTENT_TYPES[self.part]
+        """Its media type, which the suffix of its key tells."""
+        file_format = by_suffix(self.key.rpartition(".")[2])
+        return content_type(self.part, file_format) if file_format else UNFIT
 
 
 @dataclass(frozen=True, slots=True)

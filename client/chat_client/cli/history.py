@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import click
@@ -18,8 +18,7 @@ from chat_client.cli.output import answers, notes, print_json, printable, progre
 from chat_client.errors import Refused
 from chat_client.files import free_name
 from chat_client.history import History, Media, Message
-
-SUFFIXES: Final = {"audio/mpeg": ".mp3", "video/mp4": ".mp4", "image/jpeg": ".jpg"}
+from frameproto.media import suffix_of
 
 
 @click.command()
@@ -153,7 +152,7 @@ async def _media(
         if address:
             click.echo((await service.address(found)).url)
             return
-        path = output or free_name(Path(), f"{message_id}-{part}", SUFFIXES.get(found.content_type, ""))
+        path = output or free_name(Path(), f"{message_id}-{part}", suffix_of(found.content_type))
         with progress(path.name, found.size_bytes) as came:
             await service.download(found, path, on_bytes=came)
     answers().print(escape(str(path)))
@@ -166,7 +165,7 @@ async def _latest(service: History, client_id: str) -> UUID | None:
 
 
 async def _save(service: History, message: Message, media: Media, folder: Path) -> Path:
-    path = folder / f"{message.id}-{media.part}{SUFFIXES.get(media.content_type, '')}"
+    path = folder / f"{message.id}-{media.part}{suffix_of(media.content_type)}"
     if not path.exists() or path.stat().st_size != media.size_bytes:  # an id never changes what it stands for
         with progress(path.name, media.size_bytes) as came:
             await service.download(media, path, on_bytes=came)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from chat_service.media.audio import encode_mp3
@@ -58,13 +59,13 @@ def video(
     sound: bool = False,
     name: str = "video.mp4",
     corner: Colour | None = None,
-    movflags: str = "",
+    **options: str,
 ) -> bytes:
     """Return a video that shows each colour for an equal part of its time, with a corner (top left) of another."""
     count = max(1, round(seconds * rate))
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as file:
+        with av.open(str(path), "w", options={name: value for name, value in options.items() if value}) as file:
             track = file.add_stream(codec, rate=rate)
             assert isinstance(track, VideoStream)
             track.width, track.height, track.pix_fmt = *size, "yuv420p"
@@ -94,6 +95,25 @@ def song_in_mp4() -> bytes:
             quiet.planes[0].update(bytes(44_100))
             quiet.sample_rate = 22_050
             file.mux(track.encode(quiet))
+            file.mux(track.encode(None))
+        return path.read_bytes()
+
+
+def tone(seconds: float, name: str, codec: str, *, level: float = 0.3, rate: int = 48_000) -> bytes:
+    """Return a recording of a square wave in the container that the name asks for."""
+    samples = int(seconds * rate)
+    half = rate // 440 // 2
+    high, low = (struct.pack("<h", int(sign * level * 32_767)) for sign in (1, -1))
+    pcm = ((high * half + low * half) * (samples // (2 * half) + 1))[: 2 * samples]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        with av.open(str(path), "w") as file:
+            track = file.add_stream(codec, rate=rate, layout="mono")
+            assert isinstance(track, AudioStream)
+            frame = av.AudioFrame(format="s16", layout="mono", samples=samples)
+            frame.planes[0].update(pcm)
+            frame.sample_rate = rate
+            file.mux(track.encode(frame))
             file.mux(track.encode(None))
         return path.read_bytes()
 

@@ -1,22 +1,12 @@
-import io
-import wave
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from chat_service.media.audio import encode_mp3, hear
 from chat_service.media.base import MediaError
-from tests.chat.media.making import RED, loudness, picture_of, silent_mp3, song_in_mp4, video
-
-
-def wav() -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(16_000))
-    return out.getvalue()
+from frameproto.media import identify
+from tests.chat.media.making import RED, loudness, picture_of, silent_mp3, song_in_mp4, tone, video
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 7.5])
@@ -31,26 +21,90 @@ def test_the_length_is_counted_and_not_read_from_the_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "make"),
+    ("make", "why"),
     [
-        ("nothing", lambda: b""),
-        ("text", lambda: b"I am not a voice note. " * 500),
-        ("PNG", lambda: picture_of(RED)),
-        ("WAV", wav),
-        ("MP4 with a picture", lambda: video(RED)),
-        ("MP4 with sound", song_in_mp4),
-        ("zeros", lambda: bytes(50_000)),
-        ("ones", lambda: b"\xff" * 50_000),
-        ("only a tag", lambda: b"ID3\x04\x00\x00\x00\x00\x00\x10" + bytes(16)),
-        ("the beginning of a frame", lambda: silent_mp3(1)[:60]),
-        ("a playlist", lambda: b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/hostname\n"),
-        ("a concatenation", lambda: b"ffconcat version 1.0\nfile '/etc/hostname'\n"),
+        pytest.param(lambda: b"", "not MP3", id="nothing"),
+        pytest.param(lambda: b"I am not a voice note. " * 500, "not MP3", id="text"),
+        pytest.param(lambda: picture_of(RED), "this file is PNG", id="PNG"),
+        pytest.param(lambda: video(RED), "has a picture; send it as a video", id="MP4 with a picture"),
+        pytest.param(lambda: video(RED, name="video.avi"), "this file is AVI", id="AVI"),
+        pytest.param(lambda: bytes(50_000), "MP3", id="zeros"),
+        pytest.param(lambda: b"\xff" * 50_000, "MP3", id="ones"),
+        pytest.param(lambda: Random(1).randbytes(200_000), "MP3", id="random bytes"),
+        pytest.param(lambda: silent_mp3(1) + Random(1).randbytes(200_000), "most of this MP3", id="hardly any sound"),
+        pytest.param(lambda: b"ID3\x04\x00\x00\x00\x00\x00\x10" + bytes(16), "MP3", id="only a tag"),
+        pytest.param(lambda: silent_mp3(1)[:60], "MP3", id="the beginning of a frame"),
+        pytest.param(
+            lambda: b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/hostname\n", "not MP3", id="a playlist"
+        ),
+        pytest.param(lambda: b"ffconcat version 1.0\nfile '/etc/hostname'\n", "not MP3", id="a concatenation"),
     ],
 )
-def test_what_is_not_an_mp3_is_refused(name: str, make: Callable[[], bytes]) -> None:
-    with pytest.raises(MediaError, match="MP3") as refused:
+def test_what_is_no_voice_note_is_refused(make: Callable[[], bytes], why: str) -> None:
+    with pytest.raises(MediaError, match=why) as refused:
         hear(make(), max_seconds=10)
-    assert refused.value.code == "media_unreadable", name
+    assert refused.value.code == "media_unreadable"
+
+
+OTHERS = {
+    "M4A": ("sound.m4a", "aac"),
+    "MP4": ("sound.mp4", "aac"),
+    "AAC": ("sound.aac", "aac"),
+    "Ogg": ("sound.ogg", "libopus"),
+    "WAV": ("sound.wav", "pcm_s16le"),
+    "FLAC": ("sound.flac", "flac"),
+    "WebM": ("sound.webm", "libopus"),
+}
+
+
+@pytest.mark.parametrize("label", OTHERS)
+def test_other_formats_are_heard_when_they_are_allowed(label: str) -> None:
+    sound = tone(2, *OTHERS[label])
+    found = identify(sound)
+    assert found is not None
+    assert found.label == label
+    heard = hear(sound, max_seconds=3)
+    assert heard.seconds == pytest.approx(2, abs=0.15)
+    assert heard.whole
+    assert not heard.silent
+    with pytest.raises(MediaError, match=f"this file is {label}, which is not accepted as a voice note; send MP3$"):
+        hear(sound, max_seconds=3, other_formats=False)
+
+
+def test_silence_is_told() -> None:
+    assert hear(silent_mp3(1), max_seconds=3).silent
+    assert hear(tone(1, "sound.wav", "pcm_u8", level=0), max_seconds=3).silent
+    assert not hear(tone(1, "sound.mp3", "libmp3lame"), max_seconds=3).silent
+    assert not hear(tone(1, "sound.wav", "pcm_u8"), max_seconds=3).silent
+
+
+def test_an_encrypted_song_is_refused_as_that() -> None:
+    with pytest.raises(MediaError, match="encrypted"):
+        hear(song_in_mp4().replace(b"mp4a", b"enca"), max_seconds=10)
+
+
+def test_sound_goes_on_behind_a_damaged_part() -> None:
+    whole = tone(4, "sound.mp3", "libmp3lame")
+    for hole in (bytes(2000), Random(2).randbytes(2000), b"ID3" + bytes(900)):
+        middle = len(whole) // 2
+        heard = hear(whole[:middle] + hole + whole[middle + len(hole) :], max_seconds=5)
+        assert 2.5 < heard.seconds < 4
+        assert not heard.whole
+
+
+def test_two_notes_joined_with_tags_between_them_are_heard_in_a_row() -> None:
+    first, second = tone(1, "sound.mp3", "libmp3lame"), tone(2, "sound.mp3", "libmp3lame")
+    joined = first + b"TAG" + bytes(125) + second
+    assert hear(joined, max_seconds=5).seconds == pytest.approx(3, abs=0.2)
+
+
+def test_a_recording_that_was_cut_is_told_from_a_whole_one() -> None:
+    for name, codec in (("sound.mp3", "libmp3lame"), ("sound.wav", "pcm_s16le"), ("sound.flac", "flac")):
+        whole = tone(4, name, codec)
+        assert hear(whole, max_seconds=5).whole, name
+        half = hear(whole[: len(whole) // 2], max_seconds=5)
+        assert not half.whole, name
+        assert half.seconds == pytest.approx(2, abs=0.5)
 
 
 def test_too_long_is_refused() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chat_service.media.audio import hear
 from chat_service.media.video import see
 from tests.chat.media.making import pixels
 
@@ -26,3 +27,22 @@ def test_videos(name: str, seconds: float, size: tuple[int, int]) -> None:
     assert seen.seconds == pytest.approx(seconds, abs=0.1)
     assert (seen.width, seen.height) == size
     assert pixels(seen.poster)[0] == size
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "whole"),
+    [
+        ("plain.mp3", 3.0, True),
+        ("lyrics3-before-id3v1.mp3", 3.0, True),
+        ("zeros-behind-the-end.mp3", 3.0, True),
+        ("is-a-wav.mp3", 3.0, True),
+        ("voice-from-a-browser.webm", 3.0, True),
+        ("hole-of-2-KiB.mp3", 2.5, False),
+        ("cut-in-half-header-tells-3s.mp3", 1.5, False),
+    ],
+)
+def test_voice_notes(name: str, seconds: float, whole: bool) -> None:
+    heard = hear((CASES / name).read_bytes(), max_seconds=120)
+    assert heard.seconds == pytest.approx(seconds, abs=0.1)
+    assert heard.whole is whole
+    assert not heard.silent

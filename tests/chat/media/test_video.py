@@ -1,5 +1,8 @@
+import contextlib
 import struct
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -93,10 +96,13 @@ def test_an_edit_list_that_shows_nothing() -> None:
     ("make", "why"),
     [
         (lambda: b"", "not an MP4"),
-        (lambda: silent_mp3(1), "not an MP4"),
-        (song_in_mp4, "no video track"),
-        (lambda: video(RED, name="video.mkv"), "not an MP4"),
-        (lambda: video(RED, name="video.mov"), "QuickTime"),
+        (lambda: silent_mp3(1), "this file is MP3"),
+        (song_in_mp4, "no video track in this MP4; send it as a voice note"),
+        (lambda: video(RED, name="video.mkv"), "this file is Matroska"),
+        (lambda: video(RED, name="video.avi"), "this file is AVI"),
+        (lambda: video(RED).replace(b"avc1", b"encv"), "encrypted"),
+        (lambda: b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/hostname\n", "not an MP4"),
+        (lambda: b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello", "not an MP4"),
         (lambda: video(RED, codec="mpeg2video", rate=25), "convert it"),
         (lambda: video(RED).replace(b"avc1", b"zzz9"), "convert it"),
         (lambda: video(RED, size=(4096, 2320), seconds=0.1, codec="mpeg4"), "too large"),
@@ -108,6 +114,55 @@ def test_what_is_not_a_whole_mp4_is_refused(make: Callable[[], bytes], why: str)
     with pytest.raises(MediaError, match=why) as refused:
         see(make(), max_seconds=10)
     assert refused.value.code == "media_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "label"),
+    [
+        ("video.mov", "libx264", "QuickTime movie"),
+        ("video.webm", "libvpx-vp9", "WebM"),
+        ("video.webm", "libvpx", "WebM"),
+    ],
+)
+def test_other_formats_are_seen_when_they_are_allowed(name: str, codec: str, label: str) -> None:
+    file = video(RED, GREEN, BLUE, BLUE, seconds=4, name=name, codec=codec)
+    seen = see(file, max_seconds=5)
+    assert seen.seconds == pytest.approx(4, abs=0.1)
+    assert (seen.width, seen.height) == (64, 48)
+    assert pixels(seen.poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+    with pytest.raises(MediaError, match=f"this file is {label}, which is not accepted as a video; send MP4$"):
+        see(file, max_seconds=5, other_formats=False)
+
+
+def test_a_webm_as_browsers_record_it_has_no_index_and_no_length() -> None:
+    seen = see(video(RED, GREEN, BLUE, BLUE, seconds=4, name="video.webm", codec="libvpx", live="1"), max_seconds=5)
+    assert seen.seconds == pytest.approx(4, abs=0.15)
+    assert pixels(seen.poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+
+
+def test_a_webm_that_was_cut() -> None:
+    whole = video(RED, GREEN, BLUE, seconds=6, name="video.webm", codec="libvpx")
+    with pytest.raises(MediaError, match="cut short"):
+        see(whole[: len(whole) // 2], max_seconds=10)
+
+
+def test_media_elsewhere_is_not_fetched(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.mp4"
+    elsewhere.write_bytes(video(RED))
+    name = str(elsewhere).encode() + b"\0"
+    mp4 = video(GREEN)
+    reference = struct.pack(">I4sI", 12, b"url ", 1)  # 1: the media is in this very file
+    outward = struct.pack(">I4sI", 12 + len(name), b"url ", 0) + name
+    at = mp4.index(reference)
+    grown = bytearray(mp4[:at] + outward + mp4[at + len(reference) :])
+    for kind in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        size_at = grown.index(kind) - 4
+        struct.pack_into(">I", grown, size_at, struct.unpack_from(">I", grown, size_at)[0] + len(name))
+    opened: list[str] = []
+    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+    with contextlib.suppress(MediaError):
+        assert pixels(see(bytes(grown), max_seconds=10).poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+    assert str(elsewhere) not in opened
 
 
 def test_a_file_whose_last_box_claims_to_be_whole_is_found_out() -> None:

@@ -25,7 +25,7 @@ ALWAYS: Final = frozenset({"bot", "client", "greeting", "time", "date", "iso_dat
 OF_MEMORY: Final = frozenset({"first_said", "last_said", "said_count"})
 OF_KIND: Final = {
     RequestKind.TEXT: frozenset({"text"}),
-    RequestKind.VOICE: frozenset({"length", "seconds"}),
+    RequestKind.VOICE: frozenset({"length", "seconds", "heard"}),
     RequestKind.VIDEO: frozenset({"length", "seconds", "width", "height", "with_sound"}),
 }
 

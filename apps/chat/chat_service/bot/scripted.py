@@ -58,7 +58,7 @@ class ScriptedBot:
         if said:
             fields |= {"first_said": dialogue.first, "last_said": said[-1], "said_count": str(len(said))}
         if incoming.heard is not None:
-            fields |= _length(incoming.heard.seconds)
+            fields |= {**_length(incoming.heard.seconds), "heard": wording.heard(incoming.heard)}
         if incoming.seen is not None:
             fields |= {
                 **_length(incoming.seen.seconds),

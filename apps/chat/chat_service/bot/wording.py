@@ -3,6 +3,8 @@
 from datetime import date, datetime
 from typing import Final
 
+from chat_service.media.base import Heard
+
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June"),
@@ -36,6 +38,13 @@ def length(seconds: float) -> str:
         return "less than a second"
     minutes, rest = divmod(whole, MINUTE)
     return " and ".join(counted(amount, unit) for amount, unit in ((minutes, "minute"), (rest, "second")) if amount)
+
+
+def heard(voice: Heard) -> str:
+    """Return what could be listened to: `all of it`, or how it is with a note that is silent or in part damaged."""
+    if voice.silent:
+        return "all of it, and it is silent" if voice.whole else "what is left of it, and it is silent"
+    return "all of it" if voice.whole else "what could be read of it, for parts are missing or damaged"
 
 
 def counted(amount: int, unit: str) -> str:

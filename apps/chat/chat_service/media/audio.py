@@ -1,51 +1,131 @@
 """Sound: checking voice notes, and making MP3 of speech."""
 
 import io
+from array import array
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import av
 
 from chat_service.media.base import Heard, MediaError
-from chat_service.media.opening import MP3_DECODERS, MP3_FORMATS, open_media
-from chat_service.media.tags import without_tags
+from chat_service.media.boxes import check_boxes, refuse_encrypted
+from chat_service.media.formats import check_format
+from chat_service.media.opening import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
+from chat_service.media.tags import without_notes, without_tags
+from frameproto import Buffer, RequestKind
+from frameproto.media import FileFormat, identify
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
 
 BIT_RATE: Final = 48_000  # bits a second; plenty for one voice
 EFFORT: Final = "7"  # of LAME, 0 (best) to 9; less than half the time of its default, and no worse for one voice
 BYTES_PER_SAMPLE: Final = 2
 SHORTEST_SECONDS: Final = 0.02  # less is not a sound; one MP3 frame is longer
+LEAST_SHARE: Final = 0.5  # of the bytes must be sound, or it is no recording
+TOLERATED_SHARE: Final = 0.05  # of the length that a header tells may be missing: encoders round
+TOLERATED_SECONDS: Final = 0.1
+SILENT_PEAK: Final = 0.001  # 60 dB below the loudest; a room in which nobody speaks is louder
+SAMPLES: Final = {"u8": ("B", 128), "s16": ("h", 1 << 15), "s32": ("i", 1 << 31), "flt": ("f", 1), "dbl": ("d", 1)}
+TAGGED: Final = frozenset({None, FileFormat.MP3, FileFormat.AAC})  # formats that have ID3 and APE tags around them
+MP4_FAMILY: Final = frozenset({FileFormat.MP4, FileFormat.M4A})
+INFO_WITHIN_BYTES: Final = 200  # where the first frame of an MP3 tells about the others, if it does
+INFO_HAS_FRAMES: Final = 1
+RIFF_HEADER_BYTES: Final = 8
+UNKNOWN_RIFF_SIZE: Final = 0x7FFF_0000  # from here on
 
 
-def hear(mp3: bytes, *, max_seconds: float) -> Heard:
-    """Decode a voice note from beginning to end.
+def hear(file: Buffer, *, max_seconds: float, other_formats: bool = True) -> Heard:
+    """Decode a voice note from beginning to end; what is damaged in it is left out.
 
     Args:
-        mp3: the whole file.
+        file: the whole file.
         max_seconds: how long it may be.
+        other_formats: whether it may be something else than an MP3.
 
     Raises:
-        MediaError: `media_unreadable` when it is not an MP3 with sound in it, `media_too_long`.
+        MediaError: `media_unreadable` when it is not such a file with sound in it, `media_too_long`.
     """
-    with open_media(without_tags(mp3), formats=MP3_FORMATS, decoders=MP3_DECODERS, what="an MP3") as container:
-        seconds = _decoded_seconds(container, max_seconds)
-    if seconds < SHORTEST_SECONDS:
-        raise MediaError("media_unreadable", "there is no sound in this MP3; record it again")
-    return Heard(seconds)
+    if identify(file) in TAGGED:
+        file = without_tags(file)
+    file_format = check_format(identify(file), RequestKind.VOICE, other_formats=other_formats)
+    if file_format in MP4_FAMILY:
+        boxes = check_boxes(file)
+        refuse_encrypted(file, boxes)
+        file = without_notes(file, boxes)
+    with open_media(file, file_format, decoders=SOUND_DECODERS) as container:
+        track = _sound_track(container, file_format)
+        claimed = (container.duration or 0) / AV_TIME_BASE if _tells_length(file, file_format) else 0.0
+        heard = _listen(container, track, file_format, claimed=claimed, max_seconds=max_seconds)
+    return replace(heard, whole=heard.whole and not _is_cut_wav(file, file_format))
 
 
-def _decoded_seconds(container: "InputContainer", max_seconds: float) -> float:
-    """Return how much sound there really is; the length that a header claims may be anything."""
+def _sound_track(container: "InputContainer", file_format: FileFormat) -> "AudioStream":
+    """Return what is to be heard; a song may carry its cover as a picture."""
+    if moving_pictures(container):
+        raise MediaError("media_unreadable", f"this {file_format.label} has a picture; send it as a video")
     track = next(iter(container.streams.audio), None)
-    if track is None or track.codec_context.name not in MP3_DECODERS:
-        raise MediaError("media_unreadable", "there is no MP3 sound in this file; send an MP3")
-    seconds = 0.0
-    for frame in container.decode(track):
-        seconds += frame.samples / frame.sample_rate
-        if seconds > max_seconds:
-            raise MediaError("media_too_long", f"voice notes may last {max_seconds:g} seconds; send a shorter one")
-    return seconds
+    if track is None:
+        raise MediaError("media_unreadable", f"there is no sound track in this {file_format.label}; send a recording")
+    if getattr(track.codec_context, "name", None) not in SOUND_DECODERS:  # FFmpeg has no decoder for unknown codecs
+        raise MediaError("media_unreadable", f"the codec of this {file_format.label} is not known here; convert it")
+    return track
+
+
+def _listen(
+    container: "InputContainer", track: "AudioStream", file_format: FileFormat, *, claimed: float, max_seconds: float
+) -> Heard:
+    """Decode all that can be decoded; only that counts, whatever a header claims."""
+    seconds, loudest = 0.0, 0.0
+    sound_bytes = damaged_bytes = 0
+    damaged, whole = False, True
+    for packet in container.demux(track):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            damaged = True
+            damaged_bytes += packet.size
+            continue
+        if frames and damaged:
+            whole, damaged = whole and seconds == 0, False  # what comes before the sound or behind it is not missed
+        sound_bytes += packet.size
+        for frame in frames:
+            seconds += frame.samples / frame.sample_rate
+            loudest = max(loudest, _peak(frame))
+            if seconds > max_seconds:
+                raise MediaError("media_too_long", f"voice notes may last {max_seconds:g} seconds; send a shorter one")
+    if seconds < SHORTEST_SECONDS:
+        raise MediaError("media_unreadable", f"there is no sound in this {file_format.label}; record it again")
+    if sound_bytes < LEAST_SHARE * (sound_bytes + damaged_bytes):
+        raise MediaError("media_unreadable", f"most of this {file_format.label} is damaged; send it again")
+    whole = whole and seconds >= claimed * (1 - TOLERATED_SHARE) - TOLERATED_SECONDS
+    return Heard(seconds, whole, silent=loudest < SILENT_PEAK)
+
+
+def _peak(frame: av.AudioFrame) -> float:
+    """Return about the highest level in a frame, of 0 to 1; every sixteenth sample is looked at."""
+    code, scale = SAMPLES[frame.format.packed.name]
+    middle = scale if code == "B" else 0
+    levels = [array(code, bytes(plane))[::16] for plane in frame.planes]
+    return max((max(max(level) - middle, middle - min(level)) for level in levels if level), default=0) / scale
+
+
+def _tells_length(file: Buffer, file_format: FileFormat) -> bool:
+    """Say whether the length that FFmpeg names comes from the file; for a bare stream of frames it only guesses."""
+    if file_format is FileFormat.MP3:
+        head = bytes(memoryview(file)[:INFO_WITHIN_BYTES])
+        at = max(head.find(b"Xing"), head.find(b"Info"))
+        return b"VBRI" in head or (at >= 0 and head[at + 7 : at + 8] != b"" and head[at + 7] & INFO_HAS_FRAMES != 0)
+    return file_format is not FileFormat.AAC
+
+
+def _is_cut_wav(file: Buffer, file_format: FileFormat) -> bool:
+    """Say whether a WAV is shorter than its header tells; one that was written as a stream does not know its size."""
+    if file_format is not FileFormat.WAV:
+        return False
+    size = int.from_bytes(bytes(memoryview(file)[4:8]), "little")
+    return len(file) < RIFF_HEADER_BYTES + size < UNKNOWN_RIFF_SIZE
 
 
 def encode_mp3(pcm: bytes, *, sample_rate: int) -> bytes:

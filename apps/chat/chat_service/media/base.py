@@ -23,14 +23,22 @@ class MediaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A voice note that was decoded and is sound."""
+    """A voice note that was decoded.
+
+    Attributes:
+        seconds: how much of it could be decoded.
+        whole: False when parts of it are missing or damaged.
+        silent: nothing in it is loud enough to be heard.
+    """
 
     seconds: float
+    whole: bool = True
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A video that was decoded, with a frame of it as a picture (JPEG)."""
+    """A video that was decoded, as a player shows it, with a frame of it as a picture (JPEG)."""
 
     seconds: float
     width: int
@@ -46,10 +54,10 @@ class MediaWorkers(Protocol):
     really ended, so that whoever bounds the number of jobs counts true.
     """
 
-    async def hear(self, mp3: Buffer) -> Heard:
+    async def hear(self, file: Buffer) -> Heard:
         """Decode and check a voice note. Raises MediaError."""
 
-    async def see(self, mp4: Buffer) -> Seen:
+    async def see(self, file: Buffer) -> Seen:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
 
     async def speak(self, text: str) -> bytes:

@@ -6,7 +6,7 @@ behind the last of them (padding, a line of text, an index that was cut) is left
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,9 +18,8 @@ LARGE_SIZE: Final = struct.Struct(">Q")
 TO_THE_END: Final = 0  # in place of a size: this box is the last one
 IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
 MAX_BOXES: Final = 100_000  # a fragmented file has two for each fragment
-MAX_BRANDS: Final = 64
-QUICKTIME: Final = b"qt  "
 NEEDED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
+ENCRYPTED: Final = (b"encv", b"enca")
 MEDIA: Final = frozenset({b"mdat", b"moof"})
 
 
@@ -44,13 +43,23 @@ def check_boxes(mp4: Buffer) -> list[Box]:
     kinds = {box.kind for box in boxes}
     if b"ftyp" not in kinds:
         raise _unreadable("this is not an MP4: it has no file type box")
-    if _is_quicktime_only(view, next(box for box in boxes if box.kind == b"ftyp")):
-        raise _unreadable("this is a QuickTime movie; convert it to MP4")
     if b"moov" not in kinds:
         raise _unreadable("the MP4 is cut short: its index (moov) is missing; send the whole file")
     if kinds.isdisjoint(MEDIA):
         raise _unreadable("the MP4 holds no media (mdat); send the whole file")
     return boxes
+
+
+def refuse_encrypted(mp4: Buffer, boxes: Sequence[Box]) -> None:
+    """Refuse a film or song that is sold with a lock (ISO/IEC 23001-7): its sample entries are called `encv` or `enca`.
+
+    Raises:
+        MediaError: `media_unreadable`.
+    """
+    view = memoryview(mp4)
+    for box in boxes:
+        if box.kind == b"moov" and any(entry in bytes(view[box.start : box.end]) for entry in ENCRYPTED):
+            raise _unreadable("this file is encrypted (DRM), and only its own player opens it; send a recording")
 
 
 def top_level_boxes(mp4: Buffer) -> Iterator[Box]:
@@ -103,13 +112,6 @@ def _is_needed(view: memoryview, at: int) -> bool:
 
 def _is_name(kind: bytes) -> bool:
     return all(0x20 <= byte < 0x7F for byte in kind)  # noqa: PLR2004 - the printable part of ASCII
-
-
-def _is_quicktime_only(view: memoryview, file_type: Box) -> bool:
-    """Say whether a file calls itself QuickTime and claims to be nothing else."""
-    content = bytes(view[file_type.start : min(file_type.end, file_type.start + 4 * MAX_BRANDS)])
-    brands = {content[at : at + 4] for at in range(0, len(content), 4) if at != 4}  # noqa: PLR2004 - a version number
-    return QUICKTIME in brands and brands <= {QUICKTIME, bytes(4)}
 
 
 def _cut_short(what: str, at: int) -> MediaError:

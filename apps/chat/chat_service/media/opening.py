@@ -13,43 +13,75 @@ import av
 
 from chat_service.media.base import MediaError
 from frameproto import Buffer
+from frameproto.media import FileFormat
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
-MP3_FORMATS: Final = "mp3"
-MP4_FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's one name for the whole family
+MP4_FAMILY: Final = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's one name for all of them
+DEMUXERS: Final = {
+    FileFormat.MP3: "mp3",
+    FileFormat.MP4: MP4_FAMILY,
+    FileFormat.M4A: MP4_FAMILY,
+    FileFormat.QUICKTIME: MP4_FAMILY,
+    FileFormat.AAC: "aac",
+    FileFormat.OGG: "ogg",
+    FileFormat.WAV: "wav",
+    FileFormat.FLAC: "flac",
+    FileFormat.WEBM: "matroska,webm",
+}
 MP3_DECODERS: Final = ("mp3float", "mp3")
-PICTURE_DECODERS: Final = ("h264", "hevc", "mpeg4", "vp9", "libdav1d", "av1")
-SOUND_DECODERS: Final = (*MP3_DECODERS, "aac", "opus", "ac3", "eac3", "alac", "flac")
+PCM_DECODERS: Final = (
+    "pcm_s16le",
+    "pcm_s24le",
+    "pcm_s32le",
+    "pcm_f32le",
+    "pcm_u8",
+    "pcm_alaw",
+    "pcm_mulaw",
+)
+PICTURE_DECODERS: Final = ("h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1")
+SOUND_DECODERS: Final = (*MP3_DECODERS, "aac", "opus", "vorbis", "ac3", "eac3", "alac", "flac", *PCM_DECODERS)
 # Before PyAV 19 a song title that is not UTF-8 was an error; since then it is not, and the option is gone.
 LENIENT: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if av.__version__ < "19" else {}
+AV_TIME_BASE: Final = 1_000_000  # FFmpeg counts the length of a file in microseconds
 MAX_PIXELS: Final = 4096 * 2304  # a little more than 4K; one decoded picture then takes 14 MB
 
 
 @contextmanager
-def open_media(data: Buffer, *, formats: str, decoders: tuple[str, ...], what: str) -> "Iterator[InputContainer]":
+def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ...]) -> "Iterator[InputContainer]":
     """Open voice or video for reading, and turn what FFmpeg says about it into our own error.
 
     Args:
         data: the whole file.
-        formats: names of the container formats that are allowed.
+        file_format: what it is read as.
         decoders: names of the decoders that are allowed.
-        what: how to call it in messages, e.g. "an MP3".
 
     Raises:
         MediaError: `media_unreadable`; from opening it or from anything inside the `with` block.
     """
     options = {
-        "format_whitelist": formats,
+        "format_whitelist": DEMUXERS[file_format],
         "codec_whitelist": ",".join(decoders),
         "protocol_whitelist": "none",
         "max_pixels": str(MAX_PIXELS),
     }
+    label = file_format.label
     try:
         with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container:
             yield container
     except MemoryError as bomb:
-        raise MediaError("media_unreadable", f"this is {what} that takes too much memory to decode") from bomb
+        raise MediaError("media_unreadable", f"decoding this {label} takes too much memory; send another one") from bomb
     except av.FFmpegError as unreadable:
-        raise MediaError("media_unreadable", f"this is not {what}, or it is damaged; send {what}") from unreadable
+        raise MediaError(
+            "media_unreadable", f"this is not {label}, or it is damaged; send it again as {label}"
+        ) from unreadable
+
+
+def moving_pictures(container: "InputContainer") -> "list[VideoStream]":
+    """Return the tracks of pictures that move; a song may carry its cover as one more."""
+    if not container.streams.video:
+        return []
+    cover = type(container.streams.video[0].disposition).attached_pic
+    return [track for track in container.streams.video if not track.disposition & cover]

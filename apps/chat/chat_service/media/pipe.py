@@ -40,12 +40,14 @@ class WorkerSettings:
         max_media_seconds: longest voice note or video.
         voice: the voice that speaks, as espeak-ng names it.
         memory_bytes: address space that a worker may use, about 150 MB of which are code; 0 for no limit.
+        other_formats: whether voice and video may come in other formats than MP3 and MP4.
         job_cpu_seconds: CPU time of one job, after which the system kills the worker; 0 for no limit.
     """
 
     max_media_seconds: float
     voice: str
     memory_bytes: int
+    other_formats: bool
     job_cpu_seconds: int
 
 

@@ -16,16 +16,20 @@ ID3_HAS_FOOTER: Final = 0x10
 ID3V1_SIZE: Final = 128
 APE_FOOTER: Final = struct.Struct("<8sIIII8x")
 APE_HAS_HEADER: Final = 1 << 31
+LYRICS_END: Final = b"LYRICS200"
+LYRICS_END_SIZE: Final = 6 + len(LYRICS_END)
+LEAST_ZEROS: Final = 64
+ZEROS_LOOKED_AT: Final = 1 << 20  # at once
 NOTES: Final = (b"udta", b"meta", b"ilst", b"keys", b"pssh")  # boxes of notes, wherever they stand; pssh is of licences
 IGNORED: Final = b"free"
 
 
 def without_tags(mp3: Buffer) -> memoryview:
-    """Return an MP3 without the ID3 and APE tags around it."""
+    """Return an MP3 without the ID3, APE and Lyrics3 tags around it, and without zeros behind its end."""
     view = memoryview(mp3)
     while size := _id3_size(view):
         view = view[size:]
-    while size := _id3v1_size(view) or _ape_size(view):
+    while size := _id3v1_size(view) or _ape_size(view) or _lyrics_size(view) or _zeros(view):
         view = view[: max(0, len(view) - size)]
     return view
 
@@ -70,3 +74,18 @@ def _ape_size(view: memoryview) -> int:
     if mark != b"APETAGEX":
         return 0
     return int(max(size, APE_FOOTER.size) + (APE_FOOTER.size if flags & APE_HAS_HEADER else 0))
+
+
+def _lyrics_size(view: memoryview) -> int:
+    """Return the size of a Lyrics3 v2 tag: six digits behind it tell how long it is up to them."""
+    end = bytes(view[-LYRICS_END_SIZE:])
+    if not end.endswith(LYRICS_END) or not end[:6].isdigit():
+        return 0
+    return int(end[:6]) + LYRICS_END_SIZE
+
+
+def _zeros(view: memoryview) -> int:
+    """Return how many zeros stand at the end, once there are more than a frame of sound may end in."""
+    end = bytes(view[-ZEROS_LOOKED_AT:])
+    count = len(end) - len(end.rstrip(b"\0"))
+    return count if count >= LEAST_ZEROS else 0

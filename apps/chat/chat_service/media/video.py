@@ -5,50 +5,68 @@ FFmpeg's demuxer follows it: it marks the packets that only prepare for others, 
 what is shown.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import av
+
 from chat_service.media.base import MediaError, Seen
-from chat_service.media.boxes import check_boxes
+from chat_service.media.boxes import check_boxes, refuse_encrypted
+from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry
-from chat_service.media.opening import MAX_PIXELS, MP4_FORMATS, PICTURE_DECODERS, SOUND_DECODERS, open_media
+from chat_service.media.opening import (
+    AV_TIME_BASE,
+    MAX_PIXELS,
+    PICTURE_DECODERS,
+    SOUND_DECODERS,
+    moving_pictures,
+    open_media,
+)
 from chat_service.media.poster import choose_frame, make_poster
 from chat_service.media.tags import without_notes
+from frameproto import Buffer, RequestKind
+from frameproto.media import FileFormat, identify
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
-MAX_FRAMES: Final = 200_000  # of the longest videos anybody would allow, an hour at 60 a second has as many
-AV_TIME_BASE: Final = 1_000_000  # FFmpeg counts the length of a file in microseconds
+MAX_PACKETS: Final = 500_000  # of picture and sound; an hour at 60 a second has fewer
 MISSING_SECONDS: Final = 0.001  # less is rounding; the frames of 240 a second last four times as long
 POSTER_AT: Final = 1 / 3  # of the length: past the titles, before the end
 
 
-def see(mp4: bytes, *, max_seconds: float) -> Seen:
+def see(file: Buffer, *, max_seconds: float, other_formats: bool = True) -> Seen:
     """Check a video, read all of its frames, decode what the poster needs.
 
     Args:
-        mp4: the whole file.
+        file: the whole file.
         max_seconds: how long it may be.
+        other_formats: whether it may be something else than an MP4.
 
     Raises:
-        MediaError: `media_unreadable` when it is not a whole MP4 with a picture we can decode, `media_too_long`.
+        MediaError: `media_unreadable` when it is not a whole file with a picture we can decode, `media_too_long`.
     """
-    boxes = check_boxes(mp4)
-    with open_media(
-        without_notes(mp4, boxes), formats=MP4_FORMATS, decoders=(*PICTURE_DECODERS, *SOUND_DECODERS), what="an MP4"
-    ) as container:
-        track = _picture_track(container)
-        shown = _presentation(container, track)
+    file_format = check_format(identify(file), RequestKind.VIDEO, other_formats=other_formats)
+    if file_format is not FileFormat.WEBM:
+        boxes = check_boxes(file)
+        refuse_encrypted(file, boxes)
+        file = without_notes(file, boxes)
+    with open_media(file, file_format, decoders=(*PICTURE_DECODERS, *SOUND_DECODERS)) as container:
+        track = _picture_track(container, file_format)
+        shown = _presentation(container, track, file_format)
         if shown.seconds > max_seconds:
             raise MediaError("media_too_long", f"videos may last {max_seconds:g} seconds; send a shorter one")
         at_seconds = shown.began + (shown.ended - shown.began) * POSTER_AT
         container.seek(_ticks(track, at_seconds), stream=track)
-        frame = choose_frame(container.decode(track), at_seconds=at_seconds)
+        frame = choose_frame(_decodable(container, track), at_seconds=at_seconds)
         if frame is None:
-            raise MediaError("media_unreadable", "no picture of this MP4 can be decoded")
+            raise MediaError("media_unreadable", f"no picture of this {file_format.label} can be decoded")
         geometry = Geometry.of(frame, track.sample_aspect_ratio)
         width, height = geometry.shown_size(frame)
         return Seen(shown.seconds, width, height, make_poster(frame, geometry), bool(container.streams.audio))
@@ -69,15 +87,16 @@ class Presentation:
     seconds: float
 
 
-def _picture_track(container: "InputContainer") -> "VideoStream":
-    """Return the track that moves; a song may carry its cover as a picture track."""
-    cover = type(next(iter(container.streams)).disposition).attached_pic if container.streams else None
-    track = next((track for track in container.streams.video if cover is None or not track.disposition & cover), None)
+def _picture_track(container: "InputContainer", file_format: FileFormat) -> "VideoStream":
+    """Return the track that moves."""
+    label = file_format.label
+    track = next(iter(moving_pictures(container)), None)
     if track is None:
-        raise MediaError("media_unreadable", "there is no video track in this MP4; send a video")
+        alone = "; send it as a voice note" if container.streams.audio else "; send a video"
+        raise MediaError("media_unreadable", f"there is no video track in this {label}{alone}")
     decoder = track.codec_context
     if getattr(decoder, "name", None) not in PICTURE_DECODERS:  # there is no decoder for a codec unknown to FFmpeg
-        raise MediaError("media_unreadable", "this MP4 is not H.264, H.265, MPEG-4, VP9 or AV1; convert it")
+        raise MediaError("media_unreadable", f"this {label} is not H.264, H.265, MPEG-4, VP8, VP9 or AV1; convert it")
     if not 0 < decoder.width * decoder.height <= MAX_PIXELS:
         raise MediaError("media_unreadable", f"pictures of {decoder.width}x{decoder.height} are too large; 4K will do")
     # One thread: decoding with several multiplies the memory, and messages are decoded side by side as it is.
@@ -86,31 +105,49 @@ def _picture_track(container: "InputContainer") -> "VideoStream":
     return track
 
 
-def _presentation(container: "InputContainer", track: "VideoStream") -> Presentation:
+def _presentation(container: "InputContainer", track: "VideoStream", file_format: FileFormat) -> Presentation:
     """Read every packet, still compressed, and return what is shown of it, whichever of its clocks says more."""
-    count = 0
-    began, ended = math.inf, -math.inf
-    for packet in container.demux(track):
+    label = file_format.label
+    count = pictures = damaged = 0
+    began, ended, sound_ended = math.inf, -math.inf, 0.0
+    for packet in container.demux():
         if packet.size == 0:
             continue  # the end mark
         count += 1
-        if count > MAX_FRAMES:
-            raise MediaError("media_unreadable", f"the MP4 has more than {MAX_FRAMES} frames; send a shorter one")
+        if count > MAX_PACKETS:
+            raise MediaError("media_unreadable", f"this {label} has more than {MAX_PACKETS} frames; send a shorter one")
+        pictures += packet.stream_index == track.index
         if packet.is_discard or packet.pts is None:
             continue  # only there so that others can be decoded
-        if packet.is_corrupt:
-            raise MediaError("media_unreadable", "the MP4 is cut short: frames are missing; send the whole file")
+        packet_ended = _seconds(packet.stream, packet.pts + (packet.duration or 0))
+        if packet.stream_index != track.index:
+            sound_ended = max(sound_ended, packet_ended)
+            continue
+        damaged += packet.is_corrupt
         began = min(began, _seconds(track, packet.pts))
-        ended = max(ended, _seconds(track, packet.pts + (packet.duration or 0)))
+        ended = max(ended, packet_ended)
     if began > ended:
-        raise MediaError("media_unreadable", "no picture of this MP4 is ever shown; send another video")
-    # An edit list leaves frames out on purpose, but then the track says so in its length.
-    if count < track.frames and ended - began < _seconds(track, track.duration or 0) - MISSING_SECONDS:
-        raise MediaError("media_unreadable", "the MP4 is cut short: frames are missing; send the whole file")
-    return Presentation(began, ended, max(ended - began, (container.duration or 0) / AV_TIME_BASE))
+        raise MediaError("media_unreadable", f"no picture of this {label} is ever shown; send another video")
+    claimed = (container.duration or 0) / AV_TIME_BASE
+    if file_format is FileFormat.WEBM:
+        missing = max(ended, sound_ended) < claimed - max(1 / 10, claimed / 20)  # the length it tells is a round one
+    else:
+        # An edit list leaves frames out on purpose, but then the track says so in its length.
+        frames_missing = pictures < track.frames
+        missing = frames_missing and ended - began < _seconds(track, track.duration or 0) - MISSING_SECONDS
+    if damaged or missing:
+        raise MediaError("media_unreadable", f"the {label} is cut short: frames are missing; send the whole file")
+    return Presentation(began, ended, max(ended - began, claimed))
 
 
-def _seconds(track: "VideoStream", ticks: int) -> float:
+def _decodable(container: "InputContainer", track: "VideoStream") -> "Iterator[av.VideoFrame]":
+    """Yield the frames that can be decoded; a player goes on behind a damaged one, too."""
+    for packet in container.demux(track):
+        with contextlib.suppress(av.InvalidDataError):
+            yield from packet.decode()
+
+
+def _seconds(track: "Stream", ticks: int) -> float:
     return float(ticks * track.time_base) if track.time_base else 0.0
 
 

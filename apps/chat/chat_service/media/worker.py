@@ -15,7 +15,7 @@ import threading
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypedDict
 
 import espeakng_loader
 
@@ -30,11 +30,19 @@ EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 
 
+class _Accepted(TypedDict):
+    max_seconds: float
+    other_formats: bool
+
+
 class Studio:
     """Does the jobs."""
 
     def __init__(self, settings: WorkerSettings, speech_data: str) -> None:
-        self._settings = settings
+        self._accepted: _Accepted = {
+            "max_seconds": settings.max_media_seconds,
+            "other_formats": settings.other_formats,
+        }
         self._speaker = Speaker(settings.voice, speech_data)
 
     def do(self, job: Message) -> Message:
@@ -42,10 +50,9 @@ class Studio:
         body = bytes(job.body)
         match Job(job.head["job"]):
             case Job.HEAR:
-                heard = hear(body, max_seconds=self._settings.max_media_seconds)
-                return Message({"seconds": heard.seconds})
+                return Message(asdict(hear(body, **self._accepted)))
             case Job.SEE:
-                facts = asdict(see(body, max_seconds=self._settings.max_media_seconds))
+                facts = asdict(see(body, **self._accepted))
                 return Message(facts, facts.pop("poster"))
             case Job.SPEAK:
                 pcm = self._speaker.say(body.decode())

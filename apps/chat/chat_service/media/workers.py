@@ -40,6 +40,7 @@ class ProcessMediaWorkers:
         max_media_seconds: longest voice note or video that is accepted.
         voice: who speaks, as espeak-ng names voices.
         memory_bytes: address space of one worker, about 150 MB of which are code; 0 for no limit.
+        other_formats: whether voice and video may come in other formats than MP3 and MP4.
         start_seconds: how long a worker may take to be ready.
     """
 
@@ -51,12 +52,14 @@ class ProcessMediaWorkers:
         max_media_seconds: float,
         voice: str = "en-us",
         memory_bytes: int = MEMORY_BYTES,
+        other_formats: bool = True,
         start_seconds: float = START_SECONDS,
     ) -> None:
         settings = WorkerSettings(
             max_media_seconds=max_media_seconds,
             voice=voice,
             memory_bytes=memory_bytes,
+            other_formats=other_formats,
             job_cpu_seconds=int(job_seconds) + 1,
         )
         self._job_seconds = job_seconds
@@ -102,14 +105,16 @@ class ProcessMediaWorkers:
             worker.kill()
         await self._stop(self._under_way)
 
-    async def hear(self, mp3: "Buffer") -> Heard:
+    async def hear(self, file: "Buffer") -> Heard:
         """Decode and check a voice note. Raises MediaError."""
-        result = await self._call(Job.HEAR, mp3)
-        return Heard(float(result.head["seconds"]))
+        result = await self._call(Job.HEAR, file)
+        return Heard(
+            seconds=float(result.head["seconds"]), whole=bool(result.head["whole"]), silent=bool(result.head["silent"])
+        )
 
-    async def see(self, mp4: "Buffer") -> Seen:
+    async def see(self, file: "Buffer") -> Seen:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
-        result = await self._call(Job.SEE, mp4)
+        result = await self._call(Job.SEE, file)
         return Seen(
             seconds=float(result.head["seconds"]),
             width=int(result.head["width"]),

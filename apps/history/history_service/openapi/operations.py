@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from history_service.clients import NDJSON
 from history_service.openapi.schemas import CLIENT, CURSOR, LIMIT, MESSAGE_ID, PART, QUERY, TEXT, UUID, Schema, ref
+from history_service.records import CONTENT_TYPES
 
 Described = dict[str, Any]
 Problems = Mapping[int, Sequence[str]]
@@ -112,9 +113,7 @@ LIMITED: Final = _query("limit", LIMIT, "how many at the most")
 NO_SESSION: Final[Problems] = {400: ("session_id_malformed",), 404: ("session_unknown",)}
 NO_MESSAGE: Final[Problems] = {400: ("message_id_malformed",), 404: ("message_unknown",)}
 
-BYTES_OF_MEDIA: Final = {
-    kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("audio/mpeg", "video/mp4", "image/jpeg")
-}
+BYTES_OF_MEDIA: Final = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(CONTENT_TYPES)}
 RANGED_HEADERS: Final = {**MEDIA_HEADERS, "Content-Range": {"description": "which bytes these are", "schema": TEXT}}
 
 OPERATIONS: Final[dict[str, dict[str, Described]]] = {

@@ -89,7 +89,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "Where a piece of media is.",
         {
             "href": {"type": "string", "format": "uri-reference"},
-            "content_type": {"type": "string", "enum": sorted(CONTENT_TYPES.values())},
+            "content_type": {"type": "string", "enum": sorted(CONTENT_TYPES)},
             "bytes": COUNT,
         },
     ),

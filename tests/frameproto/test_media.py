@@ -1,0 +1,78 @@
+import struct
+
+import pytest
+
+from frameproto import RequestKind
+from frameproto.media import OTHER_FORMATS, OWN_FORMATS, UNFIT, FileFormat, by_suffix, identify, media_type, suffix_of
+
+
+def ftyp(brand: bytes) -> bytes:
+    return struct.pack(">I4s4sI", 16, b"ftyp", brand, 0) + bytes(20)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (ftyp(b"isom"), FileFormat.MP4),
+        (ftyp(b"mp42"), FileFormat.MP4),
+        (ftyp(b"3gp5"), FileFormat.MP4),
+        (ftyp(b"M4A "), FileFormat.M4A),
+        (ftyp(b"qt  "), FileFormat.QUICKTIME),
+        (b"ID3\4\0\0\0\0\0\0", FileFormat.MP3),
+        (b"\xff\xfb\x90\x64", FileFormat.MP3),
+        (b"\xff\xf3\x48\xc4", FileFormat.MP3),
+        (b"\xff\xe3\x18\xc4", FileFormat.MP3),  # MPEG 2.5
+        (b"\xff\xf1\x50\x80", FileFormat.AAC),
+        (b"\xff\xf9\x50\x80", FileFormat.AAC),
+        (b"OggS\0\2", FileFormat.OGG),
+        (b"fLaC\0", FileFormat.FLAC),
+        (b"#!AMR\n", FileFormat.AMR),
+        (b"RIFF\x24\0\0\0WAVEfmt ", FileFormat.WAV),
+        (b"RIFF\x24\0\0\0AVI LIST", FileFormat.AVI),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", None),
+        (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\1B\x82\x84webm", FileFormat.WEBM),
+        (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\1B\x82\x88matroska", FileFormat.MATROSKA),
+        (b"\xff\xd8\xff\xe0", FileFormat.JPEG),
+        (b"\x89PNG\r\n\x1a\n", FileFormat.PNG),
+        (b"GIF89a", FileFormat.GIF),
+        (b"%PDF-1.7", FileFormat.PDF),
+        (b"", None),
+        (b"\xff", None),
+        (b"\xff\xff\xff\xff", None),
+        (b"hello", None),
+        (bytes(100), None),
+    ],
+)
+def test_a_file_is_known_by_its_beginning(head: bytes, found: FileFormat | None) -> None:
+    assert identify(head) is found
+    assert identify(memoryview(bytearray(head))) is found
+
+
+@pytest.mark.parametrize("each", FileFormat)
+def test_a_suffix_leads_back_to_its_format(each: FileFormat) -> None:
+    assert by_suffix(each.suffix) is each
+
+
+def test_an_unknown_suffix() -> None:
+    assert by_suffix("xyz") is None
+
+
+@pytest.mark.parametrize("kind", OWN_FORMATS)
+def test_whatever_is_accepted_has_a_media_type_and_a_suffix(kind: RequestKind) -> None:
+    for each in (OWN_FORMATS[kind], *OTHER_FORMATS[kind]):
+        found = media_type(each, kind)
+        assert found.startswith(("audio/", "video/"))
+        assert suffix_of(found).startswith(".")
+
+
+def test_what_is_neither_sound_nor_video_is_just_bytes() -> None:
+    assert media_type(FileFormat.PNG, RequestKind.VOICE) == media_type(FileFormat.WAV, RequestKind.VIDEO) == UNFIT
+    assert suffix_of(UNFIT) == ""
+
+
+def test_media_types_of_the_protocol() -> None:
+    assert media_type(FileFormat.MP3, RequestKind.VOICE) == "audio/mpeg"
+    assert media_type(FileFormat.MP4, RequestKind.VIDEO) == "video/mp4"
+    assert [suffix_of(each) for each in ("audio/mpeg", "video/mp4", "image/jpeg", "audio/mp4")] == [
+        *(".mp3", ".mp4", ".jpg", ".m4a"),
+    ]
