@@ -10,6 +10,7 @@ from chat_service.admission import Visitor
 from chat_service.answering import Answerer
 from chat_service.bot.base import Dialogue, Incoming
 from chat_service.conversation import Conversation, ConversationLimits, ConversationParts, Ended
+from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
 from chat_service.media.base import Heard, Seen
 from chat_service.metrics import ChatMetrics
@@ -20,7 +21,6 @@ from frameproto import Request, RequestKind, Response, decode_response, encode_r
 from frameproto.exchange import Exchange
 from permits import Permit
 from permits.memory import MemoryPool
-from servicekit.budget import ByteBudget
 from servicekit.tokens import Principal
 from tests.permits.parts import opened
 
@@ -200,7 +200,7 @@ class Scene:
     messages: MemoryPool
     connections: MemoryPool
     permit: Losable
-    pod_bytes: ByteBudget
+    pod_bytes: FairByteBudget
     conversation: Conversation
     running: "asyncio.Task[Ended]"
     metrics: ChatMetrics = field(repr=False)
@@ -219,16 +219,17 @@ async def open_scene(
     hours: str = "",
     zone: str = "Europe/Berlin",
     typing_seconds: float = 0,
-    pod_bytes: ByteBudget | None = None,
+    pod_bytes: FairByteBudget | None = None,
     expires_at: datetime | None = None,
     messages: MemoryPool | None = None,
     now: Callable[[], datetime] | None = None,
+    client_id: str = "anna",
 ) -> Scene:
     line, bot, studio, ledger = Line(), Parrot(), Studio(), Ledger()
     messages = await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000))
     connections = await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
-    permit = Losable(await connections.acquire("anna", wait_seconds=0))
-    budget = pod_bytes or ByteBudget(1 << 20)
+    permit = Losable(await connections.acquire(client_id, wait_seconds=0))
+    budget = pod_bytes or FairByteBudget(1 << 20, text_bytes=1 << 17)
     metrics = ChatMetrics()
     parts = ConversationParts(
         answerer=Answerer(
@@ -244,7 +245,7 @@ async def open_scene(
         metrics=metrics,
         now=now or wall_clock(),
     )
-    visitor = Visitor("anna", parse_time_zone(zone), SESSION, Principal("anna", expires_at=expires_at))
+    visitor = Visitor(client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at))
     conversation = Conversation(line, visitor, permit, parts)
     running = asyncio.create_task(conversation.run())
     return Scene(line, bot, studio, ledger, messages, connections, permit, budget, conversation, running, metrics)

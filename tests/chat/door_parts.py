@@ -16,13 +16,13 @@ from chat_service.admission import Admission
 from chat_service.answering import Answerer
 from chat_service.connect import Door
 from chat_service.conversation import ConversationLimits, ConversationParts
+from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
 from chat_service.metrics import ChatMetrics
 from chat_service.websocket import chat_protocol
 from chat_service.zones import ServedZones
 from frameproto import RequestKind
 from permits.memory import MemoryPool
-from servicekit.budget import ByteBudget
 from servicekit.clock import utc_now
 from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
@@ -44,7 +44,7 @@ class House:
     ledger: Ledger
     connections: MemoryPool
     messages: MemoryPool
-    pod_bytes: ByteBudget
+    pod_bytes: FairByteBudget
 
     def url(self, query: str = "clientId=anna&timeZone=UTC", scheme: str = "ws") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/connect?{query}"
@@ -79,7 +79,7 @@ async def open_house(
         answerer=Answerer(bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0),
         messages=messages,
         outbox=ledger,
-        pod_bytes=ByteBudget(max_pod_bytes),
+        pod_bytes=FairByteBudget(max_pod_bytes, text_bytes=max_pod_bytes // 8),
         limits=bounds,
         metrics=ChatMetrics(),
         now=utc_now,

@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chat_service.fair_bytes import FairByteBudget
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxFull
 from frameproto import ResponseKind
 from frameproto.exchange import Outcome
 from permits.memory import MemoryPool
-from servicekit.budget import ByteBudget
 from tests.chat.conversation_parts import START, Scene, limits, open_scene, texts
 
 pytestmark = pytest.mark.looptime
@@ -385,22 +385,54 @@ async def test_reading_stops_at_the_byte_budget_of_the_connection() -> None:
 
 
 async def test_the_byte_budget_of_the_pod_is_shared_by_its_conversations() -> None:
-    pod_bytes = ByteBudget(1000)
+    pod_bytes = FairByteBudget(1000, text_bytes=0)
     first, second = await open_scene(pod_bytes=pod_bytes), await open_scene(pod_bytes=pod_bytes)
     first.line.reads.clear()
-    for _ in range(2):
-        first.line.text("x" * 400)
+    first.line.text("x" * 400)
     await asyncio.sleep(1)
     second.line.text("y" * 400)
     await asyncio.sleep(1)
     assert second.bot.turns == []
     assert pod_bytes.waiting == 1
     first.line.reads.set()
-    await first.line.replies(2)
+    await first.line.replies(1)
     await second.line.replies(1)
     first.line.leave()
     await first.running
     await goodbye(second)
+
+
+async def test_a_client_with_many_connections_leaves_bytes_to_another() -> None:
+    pod_bytes = FairByteBudget(1000, text_bytes=100)
+    greedy = [await open_scene(pod_bytes=pod_bytes, client_id="greedy") for _ in range(5)]
+    for scene in greedy:
+        scene.line.video(b"1000".ljust(300))
+    await asyncio.sleep(1)
+    ben = await open_scene(pod_bytes=pod_bytes, client_id="ben")
+    ben.line.video(b"1".ljust(400))
+    await ben.line.replies(1)
+    assert not any(scene.line.heard for scene in greedy)
+    for scene in greedy:
+        scene.line.leave()
+        await scene.running
+    await goodbye(ben)
+
+
+async def test_a_text_waits_for_nobodys_video() -> None:
+    pod_bytes = FairByteBudget(1000, text_bytes=100)
+    clients = [await open_scene(pod_bytes=pod_bytes, client_id=f"client-{number}") for number in range(20)]
+    for scene in clients:
+        scene.line.video(b"1000".ljust(300))
+    await asyncio.sleep(1)
+    assert pod_bytes.waiting > 0
+    anna = await open_scene(pod_bytes=pod_bytes)
+    anna.line.text("hello")
+    await anna.line.replies(1)
+    assert not any(scene.line.heard for scene in clients)
+    for scene in clients:
+        scene.line.leave()
+        await scene.running
+    await goodbye(anna)
 
 
 async def test_typing_delays_run_side_by_side() -> None:

@@ -20,6 +20,7 @@ from chat_service.bot.scripted import ScriptedBot
 from chat_service.connect import Door
 from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.courier import Courier
+from chat_service.fair_bytes import FairByteBudget
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox
@@ -29,7 +30,6 @@ from permits import PermitPool
 from permits.memory import MemoryPool
 from permits.redis import RedisPool
 from servicekit.auth import open_authenticator
-from servicekit.budget import ByteBudget
 from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
 from servicekit.health import Health
@@ -141,7 +141,8 @@ async def open_chat(
             other_formats=settings.media_other_formats,
         )
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
-        pod_bytes = ByteBudget(settings.max_pod_bytes)
+        text_bytes = int(settings.max_pod_bytes * settings.text_share)
+        pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
         parts = ConversationParts(
             answerer=Answerer(
                 bot=ScriptedBot(settings.load_script()),
@@ -261,9 +262,10 @@ def _limits(settings: "ChatSettings") -> ConversationLimits:
     )
 
 
-def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: ByteBudget) -> None:
+def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget) -> None:
     metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
     metrics.watch("outbox_refused", "Exchanges that history refused for good.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
+    metrics.watch("held_bytes_waiting", "Messages that wait for a share of these bytes.", lambda: pod_bytes.waiting)

@@ -27,6 +27,7 @@ from structlog.contextvars import bind_contextvars
 
 from chat_service.answering import Answerer, OutsideHours
 from chat_service.bot.base import Dialogue
+from chat_service.fair_bytes import FairByteBudget, Use
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
 from chat_service.transport import CloseCode, NotBinary, PeerGone
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chat_service.admission import Visitor
+    from chat_service.fair_bytes import Charge
     from chat_service.metrics import ChatMetrics
     from chat_service.transport import Transport
     from permits import Permit, PermitPool
@@ -79,7 +81,7 @@ class ConversationParts:
     answerer: Answerer
     messages: "PermitPool"
     outbox: ExchangeSink
-    pod_bytes: ByteBudget
+    pod_bytes: FairByteBudget
     limits: ConversationLimits
     metrics: "ChatMetrics"
     now: "Now"
@@ -109,7 +111,7 @@ class Turn:
 
     number: int
     received_at: "datetime"
-    charged_bytes: int = 0
+    charge: "Charge | None" = None
     permit: "Permit | None" = None
     answer: "asyncio.Task[Reply] | None" = None
     is_last: bool = False
@@ -204,7 +206,7 @@ class Conversation:
             self._unfinished.add(turn)
             self._all_sent.clear()
             try:
-                await self._charge(turn, len(frame or b""))
+                await self._charge(turn, frame or b"")
             except asyncio.CancelledError:
                 self._finish(turn)
                 raise
@@ -349,21 +351,26 @@ class Conversation:
             turn.answer.add_done_callback(lambda _: turn.release_permit())
             turn.answer.cancel()
 
-    async def _charge(self, turn: Turn, size: int) -> None:
-        await self._own_bytes.acquire(size)
+    async def _charge(self, turn: Turn, frame: bytes) -> None:
+        await self._own_bytes.acquire(len(frame))
         try:
-            await self._parts.pod_bytes.acquire(size)
+            use = self._use_of(frame)
+            turn.charge = await self._parts.pod_bytes.acquire(self._visitor.client_id, len(frame), use)
         except asyncio.CancelledError:
-            self._own_bytes.release(size)
+            self._own_bytes.release(len(frame))
             raise
-        turn.charged_bytes = size
+
+    def _use_of(self, frame: bytes) -> Use:
+        """Say what the bytes of a frame are held for. A text that is too long may be as large as a video."""
+        is_text = frame[:1] == bytes([RequestKind.TEXT]) and len(frame) <= 1 + self._limits.max_text_bytes
+        return Use.TEXT if is_text or not frame else Use.MEDIA
 
     def _recharge(self, turn: Turn, size: int) -> None:
         """Exchange what is charged for the turn: the request is gone, the reply (if any) is what we hold now."""
-        for budget in (self._own_bytes, self._parts.pod_bytes):
-            budget.charge(size)  # before giving back, or a waiting frame would slip in between
-            budget.release(turn.charged_bytes)
-        turn.charged_bytes = size
+        if turn.charge is not None:
+            self._own_bytes.charge(size)  # before giving back, or a waiting frame would slip in between
+            self._own_bytes.release(turn.charge.size_bytes)
+            turn.charge.resize(size)
 
     def _be_patient(self) -> None:
         self._silent_until = asyncio.get_running_loop().time() + self._patience_seconds

@@ -102,6 +102,9 @@ class ChatSettings(AccessSettings):
     max_early_bytes: ByteSize = Field(
         64 * KIB, ge=1, le=16 * MIB, description="read of what a client sends before its handshake is answered"
     )
+    text_share: float = Field(
+        0.125, ge=0, lt=1, description="part of max_pod_bytes that only texts may take, so that none waits for a video"
+    )
     max_unreadable: int = Field(5, ge=1, description="unreadable frames in a row that end a connection")
     first_message_seconds: Seconds = Field(
         60, description="a client that sends nothing readable for this long is closed"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
     from websockets.frames import Frame
 
-    from servicekit.budget import ByteBudget
+    from chat_service.fair_bytes import Charge, FairByteBudget
 
 CLOSE_GRACE_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.25  # a peer that sends nothing for this long has read our close, or never will
@@ -47,16 +47,18 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     """
 
     max_early_bytes: int
-    pod_bytes: "ByteBudget"
+    pod_bytes: "FairByteBudget"
 
     quiet_timer: asyncio.TimerHandle | None = None
     late_pong: bytes = b""
     early: bytearray
+    early_charge: "Charge"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with nothing that came too early."""
         super().connection_made(transport)
         self.early = bytearray()
+        self.early_charge = self.pod_bytes.charge_early()
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Pass one ASGI event to the peer, waiting until it has kept up; a close never waits for the peer."""
@@ -171,7 +173,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _keep_for_later(self, data: bytes) -> None:
         """Keep what came before the handshake is answered; what is over the limit stays in the sockets, unread."""
-        if not self.pod_bytes.try_acquire(len(data)):
+        if not self.early_charge.try_resize(len(self.early) + len(data)):
             self._forget_early()
             self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
             self._refuse(self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, NO_ROOM))
@@ -187,7 +189,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         """Hand out what came early; from now on it is somebody else's memory."""
         early = bytes(self.early)
         self.early.clear()
-        self.pod_bytes.release(len(early))
+        self.early_charge.resize(0)
         return early
 
     def _take_in_early(self) -> None:
@@ -260,7 +262,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
 
 
-def chat_protocol(*, max_early_bytes: int, pod_bytes: "ByteBudget") -> type[ChatWebSocketProtocol]:
+def chat_protocol(*, max_early_bytes: int, pod_bytes: "FairByteBudget") -> type[ChatWebSocketProtocol]:
     """Return the protocol class of one pod: uvicorn makes its instances, so a pod's own things are attributes."""
     own: dict[str, Any] = {"max_early_bytes": max_early_bytes, "pod_bytes": pod_bytes}
     return type("ChatWebSocketProtocol", (ChatWebSocketProtocol,), own)
