@@ -161,7 +161,12 @@ async def on_its_way(
     folder: Path, history: History, *texts: str, url: str | None = None, **options: Any
 ) -> AsyncIterator[Round]:
     """Run a courier, with these texts in the outbox before it begins."""
-    usual: dict[str, Any] = {"first_retry_seconds": 0.001, "last_retry_seconds": 0.01, "jitter": lambda: 1.0}
+    usual: dict[str, Any] = {
+        "first_retry_seconds": 0.001,
+        "last_retry_seconds": 0.01,
+        "denied_retry_seconds": 0.01,
+        "jitter": lambda: 1.0,
+    }
     outbox = Outbox.open(folder, max_bytes=BIG)
     for text in texts:
         await outbox.append(exchange(text))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from chat_service.outbox import Outbox, OutboxUnwritable
 from tests.chat.outbox_killed import BATCH, CALLS, LARGE, TEXTS
@@ -143,7 +144,7 @@ async def test_whichever_call_the_disk_fails_the_record_is_refused_whole_and_the
 async def test_a_record_that_cannot_be_let_go_is_delivered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever removal fails, what is left of the batch is still whole."""
+    """Whichever removal fails, the others are gone, and this one is still whole."""
     for number in range(20):
         outbox = Outbox.open(tmp_path / str(number), max_bytes=BIG)
         for text in ("a", LARGE, "c"):
@@ -151,20 +152,54 @@ async def test_a_record_that_cannot_be_let_go_is_delivered_again(
         batch = await outbox.peek_batch(BIG)
         assert batch is not None
         whole = [payload(record) for record in batch.records]
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, capture_logs() as logs:
             disk = Disk(patch, number, errno.EIO)
-            try:
-                await outbox.done(batch)
-            except OutboxUnwritable:
-                assert disk.failed
+            await outbox.done(batch)
         if not disk.failed:
             assert number == 4
             await outbox.close()
             return
-        again = await outbox.peek_batch(BIG)
+        assert await outbox.peek_batch(BIG) is None
+        again = await outbox.peek_deferred()
+        assert (again is None) == (number == 2), "media without a record are no trouble"
         if again is not None:
-            assert [payload(record) for record in again.records] == whole[-len(again.records) :]
+            (record,) = again.records
+            assert payload(record) in whole
+            assert [entry["file"] for entry in logs] == [f"waiting/{record.name}"]
             await outbox.done(again)
         assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 0)
         await outbox.close()
     raise AssertionError("a removal has no end")
+
+
+async def test_when_nothing_can_be_removed_all_of_it_is_delivered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "ab":
+        await outbox.append(exchange(text))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", read_only)
+        with pytest.raises(OutboxUnwritable, match="Read-only"):
+            await outbox.done(batch)
+    assert await drained(outbox) == ["a", "b"]
+    await outbox.close()
+
+
+async def test_what_cannot_be_tidied_up_does_not_keep_the_folder_from_being_opened(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await outbox.append(exchange("a"))
+    await outbox.close()
+    (tmp_path / "writing" / "a folder").mkdir()
+    (tmp_path / "media" / "000000000009-1795488731020+311294.record").mkdir()
+    with capture_logs() as logs:
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["outbox.leftover"] * 2
+    assert await drained(outbox) == ["a"]
+    await outbox.close()

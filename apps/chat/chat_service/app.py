@@ -131,6 +131,8 @@ async def open_chat(
             token=settings.history_token.get_secret_value if settings.history_token else None,
             batch_bytes=settings.delivery_batch_bytes,
             request_seconds=settings.delivery_seconds,
+            denied_retry_seconds=settings.delivery_denied_seconds,
+            max_failures=settings.delivery_max_failures,
             observer=metrics.delivery,
         )
         await stack.enter_async_context(_running(courier))
@@ -266,6 +268,7 @@ def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget) -> N
     metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
-    metrics.watch("outbox_refused", "Exchanges that history refused for good.", lambda: outbox.refused)
+    metrics.watch("outbox_deferred", "Undelivered exchanges that the others pass by.", lambda: outbox.deferred)
+    metrics.watch("outbox_refused", "Exchanges that were set aside.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
     metrics.watch("held_bytes_waiting", "Messages that wait for a share of these bytes.", lambda: pod_bytes.waiting)

@@ -1,43 +1,42 @@
-"""The courier: carries the outbox to the history service, at least once and in order.
+"""The courier: carries the outbox to the history service, at least once.
 
-Whatever happens on the way, a record leaves the outbox only when history said that it has it, or that it never will.
+Whatever happens on the way, a record leaves the queue only when history has it or will never take it. Of most records
+that it will never take, history says so. One that makes history fail whenever it comes is found like this:
+
+1. A batch that failed `max_failures` times in a row is halved with each further failure, until one record is alone.
+2. A record that fails alone is deferred, and the others go on without it.
+3. A deferred record is tried again and again. It is set aside when history answered it by a fault (5xx, but none that
+   means "later") `max_failures` times, and had taken other records before each of these answers.
+
+So an outage, in which nothing or only a part of the records is taken, sets nothing aside.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import aiohttp
 
-from chat_service.outbox import Batch, Outbox, OutboxError
-from chat_service.spool import CHUNK_BYTES
-from frameproto.exchange import MAX_BATCH_RECORDS, batch_header, record_header
+from chat_service.delivery import (
+    BatchRefused,
+    DeliveryDenied,
+    DeliveryFailed,
+    DeliveryFault,
+    DeliveryTooSlow,
+    HistoryService,
+    batch_size,
+)
+from chat_service.outbox import Batch, Outbox, OutboxError, RecordUnreadable
+from chat_service.spool import RecordName
+from frameproto.exchange import MAX_BATCH_RECORDS
 from servicekit.logs import get_logger
 
 log = get_logger(__name__)
 
-CONTENT_TYPE: Final = "application/msgpack"
-TAKEN: Final = {"stored", "duplicate", "erased"}
-REFUSED: Final = "refused"
-
-
-class DeliveryFailed(Exception):
-    """History did not take a batch, and may take it later."""
-
-    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0) -> None:
-        super().__init__(reason)
-        self.retry_after_seconds = retry_after_seconds
-
-
-class DeliveryTooSlow(DeliveryFailed):
-    """History did not answer in time. As much again would take as long again, and so less is tried."""
-
-
-class BatchRefused(Exception):
-    """History will not take these bytes as they are: too many, or one of them spoils the batch."""
+LONGEST_DOUBLING: Final = 16
 
 
 class DeliveryObserver(Protocol):
@@ -46,8 +45,11 @@ class DeliveryObserver(Protocol):
     def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
         """History has answered: how many it has now, how many it never will; what was sent, and how long that took."""
 
-    def failed(self) -> None:
-        """A delivery has to be tried again."""
+    def set_aside(self) -> None:
+        """An exchange was set aside because history fails whenever it comes."""
+
+    def failed(self, *, denied: bool) -> None:
+        """A delivery has to be tried again; `denied`: because history does not accept the token."""
 
 
 class Unobserved:
@@ -56,7 +58,10 @@ class Unobserved:
     def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
         """See `DeliveryObserver.delivered`."""
 
-    def failed(self) -> None:
+    def set_aside(self) -> None:
+        """See `DeliveryObserver.set_aside`."""
+
+    def failed(self, *, denied: bool) -> None:
         """See `DeliveryObserver.failed`."""
 
 
@@ -68,6 +73,23 @@ class DeliveryStats:
     refused: int = 0
     retries: int = 0
     last_error: str = ""
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A deferred record that has failed.
+
+    Attributes:
+        delivered: how many records history had taken when this one failed last.
+        tries: how often it has failed since it was deferred.
+        strikes: how often history answered by a fault, though it had taken others since the failure before.
+        is_hopeless: it failed during the flush that goes on, and not because of an outage.
+    """
+
+    delivered: int
+    tries: int = 0
+    strikes: int = 0
+    is_hopeless: bool = False
 
 
 class Courier:
@@ -82,6 +104,9 @@ class Courier:
         request_seconds: how long history may take to answer.
         first_retry_seconds: the pause after a first failure; it doubles up to `last_retry_seconds`, with full jitter.
         last_retry_seconds: the longest pause.
+        denied_retry_seconds: the pause while history does not accept the token.
+        max_failures: how often a batch may fail before the record that causes it is looked for, and how often that
+            record may fail alone before it is set aside.
         jitter: a number in [0, 1), fresh at each call.
         observer: is told of each delivery.
     """
@@ -97,33 +122,39 @@ class Courier:
         request_seconds: float = 30.0,
         first_retry_seconds: float = 0.2,
         last_retry_seconds: float = 15.0,
+        denied_retry_seconds: float = 60.0,
+        max_failures: int = 6,
         jitter: Callable[[], float] = random.random,
         observer: DeliveryObserver | None = None,
     ) -> None:
         self._outbox = outbox
-        self._history_url = history_url
-        self._http = http
-        self._token = token
+        self._history = HistoryService(history_url, http=http, token=token, request_seconds=request_seconds)
         self._batch_bytes = batch_bytes
-        self._timeout = aiohttp.ClientTimeout(total=request_seconds)
         self._first_retry_seconds = first_retry_seconds
         self._last_retry_seconds = last_retry_seconds
+        self._denied_retry_seconds = denied_retry_seconds
+        self._max_failures = max_failures
         self._jitter = jitter
         self._observer = observer or Unobserved()
         self._max_records = MAX_BATCH_RECORDS
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._is_searching = False  # for the record that makes its batches fail
+        self._is_halving = False  # a batch that failed during the search: half of it is tried without much of a pause
+        self._suspects: dict[RecordName, _Suspect] = {}
+        self._deferred_due = 0.0  # when a deferred record is tried next, by the clock of the event loop
+        self._wake = asyncio.Event()
         self._last_bug = ""
         self._hurry = asyncio.Event()
+        self._hopeless = asyncio.Event()
         self.stats = DeliveryStats()
 
     async def run(self) -> None:
         """Deliver until cancelled; nothing else ends it, because nobody would start it again."""
-        given = self._history_url
-        url = f"{(given if isinstance(given, str) else await given).rstrip('/')}/v1/exchanges"
+        await self._history.wait_for_address()
         while True:
-            await self._outbox.wait_for_records()
+            is_deferred = await self._wait_for_work()
             try:
-                await self._deliver_next(url)
+                await (self._deliver_deferred() if is_deferred else self._deliver_next())
             except (DeliveryFailed, OutboxError) as failed:
                 await self._pause(failed)
             except Exception as bug:  # noqa: BLE001 - reported by its traceback
@@ -133,70 +164,155 @@ class Courier:
     async def flush(self, seconds: float) -> int:
         """Let the running delivery go on without pauses until the outbox is empty or the time is over.
 
+        It ends earlier when more time would not help: history does not accept the token, or took all but records that
+        failed once more.
+
         Returns:
             how many records are left.
         """
+        self._hopeless.clear()
+        for suspect in self._suspects.values():
+            suspect.is_hopeless = False
         self._hurry.set()
+        self._try_deferred_at(0.0)
         try:
-            async with asyncio.timeout(seconds):
-                await self._outbox.wait_until_empty()
-        except TimeoutError:
-            pass
+            await _first(seconds, self._outbox.wait_until_empty(), self._hopeless.wait())
         finally:
             self._hurry.clear()
         return self._outbox.depth
 
-    async def _deliver_next(self, url: str) -> None:
+    async def _wait_for_work(self) -> bool:
+        """Wait until there is something to deliver; say whether it is a deferred record's turn."""
+        loop = asyncio.get_running_loop()
+        while self._outbox.deferred:
+            seconds = self._deferred_due - loop.time()
+            if seconds <= 0:
+                return True
+            if self._outbox.has_records:
+                return False
+            hopeless = sum(suspect.is_hopeless for suspect in self._suspects.values())
+            if self._hurry.is_set() and hopeless == self._outbox.deferred:
+                self._hopeless.set()
+            await _first(seconds, self._outbox.wait_for_records(), self._wake.wait())
+            self._wake.clear()
+        await self._outbox.wait_for_records()
+        return False
+
+    async def _deliver_next(self) -> None:
         batch = await self._outbox.peek_batch(self._batch_bytes, self._max_records)
         if batch is None:
             return
+        count = len(batch.records)
+        try:
+            await self._deliver(batch)
+        except BatchRefused:
+            self._max_records = count // 2  # look for the one that spoils it
+            return
+        except OutboxError:
+            raise
+        except Exception as failed:
+            self._narrow(batch, failed)
+            raise
+        if count < self._max_records or count == MAX_BATCH_RECORDS:
+            self._is_searching = False
+        else:  # step by step: what history takes at once may have become less for good
+            self._max_records = min(2 * count, MAX_BATCH_RECORDS)
+
+    async def _deliver_deferred(self) -> None:
+        """Try a deferred record, and put it off again when it fails for a reason that need not concern the others."""
+        self._try_deferred_in(self._next_pause(self._max_failures))
+        try:
+            batch = await self._outbox.peek_deferred()
+        except RecordUnreadable as unreadable:
+            self._put_off(unreadable.name, unreadable)
+            return
+        if batch is None:
+            return
+        name = batch.records[0].name
+        try:
+            await self._deliver(batch)
+        except DeliveryFailed as failed:
+            if not failed.splits:
+                raise
+            self._put_off(name, failed)
+            if self._suspects[name].strikes >= self._max_failures:
+                await self._set_aside(batch, failed)
+        else:
+            self._suspects.pop(name, None)
+            self._try_deferred_at(0.0)
+
+    async def _deliver(self, batch: Batch) -> None:
+        """Deliver a batch, and let go of it.
+
+        Raises:
+            BatchRefused: history will not take so many records, or one of them; never of a batch of one.
+            DeliveryFailed: history did not take it.
+        """
         count, began = len(batch.records), time.perf_counter()
         try:
-            refused = await self._post(url, batch)
-        except DeliveryTooSlow:
-            self._max_records = max(1, count // 2)
-            raise
+            refused = await self._history.hand_over(batch)
         except BatchRefused as spoilt:
             if count > 1:
-                self._max_records = count // 2  # look for the one that spoils it
-                return
+                raise
             refused = {0: str(spoilt)}
         seconds = time.perf_counter() - began
         await self._outbox.done(batch, refused)
-        self._observer.delivered(count - len(refused), len(refused), _size(batch), seconds)
+        self._observer.delivered(count - len(refused), len(refused), batch_size(batch), seconds)
         if self._failures:
             log.info("delivery.works_again", after_failures=self._failures)
+            self._try_deferred_at(0.0)
         self._failures = 0
         self._last_bug = ""
-        if count == self._max_records:  # step by step: what history takes at once may have become less for good
-            self._max_records = min(2 * count, MAX_BATCH_RECORDS)
         self.stats.delivered += count - len(refused)
+        self._report_set_aside(batch, refused)
+
+    def _narrow(self, batch: Batch, failed: Exception) -> None:
+        """Send less next time, or defer the one record that was sent, if that may help."""
+        if isinstance(failed, DeliveryFailed) and not failed.splits:
+            return
+        self._is_searching = self._is_searching or self._failures + 1 >= self._max_failures
+        self._is_halving = self._is_searching and len(batch.records) > 1
+        if len(batch.records) > 1:
+            if self._is_searching or isinstance(failed, DeliveryTooSlow):
+                self._max_records = len(batch.records) // 2
+        elif self._is_searching:
+            self._outbox.defer(batch)
+            name = batch.records[0].name
+            self._suspects[name] = _Suspect(delivered=self.stats.delivered)
+            self._try_deferred_in(self._next_pause(self._failures + 1))
+
+    def _put_off(self, name: RecordName, failed: Exception) -> None:
+        """Say when a deferred record is tried again that has failed again."""
+        suspect = self._suspects.setdefault(name, _Suspect(delivered=self.stats.delivered))
+        suspect.tries += 1
+        others_taken = self.stats.delivered > suspect.delivered
+        suspect.delivered = self.stats.delivered
+        suspect.strikes += others_taken and isinstance(failed, DeliveryFault)
+        suspect.is_hopeless = others_taken or suspect.strikes > 0 or isinstance(failed, RecordUnreadable)
+        self._count_failure(failed)
+        if suspect.is_hopeless:
+            failures, pauses = suspect.tries, self._max_failures + suspect.tries
+        else:  # it may well be an outage
+            self._failures += 1
+            failures = pauses = self._failures
+        seconds = self._pause_seconds(failed, pauses)
+        self._try_deferred_in(seconds)
+        self._log_failure(failures, seconds, file=f"waiting/{name}")
+
+    async def _set_aside(self, batch: Batch, failed: DeliveryFailed) -> None:
+        record = batch.records[0]
+        strikes = self._suspects[record.name].strikes
+        refused = {0: f"{failed}, {strikes} times, while history took other records"}
+        await self._outbox.done(batch, refused)
+        del self._suspects[record.name]
+        self._observer.set_aside()
+        self._report_set_aside(batch, refused)
+
+    def _report_set_aside(self, batch: Batch, refused: dict[int, str]) -> None:
         self.stats.refused += len(refused)
         for index, reason in refused.items():
             file = f"refused/{batch.records[index].name}"
             log.error("delivery.refused", file=file, reason=reason, consequence="set aside in the outbox")
-
-    async def _post(self, url: str, batch: Batch) -> dict[int, str]:
-        """Hand a batch over; return the indices that history will never take, with its reasons."""
-        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(_size(batch))}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token()}"
-        try:
-            async with self._http.post(url, data=_encode(batch), headers=headers, timeout=self._timeout) as response:
-                if response.status == 200:  # noqa: PLR2004 - the one good answer
-                    return _outcomes(await response.json(), len(batch.records))
-                if response.status in {400, 413, 415, 422}:
-                    raise BatchRefused(f"{response.status} {await _code(response)}")
-                raise DeliveryFailed(
-                    f"{response.status} {await _code(response)}",
-                    retry_after_seconds=_seconds(response.headers.get("Retry-After")),
-                )
-        except TimeoutError as late:
-            raise DeliveryTooSlow("no answer in time") from late
-        except (aiohttp.ClientError, OSError) as broken:
-            raise DeliveryFailed(f"{type(broken).__name__}: {broken}") from broken
-        except (ValueError, RecursionError) as garbled:
-            raise DeliveryFailed(f"the answer cannot be read: {garbled}") from garbled
 
     def _report(self, bug: Exception) -> None:
         """Log what nobody foresaw, once for as long as it is the same."""
@@ -206,84 +322,65 @@ class Courier:
 
     async def _pause(self, failed: Exception) -> None:
         self._failures += 1
-        self.stats.retries += 1
-        self._observer.failed()
-        self.stats.last_error = str(failed) or type(failed).__name__
-        longest = min(self._last_retry_seconds, self._first_retry_seconds * 2 ** min(self._failures - 1, 16))
+        self._count_failure(failed)
+        seconds = self._pause_seconds(failed, self._failures)
+        self._log_failure(self._failures, seconds, **_advice(failed))
+        if isinstance(failed, DeliveryDenied) and self._hurry.is_set():
+            self._hopeless.set()
+        self._wake.clear()
+        await _first(seconds, self._wake.wait())
+
+    def _pause_seconds(self, failed: Exception, failures: int) -> float:
+        if isinstance(failed, DeliveryDenied):
+            return self._denied_retry_seconds
         asked = failed.retry_after_seconds if isinstance(failed, DeliveryFailed) else 0.0
-        seconds = max(longest * self._jitter(), min(asked, self._last_retry_seconds))
-        if self._hurry.is_set():
-            seconds = min(seconds, self._first_retry_seconds)
-        if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …: an outage must not flood the log
+        return max(self._next_pause(failures), 0.0 if self._hurry.is_set() else min(asked, self._last_retry_seconds))
+
+    def _next_pause(self, failures: int) -> float:
+        if self._hurry.is_set() or self._is_halving:
+            return self._first_retry_seconds * self._jitter()
+        longest = self._first_retry_seconds * float(2 ** min(failures - 1, LONGEST_DOUBLING))
+        return min(self._last_retry_seconds, longest) * self._jitter()
+
+    def _try_deferred_in(self, seconds: float) -> None:
+        self._try_deferred_at(asyncio.get_running_loop().time() + seconds)
+
+    def _try_deferred_at(self, due: float) -> None:
+        self._deferred_due = due
+        self._wake.set()
+
+    def _count_failure(self, failed: Exception) -> None:
+        self.stats.retries += 1
+        self.stats.last_error = str(failed) or type(failed).__name__
+        self._observer.failed(denied=isinstance(failed, DeliveryDenied))
+
+    def _log_failure(self, failures: int, seconds: float, **facts: str) -> None:
+        if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …: an outage must not flood the log
             log.warning(
                 "delivery.failed",
                 reason=self.stats.last_error,
-                failures=self._failures,
+                failures=failures,
                 waiting=self._outbox.depth,
                 next_try_seconds=round(seconds, 3),
+                **facts,
             )
-        try:
-            async with asyncio.timeout(seconds):
-                if self._hurry.is_set():
-                    await asyncio.sleep(seconds)
-                await self._hurry.wait()
-        except TimeoutError:
-            pass
 
 
-async def _encode(batch: Batch) -> AsyncIterator[bytes]:
-    """Yield a batch as it goes over the wire. Media come from the disk piece by piece, and are never held whole."""
-    piece = bytearray(batch_header(len(batch.records)))
-    for record in batch.records:
-        piece += record_header(record.size_bytes)
-        piece += record.opening
-        media = record.read_media()
-        while record.media is not None and (chunk := await asyncio.to_thread(next, media, b"")):
-            piece += chunk
-            yield bytes(piece)
-            piece.clear()
-        if len(piece) >= CHUNK_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    yield bytes(piece)
+def _advice(failed: Exception) -> dict[str, str]:
+    """Return what a person can do about a failure that does not pass by itself."""
+    if isinstance(failed, DeliveryDenied):
+        return {
+            "what_to_do": "history does not accept the service token: set CHAT_HISTORY_TOKEN to one with the scope"
+            " `ingest`, not expired, for the audience of history and signed with one of its secrets"
+        }
+    return {}
 
 
-def _size(batch: Batch) -> int:
-    """Return how long a batch is on the wire."""
-    sizes = [record.size_bytes for record in batch.records]
-    return len(batch_header(len(sizes))) + sum(len(record_header(size)) + size for size in sizes)
-
-
-def _outcomes(answer: Any, count: int) -> dict[int, str]:  # noqa: ANN401 - JSON from elsewhere
-    """Return the refused records of an answer.
-
-    Raises:
-        ValueError: it is not the answer to so many records.
-    """
-    results = answer.get("results") if isinstance(answer, dict) else None
-    if not isinstance(results, list) or len(results) != count:
-        raise ValueError(f"it is not about {count} records")
-    refused: dict[int, str] = {}
-    for index, result in enumerate(results):
-        outcome = result.get("outcome") if isinstance(result, dict) else None
-        if outcome == REFUSED:
-            refused[index] = f"{result.get('code', REFUSED)}: {result.get('detail', '')}"
-        elif not isinstance(outcome, str) or outcome not in TAKEN:
-            raise ValueError(f"outcome {outcome!r:.40}")
-    return refused
-
-
-async def _code(response: aiohttp.ClientResponse) -> str:
-    """Return the code of a problem, if the answer is one."""
+async def _first(seconds: float, *conditions: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of these conditions holds, or the time is over."""
+    waiting = [asyncio.ensure_future(condition) for condition in conditions]
     try:
-        problem = await response.json(content_type=None)
-        return str(problem["code"])[:80]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:
-        return 0.0  # a date: our own back-off is as good
+        await asyncio.wait(waiting, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

@@ -110,6 +110,7 @@ class DeliveryMetrics:
         self._exchanges = counter("exchanges", "Exchanges that history has answered for, by outcome.", "outcome")
         self._bytes = counter("bytes", "Bytes of the batches that history has taken.")
         self._retries = counter("retries", "Deliveries that had to be tried again.")
+        self._denied = counter("denied", "Deliveries whose token history did not accept.")
         self._seconds = Histogram(
             "delivery_seconds",
             "From the sending of a batch to the answer of history.",
@@ -127,9 +128,14 @@ class DeliveryMetrics:
         self._bytes.inc(size_bytes)
         self._seconds.observe(seconds)
 
-    def failed(self) -> None:
+    def set_aside(self) -> None:
+        """See `DeliveryObserver.set_aside`."""
+        self._exchanges.labels("refused").inc()
+
+    def failed(self, *, denied: bool) -> None:
         """See `DeliveryObserver.failed`."""
         self._retries.inc()
+        self._denied.inc(denied)
 
 
 class PermitMetrics:

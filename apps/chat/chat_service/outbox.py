@@ -4,10 +4,14 @@ A reply leaves only after `append` returned, and `append` returns only after the
 this process afterwards, the record is there when the folder is opened again. It is one small file a record, as in a
 mail spool, and one more where there are voice or video (`spool.py`): files come, move and go whole, so nothing needs
 repair, and letting go of a record needs no room on a full disk. What memory holds of a record that waits is its name.
+
+A record that cannot be delivered now is *deferred*: it still waits, but apart from the queue, so that it does not hold
+up the others. `peek_deferred` offers it again.
 """
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -27,6 +31,9 @@ T = TypeVar("T")
 SMALL_BYTES: Final = 64 * 1024
 """A record up to this size is one file, written at once: a thread would cost more than the write. Of a larger one the
 frames stand in a file of their own, which is never held in memory as a whole."""
+PROCESS_ERRORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What fails with these says nothing about the file: this process or the machine has run out of something."""
+NOT_KEPT: Final = "the disk did not keep these bytes"
 
 
 class OutboxError(Exception):
@@ -47,6 +54,14 @@ class OutboxFull(OutboxError):
 
 class OutboxUnwritable(OutboxError):
     """The disk did not take the record."""
+
+
+class RecordUnreadable(OutboxError):
+    """A record is on disk and cannot be read now."""
+
+    def __init__(self, name: RecordName, reason: str) -> None:
+        super().__init__(f"waiting/{name} {reason}")
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class Outbox:
         self._fsync = fsync
         self._now = now
         self._entries: dict[int, _Entry] = {}  # by number, which is the order of the calls
+        self._deferred: dict[int, _Entry] = {}  # by number, in the order in which they are tried next
         self._last_number = 0
         self._arrived = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -117,8 +133,15 @@ class Outbox:
     @property
     def oldest_age_seconds(self) -> float:
         """How long the oldest undelivered record has been waiting."""
-        oldest = next(iter(self._entries.values()), None)
-        return 0.0 if oldest is None else max(0.0, self._now().timestamp() - oldest.name.appended_ms / 1000)
+        heads = [*islice(self._entries.values(), 1), *self._deferred.values()]
+        if not heads:
+            return 0.0
+        return max(0.0, self._now().timestamp() - min(entry.name.appended_ms for entry in heads) / 1000)
+
+    @property
+    def deferred(self) -> int:
+        """How many of the undelivered records are deferred."""
+        return len(self._deferred)
 
     async def append(self, exchange: Exchange) -> None:
         """Keep an exchange. When this returns it is on disk; when it raises, nothing of it is.
@@ -146,8 +169,13 @@ class Outbox:
         else:
             self._settle(entry, self._write(entry, opening, media))
 
+    @property
+    def has_records(self) -> bool:
+        """Whether there is something to deliver that is not deferred."""
+        return self._arrived.is_set()
+
     async def wait_for_records(self) -> None:
-        """Return when there is something to deliver."""
+        """Return when there is something to deliver that is not deferred."""
         await self._arrived.wait()
 
     async def wait_until_empty(self) -> None:
@@ -157,26 +185,61 @@ class Outbox:
     async def peek_batch(self, max_bytes: int, max_records: int | None = None) -> Batch | None:
         """Return the oldest undelivered records, up to `max_bytes` but at least one, or None when there are none.
 
+        Records that the disk has damaged are set aside on the way, and those that cannot be read now are deferred.
+
         Raises:
             OutboxUnwritable: the disk cannot be read.
         """
         while names := self._oldest(max_bytes, max_records):
-            try:
-                records = await asyncio.to_thread(lambda names: [self._spool.read(name) for name in names], names)
-            except OSError as error:
-                raise OutboxUnwritable(f"the outbox cannot be read: {error.strerror}") from error
-            damaged = [name for name, record in zip(names, records, strict=True) if record is None]
-            if not damaged:
-                return Batch(tuple(record for record in records if record is not None))
-            log.error("outbox.damaged", records=len(damaged), consequence="set aside")
-            await self._forget_each(damaged, dict.fromkeys(damaged, "the disk did not keep these bytes"))
+            records = await self._read(names)
+            whole = tuple(record for record in records.values() if isinstance(record, Record))
+            if len(whole) == len(names):
+                return Batch(whole)
+            for name, trouble in records.items():
+                if isinstance(trouble, OSError):
+                    log.error(
+                        "outbox.unreadable",
+                        file=f"waiting/{name}",
+                        reason=trouble.strerror,
+                        consequence="tried again later; the other records are delivered",
+                    )
+                    self._defer(name)
+            await self._set_damaged_aside(records)
         return None
+
+    async def peek_deferred(self) -> Batch | None:
+        """Return the deferred record whose turn it is, or None when there is none. The next call offers another one.
+
+        Raises:
+            RecordUnreadable: it still cannot be read.
+            OutboxUnwritable: the disk cannot be read.
+        """
+        while entry := next(iter(self._deferred.values()), None):
+            self._defer(entry.name)
+            records = await self._read([entry.name])
+            match records[entry.name]:
+                case Record() as record:
+                    return Batch((record,))
+                case OSError() as trouble:
+                    raise RecordUnreadable(entry.name, f"cannot be read: {trouble.strerror}") from trouble
+                case None:
+                    await self._set_damaged_aside(records)
+                    if entry.name.number in self._deferred:
+                        raise RecordUnreadable(entry.name, "is damaged, and cannot be moved to refused/")
+        return None
+
+    def defer(self, batch: Batch) -> None:
+        """Keep these records apart from the queue; of the deferred ones their turn comes last."""
+        for record in batch.records:
+            self._defer(record.name)
 
     async def done(self, batch: Batch, refused: Mapping[int, str] | None = None) -> None:
         """Mark a batch as delivered; records named in `refused`, by their index, are set aside with the reason.
 
+        A record whose file cannot be moved or removed is deferred, and will be delivered again.
+
         Raises:
-            OutboxUnwritable: the disk is broken. What is left of the batch is then still to be delivered.
+            OutboxUnwritable: none of them can. The batch is then still to be delivered.
         """
         reasons = {batch.records[index].name: reason for index, reason in (refused or {}).items()}
         await self._forget_each([record.name for record in batch.records], reasons)
@@ -195,6 +258,34 @@ class Outbox:
                 break
             names.append(entry.name)
         return names
+
+    async def _read(self, names: Sequence[RecordName]) -> dict[RecordName, Record | OSError | None]:
+        """Read records; None: the disk has not kept it, an error: it cannot be read now."""
+
+        def read(name: RecordName) -> Record | OSError | None:
+            try:
+                return self._spool.read(name)
+            except OSError as error:
+                if error.errno in PROCESS_ERRORS:
+                    raise
+                return error
+
+        try:
+            return await asyncio.to_thread(lambda: {name: read(name) for name in names})
+        except OSError as error:
+            raise OutboxUnwritable(f"the outbox cannot be read: {error.strerror}") from error
+
+    async def _set_damaged_aside(self, records: Mapping[RecordName, Record | OSError | None]) -> None:
+        damaged = [name for name, record in records.items() if record is None]
+        for name in damaged:
+            log.error("outbox.damaged", file=f"refused/{name}", reason=NOT_KEPT, consequence="set aside")
+        if damaged:
+            await self._forget_each(damaged, dict.fromkeys(damaged, NOT_KEPT))
+
+    def _defer(self, name: RecordName) -> None:
+        entry = self._entries.pop(name.number, None) or self._deferred.pop(name.number)
+        self._deferred[name.number] = entry
+        self._tell()
 
     def _write(self, entry: _Entry, opening: bytes, media: Sequence[Buffer]) -> OSError | None:
         try:
@@ -226,23 +317,34 @@ class Outbox:
 
     async def _forget_in_thread(self, names: list[RecordName], refused: Mapping[RecordName, str]) -> None:
         gone: list[RecordName] = []
+        stuck: dict[RecordName, OSError] = {}
 
         def forget() -> None:
             for name in names:
-                if name in refused:
-                    self._spool.set_aside(name, f"{self._now().isoformat()} {refused[name]}")
+                try:
+                    if name in refused:
+                        self._spool.set_aside(name, f"{self._now().isoformat()} {refused[name]}")
+                    else:
+                        self._spool.remove(name)
+                except OSError as error:
+                    stuck[name] = error
                 else:
-                    self._spool.remove(name)
-                gone.append(name)
+                    gone.append(name)
 
-        try:
-            await asyncio.to_thread(forget)
-        finally:
-            for name in gone:
-                self.size_bytes -= self._entries.pop(name.number).size
-            self.depth -= len(gone)
-            self.refused += sum(name in refused for name in gone)
-            self._tell()
+        await asyncio.to_thread(forget)
+        for name in gone:
+            entry = self._entries.pop(name.number, None) or self._deferred.pop(name.number)
+            self.size_bytes -= entry.size
+        self.depth -= len(gone)
+        self.refused += sum(name in refused for name in gone)
+        self._tell()
+        if stuck and not gone:
+            raise next(iter(stuck.values()))
+        for name, error in stuck.items():
+            log.error(
+                "outbox.stuck", file=f"waiting/{name}", reason=error.strerror, consequence="delivered again later"
+            )
+            self._defer(name)
 
     def _recover(self) -> None:
         refused = self._spool.refused()
@@ -258,7 +360,8 @@ class Outbox:
     def _tell(self) -> None:
         """Wake whoever waits for records, or for there to be none."""
         oldest = next(iter(self._entries.values()), None)
-        for event, holds in ((self._arrived, oldest is not None and oldest.written), (self._emptied, oldest is None)):
+        empty = oldest is None and not self._deferred
+        for event, holds in ((self._arrived, oldest is not None and oldest.written), (self._emptied, empty)):
             event.set() if holds else event.clear()
 
 

@@ -145,6 +145,12 @@ class ChatSettings(AccessSettings):
         4 * MIB, ge=1024, description="exchanges are delivered in batches of this size"
     )
     delivery_seconds: Seconds = Field(30, description="a delivery not answered for this long is tried again")
+    delivery_max_failures: int = Field(
+        6, ge=2, le=1000, description="a record that fails so often by itself while others are taken is set aside"
+    )
+    delivery_denied_seconds: Seconds = Field(
+        60, description="how long to wait after history did not accept CHAT_HISTORY_TOKEN"
+    )
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from frameproto import Buffer
+from servicekit.logs import get_logger
+
+log = get_logger(__name__)
 
 CHECKSUM_BYTES: Final = 4  # CRC-32, big-endian: of what follows it; where media are apart, theirs comes next
 BLOCK_BYTES: Final = 4096  # what the smallest file takes
@@ -123,7 +126,7 @@ class Spool:
 
     def waiting(self) -> list[tuple[RecordName, int]]:
         """Return the records that wait, in their order, with the room that each takes on the disk."""
-        found = ((name, in_blocks(file.stat().st_size, name.media_bytes)) for name, file in self._files("waiting"))
+        found = ((name, in_blocks(_size(file), name.media_bytes)) for name, file in self._files("waiting"))
         return sorted(found, key=lambda record: record[0].number)
 
     def refused(self) -> list[RecordName]:
@@ -148,7 +151,11 @@ class Spool:
             raise
 
     def read(self, name: RecordName) -> Record | None:
-        """Return a record, or None when the disk has not kept it."""
+        """Return a record, or None when the disk has not kept it.
+
+        Raises:
+            OSError: it is there, and cannot be read now.
+        """
         try:
             data = self._path("waiting", name).read_bytes()
             opening = data[CHECKSUM_BYTES:]
@@ -185,10 +192,10 @@ class Spool:
         for folder in FOLDERS:
             (self._folder / folder).mkdir(exist_ok=True)
         for torn in (self._folder / "writing").iterdir():
-            torn.unlink()
+            _discard(torn)
         owned = {name for folder in ("waiting", "refused") for name, _ in self._files(folder) if name.media_bytes}
         for name in [name for name, _ in self._files("media") if name not in owned]:
-            self._path("media", name).unlink()
+            _discard(self._path("media", name))
 
     def _files(self, folder: str) -> Iterator[tuple[RecordName, os.DirEntry[str]]]:
         with os.scandir(self._folder / folder) as files:
@@ -218,6 +225,22 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _size(file: os.DirEntry[str]) -> int:
+    """Return the size of a file; one that the disk will not show must not keep the others from being delivered."""
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def _discard(leftover: Path) -> None:
+    """Remove what no record needs. When that fails it only takes room, so the folder can still be used."""
+    try:
+        leftover.unlink()
+    except OSError as error:
+        log.warning("outbox.leftover", file=str(leftover), reason=error.strerror)
 
 
 def in_blocks(*sizes: int) -> int:

@@ -109,6 +109,14 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: >-
     {{ `The oldest has waited for {{ $value | humanizeDuration }}.` }}
 
+- alert: ChatbotDeliveryDenied
+  expr: sum by (pod) (increase(chatbot_delivery_denied_total{ {{- $pods -}} }[15m])) > 0
+  for: 5m
+  severity: critical
+  summary: >-
+    {{ `History does not accept the token of {{ $labels.pod }}.` }}
+  description: Its answers stay in the outbox until the token is replaced.
+
 - alert: ChatbotOutboxFilling
   expr: max by (pod) (chatbot_outbox_bytes{ {{- $pods -}} }) > {{ div (mul .Values.chat.outbox.maxMiB 1048576 4) 5 }}
   for: 1m
@@ -125,7 +133,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: >-
     {{ `Exchanges of {{ $labels.pod }} were set aside.` }}
   description: >-
-    {{ `History refused {{ $value }} for good, or the disk damaged them; they are not in history.` }}
+    {{ `History cannot take {{ $value }}, or the disk damaged them; they are not in history.` }}
 
 - alert: ChatbotHistoryFailing
   expr: >-

@@ -1,0 +1,192 @@
+"""How a batch is handed over to the history service, and what may come of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+import aiohttp
+
+from chat_service.outbox import Batch
+from chat_service.spool import CHUNK_BYTES
+from frameproto.exchange import batch_header, record_header
+
+CONTENT_TYPE: Final = "application/msgpack"
+TAKEN: Final = {"stored", "duplicate", "erased"}
+REFUSED: Final = "refused"
+REFUSING: Final = {400, 413, 415, 422}
+DENYING: Final = {401, 403}
+SLOW: Final = 408
+LATER: Final = {
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+}
+"""Something that history needs is away, for all records or for some: those with media, say."""
+FIRST_FAULT: Final = 500
+
+
+class DeliveryFailed(Exception):
+    """History did not take a batch, and may take it later. By itself this says nothing about the records."""
+
+    splits: ClassVar[bool] = False
+    """Whether it may be due to one record of the batch."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeliveryInterrupted(DeliveryFailed):
+    """There was no whole answer, or one that means "later"."""
+
+    splits = True
+
+
+class DeliveryTooSlow(DeliveryInterrupted):
+    """There was no answer in time. The same batch would time out again, so the next attempt sends half."""
+
+
+class DeliveryFault(DeliveryFailed):
+    """History reported a fault of its own."""
+
+    splits = True
+
+
+class DeliveryDenied(DeliveryFailed):
+    """History does not accept the token. Trying again does not help until somebody changes a setting."""
+
+
+class BatchRefused(Exception):
+    """History will not take these bytes as they are: too many, or one of them spoils the batch."""
+
+
+class HistoryService:
+    """The history service, as the courier sees it.
+
+    Args:
+        url: its address, or what it comes from when it is not known yet.
+        http: the client session to use.
+        token: gives the service token, if history asks for one.
+        request_seconds: how long it may take to answer.
+    """
+
+    def __init__(
+        self,
+        url: str | Awaitable[str],
+        *,
+        http: aiohttp.ClientSession,
+        token: Callable[[], str] | None,
+        request_seconds: float,
+    ) -> None:
+        self._url = url
+        self._http = http
+        self._token = token
+        self._timeout = aiohttp.ClientTimeout(total=request_seconds)
+
+    async def wait_for_address(self) -> None:
+        """Return when the address is known."""
+        if not isinstance(self._url, str):
+            self._url = await self._url
+
+    async def hand_over(self, batch: Batch) -> dict[int, str]:
+        """Hand a batch over; return the indices that history will never take, with its reasons.
+
+        Raises:
+            DeliveryFailed: it did not take the batch; see its subclasses.
+            BatchRefused: it will not take the batch as it is.
+        """
+        url = f"{str(self._url).rstrip('/')}/v1/exchanges"
+        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(batch_size(batch))}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token()}"
+        try:
+            async with self._http.post(url, data=_encode(batch), headers=headers, timeout=self._timeout) as response:
+                if response.status == HTTPStatus.OK:
+                    return _outcomes(await response.json(), len(batch.records))
+                raise await _failure(response)
+        except TimeoutError as late:
+            raise DeliveryTooSlow("no answer in time") from late
+        except aiohttp.ClientConnectorError as away:
+            raise DeliveryFailed(f"{type(away).__name__}: {away}") from away
+        except (aiohttp.ClientError, OSError) as broken:
+            raise DeliveryInterrupted(f"{type(broken).__name__}: {broken}") from broken
+        except (ValueError, RecursionError) as garbled:
+            raise DeliveryInterrupted(f"the answer cannot be read: {garbled}") from garbled
+
+
+def batch_size(batch: Batch) -> int:
+    """Return how long a batch is on the wire."""
+    sizes = [record.size_bytes for record in batch.records]
+    return len(batch_header(len(sizes))) + sum(len(record_header(size)) + size for size in sizes)
+
+
+async def _failure(response: aiohttp.ClientResponse) -> DeliveryFailed | BatchRefused:
+    """Return what an answer other than 200 means."""
+    status = response.status
+    reason = f"{status} {await _code(response)}"
+    if status in REFUSING:
+        return BatchRefused(reason)
+    if status in DENYING:
+        return DeliveryDenied(reason)
+    if status == SLOW:
+        return DeliveryTooSlow(reason)
+    retry_after_seconds = _seconds(response.headers.get("Retry-After"))
+    if status in LATER:
+        return DeliveryInterrupted(reason, retry_after_seconds=retry_after_seconds)
+    if status >= FIRST_FAULT:
+        return DeliveryFault(reason, retry_after_seconds=retry_after_seconds)
+    return DeliveryFailed(reason, retry_after_seconds=retry_after_seconds)
+
+
+async def _encode(batch: Batch) -> AsyncIterator[bytes]:
+    """Yield a batch as it goes over the wire. Media come from the disk piece by piece, and are never held whole."""
+    piece = bytearray(batch_header(len(batch.records)))
+    for record in batch.records:
+        piece += record_header(record.size_bytes)
+        piece += record.opening
+        media = record.read_media()
+        while record.media is not None and (chunk := await asyncio.to_thread(next, media, b"")):
+            piece += chunk
+            yield bytes(piece)
+            piece.clear()
+        if len(piece) >= CHUNK_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _outcomes(answer: Any, count: int) -> dict[int, str]:  # noqa: ANN401 - JSON from elsewhere
+    """Return the refused records of an answer.
+
+    Raises:
+        ValueError: it is not the answer to so many records.
+    """
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(results, list) or len(results) != count:
+        raise ValueError(f"it is not about {count} records")
+    refused: dict[int, str] = {}
+    for index, result in enumerate(results):
+        outcome = result.get("outcome") if isinstance(result, dict) else None
+        if outcome == REFUSED:
+            refused[index] = f"{result.get('code', REFUSED)}: {result.get('detail', '')}"
+        elif not isinstance(outcome, str) or outcome not in TAKEN:
+            raise ValueError(f"outcome {outcome!r:.40}")
+    return refused
+
+
+async def _code(response: aiohttp.ClientResponse) -> str:
+    """Return the code of a problem, if the answer is one."""
+    try:
+        problem = await response.json(content_type=None)
+        return str(problem["code"])[:80]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return max(0.0, float(retry_after or 0))
+    except ValueError:
+        return 0.0  # a date: our own back-off is as good

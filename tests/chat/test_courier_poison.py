@@ -1,0 +1,273 @@
+"""Records that cannot be delivered: found, passed by and set aside, while an outage sets nothing aside."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
+
+from chat_service.outbox import Outbox
+from frameproto import Request, RequestKind, encode_request
+from tests.chat.courier_parts import (
+    Answer,
+    History,
+    Round,
+    hang_up,
+    on_its_way,
+    problem,
+)
+from tests.chat.outbox_parts import BIG, drained, files
+from tests.support.exchanges import exchange
+from tests.support.processes import running
+
+LETTERS = [*"abcdefgh"]
+FAULT = problem(500, "internal")
+
+
+def failing(history: History, answer: Answer, poison: Callable[[str], bool]) -> None:
+    """Let history answer so whenever one of these is in the batch."""
+
+    async def usual(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        return await (answer if any(map(poison, texts)) else history.take)(request, texts)
+
+    history.usual = usual
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.002)
+
+
+async def talk(way: Round, count: int, name: str = "more") -> list[str]:
+    """Keep one record after the other, each when the one before was taken."""
+    texts = [f"{name} {number}" for number in range(count)]
+    for text in texts:
+        await way.keep(text)
+        await until(lambda text=text: text in way.history.kept)  # type: ignore[misc]
+        await asyncio.sleep(0.005)
+    return texts
+
+
+@pytest.mark.parametrize(
+    "poison", [["a"], ["d"], ["h"], ["d", "e"], ["a", "h"], ["b", "c", "d", "e", "f"]], ids="".join
+)
+@pytest.mark.parametrize("status", [500, 501, 520])
+async def test_a_record_that_makes_history_fail_is_set_aside_and_the_others_are_delivered(
+    tmp_path: Path, poison: list[str], status: int
+) -> None:
+    history = History()
+    failing(history, problem(status, "internal"), poison.__contains__)
+    with capture_logs() as logs:
+        async with on_its_way(tmp_path, history, *LETTERS, max_failures=4, last_retry_seconds=0.004) as way:
+            await until(lambda: set(history.kept) >= set(LETTERS) - set(poison))
+            more: list[str] = []
+            while way.outbox.refused < len(poison):
+                assert len(more) < 500
+                more += await talk(way, 1, str(len(more)))
+            await way.all_gone()
+            assert sorted(history.kept) == sorted({*LETTERS, *more} - set(poison))
+            assert way.courier.stats.refused == len(poison)
+    refused = [entry for entry in logs if entry["event"] == "delivery.refused"]
+    assert {entry["reason"] for entry in refused} == {f"{status} internal, 4 times, while history took other records"}
+    assert all((tmp_path / entry["file"]).exists() for entry in refused)
+    reason = (tmp_path / refused[0]["file"]).with_suffix(".reason").read_text()
+    assert "internal" in reason
+
+
+async def test_one_that_was_set_aside_is_delivered_when_it_is_moved_back(tmp_path: Path) -> None:
+    history = History()
+    failing(history, FAULT, "poison".__eq__)
+    async with on_its_way(tmp_path, history, "a", "poison", max_failures=2, last_retry_seconds=0.002) as way:
+        while not way.outbox.refused:
+            await talk(way, 1, str(len(history.kept)))
+    (record,) = (file for file in files(tmp_path, "refused") if file.suffix == ".record")
+    record.rename(tmp_path / "waiting" / record.name)
+    history.usual = history.take
+    async with on_its_way(tmp_path, history) as way:
+        await way.all_gone()
+    assert "poison" in history.kept
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(FAULT, id="500"),
+        pytest.param(problem(503, "store_unavailable"), id="503"),
+        pytest.param(problem(502, ""), id="502"),
+        pytest.param(problem(429, "busy", Retry_After="0"), id="429"),
+        pytest.param(problem(404, "not_found"), id="404"),
+        pytest.param(problem(401, "token_expired"), id="401"),
+        pytest.param(hang_up, id="the connection breaks"),
+    ],
+)
+async def test_an_outage_sets_nothing_aside_and_then_everything_is_delivered(tmp_path: Path, answer: Answer) -> None:
+    history = History()
+    history.usual = answer
+    quick: dict[str, Any] = {"first_retry_seconds": 0.0001, "last_retry_seconds": 0.001, "denied_retry_seconds": 0.001}
+    async with on_its_way(tmp_path, history, *LETTERS, max_failures=2, **quick) as way:
+        await way.failures(100)
+        await way.keep("new")
+        assert way.outbox.depth == 9
+        history.usual = history.take
+        await way.all_gone()
+        assert sorted(history.kept) == sorted([*LETTERS, "new"])
+        assert (way.outbox.refused, way.courier.stats.refused) == (0, 0)
+
+
+async def test_one_record_that_fails_while_there_are_no_others_is_never_set_aside(tmp_path: Path) -> None:
+    """There is nothing to tell it from an outage."""
+    history = History()
+    history.usual = FAULT
+    async with on_its_way(tmp_path, history, "a", max_failures=2, last_retry_seconds=0.001) as way:
+        await way.failures(50)
+        assert (way.outbox.depth, way.outbox.refused) == (1, 0)
+        history.usual = history.take
+        await way.all_gone()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(problem(503, "store_unavailable"), id="media are away, or a part of the database"),
+        pytest.param(hang_up, id="the connection breaks"),
+    ],
+)
+async def test_what_may_be_taken_later_is_passed_by_and_waits(tmp_path: Path, answer: Answer) -> None:
+    history = History()
+    failing(history, answer, lambda text: text in "bc")
+    async with on_its_way(tmp_path, history, *LETTERS, max_failures=2, last_retry_seconds=0.002) as way:
+        more = await talk(way, 30)
+        await until(lambda: way.outbox.deferred == 2)
+        assert (way.outbox.depth, way.outbox.refused) == (2, 0)
+        assert sorted(history.kept) == sorted({*LETTERS, *more} - {"b", "c"})
+        history.usual = history.take
+        await way.all_gone()
+        assert way.outbox.deferred == 0
+        assert history.kept[-2:] in (["b", "c"], ["c", "b"])
+
+
+async def test_one_that_always_takes_too_long_is_passed_by(tmp_path: Path) -> None:
+    history = History()
+    failing(history, problem(408, "batch_too_slow"), "b".__eq__)
+    async with on_its_way(tmp_path, history, *LETTERS, max_failures=2) as way:
+        await until(lambda: way.outbox.depth == 1)
+        assert set(history.kept) == set(LETTERS) - {"b"}
+        assert [len(texts) for texts in history.asked[:3]] == [8, 4, 2]
+        assert way.outbox.refused == 0
+
+
+async def test_deferred_records_are_there_for_the_next_process(tmp_path: Path) -> None:
+    history = History()
+    failing(history, FAULT, "b".__eq__)
+    async with on_its_way(tmp_path, history, *"abc", max_failures=2) as way:
+        await until(lambda: history.kept == ["a", "c"] and way.outbox.depth == 1)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await drained(outbox) == ["b"]
+    await outbox.close()
+
+
+def break_record(folder: Path, index: int, how: str) -> Path:
+    """Make a record unreadable as the super user may meet it, and return its file."""
+    file = files(folder)[index]
+    file.rename(folder / "moved")
+    if how == "EISDIR":
+        file.mkdir()
+    else:
+        file.symlink_to(file)
+    return file
+
+
+@pytest.mark.parametrize("how", ["EISDIR", "ELOOP"])
+async def test_an_unreadable_record_is_named_and_holds_up_nobody(tmp_path: Path, how: str) -> None:
+    history = History()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await outbox.append(exchange(text))
+    file = break_record(tmp_path, 1, how)
+    await outbox.close()
+    with capture_logs() as logs:
+        async with on_its_way(tmp_path, history, "d") as way:  # a folder that has it can be opened, too
+            await until(lambda: way.outbox.depth == 1)
+            assert history.kept == ["a", "c", "d"]
+            assert (way.outbox.depth, way.outbox.deferred, way.outbox.refused) == (1, 1, 0)
+            await until(lambda: way.courier.stats.retries > 1)
+            file.unlink() if how == "ELOOP" else file.rmdir()
+            (tmp_path / "moved").rename(file)
+            await way.all_gone()
+            assert history.kept == ["a", "c", "d", "b"]
+    told = [entry for entry in logs if entry["event"] == "outbox.unreadable"]
+    assert [entry["file"] for entry in told] == [f"waiting/{file.name}"]
+    assert told[0]["reason"] in {"Is a directory", "Too many levels of symbolic links"}
+
+
+async def test_a_flush_ends_when_what_is_left_cannot_be_delivered(tmp_path: Path) -> None:
+    history = History()
+    failing(history, FAULT, "poison".__eq__)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in ("a", "unreadable", "poison", "b"):
+        await outbox.append(exchange(text))
+    break_record(tmp_path, 1, "EISDIR")
+    await outbox.close()
+    async with on_its_way(tmp_path, history, *"cd", max_failures=3, last_retry_seconds=1000) as way:
+        async with asyncio.timeout(20):
+            assert await way.courier.flush(1000) == 2
+        assert history.kept == [*"abcd"]
+
+
+async def test_a_denied_token_is_told_once_and_not_tried_like_an_outage(tmp_path: Path) -> None:
+    history, counted = History(), []
+
+    class Observer:
+        def delivered(self, *_: object) -> None:
+            pass
+
+        def set_aside(self) -> None:
+            raise AssertionError
+
+        def failed(self, *, denied: bool) -> None:
+            counted.append(denied)
+
+    history.usual = problem(401, "token_expired")
+    options: dict[str, Any] = {"denied_retry_seconds": 1000, "observer": Observer()}
+    with capture_logs() as logs:
+        async with on_its_way(tmp_path, history, *"abc", **options) as way:
+            await way.failures(1)
+            await way.keep("d")
+            async with asyncio.timeout(20):
+                assert await way.courier.flush(1000) == 4, "one more try, and no more"
+            assert len(history.asked) == 2
+            history.usual = history.take
+            assert await way.courier.flush(1000) == 0
+    assert counted == [True, True]
+    failed = [entry for entry in logs if entry["event"] == "delivery.failed"]
+    assert [entry["next_try_seconds"] for entry in failed] == [1000, 1000]
+    assert all("CHAT_HISTORY_TOKEN" in entry["what_to_do"] for entry in failed)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_pod_whose_token_is_denied_ends_at_once_and_says_that_something_is_left(
+    tmp_path: Path, status: int
+) -> None:
+    history = History()
+    history.usual = problem(status, "denied")
+    settings = {
+        "CHAT_PORT": 0,
+        "CHAT_METRICS_PORT": 0,
+        "CHAT_DATA_DIR": tmp_path / "data",
+        "CHAT_DRAIN_SECONDS": 3600,  # much longer than the test may take
+        "CHAT_DELIVERY_DENIED_SECONDS": 3600,
+    }
+    async with history.open() as history_url:
+        with running("chat_service", tmp_path / "log", {**settings, "CHAT_HISTORY_URL": history_url}) as pod:
+            async with connect(f"ws://127.0.0.1:{pod.ports['chat']}/connect?clientId=anna&timeZone=UTC") as client:
+                await client.send(encode_request(Request(RequestKind.TEXT, b"hello")))
+                await client.recv()
+                await history.asked_times(1)
+            assert await asyncio.to_thread(pod.stop) == 1
+    assert len(history.asked) == 2
+    assert pod.count("drain.undelivered") == 1
