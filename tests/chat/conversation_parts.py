@@ -34,6 +34,7 @@ class Line:
     def __init__(self) -> None:
         self.heard: list[Response] = []
         self.closed: tuple[int, str] | None = None
+        self.sends_slowly = False
         self.is_closed = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -74,6 +75,9 @@ class Line:
         if said is None:
             raise NotBinary
         return said
+
+    def is_receiving(self) -> bool:
+        return self.sends_slowly
 
     async def send(self, frame: bytes) -> None:
         await self.reads.wait()

@@ -45,6 +45,11 @@ class House:
     connections: MemoryPool
     messages: MemoryPool
     pod_bytes: FairByteBudget
+    metrics: ChatMetrics
+
+    def closed(self, code: int) -> float:
+        """How many connections have ended with this code."""
+        return self.metrics.registry.get_sample_value("chatbot_connections_closed_total", {"code": str(code)}) or 0
 
     def url(self, query: str = "clientId=anna&timeZone=UTC", scheme: str = "ws") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/connect?{query}"
@@ -68,6 +73,7 @@ async def open_house(
     ping_seconds: float = 20,
     pong_seconds: float = 20,
     max_pod_bytes: int = 1 << 26,
+    min_upload_bytes_per_second: float = 240,
 ) -> AsyncIterator[House]:
     bot, studio, ledger = Parrot(), Studio(), Ledger()
     connections = await opened(
@@ -97,7 +103,11 @@ async def open_house(
         app=app,
         host="127.0.0.1",
         port=0,
-        ws=chat_protocol(max_early_bytes=MAX_EARLY_BYTES, pod_bytes=parts.pod_bytes),
+        ws=chat_protocol(
+            max_early_bytes=MAX_EARLY_BYTES,
+            min_upload_bytes_per_second=min_upload_bytes_per_second,
+            pod_bytes=parts.pod_bytes,
+        ),
         ws_max_bytes=bounds.max_frame_bytes,
         ws_ping_seconds=ping_seconds,
         ws_pong_seconds=pong_seconds,
@@ -115,7 +125,17 @@ async def open_house(
     )
     await asyncio.wait_for(listening, 10)
     try:
-        yield House(listening.result()[0].port, door, bot, studio, ledger, connections, messages, parts.pod_bytes)
+        yield House(
+            listening.result()[0].port,
+            door,
+            bot,
+            studio,
+            ledger,
+            connections,
+            messages,
+            parts.pod_bytes,
+            parts.metrics,
+        )
     finally:
         stop.set()
         await serving

@@ -165,6 +165,16 @@ async def test_silence_closes_with_4000(said: list[str], seconds: float) -> None
     await nothing_left(scene)
 
 
+async def test_a_client_whose_message_is_arriving_is_not_silent() -> None:
+    scene = await open_scene()
+    scene.line.sends_slowly = True
+    await asyncio.sleep(150)
+    assert scene.line.closed is None
+    scene.line.sends_slowly = False
+    assert (await scene.running).code == 4000
+    await nothing_left(scene)
+
+
 async def test_unreadable_frames_do_not_count_as_a_first_message() -> None:
     loop = asyncio.get_running_loop()
     scene = await open_scene()

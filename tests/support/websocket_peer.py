@@ -1,8 +1,9 @@
 """A WebSocket peer that writes bytes as it likes and reads what a server answers, frame by frame."""
 
 import asyncio
+import socket
 from contextlib import suppress
-from typing import Self
+from typing import Self, cast
 
 SECONDS = 60.0
 
@@ -64,6 +65,13 @@ class Peer:
                 if opcode == 8:
                     return int.from_bytes(payload[:2])
         return 1006
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket itself, for its options."""
+        found = self._writer.get_extra_info("socket")
+        assert found is not None
+        return cast("socket.socket", found)
 
     def close(self) -> None:
         self._writer.close()

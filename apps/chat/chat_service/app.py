@@ -187,7 +187,11 @@ async def open_chat(
         yield Chat(
             settings=settings,
             app=app,
-            websocket=chat_protocol(max_early_bytes=settings.max_early_bytes, pod_bytes=pod_bytes),
+            websocket=chat_protocol(
+                max_early_bytes=settings.max_early_bytes,
+                min_upload_bytes_per_second=settings.min_upload_bytes_per_second,
+                pod_bytes=pod_bytes,
+            ),
             metrics_app=metrics.app([connections, messages]),
             health=health,
             door=door,

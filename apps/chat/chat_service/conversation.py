@@ -379,9 +379,12 @@ class Conversation:
         while True:
             await self._all_sent.wait()  # a client that waits for us is not silent
             left = self._silent_until - asyncio.get_running_loop().time()
-            if left <= 0:
+            if left <= 0 and not self._transport.is_receiving():
                 raise Ended(CloseCode.SILENT, "no message for too long")
-            await asyncio.sleep(left)
+            if left <= 0:
+                self._be_patient()
+            else:
+                await asyncio.sleep(left)
 
     async def _watch_permit(self) -> None:
         await self._permit.lost()

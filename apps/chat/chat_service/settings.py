@@ -112,7 +112,12 @@ class ChatSettings(AccessSettings):
     idle_seconds: Seconds = Field(600, description="a client that then falls silent for this long is closed")
     send_seconds: Seconds = Field(30, description="a client that does not take a reply for this long is closed")
     ping_seconds: Seconds = Field(20, description="how often the server pings an open connection")
-    pong_seconds: Seconds = Field(20, description="a ping unanswered for this long means the client has vanished")
+    pong_seconds: Seconds = Field(
+        20, description="a client that sends nothing for this long after a ping, no pong either, has vanished"
+    )
+    min_upload_bytes_per_second: int = Field(
+        240, ge=0, le=1024 * MIB, description="least rate of a message that is arriving, in every CHAT_PONG_SECONDS"
+    )
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: answers, closes, delivery of the outbox")
     drain_spread_seconds: float = Field(5, ge=0, description="the closes of a shutdown are spread over at most this")
 

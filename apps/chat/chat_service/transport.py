@@ -5,6 +5,7 @@ WebSocket layer can be exchanged.
 """
 
 import contextlib
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
 SUBPROTOCOL: Final = "chatbot.v1"
+PEER_STATE: Final = "chatbot.peer"  # the ASGI extension under which the WebSocket layer hands over a PeerState
 
 
 class CloseCode(IntEnum):
@@ -26,10 +28,23 @@ class CloseCode(IntEnum):
     INTERNAL = 1011  # our bug
     DRAINING = 1012  # this pod is going away: reconnect at once, with jitter
     PERMIT_LOST = 1013  # the limits store was unreachable for most of a lease: reconnect with back-off
-    SILENT = 4000  # no first message in time, or idle for too long
+    SILENT = 4000  # no first message in time, or idle for too long, or a message that arrives too slowly
     UNREADABLE = 4001  # unreadable frames, repeatedly
     NOT_READING = 4002  # replies could not be sent in time
     TOKEN_EXPIRED = 4003  # reconnect with a fresh token
+
+
+@dataclass(slots=True)
+class PeerState:
+    """What the WebSocket layer knows of a peer beside its messages.
+
+    Attributes:
+        is_sending: a message is arriving, and not too slowly.
+        close_code: of the close frame that ended the connection, if one did.
+    """
+
+    is_sending: bool = False
+    close_code: int | None = None
 
 
 class PeerGone(Exception):
@@ -55,6 +70,9 @@ class Transport(Protocol):
             NotBinary: a text message came; the next call goes on behind it.
         """
 
+    def is_receiving(self) -> bool:
+        """Say whether a frame is arriving, which may take its time."""
+
     async def send(self, frame: bytes) -> None:
         """Hand one frame over; returns when the peer has kept up enough for another.
 
@@ -71,6 +89,7 @@ class WebSocketTransport:
 
     def __init__(self, websocket: "WebSocket") -> None:
         self._websocket = websocket
+        self._peer: PeerState = websocket.scope["extensions"][PEER_STATE]["state"]
 
     async def receive(self) -> bytes:
         """See `Transport.receive`."""
@@ -85,12 +104,16 @@ class WebSocketTransport:
             raise NotBinary
         return frame
 
+    def is_receiving(self) -> bool:
+        """See `Transport.is_receiving`."""
+        return self._peer.is_sending
+
     async def send(self, frame: bytes) -> None:
         """See `Transport.send`."""
         try:
             await self._websocket.send({"type": "websocket.send", "bytes": frame})
         except (WebSocketDisconnect, WebSocketDisconnected) as gone:
-            raise PeerGone from gone
+            raise PeerGone(self._peer.close_code or CloseCode.VANISHED) from gone
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """See `Transport.close`."""

@@ -3,8 +3,11 @@
 Its behaviour differs from the parent class where a chat connection holds a cluster-wide place:
 
 * a peer that does not read cannot delay our close: the close frame is queued and the socket aborted after a grace time;
-* a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once;
-* while *we* have stopped reading (window or byte budget full), an unread pong is not held against the peer;
+* a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once; nothing is sent;
+* any bytes are as good as a pong, because a peer cannot send one in the middle of a frame; and while *we* have stopped
+  reading (window or byte budget full), a pong that is missing is not held against the peer;
+* a message that arrives below the least rate ends the connection;
+* a connection that breaks without a close frame is reported as 1006;
 * what a peer sends before its handshake is answered waits, a little of it here and the rest in the sockets, and is
   processed in order when the connection is accepted;
 * a handshake over the limits of the library is answered, and pings are, but not more than the peer reads;
@@ -24,9 +27,13 @@ from websockets.datastructures import Headers
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 
+from chat_service.transport import PEER_STATE, PeerState
+from chat_service.transport import CloseCode as ChatCloseCode
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
     from websockets.frames import Frame
+    from websockets.http11 import Request
 
     from chat_service.fair_bytes import Charge, FairByteBudget
 
@@ -44,21 +51,35 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     Attributes:
         max_early_bytes: how much is read before the handshake is answered; the read that reaches it is the last one.
         pod_bytes: charged for it.
+        min_upload_bytes_per_second: the least rate of a message that is arriving, over the time that a pong may take.
     """
 
     max_early_bytes: int
     pod_bytes: "FairByteBudget"
+    min_upload_bytes_per_second: float
 
     quiet_timer: asyncio.TimerHandle | None = None
     late_pong: bytes = b""
     early: bytearray
     early_charge: "Charge"
+    peer: PeerState
+    heard_at: float = 0.0
+    got_event: bool = False
+    upload_timer: asyncio.TimerHandle | None = None
+    uploaded_bytes: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with nothing that came too early."""
         super().connection_made(transport)
         self.early = bytearray()
         self.early_charge = self.pod_bytes.charge_early()
+        self.peer = PeerState()
+
+    def handle_connect(self, event: "Request") -> None:
+        """Begin to serve a handshake; the application is shown what we know of the peer."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["extensions"][PEER_STATE] = {"state": self.peer}
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Pass one ASGI event to the peer, waiting until it has kept up; a close never waits for the peer."""
@@ -78,11 +99,14 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
                 await self.writable.wait()
 
     def keepalive_timeout(self) -> None:
-        """Abort a peer that left a ping unanswered, unless its pong may be waiting behind data we do not read."""
-        if self.read_paused:
-            self._await_pong_anew()
+        """Abort a peer that was not heard since the ping, unless its pong may be waiting behind data we do not read."""
+        patience = self.ping_timeout or 0.0
+        left = patience if self.read_paused else self.heard_at + patience - self.loop.time()
+        if left > 0:
+            self.pong_timer = self.loop.call_later(left, self.keepalive_timeout)
             return
-        super().keepalive_timeout()
+        self.stop_keepalive()
+        self.close_sent = self.disconnected = True
         self.transport.abort()
 
     def handle_ping(self) -> None:
@@ -103,19 +127,21 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(pong)
 
     async def receive(self) -> "ASGIReceiveEvent":
-        """Return the next event for the application; a peer that sends is alive, and its pong may come right behind.
+        """Return the next event for the application.
 
         Reading goes on when the application asks for more, and not, as in the parent class, when it has just got
         something: a message in hand that waits for its turn would else have another one wait behind it.
         """
         if self.read_paused and self.handshake_complete and self.queue.empty() and not self.transport.is_closing():
             self._resume_reading()
-            if self.pong_timer is not None:  # what may be waiting has not been read yet
-                self._await_pong_anew()
-        event = await self.queue.get()
-        if self.pong_timer is not None:
-            self._await_pong_anew()
-        return event
+            self.heard_at = self.loop.time()  # what may be waiting has not been read yet
+            self._follow_upload(0)
+        return await self.queue.get()
+
+    def handle_events(self) -> None:
+        """Handle what the bytes in hand came to."""
+        self.got_event = bool(self.conn.events)
+        super().handle_events()
 
     def handle_cont(self, event: "Frame") -> None:
         """Collect one fragment; a message in absurdly many fragments is refused like one that is too large."""
@@ -137,6 +163,9 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_close(self, event: "Frame") -> None:
         """Answer the peer's close, and do not let a peer that stopped reading keep the socket."""
         super().handle_close(event)
+        self._stop_upload()
+        if self.conn.close_rcvd is not None and self.peer.close_code is None:
+            self.peer.close_code = self.conn.close_rcvd.code
         if self.close_timer is None and not self.disconnected:
             self._abort_after_grace()
 
@@ -146,10 +175,12 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         sent = self.conn.close_sent
         code, reason = (sent.code, sent.reason) if sent else (CloseCode.PROTOCOL_ERROR, "")
+        self.peer.close_code = code
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()
+        self._stop_upload()
         self._discard_the_rest()
 
     def data_received(self, data: bytes) -> None:
@@ -160,15 +191,20 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.handshake_initiated and not self.handshake_complete:
             self._keep_for_later(data)
             return
+        self.heard_at = self.loop.time()
+        self.got_event = False
         super().data_received(data)
+        self._follow_upload(len(data))
         if not self.handshake_initiated:  # the first call brings the whole request, and there was nothing to make of it
             self._refuse_handshake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timers."""
+        """Let go of the timers, and report a connection that broke; if it was closed, that has been reported before."""
         if self.quiet_timer is not None:
             self.quiet_timer.cancel()
+        self._stop_upload()
         self._forget_early()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
         super().connection_lost(exc)
 
     def _keep_for_later(self, data: bytes) -> None:
@@ -251,10 +287,30 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self.quiet_timer.cancel()
         self.quiet_timer = self.loop.call_later(QUIET_SECONDS, self.transport.close)
 
-    def _await_pong_anew(self) -> None:
-        if self.pong_timer is not None:
-            self.pong_timer.cancel()
-        self.pong_timer = self.loop.call_later(self.ping_timeout or 0.0, self.keepalive_timeout)
+    def _follow_upload(self, size: int) -> None:
+        """Hold a message that is arriving to the least rate, as long as we read. `size` bytes have just come."""
+        rest = len(self.conn.reader.buffer)
+        self.peer.is_sending = bool(self.frames or rest or (size and not self.got_event))
+        if not self.peer.is_sending or self.read_paused or not self.handshake_complete or self.close_sent:
+            self._stop_upload()
+            return
+        self.uploaded_bytes += size
+        if self.upload_timer is None:
+            self.uploaded_bytes = size
+            self.upload_timer = self.loop.call_later(self.ping_timeout or 0.0, self._judge_upload)
+
+    def _judge_upload(self) -> None:
+        self.upload_timer = None
+        if self.uploaded_bytes >= self.min_upload_bytes_per_second * (self.ping_timeout or 0.0):
+            self._follow_upload(0)
+            return
+        self.conn.fail(ChatCloseCode.SILENT, "the message arrives too slowly")
+        self.handle_parser_exception()
+
+    def _stop_upload(self) -> None:
+        if self.upload_timer is not None:
+            self.upload_timer.cancel()
+            self.upload_timer = None
 
     def _abort_after_grace(self) -> None:
         if self.close_timer is not None:
@@ -262,9 +318,15 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
 
 
-def chat_protocol(*, max_early_bytes: int, pod_bytes: "FairByteBudget") -> type[ChatWebSocketProtocol]:
+def chat_protocol(
+    *, max_early_bytes: int, min_upload_bytes_per_second: float, pod_bytes: "FairByteBudget"
+) -> type[ChatWebSocketProtocol]:
     """Return the protocol class of one pod: uvicorn makes its instances, so a pod's own things are attributes."""
-    own: dict[str, Any] = {"max_early_bytes": max_early_bytes, "pod_bytes": pod_bytes}
+    own: dict[str, Any] = {
+        "max_early_bytes": max_early_bytes,
+        "min_upload_bytes_per_second": min_upload_bytes_per_second,
+        "pod_bytes": pod_bytes,
+    }
     return type("ChatWebSocketProtocol", (ChatWebSocketProtocol,), own)
 
 

@@ -1,0 +1,74 @@
+"""How connections that a peer ended, or that just broke, are counted."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+import pytest
+
+from frameproto import Request, RequestKind, encode_request
+from tests.chat.conversation_parts import limits
+from tests.chat.door_parts import House, masked, open_house, upgrade
+from tests.chat.test_connect import eventually
+from tests.support.websocket_peer import Peer
+
+
+async def let_in(house: House) -> Peer:
+    peer = await Peer.open(house.port)
+    await peer.write(upgrade())
+    assert await peer.status() == 101
+    await eventually(house, held=1)
+    return peer
+
+
+async def test_an_unanswered_ping_ends_the_connection_without_a_close_frame_as_1006() -> None:
+    async with open_house(ping_seconds=0.1, pong_seconds=0.1) as house:
+        peer = await let_in(house)
+        frames = []
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                frames.append(await peer.frame())
+        assert {opcode for opcode, _ in frames} == {9}
+        await eventually(house, held=0)
+        assert house.closed(1006) == 1
+        peer.close()
+
+
+@pytest.mark.parametrize("how", ["EOF", "reset"])
+async def test_a_peer_that_vanishes_is_counted_as_1006(how: str) -> None:
+    async with open_house() as house:
+        peer = await let_in(house)
+        if how == "reset":
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        await eventually(house, held=0)
+        assert house.closed(1006) == 1
+
+
+@pytest.mark.parametrize(
+    ("close", "code"),
+    [
+        pytest.param(b"\x88\x82\0\0\0\0\x03\xe8", 1000, id="goodbye"),
+        pytest.param(b"\x88\x80\0\0\0\0", 1005, id="without a code"),
+        pytest.param(b"\x88\x82\0\0\0\0\x03\xe9", 1001, id="going away"),
+    ],
+)
+async def test_a_close_frame_is_counted_by_its_code(close: bytes, code: int) -> None:
+    async with open_house() as house:
+        peer = await let_in(house)
+        await peer.write(close)
+        peer.close()
+        await eventually(house, held=0)
+        assert house.closed(code) == 1
+
+
+async def test_a_goodbye_is_one_though_replies_are_still_on_their_way() -> None:
+    """The window is full, so the close frame has been read by the socket only when the reply cannot be sent."""
+    async with open_house(changed=limits(window=1)) as house:
+        peer = await let_in(house)
+        voice = masked(encode_request(Request(RequestKind.VOICE, b"0.3")))
+        await peer.write(voice + voice + b"\x88\x82\0\0\0\0\x03\xe8")
+        await eventually(house, held=0)
+        assert house.closed(1000) == 1
+        peer.close()
