@@ -31,10 +31,14 @@ class History:
         """The texts of each request."""
         self.headers: list[Mapping[str, str]] = []
         self.kept: list[str] = []
+        self.ids: list[str] = []
+        """The ids of all exchanges that came, in their order."""
         self._progress = asyncio.Condition()
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        texts = [text_of(record) for record in decode_batch(await request.read())]
+        records = decode_batch(await request.read())
+        texts = [text_of(record) for record in records]
+        self.ids += [str(decode_exchange(record).id) for record in records]
         self.headers.append(request.headers)
         self.asked.append(texts)
         async with self._progress:

@@ -9,17 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frameproto.uuid7 import IdMint, uuid7
+from frameproto.uuid7 import IdMint, millisecond, uuid7
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 clocks = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
-
-
-def millisecond(made: UUID) -> int:
-    return made.int >> 80
 
 
 @given(clocks)
@@ -58,6 +54,14 @@ def test_a_clock_that_goes_back_does_not_take_the_ids_along() -> None:
     assert first < second
     assert millisecond(second) == millisecond(first)
     assert millisecond(mint.make(NOON + MILLISECOND)) == millisecond(first) + 1
+
+
+@given(st.integers(0, 1 << 47), clocks)
+def test_a_mint_goes_on_after_a_moment(reached_ms: int, now: datetime) -> None:
+    made = IdMint(after_millisecond=reached_ms).make(now)
+    assert millisecond(made) == max(reached_ms, (now - EPOCH) // MILLISECOND)
+    assert made.int > IdMint(after_millisecond=reached_ms - 1).make(EPOCH).int if reached_ms else True
+    assert (made.version, made.variant) == (7, RFC_4122)
 
 
 def test_ids_of_one_moment_cannot_be_guessed_from_one_another() -> None:

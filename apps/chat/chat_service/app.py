@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -21,9 +21,10 @@ from chat_service.connect import Door
 from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.courier import Courier
 from chat_service.fair_bytes import FairByteBudget
+from chat_service.ids import ExchangeIds
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
-from chat_service.outbox import Outbox
+from chat_service.outbox import Outbox, OutboxUnwritable
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
 from permits import PermitPool
@@ -162,6 +163,7 @@ async def open_chat(
             limits=_limits(settings),
             metrics=metrics,
             now=now,
+            new_id=stack.enter_context(_ids(settings)).make,
         )
         admission = Admission(
             served_zones=settings.time_zones,
@@ -213,6 +215,19 @@ async def _outbox(settings: "ChatSettings", now: Now) -> AsyncIterator[Outbox]:
         yield outbox
     finally:
         await outbox.close()
+
+
+@contextmanager
+def _ids(settings: "ChatSettings") -> Iterator[ExchangeIds]:
+    """Open the ids, in the folder that the outbox has locked for this process."""
+    try:
+        ids = ExchangeIds(settings.data_dir / "outbox" / "ids")
+    except OSError as error:
+        raise OutboxUnwritable(f"the ids in {settings.data_dir} cannot be used: {error.strerror}") from error
+    try:
+        yield ids
+    finally:
+        ids.close()
 
 
 @asynccontextmanager

@@ -40,7 +40,9 @@ from servicekit.budget import ByteBudget
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from chat_service.admission import Visitor
     from chat_service.fair_bytes import Charge
@@ -85,6 +87,7 @@ class ConversationParts:
     limits: ConversationLimits
     metrics: "ChatMetrics"
     now: "Now"
+    new_id: "Callable[[datetime], UUID]" = uuid7
 
 
 class Ended(Exception):
@@ -243,7 +246,7 @@ class Conversation:
     async def _answer(self, turn: Turn, request: Request, frame: bytes) -> Reply:
         """Do the work of one message under a message permit; always ends in a reply."""
         visitor, answerer, size = self._visitor, self._parts.answerer, len(request.body)
-        exchange_id = uuid7(turn.received_at)
+        exchange_id = self._parts.new_id(turn.received_at)
         bind_contextvars(exchange_id=str(exchange_id))
         try:
             if request.kind is RequestKind.TEXT and size > self._limits.max_text_bytes:
