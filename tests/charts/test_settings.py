@@ -194,3 +194,19 @@ def test_a_setting_out_of_bounds_is_refused(setting: str, wrong: object, why: st
     said = refusal(merged(LEAST, {"chat": {"settings": {setting: wrong}}}))
     assert f"/chat/settings/{setting}" in said
     assert why in said
+
+
+@parts
+def test_hosts_that_are_named_come_beside_the_name_of_the_service(part: str, start: Any) -> None:
+    variable = f"{part.upper()}_ALLOWED_HOSTS"
+    made = release(merged(LEAST, {part: {"settings": {variable: "*.example.com"}}}))
+    hosts = start(made, part).served_hosts("0.0.0.0")
+    name = next(one["metadata"]["name"] for one in made.all("Service") if one["metadata"]["name"].endswith(f"-{part}"))
+    assert hosts.allow("chat.example.com")
+    assert hosts.allow(f"{name}:8001")
+    assert not hosts.allow("elsewhere")
+
+
+@parts
+def test_without_them_any_host_is_served(part: str, start: Any) -> None:
+    assert start(release(OPEN), part).served_hosts("0.0.0.0") is None

@@ -76,6 +76,7 @@ class Chat:
                 ws_max_bytes=settings.max_frame_bytes,
                 ws_ping_seconds=settings.ping_seconds,
                 ws_pong_seconds=settings.pong_seconds,
+                allowed_hosts=settings.served_hosts(settings.host),
             ),
             Listener(
                 app=self.metrics_app,
@@ -83,6 +84,7 @@ class Chat:
                 port=settings.metrics_port,
                 name="chat-metrics",
                 hint="set CHAT_METRICS_PORT",
+                allowed_hosts=settings.metrics_hosts(settings.host),
             ),
         ]
 

@@ -71,13 +71,21 @@ class History:
         """Return the ports of this pod: the HTTP interface and metrics."""
         host = self.settings.host
         return [
-            Listener(app=self.app, host=host, port=self.settings.port, name="history", hint="set HISTORY_PORT"),
+            Listener(
+                app=self.app,
+                host=host,
+                port=self.settings.port,
+                name="history",
+                hint="set HISTORY_PORT",
+                allowed_hosts=self.settings.served_hosts(host),
+            ),
             Listener(
                 app=self.metrics_app,
                 host=host,
                 port=self.settings.metrics_port,
                 name="history-metrics",
                 hint="set HISTORY_METRICS_PORT",
+                allowed_hosts=self.settings.metrics_hosts(host),
             ),
         ]
 

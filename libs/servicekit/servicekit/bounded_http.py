@@ -8,13 +8,14 @@ feeding up to each empty line (and a body of known length up to its end) makes t
 import asyncio
 import json
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from servicekit.http_head import asks_for_websocket, check_handshake, read_target
+from servicekit.http_head import asks_for_websocket, check_handshake, check_host, read_target
+from servicekit.listener import Listener
 from servicekit.problems import MEDIA_TYPE, Problem, problem_response
 
 if TYPE_CHECKING:
@@ -44,12 +45,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One HTTP connection.
 
     Attributes:
-        max_head_bytes: how large a head may be, and how much may come of a chunked body that is not body.
-        head_seconds: how long a head may take, from the connection or from its own first byte on.
+        bounds: how large a head may be (as much may come of a chunked body that is not body), how long it may take
+            (from the connection or from its own first byte on), and which hosts it may be for.
     """
 
-    max_head_bytes: int
-    head_seconds: float
+    bounds: Listener
 
     _part: Part = Part.HEAD
     _counted_bytes: int = 0  # of a head, or of what stands between the parts of a chunked body
@@ -63,7 +63,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request its time."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.head_seconds, transport.close)
+        self._head_timer = self.loop.call_later(self.bounds.head_seconds, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timer."""
@@ -75,8 +75,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         while data and not self.transport.is_closing() and self._part is not Part.NOTHING:
             end = self._next_end(data)
-            if self._part is Part.HEAD and self._counted_bytes + end > self.max_head_bytes:
-                self._fail(Problem(431, "head_too_large", f"a head has at most {self.max_head_bytes} bytes"))
+            if self._part is Part.HEAD and self._counted_bytes + end > self.bounds.max_head_bytes:
+                self._fail(Problem(431, "head_too_large", f"a head has at most {self.bounds.max_head_bytes} bytes"))
                 return
             piece, data = data[:end], data[end:]
             if not self._feed(piece):
@@ -84,14 +84,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 if data:
                     self.transport.get_protocol().data_received(data)  # type: ignore[attr-defined]
                 return
-            if self._counted_bytes > self.max_head_bytes:
+            if self._counted_bytes > self.bounds.max_head_bytes:
                 self._fail(Problem(431, "head_too_large", "too much stands between the parts of the body"))
 
     def on_message_begin(self) -> None:
         """Give each request its time."""
         super().on_message_begin()
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self.transport.close)
+            self._head_timer = self.loop.call_later(self.bounds.head_seconds, self.transport.close)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, but not one behind the body: it would become one of the head (RFC 9110, 6.5.1)."""
@@ -173,6 +173,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
         target = read_target(version, self.url, self.headers)
         self.url, self.headers[:] = target.path_and_query, target.headers
+        if self.bounds.allowed_hosts is not None:
+            check_host(self.bounds.allowed_hosts, target)
         if self.ws_protocol_class is not None and asks_for_websocket(version, method, self.headers):
             check_handshake(self.headers)
             self._upgrades = True
@@ -237,10 +239,9 @@ class _BodyOnly:
         self.on_message_complete = connection.on_message_complete
 
 
-def bounded(max_head_bytes: int, head_seconds: float) -> type[asyncio.Protocol]:
-    """Return the protocol with bounds of its own."""
-    bounds: dict[str, Any] = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
-    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), bounds)
+def bounded(listener: Listener) -> type[asyncio.Protocol]:
+    """Return the protocol with the bounds of a listener."""
+    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), {"bounds": listener})
 
 
 def answer_refusals(app: ASGIApp) -> ASGIApp:

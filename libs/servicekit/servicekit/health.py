@@ -21,6 +21,8 @@ Check = Callable[[], bool | Awaitable[bool]]
 
 DEFAULT_CHECK_SECONDS = 1.0
 
+PROBE_PATHS = frozenset({"/healthz", "/readyz"})
+
 _NO_STORE = {"cache-control": "no-store"}
 _log = get_logger(__name__)
 

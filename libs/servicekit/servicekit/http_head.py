@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from servicekit.health import PROBE_PATHS
+from servicekit.hosts import AllowedHosts
 from servicekit.problems import Problem
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -54,6 +56,25 @@ def read_target(version: str, target: bytes, headers: Headers) -> Target:
     _check_host([authority], required=True)
     others = [(name, value) for name, value in headers if name != b"host"]
     return Target(rest if rest.startswith(b"/") else b"/" + rest, [(b"host", authority), *others])
+
+
+def check_host(allowed: AllowedHosts, target: Target) -> None:
+    """Pass when a request is for a host that is served here, or is a probe: those are for the address of a pod.
+
+    A request of HTTP/1.0 may name none, and no browser sends such.
+
+    Raises:
+        Problem: 421, with the name of the setting.
+    """
+    hosts = [value.decode("ascii") for name, value in target.headers if name == b"host"]
+    if (
+        not hosts
+        or allowed.allow(hosts[0])
+        or target.path_and_query.partition(b"?")[0].decode("latin-1") in PROBE_PATHS
+    ):
+        return
+    detail = f"requests for the host {hosts[0]} are not served here; an operator allows it by {allowed.setting}"
+    raise Problem(421, "host_not_allowed", detail)
 
 
 def asks_for_websocket(version: str, method: str, headers: Headers) -> bool:

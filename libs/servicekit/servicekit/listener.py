@@ -8,6 +8,8 @@ from typing import Literal
 
 from starlette.types import ASGIApp
 
+from servicekit.hosts import AllowedHosts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
@@ -28,6 +30,7 @@ class Listener:
         max_head_bytes: how large the head of a request may be.
         head_seconds: how long a connection may take to send one.
         backlog: how many connections the kernel may hold before they are accepted.
+        allowed_hosts: what requests may be for, probes aside; None: anything.
         trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
 
@@ -45,6 +48,7 @@ class Listener:
     max_head_bytes: int = 64 * 1024
     head_seconds: float = 20.0
     backlog: int = 2048
+    allowed_hosts: AllowedHosts | None = None
     trusted_proxies: tuple[str, ...] = ()
 
 

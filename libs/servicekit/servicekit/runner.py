@@ -144,7 +144,7 @@ def _config(listener: Listener, close_seconds: float) -> uvicorn.Config:
         answer_refusals(listener.app),
         host=listener.host,
         port=listener.port,
-        http=bounded(listener.max_head_bytes, listener.head_seconds),
+        http=bounded(listener),
         ws=listener.ws or "none",
         ws_max_size=listener.ws_max_bytes,
         ws_max_queue=listener.ws_max_queue,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
 
+from servicekit.hosts import AllowedHosts, allowed_hosts, parse_host_pattern
 from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
 from servicekit.settings.fields import variable_name
 from servicekit.settings.origins import parse_origin
@@ -12,6 +13,7 @@ from servicekit.settings.origins import parse_origin
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 
 Origin = Annotated[str, AfterValidator(parse_origin)]
+HostPattern = Annotated[str, AfterValidator(parse_host_pattern)]
 
 
 def _safe_source(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -28,6 +30,11 @@ class AccessSettings(ServiceSettings):
 
     allowed_origins: tuple[Origin, ...] = Field(
         (), description="origins of web pages that may use this service beside its own; * for all"
+    )
+    allowed_hosts: tuple[HostPattern, ...] = Field(
+        (),
+        description="hosts that requests may be for, as globs; without them any, but on loopback and without tokens "
+        "only this machine",
     )
     auth: Literal["none", "jwt"] = Field("none", description="none: everybody is who they say; jwt: they prove it")
     token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
@@ -46,6 +53,21 @@ class AccessSettings(ServiceSettings):
     token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
     token_issuer: str | None = Field(None, description="what the iss of a token must be; any without it")
     token_leeway_seconds: float = Field(10, ge=0, le=300, description="how far the clock of an issuer may be off")
+
+    def served_hosts(self, listens_on: str) -> AllowedHosts | None:
+        """Return what requests may be for; None: anything."""
+        protected = self.auth != "none"
+        return allowed_hosts(
+            self.allowed_hosts, listens_on=listens_on, protected=protected, setting=self._hosts_variable
+        )
+
+    def metrics_hosts(self, listens_on: str) -> AllowedHosts | None:
+        """Return the same for the metrics port, which no token protects and no ingress leads to."""
+        return allowed_hosts((), listens_on=listens_on, protected=False, setting=self._hosts_variable)
+
+    @property
+    def _hosts_variable(self) -> str:
+        return variable_name(type(self), "allowed_hosts")
 
     @model_validator(mode="after")
     def _tokens_can_be_checked(self) -> Self:
