@@ -115,11 +115,12 @@ class Studio:
         self.fail: Exception | None = None
         self.mute: Exception | None = None
 
-    async def hear(self, mp3: bytes | bytearray | memoryview) -> Heard:
+    async def hear(self, file: bytes | bytearray | memoryview, *, client_id: str) -> Heard:
+        del client_id
         if self.fail is not None:
             raise self.fail
         self.working += 1
-        job = asyncio.ensure_future(asyncio.sleep(float(bytes(mp3))))
+        job = asyncio.ensure_future(asyncio.sleep(float(bytes(file))))
         try:
             await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -127,13 +128,14 @@ class Studio:
             raise
         finally:
             self.working -= 1
-        return Heard(seconds=float(bytes(mp3)))
+        return Heard(seconds=float(bytes(file)))
 
-    async def see(self, mp4: bytes | bytearray | memoryview) -> Seen:
-        await self.hear(mp4)
+    async def see(self, file: bytes | bytearray | memoryview, *, client_id: str) -> Seen:
+        await self.hear(file, client_id=client_id)
         return Seen(seconds=1.0, width=64, height=48, poster=b"\xff\xd8poster", has_sound=False)
 
-    async def speak(self, text: str) -> bytes:
+    async def speak(self, text: str, *, client_id: str) -> bytes:
+        del client_id
         if self.mute is not None:
             raise self.mute
         return b"mp3 of " + text.encode()

@@ -59,10 +59,10 @@ class Answerer:
             case RequestKind.TEXT:
                 return Incoming(RequestKind.TEXT, client_id, local_time, text=request.text)
             case RequestKind.VOICE:
-                heard = await self.media.hear(request.body)
+                heard = await self.media.hear(request.body, client_id=client_id)
                 return Incoming(RequestKind.VOICE, client_id, local_time, heard=heard)
             case RequestKind.VIDEO:
-                seen = await self.media.see(request.body)
+                seen = await self.media.see(request.body, client_id=client_id)
                 return Incoming(RequestKind.VIDEO, client_id, local_time, seen=seen)
 
     async def take_turn(self, incoming: Incoming, dialogue: "Dialogue") -> str:
@@ -80,7 +80,7 @@ class Answerer:
             return Response(ResponseKind.TEXT, text)
         typing = asyncio.create_task(asyncio.sleep(self.typing_seconds))
         try:
-            voice = await self.media.speak(text)
+            voice = await self.media.speak(text, client_id=incoming.client_id)
             await typing
         finally:
             typing.cancel()

@@ -141,6 +141,7 @@ async def open_chat(
         await stack.enter_async_context(_running(courier))
         media = ProcessMediaWorkers(
             processes=settings.media_processes,
+            per_client=settings.media_processes_per_client,
             job_seconds=settings.media_job_seconds,
             max_media_seconds=settings.media_max_seconds,
             other_formats=settings.media_other_formats,
@@ -178,7 +179,7 @@ async def open_chat(
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", pool.ready)
-        _watch(metrics, outbox, pod_bytes)
+        _watch(metrics, outbox, pod_bytes, media)
         app = Starlette(
             routes=[
                 WebSocketRoute("/connect", door.enter),
@@ -285,7 +286,7 @@ def _limits(settings: "ChatSettings") -> ConversationLimits:
     )
 
 
-def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget) -> None:
+def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, media: ProcessMediaWorkers) -> None:
     metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
@@ -293,3 +294,4 @@ def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget) -> N
     metrics.watch("outbox_refused", "Exchanges that were set aside.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
     metrics.watch("held_bytes_waiting", "Messages that wait for a share of these bytes.", lambda: pod_bytes.waiting)
+    metrics.watch("media_jobs_waiting", "Voice, video and speech that wait for a worker.", lambda: media.waiting)

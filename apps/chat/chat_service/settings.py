@@ -133,6 +133,9 @@ class ChatSettings(AccessSettings):
     bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
     bot_typing_seconds: float = Field(0, ge=0, le=60, description="how long the bot types before a reply leaves")
     media_processes: int = Field(2, ge=1, le=64, description="worker processes for voice and video")
+    media_processes_per_client: int | None = Field(
+        None, ge=1, description="worker processes that one client may have at once; without it all but one"
+    )
     media_job_seconds: Seconds = Field(30, description="a media job that takes longer is killed")
     media_max_seconds: Seconds = Field(120, description="longest voice note or video accepted")
     media_other_formats: bool = Field(

@@ -10,20 +10,34 @@ import espeakng_loader
 import psutil
 import pytest
 
-from chat_service.media.base import MediaError
+from chat_service.media.base import Heard, MediaError, Seen
 from chat_service.media.workers import ProcessMediaWorkers
+from frameproto import Buffer
 from tests.chat.media.making import RED, loudness, picture_of, pixels, silent_mp3, slow_mp3, video
 
 SLOW_SECONDS = 100_000.0  # slow_mp3 is long, too
 
 
-def workers_of(processes: int = 1, **changed: float) -> ProcessMediaWorkers:
-    usual = {"job_seconds": 60.0, "max_media_seconds": SLOW_SECONDS}
-    return ProcessMediaWorkers(processes=processes, **{**usual, **changed})  # type: ignore[arg-type]
+class OfOneClient(ProcessMediaWorkers):
+    """Workers whose jobs are anna's, unless a test says otherwise."""
+
+    async def hear(self, file: Buffer, *, client_id: str = "anna") -> Heard:
+        return await super().hear(file, client_id=client_id)
+
+    async def see(self, file: Buffer, *, client_id: str = "anna") -> Seen:
+        return await super().see(file, client_id=client_id)
+
+    async def speak(self, text: str, *, client_id: str = "anna") -> bytes:
+        return await super().speak(text, client_id=client_id)
+
+
+def workers_of(processes: int = 1, **changed: float) -> OfOneClient:
+    usual = {"job_seconds": 60.0, "max_media_seconds": SLOW_SECONDS, "per_client": processes}
+    return OfOneClient(processes=processes, **{**usual, **changed})  # type: ignore[arg-type]
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[ProcessMediaWorkers]:
+async def workers() -> AsyncIterator[OfOneClient]:
     async with workers_of(2) as running:
         yield running
 
@@ -43,7 +57,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-async def test_speak_hear_see(workers: ProcessMediaWorkers) -> None:
+async def test_speak_hear_see(workers: OfOneClient) -> None:
     mp3 = await workers.speak("Good evening! It is five minutes past nine where you are.")
     root_mean_square, seconds = loudness(mp3)
     assert root_mean_square > 0.02
@@ -54,7 +68,7 @@ async def test_speak_hear_see(workers: ProcessMediaWorkers) -> None:
     assert pixels(seen.poster)[1]["centre"] == pytest.approx((255, 0, 0), abs=12)
 
 
-async def test_speech_grows_with_the_text(workers: ProcessMediaWorkers) -> None:
+async def test_speech_grows_with_the_text(workers: OfOneClient) -> None:
     short, long, none = await asyncio.gather(*(workers.speak(text) for text in ("Hello.", "Hello. " * 10, "…")))
     assert loudness(long)[1] > 5 * loudness(short)[1]
     assert (await workers.hear(none)).seconds > 0
@@ -85,7 +99,7 @@ async def test_what_the_client_can_mend(kind: str, make: Callable[[], bytes], co
 async def test_jobs_run_side_by_side_and_in_order() -> None:
     done: list[str] = []
 
-    async def speak(speaking: ProcessMediaWorkers, text: str) -> None:
+    async def speak(speaking: OfOneClient, text: str) -> None:
         await speaking.speak(text)
         done.append(text)
 
@@ -98,6 +112,30 @@ async def test_jobs_run_side_by_side_and_in_order() -> None:
         await workers.speak("meanwhile")
         assert not slow.done()
         await slow
+
+
+async def test_slow_files_of_one_client_leave_a_worker_to_another() -> None:
+    async with workers_of(2, per_client=1) as workers:
+        files = [asyncio.create_task(workers.hear(slow_mp3(10), client_id="greedy")) for _ in range(4)]
+        await until(lambda: workers.waiting == 3)
+        assert workers.busy == 1
+        assert (await workers.hear(silent_mp3(1), client_id="ben")).seconds > 0
+        assert await workers.speak("one second of silence", client_id="ben")
+        assert not any(file.done() for file in files)
+        for file in files:
+            file.cancel()
+        await asyncio.wait(files)
+
+
+async def test_a_voice_note_waits_for_one_job_of_others_however_many_there_are() -> None:
+    async with workers_of(1) as workers:
+        files = [asyncio.create_task(workers.hear(slow_mp3(3), client_id=f"greedy-{n}")) for n in (1, 2, 3) * 2]
+        await until(files[0].done)
+        await workers.hear(silent_mp3(1), client_id="ben")
+        assert sum(file.done() for file in files) <= 2
+        for file in files:
+            file.cancel()
+        await asyncio.wait(files)
 
 
 async def test_a_job_that_takes_too_long_is_killed_with_its_worker(capfd: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +151,7 @@ async def test_a_job_that_takes_too_long_is_killed_with_its_worker(capfd: pytest
 
 
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
-async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers: ProcessMediaWorkers) -> None:
+async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers: OfOneClient) -> None:
     first, second = workers.pids
     crashing = asyncio.create_task(workers.hear(slow_mp3(20)))
     await until(lambda: workers.busy == 1)
@@ -133,7 +171,7 @@ async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers
     assert len(workers.pids) == 2
 
 
-async def test_workers_killed_between_jobs_are_replaced(workers: ProcessMediaWorkers) -> None:
+async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) -> None:
     before = workers.pids
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -159,7 +197,7 @@ async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], 
         assert loudness(await workers.speak("still here"))[1] > 0.3
 
 
-async def test_cancelling_waits_for_the_real_end(workers: ProcessMediaWorkers) -> None:
+async def test_cancelling_waits_for_the_real_end(workers: OfOneClient) -> None:
     calling = asyncio.create_task(workers.hear(slow_mp3(15)))
     await until(lambda: workers.busy == 1)
     for _ in range(3):
@@ -265,7 +303,7 @@ async def test_a_worker_that_does_not_start_again_fails_jobs_until_it_does(monke
         assert await workers.speak("here again")
 
 
-async def test_signals_to_everybody_do_not_reach_the_workers(workers: ProcessMediaWorkers) -> None:
+async def test_signals_to_everybody_do_not_reach_the_workers(workers: OfOneClient) -> None:
     before = workers.pids
     for pid in before:
         assert os.getpgid(pid) != os.getpgid(0)  # Ctrl-C goes to the group of the pod
@@ -300,7 +338,7 @@ from tests.chat.media.making import slow_mp3
 
 async def main(slow):
     async with ProcessMediaWorkers(processes=2, job_seconds=60, max_media_seconds=1e9) as workers:
-        job = asyncio.create_task(workers.hear(slow_mp3(100))) if slow else None
+        job = asyncio.create_task(workers.hear(slow_mp3(100), client_id='anna')) if slow else None
         await asyncio.sleep(0.3)
         print(*workers.pids, flush=True)
         await asyncio.sleep(60)

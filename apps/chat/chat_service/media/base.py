@@ -51,14 +51,14 @@ class MediaWorkers(Protocol):
     """Does media work beside the event loop.
 
     Work cannot be taken back: when an awaiting task is cancelled, the cancellation takes effect once the work has
-    really ended, so that whoever bounds the number of jobs counts true.
+    really ended, so that whoever bounds the number of jobs counts true. Workers are shared fairly by client id.
     """
 
-    async def hear(self, file: Buffer) -> Heard:
+    async def hear(self, file: Buffer, *, client_id: str) -> Heard:
         """Decode and check a voice note. Raises MediaError."""
 
-    async def see(self, file: Buffer) -> Seen:
+    async def see(self, file: Buffer, *, client_id: str) -> Seen:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
 
-    async def speak(self, text: str) -> bytes:
+    async def speak(self, text: str, *, client_id: str) -> bytes:
         """Speak a text and return the MP3. Raises MediaError."""

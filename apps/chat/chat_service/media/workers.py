@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from chat_service.media.base import Heard, MediaError, Seen
+from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
 from chat_service.media.pipe import Job, Message, WorkerSettings
 from chat_service.media.process import WorkerDied, WorkerProcess
 from servicekit.logs import get_logger
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 
 START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 1024**3
+USUAL_BYTES_PER_SECOND: Final = 1_000_000  # of a job; only compared, so that a short voice note goes before a video
 CLIENTS_FAULT: Final = frozenset({"media_unreadable", "media_too_long"})
 OUR_FAULT: Final = "this could not be processed because of a fault of ours; send it again"
 STOPPING: Final = "this server is stopping; send it again"
@@ -29,7 +31,8 @@ STOPPING: Final = "this server is stopping; send it again"
 class ProcessMediaWorkers:
     """Worker processes for voice and video; an async context manager, left when the last answer is out.
 
-    Jobs are taken up in the order of the calls, each by the first free worker. **Cancelling** a call whose job has
+    A free worker goes to the client that has used the least worker time; the jobs of one client are taken up in the
+    order of its calls. No client has all workers at once, if there are several. **Cancelling** a call whose job has
     begun does not end the job: the call raises `CancelledError` once the job has really ended, or was killed because
     its time was over. A call that still waits for a free worker is given up at once. Leaving the context kills what is
     still under way.
@@ -40,6 +43,7 @@ class ProcessMediaWorkers:
         max_media_seconds: longest voice note or video that is accepted.
         voice: who speaks, as espeak-ng names voices.
         memory_bytes: address space of one worker, about 150 MB of which are code; 0 for no limit.
+        per_client: how many workers one client may have at once; None for all but one.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
         start_seconds: how long a worker may take to be ready.
     """
@@ -50,6 +54,7 @@ class ProcessMediaWorkers:
         processes: int,
         job_seconds: float,
         max_media_seconds: float,
+        per_client: int | None = None,
         voice: str = "en-us",
         memory_bytes: int = MEMORY_BYTES,
         other_formats: bool = True,
@@ -64,7 +69,7 @@ class ProcessMediaWorkers:
         )
         self._job_seconds = job_seconds
         self._workers = [WorkerProcess(settings, start_seconds=start_seconds) for _ in range(processes)]
-        self._free: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()  # None: we have stopped
+        self._queue: FairWorkerQueue[WorkerProcess] = FairWorkerQueue(per_client=per_client or max(1, processes - 1))
         self._under_way: set[asyncio.Task[Any]] = set()
         self._open = False
 
@@ -76,7 +81,12 @@ class ProcessMediaWorkers:
     @property
     def busy(self) -> int:
         """How many workers are not free: at a job, or being started again after one."""
-        return len(self._workers) - self._free.qsize() if self._open else 0
+        return len(self._workers) - self._queue.free if self._open else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a worker."""
+        return self._queue.waiting
 
     async def __aenter__(self) -> Self:
         """Start the workers and wait until they can work. Raises MediaError when they do not start."""
@@ -91,7 +101,7 @@ class ProcessMediaWorkers:
                 raise MediaError("media_failed", f"a worker for voice and video cannot work: {trouble}") from trouble
             raise
         for worker in self._workers:
-            self._free.put_nowait(worker)
+            self._queue.add(worker)
         self._open = True
         return self
 
@@ -100,21 +110,21 @@ class ProcessMediaWorkers:
     ) -> None:
         """Stop the workers, in the middle of a job if need be."""
         self._open = False
-        self._free.put_nowait(None)
+        self._queue.close()
         for worker in self._workers:
             worker.kill()
         await self._stop(self._under_way)
 
-    async def hear(self, file: "Buffer") -> Heard:
+    async def hear(self, file: "Buffer", *, client_id: str) -> Heard:
         """Decode and check a voice note. Raises MediaError."""
-        result = await self._call(Job.HEAR, file)
+        result = await self._call(Job.HEAR, file, client_id)
         return Heard(
             seconds=float(result.head["seconds"]), whole=bool(result.head["whole"]), silent=bool(result.head["silent"])
         )
 
-    async def see(self, file: "Buffer") -> Seen:
+    async def see(self, file: "Buffer", *, client_id: str) -> Seen:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
-        result = await self._call(Job.SEE, file)
+        result = await self._call(Job.SEE, file, client_id)
         return Seen(
             seconds=float(result.head["seconds"]),
             width=int(result.head["width"]),
@@ -123,16 +133,16 @@ class ProcessMediaWorkers:
             has_sound=bool(result.head["has_sound"]),
         )
 
-    async def speak(self, text: str) -> bytes:
+    async def speak(self, text: str, *, client_id: str) -> bytes:
         """Speak a text, about its first two minutes, and return the MP3. Raises MediaError."""
-        result = await self._call(Job.SPEAK, text.encode())
+        result = await self._call(Job.SPEAK, text.encode(), client_id)
         return bytes(result.body)
 
-    async def _call(self, job: Job, body: "Buffer") -> Message:
-        worker = await self._free.get()
-        if worker is None or not self._open:
-            self._free.put_nowait(None)
-            raise MediaError("media_failed", STOPPING)
+    async def _call(self, job: Job, body: "Buffer", client_id: str) -> Message:
+        try:
+            worker = await self._queue.take(client_id, expected_seconds=len(body) / USUAL_BYTES_PER_SECOND)
+        except QueueClosed as stopping:
+            raise MediaError("media_failed", STOPPING) from stopping
         result = await _really_ended(self._own(self._do(worker, Message({"job": job}, body))))
         code = result.head.get("error")
         if code is None:
@@ -154,7 +164,7 @@ class ProcessMediaWorkers:
             raise MediaError("media_failed", OUR_FAULT) from died
         finally:
             if worker.alive:
-                self._free.put_nowait(worker)
+                self._queue.give_back(worker)
             else:
                 self._own(self._revive(worker))
 
@@ -166,7 +176,7 @@ class ProcessMediaWorkers:
         except WorkerDied as trouble:
             log.error("media.worker_does_not_start", reason=str(trouble))  # noqa: TRY400 - the next job tries again
         finally:
-            self._free.put_nowait(worker)
+            self._queue.give_back(worker)
 
     async def _stop(self, ending: Iterable["asyncio.Task[Any]"]) -> None:
         """Wait for what comes to its end, and for the end of every process."""
