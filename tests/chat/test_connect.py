@@ -12,10 +12,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frameproto import Request, RequestKind, decode_response, encode_request
+from permits.memory import MemoryPermit
 from servicekit.clock import utc_now
 from servicekit.tokens import JwtAuth, mint
 from tests.chat.conversation_parts import limits
-from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed
+from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed, upgrade
 
 SECRET = "a secret that is long enough for sha-256"
 
@@ -191,6 +192,30 @@ async def test_whoever_leaves_the_line_makes_room_and_leaks_nothing() -> None:
             leaving.cancel()
             await asyncio.wait([leaving])
             await eventually(house, held=1, waiting=0)
+        await eventually(house, held=0)
+
+
+async def test_a_place_that_is_granted_as_its_client_goes_away_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_house(capacity=1) as house:
+        acquire, asked = house.connections.acquire, asyncio.Event()
+
+        granted = asyncio.Event()
+
+        async def acquire_at_the_last_moment(client_id: str, *, wait_seconds: float) -> MemoryPermit:
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(wait_seconds)
+            permit = await acquire(client_id, wait_seconds=0)
+            granted.set()
+            return permit
+
+        monkeypatch.setattr(house.connections, "acquire", acquire_at_the_last_moment)
+        _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(upgrade())
+        async with asyncio.timeout(10):
+            await asked.wait()
+            writer.close()
+            await granted.wait()
         await eventually(house, held=0)
 
 

@@ -29,11 +29,13 @@ def store_url(tmp_path: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def pod(folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Chat]:
+async def pod(
+    folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, lease_seconds: float = LEASE_SECONDS
+) -> AsyncIterator[Chat]:
     for name, value in {
         "REDIS_URL": store_url,
         "DATA_DIR": str(folder / "chat"),
-        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "LEASE_SECONDS": str(lease_seconds),
         "MAX_CONNECTIONS": "1",
         "MAX_CONNECTIONS_PER_CLIENT": "1",
         "MAX_WAITING": "1",
@@ -66,7 +68,7 @@ async def refused(pool: PermitPool, client_id: str, wait_seconds: float = SECOND
 async def test_all_figures_are_there_before_anything_has_happened(
     tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with pod(tmp_path, store_url, monkeypatch) as chat, Redis.from_url(store_url) as redis:
+    async with pod(tmp_path, store_url, monkeypatch, 60) as chat, Redis.from_url(store_url) as redis:
         for pool in ("connections", "messages"):
             figures = await scrape(chat, pool)
             assert figures.pop("learning") == 1
@@ -75,7 +77,7 @@ async def test_all_figures_are_there_before_anything_has_happened(
             created = {name for name in figures if "_created" in name}
             assert {name: figures[name] for name in figures.keys() - created} == dict.fromkeys(
                 [
-                    *("held", "waiting", "high_water", "reaped", "timed_out_total", "lost_total"),
+                    *("held", "waiting", "high_water", "reaped", "timed_out_total", "lost_total", "faults_total"),
                     *("granted_total at_once", "granted_total waited", "wait_seconds_count", "wait_seconds_sum"),
                     *("refused_total client_limit", "refused_total line_full"),
                     *("refused_total limits_unavailable", "refused_total draining"),

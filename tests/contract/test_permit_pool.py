@@ -1,7 +1,9 @@
 """What every permit pool promises: the one in memory, and Redis on a real server."""
 
 import asyncio
+import math
 import random
+from typing import Any
 
 import pytest
 
@@ -264,6 +266,26 @@ async def test_a_closed_pool_gives_nothing_out(open_pool: Opener) -> None:
 async def test_a_pool_needs_a_capacity(open_pool: Opener) -> None:
     with pytest.raises(ValueError, match="capacity"):
         await open_pool(0)
+
+
+@pytest.mark.parametrize("client_id", [None, 7, b"anna", "\ud800", "x" * 513, "ü" * 257], ids=ascii)
+async def test_what_cannot_name_a_client_is_refused_at_once_and_harms_nobody(open_pool: Opener, client_id: Any) -> None:
+    pool = await open_pool(1)
+    with pytest.raises((TypeError, ValueError), match="client_id"):
+        await pool.acquire(client_id, wait_seconds=0)
+    with pytest.raises((TypeError, ValueError), match="client_id"):
+        await pool.peek(client_id)
+    assert await hold(pool, "x" * 512)
+
+
+@pytest.mark.parametrize("wait_seconds", [math.inf, math.nan, -1, 1e10, None, "5"], ids=ascii)
+async def test_a_time_that_nobody_can_wait_is_refused_at_once_and_harms_nobody(
+    open_pool: Opener, wait_seconds: Any
+) -> None:
+    pool = await open_pool(1)
+    with pytest.raises((TypeError, ValueError), match="wait_seconds"):
+        await pool.acquire("anna", wait_seconds=wait_seconds)
+    assert await hold(pool, "anna")
 
 
 async def test_whatever_happens_no_more_are_held_than_there_are(open_pool: Opener) -> None:

@@ -40,6 +40,9 @@ class Diary:
     def lost(self, pool: str, permits: int) -> None:
         self._note(pool, "lost", permits)
 
+    def failed(self, pool: str) -> None:
+        self._note(pool, "failed", None)
+
     def _note(self, pool: str, what: str, detail: object) -> None:
         self.pools.add(pool)
         self.news.append((what, detail))

@@ -134,6 +134,7 @@ class World:
         for _ in range(rounds) if rounds is not None else repeat(None):
             for pod in self.everybody():
                 pod.settle()
+                pod.check_places()
             self.look()
             if not self._carry():
                 break

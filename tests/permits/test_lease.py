@@ -21,7 +21,7 @@ class Ends:
 
     def lease(self) -> Lease:
         """Return a lease of ten seconds from now."""
-        lease = Lease("pod/1.1", self.ended.append)
+        lease = Lease("pod/1.1", self.ended.append, clock=asyncio.get_running_loop().time)
         lease.renewed(now(), 10)
         return lease
 

@@ -71,6 +71,21 @@ class PoolMachine(RuleBasedStateMachine):
         one.way.hold(what)
         self.world.settle()
 
+    @rule(pod=which_pod, callers=st.integers(2, 4), rounds=st.integers(1, 6), more=st.integers(0, 3), what=which_fault)
+    def the_store_is_emptied_and_the_way_fails_while_some_come_and_go(
+        self, pod: int, callers: int, rounds: int, more: int, what: str
+    ) -> None:
+        one = self.world.pods[pod]
+        for number in range(callers):
+            one.come_and_go("abcd"[number], times=8)
+        self.world.settle(rounds)
+        self.world.forget()
+        self.world.settle(more)
+        if what == "cut":
+            one.way.cut()
+        one.way.hold(what)
+        self.world.settle()
+
     @rule(moments=st.lists(st.tuples(which_pod, which_client, st.booleans()), min_size=3, max_size=10))
     def all_are_busy(self, moments: list[tuple[int, str, bool]]) -> None:
         for pod, client, releases in moments:

@@ -19,7 +19,7 @@ async def test_every_call_gets_its_own_answer_when_the_connection_was_lost_befor
     name = f"calls-{uuid4().hex}"
     link = Link(store, load_scripts().all())
     one = Store(link, load_scripts(), name, Terms(capacity=3, per_client=None, max_waiting=9, lease_seconds=60))
-    asks = [Ask("anna", None) for _ in range(3)]
+    asks = [Ask(f"ask-{number}", "anna", None) for number in range(3)]
     try:
         lease = Lease("pod/1.1", lambda _: None)
         lease.epoch = (await one.enter(lease.incarnation, "", news=True)).epoch

@@ -261,13 +261,32 @@ class VirtualPod:
         self.paused = False
         self.gone = False
         self._loop = VirtualLoop(clock)
-        store = Store(VirtualLink(self.way), SCRIPTS, pool_name, terms)
+        store = Store(VirtualLink(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
+        self.faults = 0
         self._dispatch = Dispatch(
-            store, self.name, lease_seconds=terms.lease_seconds, answer_seconds=60, on_lost=lambda _: None
+            store,
+            self.name,
+            lease_seconds=terms.lease_seconds,
+            answer_seconds=60,
+            on_lost=lambda _: None,
+            on_fault=self._note_fault,
+            clock=self._loop.time,
         )
         self._callers: dict[Ask, asyncio.Task[None]] = {}
         self._running = self._loop.create_task(self._dispatch.run())
         self._leaving: asyncio.Task[None] | None = None
+
+    def _note_fault(self) -> None:
+        self.faults += 1
+
+    def check_places(self) -> None:
+        """Check that each ask without an answer is in exactly one place; who stands in line may ask again meanwhile."""
+        assert not self.faults
+        for ask, places in self._dispatch.places().items():
+            if places["in line"]:
+                assert all(count == 1 for count in places.values()), (ask.id, places)
+            else:
+                assert places.total() == 1, (ask.id, places)
 
     def settle(self) -> None:
         """Let it do what it can do now."""
@@ -287,7 +306,7 @@ class VirtualPod:
 
     def acquire(self, client_id: str, wait_ms: int) -> None:
         """Begin to acquire."""
-        ask = Ask(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
+        ask = self._dispatch.new_ask(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
         self.asks.append(ask)
         self._callers[ask] = self._loop.create_task(self._acquire(ask))
 
@@ -305,7 +324,7 @@ class VirtualPod:
         this: asyncio.Task[None] | None = asyncio.current_task()
         assert this is not None
         for _ in range(times):
-            ask = Ask(client_id, None)
+            ask = self._dispatch.new_ask(client_id, None)
             self.asks.append(ask)
             self._callers[ask] = this
             await self._acquire(ask)

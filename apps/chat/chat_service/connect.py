@@ -185,11 +185,15 @@ class Door:
 
 
 async def _take_back(asking: "asyncio.Task[Permit]") -> None:
-    """Stop asking for a permit; one that was granted in this very moment goes back."""
+    """Stop asking for a permit; one that was granted in this very moment goes back, even if nobody waits for that."""
+    asking.add_done_callback(_release_result)
     asking.cancel()
     await asyncio.wait([asking])
-    if not asking.cancelled() and asking.exception() is None:
-        asking.result().release()
+
+
+def _release_result(asked: "asyncio.Task[Permit]") -> None:
+    if not asked.cancelled() and asked.exception() is None:
+        asked.result().release()
 
 
 async def _accept(websocket: "WebSocket", visitor: "Visitor") -> bool:

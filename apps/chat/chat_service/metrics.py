@@ -163,6 +163,9 @@ class PermitMetrics:
         self._timed_out = counter("timed_out", "Asked for a permit, and nothing became free in time.")
         self._refused = counter("refused", "Asked for a permit, and were refused at once or by a trouble.", "reason")
         self._lost = counter("lost", "Permits lost while they were held: their lease could not be renewed.")
+        self._faults = counter(
+            "faults", "Faults that nobody foresaw in a pool of this pod; it refuses and tries again."
+        )
         self._wait_seconds = Histogram(
             "permits_wait_seconds",
             "From asking for a permit to having it.",
@@ -189,10 +192,15 @@ class PermitMetrics:
         """See `PoolObserver.lost`."""
         self._lost.labels(pool).inc(permits)
 
+    def failed(self, pool: str) -> None:
+        """See `PoolObserver.failed`."""
+        self._faults.labels(pool).inc()
+
     def begin(self, pool: str) -> None:
         """Show a pool's counters at zero, so that the first event is a rise and not an appearance."""
         for how in (AT_ONCE, WAITED):
             self._granted.labels(pool, how)
+        self._faults.labels(pool)
         for refusal in (ClientLimitReached, LineFull, PoolUnavailable, PoolClosed):
             self._refused.labels(pool, refusal.code)
         for metric in (self._timed_out, self._lost, self._wait_seconds):

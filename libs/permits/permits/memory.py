@@ -5,6 +5,7 @@ from collections import Counter, OrderedDict
 from types import TracebackType
 from typing import Self
 
+from permits.arguments import check_client, check_terms, check_wait
 from permits.base import Outlook, PoolState, Verdict
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed
 from permits.observer import PoolObserver, Report
@@ -76,8 +77,7 @@ class MemoryPool(Pool):
         max_waiting: int = 1000,
         observer: PoolObserver | None = None,
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f"a pool needs a capacity of at least 1, not {capacity}")
+        check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
         super().__init__(name)
         self._report = Report(name, observer)
         self._capacity = capacity
@@ -93,11 +93,13 @@ class MemoryPool(Pool):
 
     def ready(self) -> bool:
         """See `PermitPool.ready`."""
-        return self._owner is not None and not self._closed
+        return self._is_ours() and not self._closed
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> MemoryPermit:
         """See `PermitPool.acquire`."""
         begun_at = self._check_use().time()
+        check_wait(wait_seconds)
+        check_client(client_id)
         try:
             permit, in_line = await self._acquire(client_id, wait_seconds)
         except PermitError as refusal:
@@ -142,6 +144,7 @@ class MemoryPool(Pool):
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
         self._check_use()
+        check_client(client_id)
         return self._look(client_id)
 
     def _look(self, client_id: str) -> Outlook:

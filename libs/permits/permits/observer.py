@@ -28,6 +28,9 @@ class PoolObserver(Protocol):
     def lost(self, pool: str, permits: int) -> None:
         """Hear that permits were lost while they were held."""
 
+    def failed(self, pool: str) -> None:
+        """Hear of a fault that nobody foresaw; the pool refuses, and tries again."""
+
 
 class Report:
     """What one pool has to tell. A fault of the observer is logged and harms nobody who holds or wants a permit.
@@ -61,6 +64,11 @@ class Report:
         """Tell that so many permits were lost, if any."""
         if (observer := self._observer) is not None and permits:
             self._tell(lambda: observer.lost(self._pool, permits))
+
+    def failed(self) -> None:
+        """Tell of a fault of ours."""
+        if (observer := self._observer) is not None:
+            self._tell(lambda: observer.failed(self._pool))
 
     def _tell(self, news: Callable[[], None]) -> None:
         try:

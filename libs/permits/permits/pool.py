@@ -156,6 +156,10 @@ class Pool(ABC):
             raise PoolMisuse(f"pool {self.name!r} was opened before; a pool is opened once, so make another")
         self._owner = _Owner(asyncio.get_running_loop(), os.getpid())
 
+    def _is_ours(self) -> bool:
+        """Say whether this process has opened the pool, and was not forked off the one that has."""
+        return self._owner is not None and self._owner.pid == os.getpid()
+
     def _check_use(self) -> asyncio.AbstractEventLoop:
         """Return the event loop, which is that of the pool.
 

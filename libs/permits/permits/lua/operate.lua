@@ -14,6 +14,7 @@
 --          {DONE, {id, ticket, …} handed to this pod's own waiters, code, ticket, place, code, ticket, place, …}
 --          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none.
 -- Each operation may be repeated: an id that holds or waits is told the same again, an id unknown to a release is ignored.
+-- An id belongs to the incarnation that asked with it; for any other one it is NOWHERE, and a release of it is ignored.
 
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local per_client, longest_line = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -29,6 +30,7 @@ local function answer(code, ticket, place)
   answers[last + 1] = code
   answers[last + 2] = ticket
   answers[last + 3] = place
+  return true
 end
 
 local function place_of(id)
@@ -47,6 +49,11 @@ local function obstacle(client)
   end
 end
 
+local function belongs(record)
+  local _, pod = parse(record)
+  return pod == own
+end
+
 local function waiter_of(id)
   return waiting > 0 and record_of(WAITERS, id)
 end
@@ -55,11 +62,11 @@ local reaped = false
 local function acquire(id, client, wait_ms)
   local record = record_of(PERMITS, id)
   if record then
-    return answer(GRANTED, ticket_of(record), 0)
+    return belongs(record) and answer(GRANTED, ticket_of(record), 0) or answer(NOWHERE, 0, 0)
   end
   record = waiter_of(id)
   if record then
-    return answer(WAITING, ticket_of(record), place_of(id))
+    return belongs(record) and answer(WAITING, ticket_of(record), place_of(id)) or answer(NOWHERE, 0, 0)
   end
   local why = obstacle(client)
   if why and not reaped then
@@ -88,22 +95,27 @@ local function release(id)
   local record = record_of(PERMITS, id)
   if record then
     local _, pod, client = parse(record)
-    return take_back(id, pod, client)
+    if pod == own then
+      take_back(id, pod, client)
+    end
+    return
   end
   record = waiter_of(id)
   if record then
     local _, pod, client = parse_waiter(record)
-    leave_line(id, pod, client)
+    if pod == own then
+      leave_line(id, pod, client)
+    end
   end
 end
 
 local function leave(id)
   local record = record_of(PERMITS, id)
   if record then
-    return answer(GRANTED, ticket_of(record), 0)
+    return belongs(record) and answer(GRANTED, ticket_of(record), 0) or answer(NOWHERE, 0, 0)
   end
   record = waiter_of(id)
-  if not record then
+  if not record or not belongs(record) then
     return answer(NOWHERE, 0, 0)
   end
   local ticket, pod, client = parse_waiter(record)

@@ -6,56 +6,62 @@ long before it rings.
 
 import asyncio
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 
 from permits.redis.requests import Ask
+
+FEW = 64
 
 
 class Deadlines:
     """Says when the time of somebody in line is over.
 
     Args:
-        on_over: told of each ask whose deadline has passed, unless it was over before.
+        on_over: told of each ask whose deadline has passed while it was waiting.
     """
 
     def __init__(self, on_over: Callable[[Ask], None]) -> None:
         self._on_over = on_over
-        self._heap: list[tuple[float, int, Ask]] = []
+        self._waiting: dict[str, Ask] = {}
+        self._heap: list[tuple[float, int, str]] = []  # of ids, so that nobody is kept who waits no more
         self._order = count()  # tells apart those of the same moment
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def anybody(self) -> bool:
         """Whether somebody waits."""
-        self._drop_settled()
-        return bool(self._heap)
+        return bool(self._waiting)
 
     def add(self, deadline: float, ask: Ask) -> None:
         """Watch one more, until this event loop time."""
-        self._drop_settled()
-        heappush(self._heap, (deadline, next(self._order), ask))
+        self._waiting[ask.id] = ask
+        heappush(self._heap, (deadline, next(self._order), ask.id))
         if self._alarm is None or deadline < self._alarm.when():
             self._arm()
 
+    def discard(self, ask: Ask) -> None:
+        """Watch one no longer, if it was watched."""
+        if self._waiting.pop(ask.id, None) is None:
+            return
+        if len(self._heap) > 2 * len(self._waiting) + FEW:
+            self._heap = [entry for entry in self._heap if entry[2] in self._waiting]
+            heapify(self._heap)
+
     def stop(self) -> None:
         """Watch nobody any more."""
+        self._waiting.clear()
         self._heap.clear()
         self._arm()
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._heap and self._heap[0][0] <= now:
-            _, _, ask = heappop(self._heap)
-            if not ask.over:
+        while self._heap and (self._heap[0][0] <= now or self._heap[0][2] not in self._waiting):
+            _, _, id_ = heappop(self._heap)
+            ask = self._waiting.pop(id_, None)
+            if ask is not None:
                 self._on_over(ask)
-        self._drop_settled()
         self._arm()
-
-    def _drop_settled(self) -> None:
-        """Forget those at the front who wait no more. First come is first served, so those are nearly all of them."""
-        while self._heap and self._heap[0][2].over:
-            heappop(self._heap)
 
     def _arm(self) -> None:
         if self._alarm is not None:

@@ -12,20 +12,29 @@ waiters refused, its releases moot; the pod enters again as a new incarnation.
 
 A store that has lost its memory says so. As long as its own deadline has not passed, the pod then declares what it
 holds and who waits, and goes on as if nothing had been.
+
+Each ask that is not answered yet is in exactly one place: in the queue, under way, set aside until nothing is under way
+any more, about to be answered, or in line. `places` says where; the tests ask it after every step. Whatever goes wrong,
+those who are not in line are refused, and those who are have a time-out of their own.
 """
 
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from enum import IntEnum
+from itertools import count
+from uuid import uuid4
 
 from permits.errors import PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.clock import Clock, lease_clock
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import StoreLost
 from permits.redis.patience import Patience
-from permits.redis.requests import Ask, Leave, Question, Release, Request, refusal_of
+from permits.redis.requests import Ask, Leave, Operation, Question, Release, Request, refusal_of
 from permits.redis.scripts import Code
 from permits.redis.store import Answer, Call, Entry, Renewal, Store, Turn
 
@@ -40,6 +49,15 @@ FIRST_BACKOFF_SECONDS = 0.02
 UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was taken in
 
 
+class Matter(IntEnum):
+    """What must be settled when nothing is under way any more; the greater one goes first."""
+
+    NONE = 0
+    DRIFTED = 1
+    FORGOTTEN = 2
+    GONE = 3
+
+
 class Dispatch:
     """Carries requests to the store and answers back.
 
@@ -49,17 +67,38 @@ class Dispatch:
         lease_seconds: how long the store lets it be silent.
         answer_seconds: how long to wait for the store at most; a quarter of the lease is the limit.
         on_lost: hears how many permits were lost, whenever a lease ends.
+        on_fault: hears of each fault that nobody foresaw.
+        clock: by which leases are counted.
+
+    Attributes:
+        failing: whether the last attempt to work ended in a fault that nobody foresaw.
     """
 
     def __init__(
-        self, store: Store, pod: str, *, lease_seconds: float, answer_seconds: float, on_lost: Callable[[int], None]
+        self,
+        store: Store,
+        pod: str,
+        *,
+        lease_seconds: float,
+        answer_seconds: float,
+        on_lost: Callable[[int], None],
+        on_fault: Callable[[], None],
+        clock: Clock = lease_clock,
     ) -> None:
         self._store = store
         self._on_lost = on_lost
+        self._on_fault = on_fault
+        self._clock = clock
+        self.failing = False
         self._pod = pod
         self._beat_seconds = lease_seconds / BEATS_PER_LEASE
         self._answer_seconds = min(answer_seconds, lease_seconds / ANSWERS_PER_LEASE)
         self._queue: deque[Request] = deque()
+        self._set_aside: list[Operation] = []
+        self._unsaid: deque[Answer] = deque()
+        self._matter = Matter.NONE
+        self._id_prefix = uuid4().hex[:16]
+        self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
         self._asks: dict[str, Ask] = {}
         self._deadlines = Deadlines(self._leave_line)
         self._lease: Lease | None = None
@@ -73,6 +112,10 @@ class Dispatch:
         """Set when the store has let this pod in for the first time."""
         self.tried = asyncio.Event()
         """Set when that was tried, with or without success."""
+
+    def new_ask(self, client_id: str, deadline: float | None) -> Ask:
+        """Return an ask that nobody has made before, by whatever process; the deadline is event loop time."""
+        return Ask(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline)
 
     async def acquire(self, ask: Ask) -> RedisPermit:
         """Ask for a permit, and wait in line for it until the deadline of the ask.
@@ -97,6 +140,22 @@ class Dispatch:
             question.tell(None)
         else:
             self._put(question)
+
+    def places(self) -> dict[Ask, Counter[str]]:
+        """Return where each ask is that has no answer yet, and how often."""
+        where: dict[Ask, Counter[str]] = {ask: Counter() for ask in self._asks.values()}
+        under_way = [request for call in self._store.calls for request in call.requests]
+        for place, requests in (("queue", self._queue), ("under way", under_way), ("set aside", self._set_aside)):
+            for request in requests:
+                if isinstance(request, Ask) and request in where:
+                    where[request][place] += 1
+        for ask, *_ in self._unsaid:
+            if ask in where:
+                where[ask]["about to be answered"] += 1
+        for ask, places in where.items():
+            if ask.in_line:
+                places["in line"] += 1
+        return where
 
     def _leave_line(self, ask: Ask) -> None:
         """Refuse one who waited long enough, unless a permit comes at the last moment."""
@@ -141,22 +200,24 @@ class Dispatch:
             self._withdraw(ask, error())
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. Nothing that is raised ends this; whoever asks is refused, and it is tried again."""
         patience = Patience(self._answer_seconds)
         self._wake.set()
         try:
             while True:
-                if not self._store.calls:
-                    await self._wake.wait()
-                    self._wake.clear()
                 try:
+                    if not self._store.calls:
+                        await self._wake.wait()
+                        self._wake.clear()
                     async with patience:
                         await self._turn()
                 except (StoreLost, TimeoutError) as error:
-                    await self._store.close()
-                    self._lose_touch(error)
-                    await asyncio.sleep(self._backoff_seconds())
-                    self._wake.set()
+                    await self._begin_again(error)
+                except Exception as error:
+                    log.exception("permits: a fault that nobody foresaw; refusing, and trying again")
+                    self.failing = True
+                    self._on_fault()
+                    await self._begin_again(error)
                 else:
                     self._in_touch()
         finally:
@@ -170,6 +231,13 @@ class Dispatch:
             self._deadlines.stop()
             if self._beat_alarm is not None:
                 self._beat_alarm.cancel()
+
+    async def _begin_again(self, error: Exception) -> None:
+        with suppress(Exception):  # whatever is wrong with it, there will be a new one
+            await self._store.close()
+        self._lose_touch(error)
+        await asyncio.sleep(self._backoff_seconds())
+        self._wake.set()
 
     async def say_goodbye(self) -> None:
         """Give everything back, once `run` works no more.
@@ -187,28 +255,35 @@ class Dispatch:
                 await self._store.leave(lease.incarnation)
 
     async def _turn(self) -> None:
-        """Send what is asked, unless something is under way already; wait for the first replies, and act on them."""
+        """Send what is asked, unless something is under way already; wait for the first replies, and act on them.
+
+        What comes back is taken in before anything else is waited for, so that nothing is in the hands of this function
+        only when it is broken off.
+        """
         if not self._store.calls:
             lease = self._lease
             if lease is None or not lease.valid():
                 lease = await self._enter()
+            await self._settle(lease)
+            if not lease.valid():
+                return
             await self._send(lease)
-        if not self._store.calls:
-            return
-        lease = self._store.calls[0].lease
-        turn = await self._store.receive()
-        if turn.forgotten or turn.gone:
-            while self._store.calls:  # they met the same
-                turn.add(await self._store.receive())
-            self._take_in(lease, turn)
-        else:
+        if self._store.calls:
+            lease = self._store.calls[0].lease
+            turn = await self._store.receive()
             await self._hand_out(lease, turn)
-        if turn.forgotten:
+
+    async def _settle(self, lease: Lease) -> None:
+        """Do what had to wait until nothing was under way."""
+        matter = self._matter
+        if matter is Matter.FORGOTTEN:
+            self._queue.extendleft(reversed(self._set_aside))
+            self._set_aside.clear()
+            self._beat_due = True
             await self._declare(lease)
-        elif self._drifted(lease, turn):
-            while self._store.calls:
-                self._take_in(lease, await self._store.receive())
+        elif matter is Matter.DRIFTED:
             await self._reconcile(lease)
+        self._matter = Matter.NONE
 
     async def _send(self, lease: Lease) -> None:
         """Send all that is asked; releases first, so that the store can serve the line once for all of them.
@@ -242,11 +317,10 @@ class Dispatch:
         Many who were answered at once ask again at once. Then they are handed their answers in two halves, so that the
         store works for one half while we work for the other.
         """
-        if len(turn.answers) >= MANY_ANSWERS and not turn.handed and not self._store.calls:
-            half = len(turn.answers) // 2
-            first, turn.answers = turn.answers[:half], turn.answers[half:]
-            for answer in first:
-                self._answered(lease, answer)
+        self._unsaid.extend(turn.answers)
+        many = len(turn.answers)
+        if many >= MANY_ANSWERS and not turn.handed and not self._store.calls and not turn.unserved:
+            self._say(lease, many // 2)
             try:
                 await self._ask_on(lease)
             finally:
@@ -255,16 +329,21 @@ class Dispatch:
             self._take_in(lease, turn)
         await self._ask_on(lease)
 
+    def _say(self, lease: Lease, answers: int) -> None:
+        for _ in range(answers):
+            answer = self._unsaid.popleft()
+            self._answered(lease, answer)
+
     async def _ask_on(self, lease: Lease) -> None:
         await asyncio.sleep(0)
-        if self._queue and lease is self._lease and lease.valid():
+        if self._queue and self._matter is Matter.NONE and lease is self._lease and lease.valid():
             await self._send(lease)
 
     async def _enter(self) -> Lease:
         """Become a new incarnation."""
         before = "" if self._lease is None else self._lease.incarnation
         self._incarnations += 1
-        lease = Lease(f"{self._pod}.{self._incarnations}", self._lease_ended)
+        lease = Lease(f"{self._pod}.{self._incarnations}", self._lease_ended, clock=self._clock)
         entry = await self._store.enter(lease.incarnation, before, news=not self.entered.is_set())
         self._lease = lease
         self._count_on(lease, entry)
@@ -312,23 +391,35 @@ class Dispatch:
             lease.end()
 
     def _take_in(self, lease: Lease, turn: Turn) -> None:
-        for answer in turn.answers:
-            self._answered(lease, answer)
+        self._say(lease, len(self._unsaid))
         self._hand_over(lease, turn.handed)
         if turn.renewal is not None:
             self._renewed(lease, turn.renewal)
-        if turn.forgotten:
-            self._queue.extendleft(reversed(turn.unserved))
-            self._beat_due = True
+        if lease is not self._lease or lease.over.is_set():
+            return
+        self._set_aside.extend(turn.unserved)
+        if turn.gone:
+            self._matter = Matter.GONE
+        elif turn.forgotten:
+            self._matter = max(self._matter, Matter.FORGOTTEN)
+        elif self._drifted(lease, turn):
+            self._matter = max(self._matter, Matter.DRIFTED)
+        if self._matter is Matter.GONE and not self._store.calls:
+            self._lose(lease)
+        if self._matter is not Matter.NONE:
             self._wake.set()
-        if turn.gone and lease is self._lease:
-            log.warning("permits: %s is over; what it held is lost", lease.incarnation)
-            asks = [request for request in turn.unserved if isinstance(request, Ask)]
-            for ask in asks:
-                ask.attempts += 1
-                ask.sent = ask.in_line or ask.attempts >= MAX_ATTEMPTS  # a place in line is lost with the rest
-            self._queue.extendleft(reversed([ask for ask in asks if not ask.sent]))
-            lease.end()
+
+    def _lose(self, lease: Lease) -> None:
+        """The store has let go of this incarnation; those who had no answer yet ask as the next one."""
+        log.warning("permits: %s is over; what it held is lost", lease.incarnation)
+        for request in self._set_aside:
+            if isinstance(request, Ask):
+                request.attempts += 1
+                request.sent = request.in_line or request.attempts >= MAX_ATTEMPTS  # a place in line is lost, too
+        asks = [request for request in self._set_aside if isinstance(request, Ask) and not request.sent]
+        self._set_aside.clear()
+        self._queue.extendleft(reversed(asks))
+        lease.end()
 
     def _answered(self, lease: Lease, answer: Answer) -> None:
         ask, code, ticket, place = answer
@@ -358,7 +449,8 @@ class Dispatch:
         lease.renewed(entry.sent_at, entry.lease_seconds)
         if self._beat_alarm is not None:
             self._beat_alarm.cancel()
-        self._beat_alarm = asyncio.get_running_loop().call_at(entry.sent_at + self._beat_seconds, self.beat_soon)
+        left = entry.sent_at + self._beat_seconds - self._clock()
+        self._beat_alarm = asyncio.get_running_loop().call_later(max(0.0, left), self.beat_soon)
 
     def _lease_ended(self, lease: Lease) -> None:
         self._on_lost(len(lease.held))
@@ -367,6 +459,8 @@ class Dispatch:
                 self._refuse(ask, PoolUnavailable())
             kept = [request for request in self._queue if isinstance(request, Ask | Question)]
             self._queue = deque(kept)
+            self._set_aside.clear()
+            self._matter = Matter.NONE
             self._wake.set()
 
     def _lose_touch(self, error: Exception) -> None:
@@ -378,25 +472,28 @@ class Dispatch:
         self._down = error
         self._failures += 1
         self._beat_due = True  # it may have been under way, and then its alarm rings no more
+        self._matter = Matter.NONE  # the store will say it again
         self.tried.set()
         requests = self._pending()
         self._store.calls.clear()
         self._queue.clear()
+        self._set_aside.clear()
+        self._unsaid.clear()
+        self._queue.extend(request for request in requests if isinstance(request, Release))
         for request in requests:
-            match request:
-                case Ask():
-                    self._withdraw(request, PoolUnavailable())
-                case Leave():
-                    self._withdraw(request.ask, PermitTimeout(request.ask.place))
-                case Question():
-                    request.tell(None)
-                case Release():
-                    self._queue.append(request)
+            if isinstance(request, Question):
+                request.tell(None)
+        for ask in list(self._asks.values()):
+            if ask.leaving:
+                self._withdraw(ask, PermitTimeout(ask.place))
+            elif not ask.in_line:
+                self._withdraw(ask, PoolUnavailable())
 
     def _in_touch(self) -> None:
         if self._down is not None:
             log.warning("permits: the store is back")
         self._down = None
+        self.failing = False
         self._failures = 0
         self.tried.set()
 
@@ -405,8 +502,9 @@ class Dispatch:
         return min(longest, self._beat_seconds / 2) * random.uniform(0.5, 1)  # noqa: S311 - spreads pods, hides nothing
 
     def _pending(self) -> list[Request]:
-        """What the store has not answered yet."""
-        return [*(request for call in self._store.calls for request in call.requests), *self._queue]
+        """What the store has not answered yet, in the order in which it was asked."""
+        under_way = [request for call in self._store.calls for request in call.requests]
+        return [*self._set_aside, *under_way, *self._queue]
 
     def _put(self, request: Request) -> None:
         self._queue.append(request)
@@ -414,15 +512,20 @@ class Dispatch:
 
     def _grant(self, ask: Ask, lease: Lease, ticket: int) -> None:
         if lease.valid():  # when that ends it just now, the ask is refused with all the others
-            self._asks.pop(ask.id, None)
+            self._forget(ask)
             ask.grant(RedisPermit(ask.id, ask.client_id, ticket, lease, self._release))
 
     def _release(self, permit: RedisPermit) -> None:
         self._put(Release(permit.id))
 
     def _refuse(self, ask: Ask, error: PermitError) -> None:
-        self._asks.pop(ask.id, None)
+        self._forget(ask)
         ask.refuse(error)
+
+    def _forget(self, ask: Ask) -> None:
+        self._asks.pop(ask.id, None)
+        if ask.in_line:
+            self._deadlines.discard(ask)
 
     def _withdraw(self, ask: Ask, error: PermitError) -> None:
         """Refuse an ask that the store may know of, or grant yet."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from math import inf
 from weakref import WeakSet
 
+from permits.redis.clock import Clock, lease_clock
+
 MARGIN_SHARE = 0.25  # of the lease: 3/16 for one step of pool time, the rest for clocks that do not run alike
 
 
@@ -22,33 +24,33 @@ class Lease:
     Args:
         incarnation: the name that the store knows it by, new for each lease.
         on_end: called once, when the lease ends.
+        clock: by which it is counted.
 
     Attributes:
         epoch: the memory of the store that knows it.
         held: the permits that hang on it, by id.
-        deadline: event loop time until which it counts, unless it is ended before.
+        deadline: time by its clock until which it counts, unless it is ended before.
     """
 
-    def __init__(self, incarnation: str, on_end: Callable[["Lease"], None]) -> None:
+    def __init__(self, incarnation: str, on_end: Callable[["Lease"], None], *, clock: Clock = lease_clock) -> None:
         self.incarnation = incarnation
         self.epoch = ""
         self.held: dict[str, RedisPermit] = {}
         self.over = asyncio.Event()
         self._on_end = on_end
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self.deadline = self._loop.time()
+        self.deadline = clock()
         self._alarm: asyncio.TimerHandle | None = None
         _leases.add(self)
 
     def renewed(self, sent_at: float, lease_seconds: float) -> None:
-        """Count on the lease again, from the moment at which its renewal was sent (event loop time)."""
+        """Count on the lease again, from the moment at which its renewal was sent (by its clock)."""
         fresh = self._alarm is None
         if not fresh and not self.valid():
             return
         self.deadline = max(self.deadline, sent_at + lease_seconds * (1 - MARGIN_SHARE))
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(self.deadline, self.end)
+        self._arm()
 
     def valid(self) -> bool:
         """Say whether what hangs on this lease is still ours. Once it was not, it never is again."""
@@ -59,7 +61,16 @@ class Lease:
 
     def counts(self) -> bool:
         """Say the same and change nothing, so that other threads may ask."""
-        return not self.over.is_set() and self._loop.time() < self.deadline
+        return not self.over.is_set() and self._clock() < self.deadline
+
+    def _arm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(self.deadline - self._clock(), self._ring)
+
+    def _ring(self) -> None:
+        if self.valid():  # the timer runs by another clock
+            self._arm()
 
     def end(self) -> None:
         """Lose everything that hangs on this lease."""

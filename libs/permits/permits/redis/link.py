@@ -53,14 +53,17 @@ async def open_wire(redis: "Redis") -> Wire:
         StoreLost: it cannot be opened.
     """
     connections: Any = redis.connection_pool  # its make_connection has no type
-    wire: Wire = connections.make_connection()
+    try:
+        wire: Wire = connections.make_connection()
+    except Exception as error:
+        raise StoreLost(str(error) or type(error).__name__) from error
     wire.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
     wire.socket_timeout = None  # whoever calls bounds the wait, once for a whole turn
     try:
         await wire.connect()
-    except (RedisError, OSError) as error:
+    except Exception as error:  # also of what the user put in, such as a credential provider that cannot be reached
         await close_wire(wire)
-        raise StoreLost(str(error)) from error
+        raise StoreLost(str(error) or type(error).__name__) from error
     except BaseException:
         await close_wire(wire)
         raise
@@ -184,7 +187,7 @@ class Subscription:
         """
         await self._say("PING")
 
-    async def next(self) -> str | None:
+    async def next(self) -> bytes | None:
         """Return the next message; None for any other sign of life. May be cancelled without loss.
 
         Raises:
@@ -198,7 +201,7 @@ class Subscription:
             raise StoreLost(str(error)) from error
         match reply:
             case [b"message", _, bytes(message)]:
-                return message.decode()
+                return message
             case _:
                 return None
 

@@ -23,6 +23,7 @@ class Notices:
         redis: a client whose settings are used for the connection.
         channel: where this pod's notices are published.
         hear: takes an incarnation, the epoch, and the ids and tickets that its waiters were handed.
+        on_fault: hears of each fault that nobody foresaw.
         on_subscribed: called whenever the subscription begins; what was published before is lost.
         patience_seconds: how long it may be silent before it has to answer a ping.
     """
@@ -33,12 +34,14 @@ class Notices:
         channel: str,
         *,
         hear: Callable[[str, str, Iterable[tuple[str, int]]], None],
+        on_fault: Callable[[], None],
         on_subscribed: Callable[[], None],
         patience_seconds: float,
     ) -> None:
         self._redis = redis
         self._channel = channel
         self._hear = hear
+        self._on_fault = on_fault
         self._on_subscribed = on_subscribed
         self._patience_seconds = patience_seconds
         self.tried = asyncio.Event()
@@ -57,6 +60,9 @@ class Notices:
                 await self._listen(subscription, patience)
             except (StoreLost, TimeoutError) as error:
                 log.info("permits: no notices on %s (%s); trying again", self._channel, str(error) or "no answer")
+            except Exception:
+                log.exception("permits: a fault that nobody foresaw, on %s; trying again", self._channel)
+                self._on_fault()
             finally:
                 self.tried.set()
                 patience.stop()
@@ -77,6 +83,14 @@ class Notices:
                 continue
             pinged = False
             if notice is not None:
-                incarnation, epoch, *words = notice.split(" ")
-                handed = zip(words[::2], map(int, words[1::2]), strict=True)
-                self._hear(incarnation, epoch, handed)
+                self._take_in(notice)
+
+    def _take_in(self, notice: bytes) -> None:
+        """Pass a notice on. One that makes no sense is not ours; what it should have said is found all the same."""
+        try:
+            incarnation, epoch, *words = notice.decode().split(" ")
+            handed = list(zip(words[::2], map(int, words[1::2]), strict=True))
+        except ValueError:
+            log.warning("permits: a notice on %s makes no sense and is left out: %.200r", self._channel, notice)
+            return
+        self._hear(incarnation, epoch, handed)

@@ -9,17 +9,18 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
+from permits.arguments import check_client, check_seconds, check_terms, check_wait
 from permits.base import Outlook, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
 from permits.redis.dispatch import Dispatch
-from permits.redis.keys import channel_of
+from permits.redis.keys import channel_of, keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Link, Reply, StoreLost
 from permits.redis.notices import Notices
-from permits.redis.requests import Ask, Question
-from permits.redis.scripts import Code, load_scripts
+from permits.redis.requests import Question
+from permits.redis.scripts import Code, Script, Scripts, load_scripts
 from permits.redis.store import Store, Terms
 
 log = logging.getLogger(__name__)
@@ -63,44 +64,38 @@ class RedisPool(Pool):
         pod: str | None = None,
         observer: PoolObserver | None = None,
     ) -> None:
-        if capacity < 1 or lease_seconds <= 0 or answer_seconds <= 0:
-            raise ValueError("capacity, lease_seconds and answer_seconds must be positive")
+        check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+        check_seconds("lease_seconds", lease_seconds)
+        check_seconds("answer_seconds", answer_seconds)
+        keys_of(name)
         super().__init__(name)
+        self._redis = redis
+        self._pod = _one_word(pod or socket.gethostname())
         self._report = Report(name, observer)
         self._limits = (per_client or 0, max_waiting)
-        self._process = f"{_one_word(pod or socket.gethostname())}/{uuid4().hex}"
         self._scripts = load_scripts()
-        terms = Terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting, lease_seconds=lease_seconds)
-        self._store = Store(Link(redis, self._scripts.all()), self._scripts, name, terms)
-        self._dispatch = Dispatch(
-            self._store,
-            self._process,
-            lease_seconds=lease_seconds,
-            answer_seconds=answer_seconds,
-            on_lost=self._report.lost,
+        self._terms = Terms(
+            capacity=capacity, per_client=per_client, max_waiting=max_waiting, lease_seconds=lease_seconds
         )
-        self._notices = Notices(
-            redis,
-            channel_of(name, self._process),
-            hear=self._dispatch.hear,
-            on_subscribed=self._dispatch.beat_soon,
-            patience_seconds=lease_seconds / 3,
-        )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._answer_seconds = answer_seconds
+        self._opened: _Opened | None = None
         self._closed = False
 
     def ready(self) -> bool:
         """See `PermitPool.ready`."""
-        return self._dispatch.entered.is_set() and not self._closed
+        return self._opened is not None and not self._closed and self._is_ours() and self._opened.ready()
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
         """See `PermitPool.acquire`."""
-        begun_at = self._check_use().time()
-        ask = Ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        dispatch = self._here().dispatch
+        check_client(client_id)
+        check_wait(wait_seconds)
+        begun_at = asyncio.get_running_loop().time()
+        ask = dispatch.new_ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
         try:
             if self._closed:
                 raise PoolClosed
-            permit = await self._dispatch.acquire(ask)
+            permit = await dispatch.acquire(ask)
         except PermitError as refusal:
             self._report.refused(begun_at, refusal)
             raise
@@ -109,69 +104,141 @@ class RedisPool(Pool):
 
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
+        check_client(client_id)
         self._check_use()
         if self._closed:
             raise PoolClosed
-        code, place = await self._look(Question(self._scripts.peek, (client_id, *self._limits)))
+        code, place = await self._look(self._scripts.peek, client_id, *self._limits)
         return Outlook(_VERDICTS[Code(code)], place)
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""
-        held, capacity, high_water, waiting, learning_ms, reaped, *words = await self._look(
-            Question(self._scripts.state)
-        )
+        held, capacity, high_water, waiting, learning_ms, reaped, *words = await self._look(self._scripts.state)
         counts = iter(words)
         clients = {client.decode(): int(count) for client, count in zip(counts, counts, strict=True)}
         return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
 
-    async def _look(self, question: Question) -> Reply:
-        self._check_use()
-        self._dispatch.question(question)
+    async def _look(self, script: Script, *argv: str | int) -> Reply:
+        dispatch = self._here().dispatch
+        question = Question(script, argv)
+        dispatch.question(question)
         reply = await question.answer
         if reply is None:
             raise PoolUnavailable
         return reply
 
+    def _here(self) -> "_Opened":
+        """Return what is open, if it is open here.
+
+        Raises:
+            PoolMisuse: it is not.
+        """
+        self._check_use()
+        assert self._opened is not None  # noqa: S101 - it is made as the pool is opened
+        return self._opened
+
     async def close(self) -> None:
         """See `PermitPool.close`. Heartbeats go on for what is held, until the `async with` block ends."""
         self._closed = True
-        self._dispatch.refuse_all(PoolClosed)
-
-    async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for end in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(end, Exception):
-                log.error("permits: a task of pool %s had died", self.name, exc_info=end)
-        try:
-            await self._dispatch.say_goodbye()
-        except (StoreLost, TimeoutError) as error:
-            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self.name, error)
-        finally:
-            await self._store.close()
+        if self._opened is not None and self._is_ours():
+            self._opened.dispatch.refuse_all(PoolClosed)
 
     async def __aenter__(self) -> Self:
         """Start, and try to enter. A store that is out of reach makes the pool unready; it goes on trying."""
         self._open()
-        self._tasks = [
-            asyncio.create_task(self._dispatch.run(), name=f"permits-{self.name}"),
-            asyncio.create_task(self._notices.run(), name=f"permits-{self.name}-notices"),
-        ]
+        opened = self._opened = _Opened(
+            self._redis,
+            self.name,
+            self._terms,
+            pod=self._pod,
+            scripts=self._scripts,
+            answer_seconds=self._answer_seconds,
+            report=self._report,
+        )
         try:
-            await self._dispatch.tried.wait()
-            await self._notices.tried.wait()
+            await opened.tried()
         except BaseException:
             await self.close()
-            await self._stop()
+            await opened.stop()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the pool and give everything back. What is still held counts as lost for those who hold it."""
+        """Close the pool and give everything back. What is still held counts as lost for those who hold it.
+
+        In a forked process this does nothing: the pool is the parent's.
+        """
         await self.close()
-        await self._stop()
+        if self._opened is not None and self._is_ours():
+            await self._opened.stop()
+
+
+class _Opened:
+    """All of a pool that belongs to one process and one event loop: connections, tasks, the name of this pod.
+
+    It is made as the pool is opened, so that processes that are forked off between the making of a pool and its opening
+    have names of their own.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis",
+        name: str,
+        terms: Terms,
+        *,
+        pod: str,
+        scripts: Scripts,
+        answer_seconds: float,
+        report: Report,
+    ) -> None:
+        self._name = name
+        process = f"{pod}/{uuid4().hex}"
+        self._store = Store(Link(redis, scripts.all()), scripts, name, terms)
+        self.dispatch = Dispatch(
+            self._store,
+            process,
+            lease_seconds=terms.lease_seconds,
+            answer_seconds=answer_seconds,
+            on_lost=report.lost,
+            on_fault=report.failed,
+        )
+        self._notices = Notices(
+            redis,
+            channel_of(name, process),
+            hear=self.dispatch.hear,
+            on_fault=report.failed,
+            on_subscribed=self.dispatch.beat_soon,
+            patience_seconds=terms.lease_seconds / 3,
+        )
+        self._tasks = [
+            asyncio.create_task(self.dispatch.run(), name=f"permits-{name}"),
+            asyncio.create_task(self._notices.run(), name=f"permits-{name}-notices"),
+        ]
+
+    def ready(self) -> bool:
+        """Say whether the store has let this pod in, and nothing is wrong with the pod itself."""
+        return self.dispatch.entered.is_set() and not self.dispatch.failing
+
+    async def tried(self) -> None:
+        """Return when it was tried to enter and to subscribe, with or without success."""
+        await self.dispatch.tried.wait()
+        await self._notices.tried.wait()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        for task in self._tasks:
+            task.cancel()
+        for end in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(end, Exception):
+                log.error("permits: a task of pool %s had died", self._name, exc_info=end)
+        try:
+            await self.dispatch.say_goodbye()
+        except (StoreLost, TimeoutError) as error:
+            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, error)
+        finally:
+            await self._store.close()
 
 
 def _one_word(pod: str) -> str:

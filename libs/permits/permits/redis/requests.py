@@ -13,24 +13,18 @@ who stands in line has a time-out of his own.
 
 import asyncio
 from collections.abc import Sequence
-from itertools import count
-from uuid import uuid4
 
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolUnavailable
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Reply, Word
 from permits.redis.scripts import Code, Script
 
-_PROCESS = uuid4().hex[:16]
-_numbers = count(1)
-"""With the process in front, ids that nobody else has, for a twentieth of what a UUID costs."""
-
 
 class Ask:
     """One call of `acquire`.
 
     Attributes:
-        id: names it to the store; the permit that comes of it has the same id.
+        id: names it to the store, and is used once; the permit that comes of it has the same id.
         deadline: event loop time until which it stands in line; None: it does not.
         sent: whether the store may know of it.
         over: whether it is granted or refused.
@@ -55,8 +49,8 @@ class Ask:
         "ticket",
     )
 
-    def __init__(self, client_id: str, deadline: float | None) -> None:
-        self.id = f"{_PROCESS}-{next(_numbers):x}"
+    def __init__(self, ask_id: str, client_id: str, deadline: float | None) -> None:
+        self.id = ask_id
         self.client_id = client_id
         self.deadline = deadline
         self.permit: RedisPermit | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from permits.redis.clock import Clock, lease_clock
 from permits.redis.keys import keys_of
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import Link, Reply, StoreLost, Word
@@ -34,7 +35,7 @@ class Renewal:
     """A lease that counts again.
 
     Attributes:
-        sent_at: event loop time just before it was asked for.
+        sent_at: by the clock of leases, just before it was asked for.
         lease_seconds: for how long, from then.
         waiters: how many of this pod stand in line, as the store has it.
         held: how many permits this pod holds, as the store has it.
@@ -55,7 +56,7 @@ class Call:
         requests: what it wants.
         beat: whether the heartbeat goes along.
         batches: the requests as they are grouped: each group is one script call.
-        sent_at: event loop time just before it was sent.
+        sent_at: by the clock of leases, just before it was sent.
     """
 
     lease: Lease
@@ -88,22 +89,13 @@ class Turn:
     forgotten: bool = False
     unserved: list[Operation] = field(default_factory=list)
 
-    def add(self, later: "Turn") -> None:
-        """Take in the replies to the next call of the same incarnation."""
-        self.answers += later.answers
-        self.handed += later.handed
-        self.unserved += later.unserved
-        self.renewal = later.renewal or self.renewal
-        self.gone |= later.gone
-        self.forgotten |= later.forgotten
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A lease that the store has begun or begun anew.
 
     Attributes:
-        sent_at: event loop time just before it was asked for.
+        sent_at: by the clock of leases, just before it was asked for.
         lease_seconds: for how long it counts, from then.
         epoch: the memory of the store that knows it.
     """
@@ -125,13 +117,15 @@ class Store:
         scripts: loaded by the link.
         name: of the pool.
         terms: its numbers.
+        clock: by which leases are counted.
 
     Attributes:
         calls: what was sent and not answered yet, the first first.
     """
 
-    def __init__(self, link: Link, scripts: Scripts, name: str, terms: Terms) -> None:
+    def __init__(self, link: Link, scripts: Scripts, name: str, terms: Terms, *, clock: Clock = lease_clock) -> None:
         self._link = link
+        self._clock = clock
         self._scripts = scripts
         self._keys = keys_of(name)
         self._terms = terms
@@ -148,7 +142,7 @@ class Store:
         """
         await self._link.connect()
         words = (incarnation, self._link.generation, self._lease_ms, before, self._terms.capacity, int(news))
-        sent_at = asyncio.get_running_loop().time()
+        sent_at = self._clock()
         [[status, *rest]] = await self._link.exchange([self._call(self._scripts.enter, *words)])
         match Status(status):
             case Status.NEWER:
@@ -167,7 +161,7 @@ class Store:
             StoreLost: there was no answer; it may be told again.
         """
         await self._link.connect()
-        now = asyncio.get_running_loop().time()
+        sent_at, now = self._clock(), asyncio.get_running_loop().time()
         words: list[Word] = [incarnation, self._link.generation, self._lease_ms, epoch, self._terms.capacity]
         words.append(len(permits))
         for permit in permits:
@@ -178,7 +172,7 @@ class Store:
         if Status(status) is not Status.DONE:
             return None
         lease_ms, fresh = rest
-        return Entry(now, lease_ms / 1000, fresh.decode())
+        return Entry(sent_at, lease_ms / 1000, fresh.decode())
 
     async def holdings(self, incarnation: str) -> tuple[set[str], set[str]]:
         """Return the ids of the permits that the store has for an incarnation, and of its waiters.
@@ -231,7 +225,7 @@ class Store:
     async def _write(self, call: Call) -> None:
         await self._link.connect()
         pod = (call.lease.incarnation, self._link.generation, self._lease_ms, call.lease.epoch)
-        now = call.sent_at = asyncio.get_running_loop().time()
+        call.sent_at, now = self._clock(), asyncio.get_running_loop().time()
         commands = [
             self._call(batch.script, *batch.argv)
             if isinstance(batch, Question)

@@ -1,0 +1,71 @@
+"""What callers may ask for, checked where it enters: what the store cannot take must not get that far."""
+
+from typing import Final
+
+MOST_CLIENT_BYTES: Final = 512
+LONGEST_WAIT_SECONDS: Final = 31_536_000.0
+"""A year."""
+SHORTEST_SECONDS: Final = 0.01
+LONGEST_LEASE_SECONDS: Final = 86_400.0
+MOST_PERMITS: Final = 10_000_000
+
+
+def check_client(client_id: str) -> None:
+    """Make sure that this can name a client.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is too long, or cannot be written in UTF-8.
+    """
+    if not isinstance(client_id, str):
+        raise TypeError(f"client_id must be text, not {client_id!r}")
+    if client_id.isascii():
+        size = len(client_id)
+    else:
+        try:
+            size = len(client_id.encode())
+        except UnicodeEncodeError as broken:
+            raise ValueError(f"client_id cannot be written in UTF-8: {client_id!r}") from broken
+    if size > MOST_CLIENT_BYTES:
+        raise ValueError(f"client_id has {size} bytes; {MOST_CLIENT_BYTES} is the most")
+
+
+def check_wait(wait_seconds: float) -> None:
+    """Make sure that this is a time to wait.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, not a number, or without end.
+    """
+    if not isinstance(wait_seconds, int | float):
+        raise TypeError(f"wait_seconds must be a number, not {wait_seconds!r}")
+    if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # not-a-number is neither
+        raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")
+
+
+def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> None:
+    """Make sure that these can be the numbers of a pool.
+
+    Raises:
+        ValueError: one of them cannot.
+    """
+    terms: tuple[tuple[str, object, int], ...] = (
+        ("capacity", capacity, 1),
+        ("per_client", 1 if per_client is None else per_client, 1),
+        ("max_waiting", max_waiting, 0),
+    )
+    for name, value, least in terms:
+        if not isinstance(value, int) or not least <= value <= MOST_PERMITS:
+            raise ValueError(f"{name} must be a whole number from {least} to {MOST_PERMITS}, not {value!r}")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Make sure that this can be the length of a lease, or of the wait for an answer.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(value, int | float) or not SHORTEST_SECONDS <= value <= LONGEST_LEASE_SECONDS:
+        raise ValueError(
+            f"{name} must be from {SHORTEST_SECONDS} to {LONGEST_LEASE_SECONDS:.0f} seconds, not {value!r}"
+        )
