@@ -102,7 +102,7 @@ class Pool(ABC):
             if iscoroutinefunction(function):
                 return cast(AsyncFunction, self._limited_coroutine(function, client_id, wait_seconds))
             raise TypeError(
-                f"limited() of pool {self.name!r} needs an `async def`, and {_name_of(function)} is none; "
+                f"limited() of pool {self.name!r} needs an `async def`, and {name_of(function)} is none; "
                 "for plain functions there is permits.sync.SyncPool"
             )
 
@@ -288,5 +288,6 @@ def client_of(client_id: ClientOf, args: tuple[Any, ...], kwargs: dict[str, Any]
     return client_id if isinstance(client_id, str) else client_id(*args, **kwargs)
 
 
-def _name_of(function: object) -> str:
+def name_of(function: object) -> str:
+    """Return what to call a function in a message."""
     return getattr(function, "__qualname__", None) or repr(function)
