@@ -94,7 +94,6 @@ def test_a_port_in_use_is_one_clear_line_and_nothing_is_left_listening(tmp_path:
     ("program", "code"),
     [
         pytest.param("async def main(): return 7", 7, id="its own"),
-        pytest.param("async def main(): signal.raise_signal(2); await asyncio.sleep(60)", 130, id="interrupt"),
         pytest.param("async def main(): raise SystemExit(3)", 3, id="a program that leaves"),
     ],
 )
@@ -102,6 +101,53 @@ def test_the_exit_code_of_a_program_that_never_serves(program: str, code: int) -
     source = f"import asyncio, signal, sys\nfrom servicekit.runner import run\n{program}\nsys.exit(run(main()))"
     ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+@BOTH
+def test_a_signal_before_serving_ends_the_start_in_good_order(number: signal.Signals) -> None:
+    program = f"""
+import asyncio, signal, sys
+from servicekit.runner import run
+async def main():
+    try:
+        signal.raise_signal({number.value})
+        await asyncio.sleep(60)
+    finally:
+        print("closed")
+sys.exit(run(main()))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "closed"
+
+
+def test_a_second_signal_while_a_start_is_ended_cuts_it_off() -> None:
+    program = """
+import asyncio, signal, sys
+from servicekit.runner import run
+async def main():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+sys.exit(run(main()))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_a_signal_after_the_end_does_not_change_the_exit_code() -> None:
+    program = """
+import signal, sys
+from servicekit.runner import run
+async def main(): return 7
+code = run(main())
+signal.raise_signal(signal.SIGTERM)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (7, "")
 
 
 def test_a_process_whose_log_nobody_reads_any_more_still_ends_in_good_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 
+import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from chat_service.app import open_chat
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError

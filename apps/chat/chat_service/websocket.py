@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 CLOSE_GRACE_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.25  # a peer that sends nothing for this long has read our close, or never will
+GOING_AWAY: Final = "This server is going away; connect again.\n"
 NO_ROOM: Final = (
     "This server has no memory left for what is sent before a handshake is answered; wait for the answer.\n"
 )
@@ -182,6 +183,18 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self._stop_upload()
         self._discard_the_rest()
+
+    def shutdown(self) -> None:
+        """End the connection for the server goes away; whatever it waits for, the peer is told."""
+        if self.close_sent:
+            super().shutdown()
+        elif self.handshake_complete:
+            self.conn.fail(ChatCloseCode.DRAINING, "this server is restarting")
+            self.handle_parser_exception()
+        else:
+            self._refuse(self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, GOING_AWAY))
+            self.disconnected = True
+            self._discard_the_rest()
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent; after an unreadable frame, only to see when it has stopped."""

@@ -4,6 +4,7 @@ import gc
 import sys
 from typing import Final
 
+import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from servicekit import logs

@@ -2,14 +2,14 @@
 
 SIGTERM or SIGINT starts the drain: what the program itself does to finish (readiness off, requests in flight,
 connections closed one by one, outbox flushed), bounded by one budget. Only then do the servers close; uvicorn
-by itself would drop every socket at the first signal. A second signal ends at once.
+by itself would drop every socket at the first signal. A second signal ends at once, with a close frame for each
+WebSocket whose peer reads it. A signal before anything is served ends the start.
 """
 
 import asyncio
 import contextlib
 import gc
 import math
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -20,7 +20,7 @@ import uvicorn
 from servicekit.bounded_http import answer_refusals, bounded
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
-from servicekit.stopping import StopSignals
+from servicekit.stopping import StopSignals, leave_with, stop_signals
 
 __all__ = ["EXIT_FAILURE", "EXIT_OK", "GC_THRESHOLDS", "Address", "Drain", "Listener", "Ready", "run", "serve"]
 
@@ -32,6 +32,9 @@ GC_THRESHOLDS = (50_000, 20, 20)
 accepted, which makes many objects that live on: that was measured 1.75 times slower."""
 
 CLOSE_SECONDS = 5.0
+GOODBYE_SECONDS = 0.5
+"""How long connections that are told to close may take to do so, when there is no time for a good end."""
+TURNS = 25
 ABORT_SECONDS = 1.0
 """How long a request that was cut off may take to clean up."""
 
@@ -76,7 +79,7 @@ async def serve(
     running = [asyncio.create_task(server.serve_bound(), name=server.name) for server in servers]
     ending: asyncio.Task[bool] | None = None
     try:
-        with StopSignals(stop) as signals:
+        with stop_signals() as signals, signals.claimed(stop):
             await _until_listening(servers, running, ready)
             await _first(signals.first, *running)
             failed = _report_failed(running)
@@ -94,14 +97,36 @@ def run(main: Coroutine[Any, Any, int] | Callable[[], Coroutine[Any, Any, int]])
     """Run the program `main` in an event loop made for servers and return its exit code.
 
     uvloop where it can be imported, and a garbage collector that looks seldom (see `GC_THRESHOLDS`). What `main`
-    raises is raised here too; an interrupt before or after `serve` becomes exit code 130.
+    raises is raised here too. A signal before `serve` cancels `main`, and the exit code is 0.
     """
     gc.set_threshold(*GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    code = EXIT_FAILURE
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            code = runner.run(_stoppable(main))
+    finally:
+        leave_with(code)
+    return code
+
+
+async def _stoppable(main: Coroutine[Any, Any, int] | Callable[[], Coroutine[Any, Any, int]]) -> int:
+    program = asyncio.current_task()
+    assert program is not None  # noqa: S101 - a coroutine runs in a task
+
+    with StopSignals() as signals:
+
+        def stop_before_serving(_: object) -> None:
+            if not signals.is_claimed:
+                _log.info("stopped before serving")
+                program.cancel()
+
+        signals.first.add_done_callback(stop_before_serving)
         try:
-            return runner.run(main if isinstance(main, Coroutine) else main())
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
+            return await (main if isinstance(main, Coroutine) else main())
+        except asyncio.CancelledError:
+            if signals.first.done() and not signals.is_claimed:
+                return EXIT_OK
+            raise
 
 
 class _Server(uvicorn.Server):
@@ -125,10 +150,16 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     async def cut_off(self) -> None:
-        """Drop what a good end would have finished; nothing to do after one."""
+        """Drop what a good end would have finished, with a word where that is possible; nothing to do after one."""
         for server in getattr(self, "servers", []):
             server.close()
         self.bound.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(TURNS):
+            if not self.server_state.connections:
+                break
+            await asyncio.sleep(GOODBYE_SECONDS / TURNS)
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()

@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
@@ -16,43 +19,53 @@ FORCED_EXIT_SECONDS = 2.0
 EXIT_FORCED = 1
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_listening: ContextVar["StopSignals"] = ContextVar("stop_signals")
 _log = get_logger(__name__)
 
 
 class StopSignals:
-    """Listens for SIGTERM and SIGINT (in the main thread; elsewhere only `stop` counts).
+    """Listens for SIGTERM and SIGINT (in the main thread; elsewhere only the `stop` of `claimed` counts).
 
     Attributes:
         first: done when a first signal came, or `stop` was set: end in good order.
         second: done when a second signal came: end at once. What is not over within `FORCED_EXIT_SECONDS`, or at a
             third signal, is cut off by ending the process.
+        is_claimed: somebody has begun to act on signals; what was before that is the start of the program.
     """
 
-    def __init__(self, stop: asyncio.Event | None = None) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stop = stop
-        self._watch: asyncio.Task[None] | None = None
         self._installed = threading.current_thread() is threading.main_thread()
         self.first: asyncio.Future[None] = self._loop.create_future()
         self.second: asyncio.Future[None] = self._loop.create_future()
+        self.is_claimed = False
 
     def __enter__(self) -> Self:
         if self._installed:
             for number in _SIGNALS:
                 self._loop.add_signal_handler(number, self._received, number)
-        if self._stop is not None:
-            self._watch = asyncio.create_task(self._await(self._stop), name="stop")
+        self._token = _listening.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        _listening.reset(self._token)
         # After a second signal the handlers stay, so that a third one is heard while the program lets go.
         if self._installed and not self.second.done():
             for number in _SIGNALS:
                 self._loop.remove_signal_handler(number)
+
+    @contextmanager
+    def claimed(self, stop: asyncio.Event | None = None) -> Iterator[Self]:
+        """Act on signals for the length of a `with` block, and on `stop` as on a first one."""
+        self.is_claimed = True
+        watch = None if stop is None else asyncio.create_task(self._await(stop), name="stop")
+        try:
+            yield self
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     async def _await(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -68,6 +81,19 @@ class StopSignals:
         else:
             _leave_now()
         _log.info("signal received", signal=signal.Signals(number).name)
+
+
+def stop_signals() -> AbstractContextManager[StopSignals]:
+    """Return the signals that the program around us listens for, or listen for them as long as we are."""
+    around = _listening.get(None)
+    return StopSignals() if around is None else nullcontext(around)
+
+
+def leave_with(code: int) -> None:
+    """From now on, let a signal end this process with `code`: there is nothing left to end in good order."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: os._exit(code))
 
 
 def _leave_now() -> None:
