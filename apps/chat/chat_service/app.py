@@ -22,6 +22,7 @@ from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.courier import Courier
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.ids import ExchangeIds
+from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
@@ -143,7 +144,9 @@ async def open_chat(
             processes=settings.media_processes,
             per_client=settings.media_processes_per_client,
             job_seconds=settings.media_job_seconds,
+            job_cpu_seconds=settings.media_cpu_seconds,
             max_media_seconds=settings.media_max_seconds,
+            limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
             other_formats=settings.media_other_formats,
         )
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))

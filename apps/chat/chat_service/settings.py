@@ -136,7 +136,14 @@ class ChatSettings(AccessSettings):
     media_processes_per_client: int | None = Field(
         None, ge=1, description="worker processes that one client may have at once; without it all but one"
     )
-    media_job_seconds: Seconds = Field(30, description="a media job that takes longer is killed")
+    media_cpu_seconds: Seconds = Field(
+        20, description="CPU time of one media job; a file that takes more is refused as media_too_complex"
+    )
+    media_job_seconds: Seconds = Field(
+        60, description="a media job that takes longer is killed; more than media_cpu_seconds, for a busy machine"
+    )
+    media_max_boxes: int = Field(100_000, ge=100, description="boxes that an MP4 may be made of")
+    media_max_entries: int = Field(500_000, ge=1000, description="entries that the tables of an MP4 may have")
     media_max_seconds: Seconds = Field(120, description="longest voice note or video accepted")
     media_other_formats: bool = Field(
         default=True,
@@ -164,6 +171,8 @@ class ChatSettings(AccessSettings):
     def _fit_together(self) -> Self:
         if self.max_connection_bytes < self.max_frame_bytes:
             raise ValueError("CHAT_MAX_CONNECTION_BYTES must be at least CHAT_MAX_FRAME_BYTES")
+        if self.media_job_seconds <= self.media_cpu_seconds:
+            raise ValueError("CHAT_MEDIA_JOB_SECONDS must be more than CHAT_MEDIA_CPU_SECONDS")
         if self.outbox_max_bytes < 2 * self.max_frame_bytes:
             raise ValueError("CHAT_OUTBOX_MAX_BYTES must be at least twice CHAT_MAX_FRAME_BYTES")
         return self

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from chat_service.media.base import MediaError
-from chat_service.media.boxes import check_boxes
+from chat_service.media.boxes import WorkLimits, check_boxes
 from tests.chat.media.making import RED, video
 
 
@@ -62,13 +62,65 @@ def test_whole_files(mp4: bytes) -> None:
         (FTYP + MOOV + struct.pack(">I4sQ", 1, b"mdat", 15) + bytes(50), "not a box"),
         (FTYP + MOOV + box(b"\xff\xfe\xfd\xfc", bytes(10)), "not a box"),
         (FTYP + MOOV + struct.pack(">I4sQ", 1, b"mdat", 2**64 - 1), "missing"),
-        (FTYP + MOOV + MDAT + box(b"free") * 100_001, "pieces"),
     ],
 )
 def test_anything_else_is_refused(mp4: bytes, why: str) -> None:
     with pytest.raises(MediaError, match=why) as refused:
         check_boxes(mp4)
     assert refused.value.code == "media_unreadable"
+
+
+def table(kind: bytes, entries: int, *, before: bytes = b"", entry: bytes = b"") -> bytes:
+    return box(kind, bytes(4) + before + struct.pack(">I", entries) + entry * entries)
+
+
+def in_track(*tables: bytes) -> bytes:
+    stbl = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", b"".join(tables)))))
+    return FTYP + box(b"moov", stbl) + MDAT
+
+
+def in_fragments(*runs: bytes) -> bytes:
+    return FTYP + MOOV + b"".join(box(b"moof", box(b"traf", run)) for run in runs) + MDAT
+
+
+@pytest.mark.parametrize(
+    ("mp4", "why"),
+    [
+        (FTYP + MOOV + MDAT + box(b"free") * 101, "more than 100 pieces"),
+        (in_track(box(b"free") * 101), "more than 100 pieces"),
+        (FTYP + box(b"moov", box(b"trak", box(b"edts")) * 51) + MDAT, "more than 100 pieces"),
+        (in_fragments(*[table(b"trun", 1)] * 33), "more than 100 pieces"),
+        (in_fragments(table(b"trun", 1001)), "more than 1,000 entries"),
+        (in_fragments(*[table(b"trun", 101)] * 10), "more than 1,000 entries"),
+        (in_fragments(table(b"trun", 2**32 - 1)), "more than 1,000 entries"),
+        (in_track(table(b"stsz", 1001, before=bytes(4))), "more than 1,000 entries"),
+        *((in_track(table(kind, 1001)), "more than 1,000 entries") for kind in (b"stts", b"ctts", b"stsc", b"stco")),
+        (FTYP + box(b"sidx", struct.pack(">I4x4x4x4x2xH", 0, 1001)) + MOOV + MDAT, "more than 1,000 entries"),
+        (FTYP + box(b"sidx", struct.pack(">I4x4x8x8x2xH", 1 << 24, 1001)) + MOOV + MDAT, "more than 1,000 entries"),
+    ],
+)
+def test_what_is_too_much_work_is_refused(mp4: bytes, why: str) -> None:
+    with pytest.raises(MediaError, match=why) as refused:
+        check_boxes(mp4, WorkLimits(max_boxes=100, max_entries=1000))
+    assert refused.value.code == "media_too_complex"
+
+
+def test_samples_of_one_size_have_no_entries() -> None:
+    check_boxes(in_track(table(b"stsz", 2**32 - 1, before=struct.pack(">I", 2))))
+
+
+@pytest.mark.parametrize(
+    "mp4",
+    [
+        in_track(box(b"stts"), box(b"stsz", bytes(8)), box(b"ctts", size=4)),
+        in_track(struct.pack(">I", 7)),
+        in_track(box(b"stsz", size=2**31)),
+        FTYP + box(b"sidx") + MOOV + MDAT,
+        FTYP + box(b"moov", struct.pack(">I4s", 0, b"trak") + bytes(5)) + MDAT,
+    ],
+)
+def test_boxes_that_are_broken_inside_are_left_to_the_demuxer(mp4: bytes) -> None:
+    check_boxes(mp4, WorkLimits(max_boxes=100, max_entries=1000))
 
 
 @pytest.mark.parametrize("movflags", ["", "+faststart", "+frag_keyframe+empty_moov"])

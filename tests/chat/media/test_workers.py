@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from chat_service.media.base import Heard, MediaError, Seen
+from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
 from frameproto import Buffer
 from tests.chat.media.making import RED, loudness, picture_of, pixels, silent_mp3, slow_mp3, video
@@ -31,8 +33,13 @@ class OfOneClient(ProcessMediaWorkers):
         return await super().speak(text, client_id=client_id)
 
 
-def workers_of(processes: int = 1, **changed: float) -> OfOneClient:
-    usual = {"job_seconds": 60.0, "max_media_seconds": SLOW_SECONDS, "per_client": processes}
+def workers_of(processes: int = 1, **changed: object) -> OfOneClient:
+    usual: dict[str, object] = {
+        "job_seconds": 60.0,
+        "job_cpu_seconds": 60.0,
+        "max_media_seconds": SLOW_SECONDS,
+        "per_client": processes,
+    }
     return OfOneClient(processes=processes, **{**usual, **changed})  # type: ignore[arg-type]
 
 
@@ -150,6 +157,45 @@ async def test_a_job_that_takes_too_long_is_killed_with_its_worker(capfd: pytest
     assert "media.worker_died" in capfd.readouterr().out
 
 
+async def test_a_file_that_takes_too_much_work_is_the_fault_of_its_sender(capfd: pytest.CaptureFixture[str]) -> None:
+    async with workers_of(1, job_cpu_seconds=0.5) as workers:
+        (before,) = workers.pids
+        with pytest.raises(MediaError, match="more work than") as refused:
+            await workers.hear(slow_mp3(60))
+        assert refused.value.code == "media_too_complex"
+        assert is_gone(before)
+        assert (await workers.hear(silent_mp3(1))).seconds > 0
+    assert "media.worker_died" not in capfd.readouterr().out
+
+
+async def test_each_job_has_its_own_cpu_time() -> None:
+    async with workers_of(1, job_cpu_seconds=2) as workers:
+        before = workers.pids
+        for _ in range(4):
+            await workers.hear(slow_mp3(8))
+        assert psutil.Process(before[0]).cpu_times().user > 2
+        assert workers.pids == before
+
+
+async def test_the_limits_of_an_mp4_reach_the_workers() -> None:
+    async with workers_of(1, limits=WorkLimits(max_entries=10)) as workers:
+        with pytest.raises(MediaError) as refused:
+            await workers.see(video(RED, seconds=3))
+        assert refused.value.code == "media_too_complex"
+
+
+async def test_a_huge_index_of_segments_costs_nothing() -> None:
+    entries = 40_000
+    index = (
+        struct.pack(">IIIIIHH", 0, 1, 1000, 0, 0, 0, entries) + struct.pack(">III", 1000, 1000, 0x9000_0000) * entries
+    )
+    mp4 = video(RED, movflags="+frag_keyframe+empty_moov")
+    at = mp4.index(b"moof") - 4
+    async with workers_of(1, job_cpu_seconds=5) as workers:  # FFmpeg takes 15 seconds for it on a quiet machine
+        seen = await workers.see(mp4[:at] + (struct.pack(">I4s", 8 + len(index), b"sidx") + index) * 12 + mp4[at:])
+    assert seen.seconds == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
 async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers: OfOneClient) -> None:
     first, second = workers.pids
@@ -193,7 +239,7 @@ async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], 
     async with workers_of(1, memory_bytes=200 * 1024**2) as workers:
         with pytest.raises(MediaError) as failed:
             await getattr(workers, kind)(make())
-        assert failed.value.code in {"media_failed", "media_unreadable"}
+        assert failed.value.code in {"media_failed", "media_too_complex"}
         assert loudness(await workers.speak("still here"))[1] > 0.3
 
 
@@ -274,7 +320,9 @@ async def test_leaving_while_a_worker_starts_again() -> None:
 
 
 async def test_a_voice_that_does_not_exist() -> None:
-    workers = ProcessMediaWorkers(processes=2, job_seconds=1, max_media_seconds=1, voice="no-such-voice")
+    workers = ProcessMediaWorkers(
+        processes=2, job_seconds=1, job_cpu_seconds=1, max_media_seconds=1, voice="no-such-voice"
+    )
     with pytest.raises(MediaError, match='no voice "no-such-voice"') as failed:
         await workers.__aenter__()
     assert failed.value.code == "media_failed"
@@ -337,7 +385,7 @@ from chat_service.media.workers import ProcessMediaWorkers
 from tests.chat.media.making import slow_mp3
 
 async def main(slow):
-    async with ProcessMediaWorkers(processes=2, job_seconds=60, max_media_seconds=1e9) as workers:
+    async with ProcessMediaWorkers(processes=2, job_seconds=60, job_cpu_seconds=60, max_media_seconds=1e9) as workers:
         job = asyncio.create_task(workers.hear(slow_mp3(100), client_id='anna')) if slow else None
         await asyncio.sleep(0.3)
         print(*workers.pids, flush=True)

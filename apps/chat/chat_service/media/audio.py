@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import av
 
 from chat_service.media.base import Heard, MediaError
-from chat_service.media.boxes import check_boxes, refuse_encrypted
+from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.formats import check_format
 from chat_service.media.opening import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.tags import without_notes, without_tags
@@ -36,22 +36,24 @@ RIFF_HEADER_BYTES: Final = 8
 UNKNOWN_RIFF_SIZE: Final = 0x7FFF_0000  # from here on
 
 
-def hear(file: Buffer, *, max_seconds: float, other_formats: bool = True) -> Heard:
+def hear(file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS) -> Heard:
     """Decode a voice note from beginning to end; what is damaged in it is left out.
 
     Args:
         file: the whole file.
         max_seconds: how long it may be.
         other_formats: whether it may be something else than an MP3.
+        limits: how much work it may be.
 
     Raises:
-        MediaError: `media_unreadable` when it is not such a file with sound in it, `media_too_long`.
+        MediaError: `media_unreadable` when it is not such a file with sound in it, `media_too_long`,
+            `media_too_complex`.
     """
     if identify(file) in TAGGED:
         file = without_tags(file)
     file_format = check_format(identify(file), RequestKind.VOICE, other_formats=other_formats)
     if file_format in MP4_FAMILY:
-        boxes = check_boxes(file)
+        boxes = check_boxes(file, limits)
         refuse_encrypted(file, boxes)
         file = without_notes(file, boxes)
     with open_media(file, file_format, decoders=SOUND_DECODERS) as container:

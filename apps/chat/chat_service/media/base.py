@@ -9,7 +9,8 @@ from frameproto import Buffer
 class MediaError(Exception):
     """The media cannot be used.
 
-    `code` is `media_unreadable` or `media_too_long`, which the client can mend, or `media_failed`, which is our fault.
+    `code` is `media_unreadable`, `media_too_long` or `media_too_complex`, which the client can mend, or `media_failed`,
+    which is our fault.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -1,8 +1,13 @@
-"""The boxes that an MP4 file is made of (ISO/IEC 14496-12, 4.2), read only as far as it takes to know it is whole.
+"""The boxes that an MP4 file is made of (ISO/IEC 14496-12, 4.2), read before FFmpeg sees the file.
+
+They tell whether the file is whole, and how much work it is.
 
 FFmpeg plays what it can of a file that was cut short; we would rather tell the client. Every top-level box says how
 long it is, so a file is whole when the boxes that a player needs, one after the other, end inside the file. Anything
 behind the last of them (padding, a line of text, an index that was cut) is left out.
+
+The work of a demuxer grows with the boxes and with the entries of their tables, and a table of a few bytes can claim
+millions of entries. Files that are too much work are refused by these numbers, before anything is spent on them.
 """
 
 import struct
@@ -17,10 +22,37 @@ SIZE_AND_TYPE: Final = struct.Struct(">I4s")
 LARGE_SIZE: Final = struct.Struct(">Q")
 TO_THE_END: Final = 0  # in place of a size: this box is the last one
 IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
-MAX_BOXES: Final = 100_000  # a fragmented file has two for each fragment
 NEEDED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
 ENCRYPTED: Final = (b"encv", b"enca")
 MEDIA: Final = frozenset({b"mdat", b"moof"})
+CONTAINERS: Final = frozenset(
+    {b"moov", b"trak", b"edts", b"mdia", b"minf", b"dinf", b"stbl", b"mvex", b"moof", b"traf", b"mfra"}
+)
+COUNT: Final = struct.Struct(">I")
+SHORT_COUNT: Final = struct.Struct(">H")
+COUNT_AT: Final = {  # where a table says how many entries it has, from the beginning of its content
+    **dict.fromkeys((b"stsd", b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"elst", b"trun"), 4),
+    b"stsz": 8,
+    b"stz2": 8,
+}
+FIXED_SIZE_AT: Final = 4  # in stsz: the size of every sample, or 0 when each has an entry
+SIDX_COUNT_AT: Final = {0: 22, 1: 30}  # by version
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLimits:
+    """How much a file may hold.
+
+    Attributes:
+        max_boxes: boxes, those within others included. A fragment has about eight for each track.
+        max_entries: entries of all tables together. A picture or a piece of sound has up to five.
+    """
+
+    max_boxes: int = 100_000
+    max_entries: int = 500_000
+
+
+USUAL_LIMITS: Final = WorkLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +64,14 @@ class Box:
     end: int
 
 
-def check_boxes(mp4: Buffer) -> list[Box]:
-    """Check that this is an MP4 and that nothing of it is missing; return its boxes.
+def check_boxes(mp4: Buffer, limits: WorkLimits = USUAL_LIMITS) -> list[Box]:
+    """Check that this is an MP4, that nothing of it is missing, and that it is not too much work; return its boxes.
 
     Raises:
-        MediaError: `media_unreadable`; the message says what is wrong.
+        MediaError: `media_unreadable` or `media_too_complex`; the message says what is wrong.
     """
     view = memoryview(mp4)
-    boxes = list(top_level_boxes(view))
+    boxes = list(top_level_boxes(view, limits))
     kinds = {box.kind for box in boxes}
     if b"ftyp" not in kinds:
         raise _unreadable("this is not an MP4: it has no file type box")
@@ -47,6 +79,7 @@ def check_boxes(mp4: Buffer) -> list[Box]:
         raise _unreadable("the MP4 is cut short: its index (moov) is missing; send the whole file")
     if kinds.isdisjoint(MEDIA):
         raise _unreadable("the MP4 holds no media (mdat); send the whole file")
+    _check_work(view, boxes, limits)
     return boxes
 
 
@@ -62,16 +95,16 @@ def refuse_encrypted(mp4: Buffer, boxes: Sequence[Box]) -> None:
             raise _unreadable("this file is encrypted (DRM), and only its own player opens it; send a recording")
 
 
-def top_level_boxes(mp4: Buffer) -> Iterator[Box]:
+def top_level_boxes(mp4: Buffer, limits: WorkLimits) -> Iterator[Box]:
     """Yield the boxes that lie one after the other in a file, as far as a player needs them.
 
     Raises:
-        MediaError: `media_unreadable`; a box that is needed does not end inside the file.
+        MediaError: `media_unreadable`, a box that is needed does not end inside the file; `media_too_complex`.
     """
     view = memoryview(mp4)
     at = 0
     missing = {b"ftyp", b"moov", b"mdat"}
-    for _ in range(MAX_BOXES):
+    for _ in range(limits.max_boxes + 1):
         if at == len(view):
             return
         try:
@@ -83,7 +116,53 @@ def top_level_boxes(mp4: Buffer) -> Iterator[Box]:
         missing.discard(box.kind)
         yield box
         at = box.end
-    raise _unreadable(f"the MP4 is in more than {MAX_BOXES} pieces")
+    raise _too_many_boxes(limits)
+
+
+def _check_work(view: memoryview, boxes: Sequence[Box], limits: WorkLimits) -> None:
+    """Count boxes and table entries, those that FFmpeg would see. Raises MediaError, `media_too_complex`."""
+    count = entries = 0
+    unread = list(boxes)
+    while unread:
+        box = unread.pop()
+        count += 1
+        if count > limits.max_boxes:
+            raise _too_many_boxes(limits)
+        entries += _entries(view, box)
+        if entries > limits.max_entries:
+            raise _too_complex(f"the tables of this MP4 have more than {limits.max_entries:,} entries")
+        if box.kind in CONTAINERS:
+            unread.extend(_children(view, box, limits))
+
+
+def _children(view: memoryview, parent: Box, limits: WorkLimits) -> Iterator[Box]:
+    """Yield the boxes within a box, as far as they can be read."""
+    at = parent.start
+    for _ in range(limits.max_boxes + 1):
+        if parent.end - at < SIZE_AND_TYPE.size:
+            return
+        size, kind = SIZE_AND_TYPE.unpack_from(view, at)
+        end = parent.end if size == TO_THE_END else at + size
+        if end < at + SIZE_AND_TYPE.size:  # FFmpeg gives up here, too; a box of more than 4 GiB does not occur
+            return
+        yield Box(kind, at + SIZE_AND_TYPE.size, min(end, parent.end))
+        at = end
+
+
+def _entries(view: memoryview, box: Box) -> int:
+    """Return how many entries a box claims to have; 0 when it is no table."""
+    if box.kind == b"sidx":
+        at, form = SIDX_COUNT_AT.get(view[box.start] if box.start < box.end else 0, SIDX_COUNT_AT[1]), SHORT_COUNT
+    elif box.kind in COUNT_AT:
+        at, form = COUNT_AT[box.kind], COUNT
+    else:
+        return 0
+    if box.start + at + form.size > box.end:
+        return 0
+    if box.kind == b"stsz" and COUNT.unpack_from(view, box.start + FIXED_SIZE_AT)[0]:
+        return 0  # plain samples of sound, which FFmpeg takes in blocks
+    (count,) = form.unpack_from(view, box.start + at)
+    return int(count)
 
 
 def _box_at(view: memoryview, at: int) -> Box:
@@ -122,3 +201,11 @@ def _cut_short(what: str, at: int) -> MediaError:
 
 def _unreadable(message: str) -> MediaError:
     return MediaError("media_unreadable", message)
+
+
+def _too_many_boxes(limits: WorkLimits) -> MediaError:
+    return _too_complex(f"this MP4 is in more than {limits.max_boxes:,} pieces")
+
+
+def _too_complex(why: str) -> MediaError:
+    return MediaError("media_too_complex", f"{why}, which is too much work; export it anew as a plain video")

@@ -59,7 +59,7 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
         decoders: names of the decoders that are allowed.
 
     Raises:
-        MediaError: `media_unreadable`; from opening it or from anything inside the `with` block.
+        MediaError: `media_unreadable` or `media_too_complex`; from opening it or from anything inside the `with` block.
     """
     options = {
         "format_whitelist": DEMUXERS[file_format],
@@ -72,7 +72,9 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
         with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container:
             yield container
     except MemoryError as bomb:
-        raise MediaError("media_unreadable", f"decoding this {label} takes too much memory; send another one") from bomb
+        raise MediaError(
+            "media_too_complex", f"decoding this {label} takes too much memory; send another one"
+        ) from bomb
     except av.FFmpegError as unreadable:
         raise MediaError(
             "media_unreadable", f"this is not {label}, or it is damaged; send it again as {label}"

@@ -41,14 +41,18 @@ class WorkerSettings:
         voice: the voice that speaks, as espeak-ng names it.
         memory_bytes: address space that a worker may use, about 150 MB of which are code; 0 for no limit.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
-        job_cpu_seconds: CPU time of one job, after which the system kills the worker; 0 for no limit.
+        job_cpu_seconds: CPU time of one job; the system ends a worker that uses more by SIGPROF.
+        max_boxes: boxes that an MP4 may be made of.
+        max_entries: entries that the tables of an MP4 may have.
     """
 
     max_media_seconds: float
     voice: str
     memory_bytes: int
     other_formats: bool
-    job_cpu_seconds: int
+    job_cpu_seconds: float
+    max_boxes: int
+    max_entries: int
 
 
 @dataclass(frozen=True, slots=True)

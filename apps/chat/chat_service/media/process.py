@@ -23,6 +23,10 @@ class WorkerDied(Exception):
     """The process did not start, or ended before it had done its job; the message says how."""
 
 
+class CpuTimeUsed(WorkerDied):
+    """The job took more CPU time than a job may take."""
+
+
 class WorkerProcess:
     """A process that does one job at a time and can be started again.
 
@@ -80,7 +84,8 @@ class WorkerProcess:
             seconds: how long it may take.
 
         Raises:
-            WorkerDied: the process ended or had to be killed.
+            CpuTimeUsed: the process ended because the job used too much CPU time.
+            WorkerDied: the process ended in another way, or had to be killed.
         """
         if self._process is None or self._process.stdin is None:
             raise WorkerDied("it was never started")
@@ -111,7 +116,8 @@ class WorkerProcess:
         except Garbled as garbled:
             raise WorkerDied(await self._end(f"it was killed because it sent {garbled}")) from garbled
         except (asyncio.IncompleteReadError, ConnectionError) as gone:
-            raise WorkerDied(await self._end("it ended")) from gone
+            how = await self._end("it ended")
+            raise (CpuTimeUsed if process.returncode == -signal.SIGPROF else WorkerDied)(how) from gone
         except asyncio.CancelledError:
             await self.stop()
             raise

@@ -20,7 +20,9 @@ LYRICS_END: Final = b"LYRICS200"
 LYRICS_END_SIZE: Final = 6 + len(LYRICS_END)
 LEAST_ZEROS: Final = 64
 ZEROS_LOOKED_AT: Final = 1 << 20  # at once
-NOTES: Final = (b"udta", b"meta", b"ilst", b"keys", b"pssh")  # boxes of notes, wherever they stand; pssh is of licences
+# Boxes of notes, wherever they stand. pssh is of licences. sidx tells a player on the web what to fetch next; FFmpeg
+# takes time for it that grows with the square of its entries.
+NOTES: Final = (b"udta", b"meta", b"ilst", b"keys", b"pssh", b"sidx")
 IGNORED: Final = b"free"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import av
 
 from chat_service.media.base import MediaError, Seen
-from chat_service.media.boxes import check_boxes, refuse_encrypted
+from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry
 from chat_service.media.opening import (
@@ -41,20 +41,22 @@ MISSING_SECONDS: Final = 0.001  # less is rounding; the frames of 240 a second l
 POSTER_AT: Final = 1 / 3  # of the length: past the titles, before the end
 
 
-def see(file: Buffer, *, max_seconds: float, other_formats: bool = True) -> Seen:
+def see(file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS) -> Seen:
     """Check a video, read all of its frames, decode what the poster needs.
 
     Args:
         file: the whole file.
         max_seconds: how long it may be.
         other_formats: whether it may be something else than an MP4.
+        limits: how much work it may be.
 
     Raises:
-        MediaError: `media_unreadable` when it is not a whole file with a picture we can decode, `media_too_long`.
+        MediaError: `media_unreadable` when it is not a whole file with a picture we can decode, `media_too_long`,
+            `media_too_complex`.
     """
     file_format = check_format(identify(file), RequestKind.VIDEO, other_formats=other_formats)
     if file_format is not FileFormat.WEBM:
-        boxes = check_boxes(file)
+        boxes = check_boxes(file, limits)
         refuse_encrypted(file, boxes)
         file = without_notes(file, boxes)
     with open_media(file, file_format, decoders=(*PICTURE_DECODERS, *SOUND_DECODERS)) as container:

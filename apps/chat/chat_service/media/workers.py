@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from chat_service.media.base import Heard, MediaError, Seen
+from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
 from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
 from chat_service.media.pipe import Job, Message, WorkerSettings
-from chat_service.media.process import WorkerDied, WorkerProcess
+from chat_service.media.process import CpuTimeUsed, WorkerDied, WorkerProcess
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ log = get_logger(__name__)
 START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 1024**3
 USUAL_BYTES_PER_SECOND: Final = 1_000_000  # of a job; only compared, so that a short voice note goes before a video
-CLIENTS_FAULT: Final = frozenset({"media_unreadable", "media_too_long"})
+CLIENTS_FAULT: Final = frozenset({"media_unreadable", "media_too_long", "media_too_complex"})
+TOO_MUCH_WORK: Final = "this file takes more work than any one may take; make it shorter or simpler"
 OUR_FAULT: Final = "this could not be processed because of a fault of ours; send it again"
 STOPPING: Final = "this server is stopping; send it again"
 
@@ -39,12 +41,15 @@ class ProcessMediaWorkers:
 
     Args:
         processes: how many workers; jobs at once.
-        job_seconds: a job that takes longer is killed, and its worker with it.
+        job_seconds: a job that takes longer is killed, and its worker with it; a fault of ours.
+        job_cpu_seconds: CPU time of one job. A file that takes more is refused, and its worker starts again. Choose
+            much less than `job_seconds`, so that a busy machine is not taken for a fault.
         max_media_seconds: longest voice note or video that is accepted.
         voice: who speaks, as espeak-ng names voices.
         memory_bytes: address space of one worker, about 150 MB of which are code; 0 for no limit.
         per_client: how many workers one client may have at once; None for all but one.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
+        limits: how much work an MP4 may be; one that is more is refused before anything is spent on it.
         start_seconds: how long a worker may take to be ready.
     """
 
@@ -53,11 +58,13 @@ class ProcessMediaWorkers:
         *,
         processes: int,
         job_seconds: float,
+        job_cpu_seconds: float,
         max_media_seconds: float,
         per_client: int | None = None,
         voice: str = "en-us",
         memory_bytes: int = MEMORY_BYTES,
         other_formats: bool = True,
+        limits: WorkLimits = USUAL_LIMITS,
         start_seconds: float = START_SECONDS,
     ) -> None:
         settings = WorkerSettings(
@@ -65,7 +72,9 @@ class ProcessMediaWorkers:
             voice=voice,
             memory_bytes=memory_bytes,
             other_formats=other_formats,
-            job_cpu_seconds=int(job_seconds) + 1,
+            job_cpu_seconds=job_cpu_seconds,
+            max_boxes=limits.max_boxes,
+            max_entries=limits.max_entries,
         )
         self._job_seconds = job_seconds
         self._workers = [WorkerProcess(settings, start_seconds=start_seconds) for _ in range(processes)]
@@ -157,6 +166,11 @@ class ProcessMediaWorkers:
             if not worker.alive:  # it ended between two jobs; the system kills any process when memory is short
                 await worker.start()
             return await worker.do(job, seconds=self._job_seconds)
+        except CpuTimeUsed as used:
+            log.info("media.too_complex", job=job.head["job"], bytes=len(job.body))
+            if job.head["job"] == Job.SPEAK:
+                raise MediaError("media_failed", OUR_FAULT) from used  # the text is ours
+            raise MediaError("media_too_complex", TOO_MUCH_WORK) from used
         except WorkerDied as died:
             if not self._open:
                 raise MediaError("media_failed", STOPPING) from died
