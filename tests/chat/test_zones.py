@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -137,10 +138,21 @@ def test_the_files_of_the_machine_are_not_looked_at(tmp_path: Path) -> None:
     ("globs", "served", "refused"),
     [
         ("*", ["UTC", "Europe/Berlin", "+07:00"], []),
-        ("Europe/*,UTC", ["Europe/Berlin", "Europe/London", "UTC"], ["America/New_York", "+01:00", "Etc/UTC"]),
+        ("Europe/*,UTC", ["Europe/Berlin", "Europe/London", "UTC"], ["America/New_York", "+01:00"]),
         ("+0?:00", ["+07:00", "+00:00"], ["-07:00", "+10:00", "+07:30", "UTC"]),
         (" America/* , -* ", ["America/Argentina/Salta", "-03:00"], ["+03:00"]),
         ("europe/*", [], ["Europe/Berlin"]),
+        ("Asia/Kolkata", ["Asia/Kolkata", "Asia/Calcutta"], ["Asia/Tokyo", "+05:30"]),
+        ("Asia/Calcutta", ["Asia/Kolkata", "Asia/Calcutta"], ["Asia/Tokyo"]),
+        ("US/Pacific", ["America/Los_Angeles", "US/Pacific"], ["America/Denver", "Etc/GMT+8"]),
+        ("Europe/*", ["GB", "Turkey", "Asia/Istanbul"], ["US/Pacific", "Asia/Calcutta"]),
+        ("America/*", ["US/Pacific", "Canada/Atlantic"], ["US/Hawaii"]),
+        ("Asia/K*", ["Asia/Calcutta", "Asia/Katmandu"], ["Asia/Tokyo"]),
+        ("US/*", ["America/Los_Angeles", "US/Hawaii", "Pacific/Honolulu"], ["America/Halifax"]),
+        ("Asia/Cal*", ["Asia/Kolkata"], ["Asia/Kathmandu"]),
+        ("Atlantic/*", ["Atlantic/Reykjavik", "Atlantic/Jan_Mayen"], ["Europe/Berlin", "Africa/Abidjan"]),
+        ("UTC", ["Etc/UTC", "Zulu"], ["Etc/GMT+0", "+00:00"]),
+        ("Etc/GMT+3", ["Etc/GMT+3"], ["Etc/GMT-3", "-03:00"]),
     ],
 )
 def test_served_zones(globs: str, served: list[str], refused: list[str]) -> None:
@@ -152,6 +164,24 @@ def test_served_zones(globs: str, served: list[str], refused: list[str]) -> None
 def test_serving_nobody_is_a_mistake(raw: str) -> None:
     with pytest.raises(ValueError, match="at least one"):
         ServedZones.parse(raw)
+
+
+@pytest.mark.parametrize("raw", ["Asia/Kolkatta", "Europe/*,Moon", "europe/berlin", "+7:00"])
+def test_serving_a_zone_that_there_is_not_is_a_mistake(raw: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(raw.rsplit(',', maxsplit=1)[-1])}: "):
+        ServedZones.parse(raw)
+
+
+@pytest.mark.parametrize(("raw", "name"), [("Etc/GMT 3", "Etc/GMT+3"), ("GMT 0", "GMT+0"), ("Etc/GMT 0", "Etc/GMT+0")])
+def test_a_space_inside_a_name_was_a_plus(raw: str, name: str) -> None:
+    assert parse_time_zone(raw).name == name
+
+
+@pytest.mark.parametrize("raw", ["Etc/GMT 99", "Europe Berlin", "America/New York"])
+def test_a_name_with_a_space_is_unknown_as_it_was_written(raw: str) -> None:
+    with pytest.raises(ZoneError, match=f"there is no time zone named {raw}") as refused:
+        parse_time_zone(raw)
+    assert refused.value.code == "time_zone_unknown"
 
 
 def test_served_zones_read_as_they_are_written() -> None:

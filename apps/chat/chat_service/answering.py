@@ -8,7 +8,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chat_service.bot.base import Incoming
+from chat_service.bot.base import SPEECHLESS, Incoming
+from chat_service.bot.reply import presentable
 from frameproto import Request, RequestKind, Response, ResponseKind
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class Answerer:
                 return Incoming(RequestKind.VIDEO, client_id, local_time, seen=seen)
 
     async def take_turn(self, incoming: Incoming, dialogue: "Dialogue") -> str:
-        """Let the bot reply, in words. Turns of one dialogue must not overlap."""
-        return await self.bot.reply(incoming, dialogue)
+        """Let the bot reply, in words that can be sent. Turns of one dialogue must not overlap."""
+        return presentable(await self.bot.reply(incoming, dialogue)) or SPEECHLESS
 
     async def render(self, incoming: Incoming, text: str) -> Response:
         """Give the words the form that answers this kind of message, at the pace of someone typing.

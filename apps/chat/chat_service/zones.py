@@ -5,6 +5,7 @@ between machines, and hold names such as `localtime` that mean the server's own 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 OFFSET: Final = re.compile(r"([+\- ])(\d{2}):(\d{2})")
 MAX_OFFSET: Final = timedelta(hours=14)
 LONGEST_NAME: Final = 64
+WILD: Final = "*?["  # what makes a glob of a name
 
 
 class ZoneError(ValueError):
@@ -37,7 +39,8 @@ class TimeZone:
 def parse_time_zone(raw: str) -> TimeZone:
     """Return the zone with this name, or with this fixed offset from UTC.
 
-    A query string turns the plus sign of `+07:00` into a space, so a leading space means plus.
+    A query string turns the plus signs of `+07:00` and `Etc/GMT+3` into spaces. No zone's name has a space, so a space
+    means plus.
 
     Raises:
         ZoneError: it is neither.
@@ -51,14 +54,19 @@ def parse_time_zone(raw: str) -> TimeZone:
         return _fixed(*offset.groups())
     if raw[0] in "+- " or raw[0].isdigit():
         raise ZoneError("time_zone_malformed", "an offset from UTC is written +HH:MM or -HH:MM")
-    if raw not in available_names():
+    name = raw.replace(" ", "+")
+    if name not in available_names():
         raise ZoneError("time_zone_unknown", f"there is no time zone named {raw}")
-    return _named(raw)
+    return _named(name)
 
 
 @dataclass(frozen=True, slots=True)
 class ServedZones:
-    """Which zones are served: globs over canonical names, such as `Europe/*` or `+0?:00`."""
+    """Which zones are served: globs over names, such as `Europe/*` or `+0?:00`.
+
+    A zone has many names (`Asia/Calcutta` is a link to `Asia/Kolkata`), and is served under each of them. A glob that
+    matches nothing but links, such as `US/*`, stands for the zones they lead to.
+    """
 
     globs: tuple[str, ...]
 
@@ -67,16 +75,22 @@ class ServedZones:
         """Read a comma-separated list.
 
         Raises:
-            ValueError: the list is empty, so nobody would be served.
+            ValueError: the list is empty, so nobody would be served, or it names a zone that there is not.
         """
         globs = tuple(part.strip() for part in raw.split(",") if part.strip())
         if not globs:
             raise ValueError('must name at least one time zone, e.g. "*" or "Europe/*,UTC"')
+        for glob in globs:
+            if not any(sign in glob for sign in WILD):
+                try:
+                    parse_time_zone(glob)
+                except ZoneError as bad:
+                    raise ValueError(f"{glob}: {bad}") from bad
         return cls(globs)
 
     def serves(self, name: str) -> bool:
-        """Say whether the zone with this canonical name is served."""
-        return any(fnmatchcase(name, glob) for glob in self.globs)
+        """Say whether the zone with this name is served."""
+        return any(fnmatchcase(name, glob) for glob in self.globs) or canonical(name) in _zones(self.globs)
 
     def __str__(self) -> str:
         return ",".join(self.globs)
@@ -86,6 +100,29 @@ class ServedZones:
 def available_names() -> frozenset[str]:
     """Return every zone name that `tzdata` has."""
     return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+
+
+def canonical(name: str) -> str:
+    """Return the name of the zone that a name is a link to, or the name itself."""
+    return _links().get(name, name)
+
+
+@cache
+def _links() -> Mapping[str, str]:
+    """Return every link of `tzdata` with the zone at its end, from its `L` lines (see zic(8))."""
+    source = resources.files("tzdata").joinpath("zoneinfo", "tzdata.zi").read_text("utf-8")
+    links = {link: target for _, target, link in (line.split() for line in source.splitlines() if line[:2] == "L ")}
+    return {link: links.get(target, target) for link, target in links.items()}
+
+
+@cache
+def _zones(globs: tuple[str, ...]) -> frozenset[str]:
+    """Return the canonical names of the zones that globs stand for."""
+    zones: set[str] = set()
+    for glob in globs:
+        names = {name for name in available_names() if fnmatchcase(name, glob)}
+        zones |= (names - _links().keys()) or {canonical(name) for name in names}
+    return frozenset(zones)
 
 
 @cache

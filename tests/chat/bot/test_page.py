@@ -83,7 +83,7 @@ def test_every_field_is_listed_and_no_other() -> None:
 
 def test_every_key_is_listed() -> None:
     keys = set(re.findall(r"^\| `(\[*\w+\]*)` \|", section("Keys"), re.MULTILINE))
-    assert keys == {"name", "[greetings]", "[[rule]]", "kind", "when", "needs_memory", "say"}
+    assert keys == {"name", "speechless", "[greetings]", "[[rule]]", "kind", "when", "needs_memory", "say"}
 
 
 def test_limits_are_those_of_the_code() -> None:

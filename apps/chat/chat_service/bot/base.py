@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from chat_service.media.base import Heard, Seen
 from frameproto import RequestKind
 
+SPEECHLESS: Final = "I do not know what to say to that."
 MEMORY_TEXTS: Final = 50
 MEMORY_BYTES: Final = 16 * 1024  # of all texts together, as UTF-8
 MEMORY_CHARACTERS: Final = 500  # of one text; the rest of it is forgotten
@@ -76,4 +77,7 @@ class Responder(Protocol):
     """A bot."""
 
     async def reply(self, incoming: Incoming, dialogue: Dialogue) -> str:
-        """Return what to say, never empty. Turns of one dialogue come one after the other."""
+        """Return what to say; `SPEECHLESS` is sent for a text in which there is nothing to see.
+
+        Turns of one dialogue come one after the other.
+        """

@@ -11,7 +11,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Final
 
+from chat_service.bot.base import SPEECHLESS
 from chat_service.bot.patterns import Pattern, PatternError, parse_pattern
+from chat_service.bot.reply import presentable
 from frameproto import RequestKind
 
 DEFAULT_SCRIPT: Final = Path(__file__).with_name("default.toml")
@@ -61,11 +63,13 @@ class Script:
         name: who the bot is.
         greetings: from which time of the day on it greets how, in the order of the day; the first begins the day.
         rules: in the order in which they are tried.
+        speechless: what to say when a filled-in reply has nothing that can be seen.
     """
 
     name: str
     greetings: tuple[tuple[time, str], ...]
     rules: tuple[Rule, ...]
+    speechless: str = SPEECHLESS
 
     def greeting_at(self, local: datetime) -> str:
         """Return how to greet at this local time. Before the first greeting of a day, the last one still holds."""
@@ -91,7 +95,7 @@ def load_script(path: Path | None = None) -> Script:
     if len(raw) > MAX_FILE_BYTES:
         raise ScriptError(f"{path}: is larger than {MAX_FILE_BYTES // 1024} KiB; shorten it")
     try:
-        return parse_script(raw.decode())
+        return parse_script(raw.decode("utf-8-sig"))
     except ScriptError as mistake:
         raise ScriptError(f"{path}: {mistake}") from mistake
     except UnicodeDecodeError as mistake:
@@ -109,13 +113,13 @@ def parse_script(source: str) -> Script:
     except tomllib.TOMLDecodeError as mistake:
         raise ScriptError(f"is not TOML: {mistake}".replace("\n", " ")) from mistake
     top = _Table("the script", table)
-    top.allow("name", "greetings", "rule")
+    top.allow("name", "greetings", "speechless", "rule")
     name = top.text("name", most=MAX_NAME_CHARACTERS)
     greetings = _greetings(_Table("[greetings]", top.table("greetings")))
     entries = top.entries("rule")
     rules = tuple(_rule(number, entry) for number, entry in enumerate(entries, 1))
     _check_reach(rules)
-    return Script(name, greetings, rules)
+    return Script(name, greetings, rules, _speechless(top))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,15 @@ class _Table:
         if not all(isinstance(text, str) and text.strip() for text in values):
             raise self.mistake(f"{key} must hold texts that are not empty")
         return tuple(values)
+
+
+def _speechless(top: _Table) -> str:
+    if "speechless" not in top.content:
+        return SPEECHLESS
+    said = presentable(top.text("speechless", most=MAX_TEMPLATE_CHARACTERS))
+    if not said:
+        raise top.mistake("speechless must have something that can be seen")
+    return said
 
 
 def _greetings(table: _Table) -> tuple[tuple[time, str], ...]:

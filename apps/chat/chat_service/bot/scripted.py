@@ -6,6 +6,7 @@ from typing import Final
 from chat_service.bot import wording
 from chat_service.bot.base import Dialogue, Incoming
 from chat_service.bot.patterns import Utterance
+from chat_service.bot.reply import presentable
 from chat_service.bot.script import Rule, Script
 
 MAX_REPLY_CHARACTERS: Final = 2_000
@@ -27,6 +28,7 @@ class ScriptedBot:
         template = rule.templates[dialogue.count(rule.name) % len(rule.templates)]
         said = template.format_map({**self._fields(incoming, dialogue), **gaps})
         dialogue.remember(incoming)
+        said = presentable(said) or self._script.speechless
         return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
 
     def _choose(self, incoming: Incoming, dialogue: Dialogue) -> tuple[Rule, Mapping[str, str]]:

@@ -1,0 +1,32 @@
+"""What the words of a bot must be to become a reply, checked when every field has been filled in."""
+
+import re
+import unicodedata
+from typing import Final
+
+KEPT_CONTROLS: Final = "\n\t"
+INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+FULL_LINE: Final = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
+
+
+def presentable(said: str) -> str:
+    """Return a text that can be sent, shown and spoken; empty when there is nothing to see in it.
+
+    Line ends become line feeds, other control characters go, and a lone surrogate, which UTF-8 cannot say, becomes
+    U+FFFD.
+    """
+    if not said.isprintable():
+        said = "".join(_shown(letter) for letter in FULL_LINE.sub("\n", said))
+    if all(unicodedata.category(letter) in INVISIBLE or letter in KEPT_CONTROLS for letter in said):
+        return ""
+    return said
+
+
+def _shown(letter: str) -> str:
+    match unicodedata.category(letter):
+        case "Cc":
+            return letter if letter in KEPT_CONTROLS else ""
+        case "Cs":
+            return "\N{REPLACEMENT CHARACTER}"
+        case _:
+            return letter
