@@ -189,7 +189,7 @@ async def test_a_huge_index_of_segments_costs_nothing() -> None:
     index = (
         struct.pack(">IIIIIHH", 0, 1, 1000, 0, 0, 0, entries) + struct.pack(">III", 1000, 1000, 0x9000_0000) * entries
     )
-    mp4 = video(RED, movflags="+frag_keyframe+empty_moov")
+    mp4 = video(RED, movflags="+frag_keyframe+empty_moov+default_base_moof")
     at = mp4.index(b"moof") - 4
     async with workers_of(1, job_cpu_seconds=5) as workers:  # FFmpeg takes 15 seconds for it on a quiet machine
         seen = await workers.see(mp4[:at] + (struct.pack(">I4s", 8 + len(index), b"sidx") + index) * 12 + mp4[at:])
