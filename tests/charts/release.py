@@ -75,6 +75,8 @@ class Release:
         """Yield the name and the template of every kind of pod, those of tests as well."""
         for workload in self.workloads():
             yield workload["metadata"]["name"], workload["spec"]["template"]
+        for job in self.all("Job"):
+            yield job["metadata"]["name"], job["spec"]["template"]
         for pod in self.all("Pod"):
             yield pod["metadata"]["name"], pod
 

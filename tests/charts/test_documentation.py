@@ -35,7 +35,7 @@ def _schema_paths(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def test_values_and_schema_hold_the_same_keys() -> None:
     written = {path for path in _paths(VALUES) if not path.startswith("monitoring.dashboards.labels.")}
-    nested = ("behavior.", "tests.resources.")
+    nested = ("behavior.", "tests.resources.", "uninstall.resources.")
     written = {path for path in written if not any(part in path for part in nested)}
     known = set(_schema_paths(SCHEMA)) - {"global", "gateway.timeouts.request", "gateway.timeouts.backendRequest"}
     assert written == known

@@ -18,7 +18,7 @@ OWN_SECURITY = {"usual ways"}  # cases that loosen it on purpose
 
 
 def _security(pod: Object) -> list[dict[str, Any]]:
-    ours = [one for one in pod["spec"]["containers"] if one["name"] in {"chat", "history", "client"}]
+    ours = [one for one in pod["spec"]["containers"] if one["name"] in {"chat", "history", "client", "uninstall"}]
     return [one["securityContext"] for one in ours]
 
 
@@ -40,8 +40,8 @@ def test_pods_are_restricted(name: str) -> None:
 @cases
 def test_no_pod_is_given_a_key_to_the_cluster(values: dict[str, Any]) -> None:
     made = release(values)
-    for _, pod in made.pods():
-        assert pod["spec"]["automountServiceAccountToken"] is False
+    for name, pod in made.pods():
+        assert pod["spec"]["automountServiceAccountToken"] is name.endswith("-uninstall")  # it scales chat to nothing
         assert pod["spec"]["enableServiceLinks"] is False  # a Service named chat would set CHAT_PORT
     for account in made.all("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
@@ -165,7 +165,7 @@ def test_memory_follows_from_what_a_pod_may_hold() -> None:
 def test_memory_is_requested_and_bounded_everywhere(values: dict[str, Any]) -> None:
     for _, pod in release(values).pods():
         for container in pod["spec"]["containers"]:
-            if container["name"] in {"chat", "history", "client"}:
+            if container["name"] in {"chat", "history", "client", "uninstall"}:
                 assert "memory" in container["resources"]["limits"]
                 assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
 

@@ -156,8 +156,22 @@ async def test_a_bad_image_is_rolled_back_and_nobody_notices(release: Release, e
     assert (talking.closes, talking.unreachable, talking.errors) == ({}, [], {})
 
 
-def test_uninstall_leaves_nothing(release: Release) -> None:
+async def test_an_uninstall_while_clients_talk_loses_nothing(release: Release, entry: Entry) -> None:
+    async with crowd(entry.chat, "uninstall", CLIENTS, release.token) as talking:
+        await talking.until(CLIENTS * 20)
+        begin = time.monotonic()
+        await asyncio.to_thread(release.uninstall)
+        took = time.monotonic() - begin
+    tell(f"helm uninstall --wait while clients talk: {took:.1f} s; {talking.summary()}")
+    assert set(talking.closes) == {1012}
+    leaves_nothing(release)
+    await asyncio.to_thread(release.install, OLD)  # the stores are as they were: see what history has
+    assert await talking.lost(entry.history) == set()
     release.uninstall()
+    leaves_nothing(release)
+
+
+def leaves_nothing(release: Release) -> None:
     kinds = release.kubectl.run("api-resources", "--verbs", "list,delete", "--namespaced", "--output", "name").split()
 
     def left() -> list[dict[str, Any]]:

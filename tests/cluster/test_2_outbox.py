@@ -59,6 +59,16 @@ async def test_a_lost_pod_loses_nothing_that_was_answered(persistent: Release, e
     assert left == 0
 
 
+async def test_an_uninstall_while_clients_talk_loses_nothing(persistent: Release, entry: Entry) -> None:
+    async with crowd(entry.chat, "uninstall", CLIENTS, persistent.token) as talking:
+        await talking.until(CLIENTS * 20)
+        await asyncio.to_thread(persistent.uninstall)
+    tell(f"helm uninstall of a StatefulSet while clients talk: {talking.summary()}")
+    persistent.kubectl.run("delete", "persistentvolumeclaims", "--all")  # as the documentation says
+    await asyncio.to_thread(persistent.install, OLD)
+    assert await talking.lost(entry.history) == set()
+
+
 def answered_before_and_after(talking: Crowd) -> bool:
     return bool(talking.closes) and not talking.errors
 

@@ -75,6 +75,10 @@ sizing.maxConnectionMiB ({{ .maxConnectionMiB }}) must be at least sizing.maxFra
 chat.outbox.maxMiB ({{ $.Values.chat.outbox.maxMiB }}) must be at least twice sizing.maxFrameMiB ({{ .maxFrameMiB }})
 {{- end }}
 {{- end }}
+{{- $least := include "chatbot.drain.leastUninstallSeconds" . }}
+{{- if and .Values.uninstall.drain (lt (include "chatbot.drain.uninstallSeconds" . | int) (int $least)) }}
+uninstall.timeoutSeconds ({{ .Values.uninstall.timeoutSeconds }}) must be at least {{ $least }}, so that a pod may take the {{ include "chatbot.drain.graceSeconds" . }} seconds that follow from drainSeconds
+{{- end }}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
 caBundle.configMap and caBundle.secret are both set: take away one
 {{- end }}

@@ -9,3 +9,13 @@
 {{- define "chatbot.drain.graceSeconds" -}}
 {{ add (include "chatbot.drain.preStopSeconds" .) .Values.drainSeconds 10 }}
 {{- end }}
+
+{{/* What an uninstall needs at least: a pod may use all of its grace, after history was waited for a little. */}}
+{{- define "chatbot.drain.leastUninstallSeconds" -}}
+{{ add (include "chatbot.drain.graceSeconds" .) 40 }}
+{{- end }}
+
+{{/* How long an uninstall may drain chat. */}}
+{{- define "chatbot.drain.uninstallSeconds" -}}
+{{ default (include "chatbot.drain.leastUninstallSeconds" . | int | max 240) (int .Values.uninstall.timeoutSeconds) }}
+{{- end }}

@@ -1,0 +1,165 @@
+"""The few calls to the Kubernetes API that are needed, with nothing but the standard library."""
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+ANSWER_SECONDS: Final = 10.0
+MERGE_PATCH: Final = "application/merge-patch+json"
+RESOURCES: Final = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
+"""The annotation by which KEDA keeps a workload at a number of pods."""
+
+
+class ClusterError(Exception):
+    """The API server refused a call, or could not be reached."""
+
+
+class NotFound(ClusterError):
+    """The object is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What matters of a pod.
+
+    Attributes:
+        ip: its address; empty while it has none.
+        running: the container of chat runs.
+        empty: the container has never got as far as to keep anything: it was never started, or its settings are wrong.
+        exit_code: how the container ended, when it has.
+    """
+
+    name: str
+    uid: str
+    ip: str
+    running: bool
+    empty: bool
+    exit_code: int | None
+
+    @classmethod
+    def parse(cls, found: Mapping[str, Any], container: str) -> "Pod":
+        """Read it from an object of the API."""
+        about, status = found["metadata"], found.get("status", {})
+        states = {one["name"]: one for one in status.get("containerStatuses", [])}
+        of_chat = states.get(container, {})
+        state, last = of_chat.get("state", {}), of_chat.get("lastState", {})
+        ends = [one["terminated"]["exitCode"] for one in (state, last) if "terminated" in one]
+        return cls(
+            name=about["name"],
+            uid=about["uid"],
+            ip=status.get("podIP", ""),
+            running="running" in state,
+            empty="running" not in state and all(code == WRONG_SETTINGS for code in ends),
+            exit_code=state["terminated"]["exitCode"] if "terminated" in state else None,
+        )
+
+
+WRONG_SETTINGS: Final = 2
+"""The exit code of a service that did not start."""
+
+
+class Cluster:
+    """One namespace of a cluster.
+
+    Args:
+        server: address of the API server, `https://host:port`.
+        namespace: the namespace.
+        credentials: folder with `ca.crt` and `token`, which is read for each call because Kubernetes replaces it.
+    """
+
+    def __init__(self, server: str, namespace: str, credentials: Path) -> None:
+        self._address = urlsplit(server)
+        self._namespace = namespace
+        self._credentials = credentials
+
+    def replicas(self, kind: str, name: str) -> int:
+        """Return how many pods a workload is to have."""
+        return int(self._call("GET", self._workload(kind, name))["spec"].get("replicas", 0))
+
+    def scale_to_zero(self, kind: str, name: str) -> None:
+        """Let a workload have no pods."""
+        self._call("PATCH", self._workload(kind, name), {"spec": {"replicas": 0}})
+
+    def pause_keda(self, name: str) -> None:
+        """Let KEDA keep the workload of a ScaledObject at no pods."""
+        path = f"/apis/keda.sh/v1alpha1/namespaces/{self._namespace}/scaledobjects/{name}"
+        self._call("PATCH", path, {"metadata": {"annotations": {PAUSED: "0"}}})
+
+    def pods(self, selector: str, container: str) -> tuple[list[Pod], str]:
+        """Return the pods with these labels, and the version from which changes can be watched."""
+        found = self._call("GET", f"{self._pods()}?{urlencode({'labelSelector': selector})}")
+        there = [one for one in found["items"] if not _is_a_leftover(one)]
+        return [Pod.parse(one, container) for one in there], found["metadata"]["resourceVersion"]
+
+    def changes(self, selector: str, container: str, version: str, seconds: int) -> Iterator[tuple[Pod, bool]]:
+        """Yield pods as they change, and whether they are gone, for so long at most; it may end earlier."""
+        query = {"labelSelector": selector, "watch": "1", "resourceVersion": version, "timeoutSeconds": seconds}
+        with self._answer("GET", f"{self._pods()}?{urlencode(query)}", seconds=seconds + ANSWER_SECONDS) as answer:
+            while line := answer.readline():
+                event = json.loads(line)
+                if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
+                    return  # the version is too old: list again
+                yield Pod.parse(event["object"], container), event["type"] == "DELETED"
+
+    def _workload(self, kind: str, name: str) -> str:
+        return f"/apis/apps/v1/namespaces/{self._namespace}/{RESOURCES[kind]}/{name}/scale"
+
+    def _pods(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/pods"
+
+    def _call(self, method: str, path: str, patch: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        with self._answer(method, path, patch) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, patch: Mapping[str, Any] | None = None, seconds: float = ANSWER_SECONDS
+    ) -> Iterator[HTTPResponse]:
+        connection = self._connection(seconds)
+        try:
+            headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token()}"}
+            headers |= {"Content-Type": MERGE_PATCH} if patch is not None else {}
+            connection.request(method, path, None if patch is None else json.dumps(patch), headers)
+            answer = connection.getresponse()
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise _refusal(method, path, answer)
+            yield answer
+        except (OSError, HTTPException, ValueError) as trouble:
+            raise ClusterError(
+                f"{method} {path.partition('?')[0]}: {str(trouble) or type(trouble).__name__}"
+            ) from trouble
+        finally:
+            connection.close()
+
+    def _token(self) -> str:
+        return (self._credentials / "token").read_text("ascii").strip()
+
+    def _connection(self, seconds: float) -> HTTPConnection:
+        host, port = self._address.hostname or "", self._address.port
+        if self._address.scheme == "http":
+            return HTTPConnection(host, port, timeout=seconds)
+        context = ssl.create_default_context(cafile=str(self._credentials / "ca.crt"))
+        return HTTPSConnection(host, port, timeout=seconds, context=context)
+
+
+def _is_a_leftover(pod: Mapping[str, Any]) -> bool:
+    """Say whether a pod is over and nobody removes it, as after an eviction."""
+    return pod.get("status", {}).get("phase") in {"Failed", "Succeeded"} and "deletionTimestamp" not in pod["metadata"]
+
+
+def _refusal(method: str, path: str, answer: HTTPResponse) -> ClusterError:
+    try:
+        said = str(json.loads(answer.read())["message"])
+    except (ValueError, KeyError, TypeError):
+        said = answer.reason
+    kind = NotFound if answer.status == HTTPStatus.NOT_FOUND else ClusterError
+    return kind(f"{method} {path.partition('?')[0]}: {answer.status} {said}")
