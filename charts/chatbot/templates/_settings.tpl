@@ -38,7 +38,7 @@
 {{- end }}
 {{- end }}
 {{- /* The name of the Service is among the hosts that somebody names: chat, probes and tests of the release go by it. */}}
-{{- with index .root.Values (lower .prefix) "settings" (printf "%s_ALLOWED_HOSTS" .prefix) }}
+{{- with get ((index .root.Values (lower .prefix)).settings | default dict) (printf "%s_ALLOWED_HOSTS" .prefix) }}
 {{ $.prefix }}_ALLOWED_HOSTS: {{ printf "%s,%s-%s" . (include "chatbot.fullname" $.root) (lower $.prefix) | quote }}
 {{- end }}
 {{- end }}
