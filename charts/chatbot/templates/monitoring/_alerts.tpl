@@ -95,10 +95,11 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   expr: >-
     sum(increase(chatbot_connections_closed_total{ {{- $pods }},code="1011"}[15m])) > 0
     or sum(increase(chatbot_messages_refused_total{ {{- $pods }},code=~"internal|media_failed"}[15m])) > 0
+    or sum(increase(chatbot_permits_faults_total{ {{- $pods -}} }[15m])) > 0
   for: 0m
   severity: warning
   summary: A fault of ours.
-  description: A connection was closed with 1011, or a message was answered "internal" or "media_failed".
+  description: A connection was closed with 1011, a message was answered "internal" or "media_failed", or a pool of permits failed.
 
 - alert: ChatbotOutboxOld
   expr: max by (pod) (chatbot_outbox_oldest_seconds{ {{- $pods -}} }) > {{ $rules.undeliveredSeconds }}
