@@ -104,6 +104,7 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
     assert await store.tallies("anna", [SESSION]) == [Tally(2 * COUNT, moment(STARTED_US + COUNT))]
     exchanges = await store.exchanges(session, start=None, backward=False, limit=2 * COUNT)
     assert len(exchanges) == COUNT
+    assert [each for _, each in await store.arrivals(session, after=0, limit=2 * COUNT)] == exchanges
     last = document(COUNT - 1)
     assert exchanges[-1] == KeptExchange(
         id=last["id"],

@@ -126,6 +126,21 @@ class MessageStore(Protocol):
             limit: how many at the most.
         """
 
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+        """Return up to `limit` exchanges of a session in the order in which they were added, with their positions.
+
+        Whoever has read up to a position will never find anything new at or below it, however many add at once. A
+        session that was deleted or erased and begins anew goes on behind its old positions.
+
+        Args:
+            session: whose exchanges.
+            after: the position of the last one that is known; 0: from the first one.
+            limit: how many at the most.
+        """
+
+    async def last_arrival(self, session: Session) -> int:
+        """Return the position of the exchange that was added last, or 0. Whatever is added later comes behind it."""
+
     async def search(
         self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
     ) -> list[Message]:

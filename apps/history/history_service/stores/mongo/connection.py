@@ -1,19 +1,23 @@
-"""A connection to MongoDB, and its errors as ours."""
+"""A connection to MongoDB, its transactions, and its errors as ours."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
@@ -24,7 +28,15 @@ from history_service.stores.mongo.schema import bring_up_to_date
 
 Document = dict[str, Any]
 
+T = TypeVar("T")
+
 DUPLICATE_KEY: Final = 11000
+LONGEST_PAUSE_SECONDS: Final = 0.1
+NO_REPLICA_SET: Final = "MongoDB runs without a replica set (--replSet), and history needs one for its transactions"
+
+
+class TransactionInTheWay(Exception):
+    """A transaction has to be tried again."""
 
 
 def check_url(url: str) -> None:
@@ -50,6 +62,7 @@ class Connection:
 
     def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0) -> None:
         wait_ms = int(wait_seconds * 1000)
+        self._transaction_seconds = 4 * wait_seconds
         self._client: Any = AsyncIOMotorClient(
             url,
             serverSelectionTimeoutMS=wait_ms,
@@ -72,11 +85,45 @@ class Connection:
     async def prepare(self) -> None:
         """See `MessageStore.prepare`."""
         async with errors():
+            hello = await self._client.admin.command("hello")
+            if "setName" not in hello and hello.get("msg") != "isdbgrid":
+                raise StoreUnusable(NO_REPLICA_SET)
             await bring_up_to_date(self._database)
 
     async def close(self) -> None:
         """See `MessageStore.close`."""
         self._client.close()
+
+    async def _in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do work in a transaction: all of it, or nothing. It is done again while others are in the way."""
+        pause_seconds = 0.005
+        deadline = time.monotonic() + self._transaction_seconds
+        while True:
+            try:
+                async with errors():
+                    return await self._try_transaction(work)
+            except TransactionInTheWay as in_the_way:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable("MongoDB did not get through with a transaction in time") from in_the_way
+            await asyncio.sleep(pause_seconds * random.random())  # noqa: S311 - no secret
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+    async def _try_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            async with (
+                await self._client.start_session() as session,
+                session.start_transaction(
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority"),
+                    read_preference=ReadPreference.PRIMARY,
+                ),
+            ):
+                return await work(session)
+        except PyMongoError as error:
+            away = isinstance(error, ServerSelectionTimeoutError)
+            if error.has_error_label("TransientTransactionError") and not away:
+                raise TransactionInTheWay from error
+            raise
 
 
 async def insert_new(collection: AsyncIOMotorCollection[Document], documents: Sequence[Document]) -> set[int]:

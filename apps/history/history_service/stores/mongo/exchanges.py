@@ -7,12 +7,12 @@ from uuid import UUID
 
 from history_service.records import Direction, KeptExchange, Message, MessageId, Session
 from history_service.stores.base import Added, microseconds
-from history_service.stores.mongo.connection import errors, insert_new
-from history_service.stores.mongo.documents import MARKS, exchange_document, marked, read_exchange
-from history_service.stores.mongo.sessions import Sessions
+from history_service.stores.mongo.arrivals import Arrivals
+from history_service.stores.mongo.connection import errors
+from history_service.stores.mongo.documents import MARKS, marked, read_exchange
 
 
-class Exchanges(Sessions):
+class Exchanges(Arrivals):
     """The exchanges of the store."""
 
     async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
@@ -23,14 +23,16 @@ class Exchanges(Sessions):
         """
         if not exchanges:
             return []
-        async with errors():
-            known = await insert_new(self._exchanges, [exchange_document(exchange) for exchange in exchanges])
+        inserted = await self._insert(exchanges)
         late = await self._turn_away(exchanges)
-        outcomes = [Added.DUPLICATE if place in known else Added.STORED for place in range(len(exchanges))]
-        return [
-            Added.ERASED if exchange.id in late else outcome
-            for exchange, outcome in zip(exchanges, outcomes, strict=True)
-        ]
+        outcomes: list[Added] = []
+        for exchange in exchanges:
+            if exchange.id in late:
+                outcomes.append(Added.ERASED)
+            else:
+                outcomes.append(Added.STORED if exchange.id in inserted else Added.DUPLICATE)
+                inserted.discard(exchange.id)  # the same once more is a duplicate
+        return outcomes
 
     async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
         """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
@@ -68,9 +70,8 @@ class Exchanges(Sessions):
             await self._exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
             if erased_us is None:
                 return
-            await self._sessions.delete_many(
-                {"client_id": client_id, "_id": {"$in": list(sessions)}, "started_us": {"$lte": erased_us}}
-            )
+            made = {"$or": [{"started_us": {"$lte": erased_us}}, {"started_us": None, "deleted_us": None}]}
+            await self._sessions.delete_many({"client_id": client_id, "_id": {"$in": list(sessions)}, **made})
         await self._revive(client_id, sessions)
 
     async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:

@@ -21,6 +21,7 @@ INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
         IndexModel(
             [("client_id", 1), ("session_id", 1), ("_id", 1), ("answered_us", 1), ("messages", 1)], name="in_order"
         ),
+        IndexModel([("client_id", 1), ("session_id", 1), ("position", 1)], name="by_arrival"),
         IndexModel([("client_id", 1), ("words", 1), ("_id", 1)], name="by_word"),
         IndexModel([("answered_us", 1)], name="by_age"),
     ],

@@ -25,7 +25,12 @@ class Exchanges(Sessions):
     async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
         """See `MessageStore.add`."""
         async with self._transaction() as writer:
-            return [await _add(writer, exchange) for exchange in exchanges]
+            counted = await writer.execute(
+                "UPDATE arrivals SET last_position = last_position + ? RETURNING last_position", (len(exchanges),)
+            )
+            rows = list(await counted.fetchall())
+            first = rows[0][0] - len(exchanges) + 1
+            return [await _add(writer, exchange, position) for position, exchange in enumerate(exchanges, first)]
 
     async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
         """See `MessageStore.exchange`."""
@@ -45,6 +50,20 @@ class Exchanges(Sessions):
             (session.id.bytes, *values, limit),
         )
         return [read_exchange(row) for row in rows]
+
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+        """See `MessageStore.arrivals`. Positions are counted for the whole file, whose one writer commits in order."""
+        rows = await self._read(
+            f"SELECT position, {COLUMNS} FROM exchanges WHERE session_id = ? AND position > ? AND messages > 0"
+            " ORDER BY position LIMIT ?",
+            (session.id.bytes, after, limit),
+        )
+        return [(row[0], read_exchange(row[1:])) for row in rows]
+
+    async def last_arrival(self, session: Session) -> int:
+        """See `MessageStore.last_arrival`."""
+        del session
+        return int((await self._read("SELECT last_position FROM arrivals", ()))[0][0])
 
     async def search(
         self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
@@ -76,7 +95,7 @@ class Exchanges(Sessions):
         return {m.key for exchange in found if exchange for each in exchange.messages() for m in each.side.media}
 
 
-async def _add(writer: aiosqlite.Connection, exchange: KeptExchange) -> Added:
+async def _add(writer: aiosqlite.Connection, exchange: KeptExchange, position: int) -> Added:
     received_us = microseconds(exchange.received_at)
     if await is_late(writer, exchange.client_id, exchange.session_id, received_us):
         return Added.ERASED
@@ -87,7 +106,7 @@ async def _add(writer: aiosqlite.Connection, exchange: KeptExchange) -> Added:
         " started_us = excluded.started_us WHERE NOT alive",
         (exchange.session_id.bytes, exchange.client_id, exchange.time_zone, received_us),
     )
-    done = await writer.execute(INSERT_EXCHANGE, exchange_row(exchange))
+    done = await writer.execute(INSERT_EXCHANGE, exchange_row(exchange, position))
     if not done.rowcount:
         return Added.DUPLICATE
     words = word_rows(exchange.client_id, exchange.id.bytes, exchange.request, exchange.reply)

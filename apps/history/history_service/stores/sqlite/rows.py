@@ -10,7 +10,8 @@ from history_service.stores.base import microseconds, moment, read_outcome, read
 
 COLUMNS: Final = "id, client_id, session_id, time_zone, received_us, answered_us, outcome, request, reply"
 INSERT_EXCHANGE: Final = (
-    f"INSERT INTO exchanges ({COLUMNS}, messages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+    f"INSERT INTO exchanges ({COLUMNS}, messages, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
 )
 INSERT_WORD: Final = "INSERT INTO words (client_id, word, exchange_id, is_reply) VALUES (?, ?, ?, ?)"
 SESSION: Final = "SELECT s.id, s.client_id, s.time_zone, s.started_us, s.title FROM sessions s WHERE s.alive"
@@ -25,7 +26,7 @@ def side_json(side: Side | None) -> str:
     return json.dumps(side_document(side), ensure_ascii=False)
 
 
-def exchange_row(exchange: KeptExchange) -> tuple[Any, ...]:
+def exchange_row(exchange: KeptExchange, position: int) -> tuple[Any, ...]:
     """Return an exchange as it is stored, for `INSERT_EXCHANGE`."""
     return (
         exchange.id.bytes,
@@ -38,6 +39,7 @@ def exchange_row(exchange: KeptExchange) -> tuple[Any, ...]:
         side_json(exchange.request),
         side_json(exchange.reply),
         (exchange.request is not None) + (exchange.reply is not None),
+        position,
     )
 
 

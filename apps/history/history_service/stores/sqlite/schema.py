@@ -56,6 +56,17 @@ CREATE TABLE words (
 CREATE INDEX words_of_exchange ON words (exchange_id);
 """
 
+# Positions say in which order exchanges were added. The counter is apart, so that none is given twice.
+THIRD: Final = """
+ALTER TABLE exchanges ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+UPDATE exchanges SET position = numbered.position
+    FROM (SELECT id, row_number() OVER (ORDER BY id) AS position FROM exchanges) AS numbered
+    WHERE numbered.id = exchanges.id;
+CREATE INDEX exchanges_by_arrival ON exchanges (session_id, position);
+CREATE TABLE arrivals (last_position INTEGER NOT NULL) STRICT;
+INSERT INTO arrivals SELECT coalesce(max(position), 0) FROM exchanges;
+"""
+
 
 async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
     """Write the word lists of the exchanges that are there."""
@@ -66,7 +77,7 @@ async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
 
 
 Fill = Callable[[aiosqlite.Connection], Awaitable[None]]
-STEPS: Final[Sequence[tuple[str, Fill | None]]] = ((FIRST, None), (SECOND, _fill_word_lists))
+STEPS: Final[Sequence[tuple[str, Fill | None]]] = ((FIRST, None), (SECOND, _fill_word_lists), (THIRD, None))
 """From each schema to the next, beginning with an empty file."""
 
 

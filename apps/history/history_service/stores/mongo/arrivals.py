@@ -1,0 +1,133 @@
+"""The order in which exchanges arrive in MongoDB, which is what followers read by (ADR 0011).
+
+The session's document has the position of its last exchange. A transaction raises it and inserts the exchanges with the
+positions that this gave. Two transactions cannot raise it at the same time, so a position becomes visible only after
+all below it: whoever has read up to a position will never find anything new at or below it.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from history_service.records import KeptExchange, Session
+from history_service.stores.mongo.connection import DUPLICATE_KEY, Document, TransactionInTheWay, errors
+from history_service.stores.mongo.documents import exchange_document, read_exchange
+from history_service.stores.mongo.sessions import Sessions
+
+BY_ARRIVAL: Final = "by_arrival"
+ADOPTED_AT_ONCE: Final = 1000
+
+
+class Arrivals(Sessions):
+    """Inserts exchanges in the order of their arrival, and reads them in it."""
+
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+        """See `MessageStore.arrivals`."""
+        await self._adopt(session)
+        query = {**_of(session), "position": {"$gt": after}, "messages": {"$gt": 0}}
+        async with errors():
+            found = self._exchanges.find(query, hint=BY_ARRIVAL).sort("position", 1).limit(limit)
+            return [(document["position"], read_exchange(document)) for document in await found.to_list(limit)]
+
+    async def last_arrival(self, session: Session) -> int:
+        """See `MessageStore.last_arrival`."""
+        await self._adopt(session)
+        async with errors():
+            document = await self._sessions.find_one({"_id": session.id, "client_id": session.client_id})
+        return int((document or {}).get("last_position", 0))
+
+    async def _insert(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
+        """Insert exchanges whose ids are not there yet, and return these ids."""
+        documents = {exchange.id: exchange_document(exchange) for exchange in reversed(exchanges)}
+        clients = sorted({exchange.client_id for exchange in exchanges})
+        in_the_way: set[UUID] = set()  # in a place where the query does not look, such as another client
+
+        async def insert(transaction: Any) -> set[UUID]:  # noqa: ANN401 - a session of the driver
+            query = {"client_id": {"$in": clients}, "_id": {"$in": list(documents)}}
+            found = self._exchanges.find(query, ["_id"], hint="_id_", session=transaction)
+            known = in_the_way | {document["_id"] for document in await found.to_list(None)}
+            fresh = [documents[exchange.id] for exchange in exchanges if exchange.id not in known]
+            fresh = list({document["_id"]: document for document in fresh}.values())
+            if fresh:
+                await self._number(fresh, transaction)
+                try:
+                    await self._exchanges.insert_many(fresh, session=transaction)
+                except BulkWriteError as failed:
+                    found_now = {
+                        fresh[error["index"]]["_id"]
+                        for error in failed.details["writeErrors"]
+                        if error["code"] == DUPLICATE_KEY
+                    }
+                    if not found_now:
+                        raise
+                    in_the_way.update(found_now)
+                    raise TransactionInTheWay from failed
+            return {document["_id"] for document in fresh}
+
+        return await self._in_transaction(insert)
+
+    async def _number(self, documents: Sequence[Document], transaction: Any) -> None:  # noqa: ANN401
+        """Give exchanges the next positions of their sessions, in their order.
+
+        The first position of a session is the time in microseconds. So a session that was erased, and begins anew under
+        the same id, does not come to positions that a follower has behind it.
+        """
+        by_session: dict[tuple[str, UUID], list[Document]] = defaultdict(list)
+        for document in documents:
+            by_session[document["client_id"], document["session_id"]].append(document)
+        now_us = time.time_ns() // 1000
+        await self._sessions.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": session_id, "client_id": client_id},
+                    [{"$set": {"last_position": {"$add": [{"$ifNull": ["$last_position", now_us]}, len(theirs)]}}}],
+                    upsert=True,
+                )
+                for (client_id, session_id), theirs in sorted(by_session.items())  # all in one order: fewer conflicts
+            ],
+            session=transaction,
+        )
+        query = {
+            "client_id": {"$in": sorted({client_id for client_id, _ in by_session})},
+            "_id": {"$in": [session_id for _, session_id in by_session]},
+        }
+        found = self._sessions.find(query, ["client_id", "last_position"], hint="_id_", session=transaction)
+        for session in await found.to_list(None):
+            theirs = by_session[session["client_id"], session["_id"]]
+            for position, document in enumerate(theirs, session["last_position"] - len(theirs) + 1):
+                document["position"] = position
+
+    async def _adopt(self, session: Session) -> None:
+        """Give positions to exchanges that were inserted without one, by a version that knew none."""
+        query = {**_of(session), "position": None}
+
+        async def adopt(transaction: Any) -> bool:  # noqa: ANN401
+            found = self._exchanges.find(query, ["client_id", "session_id"], session=transaction)
+            documents = await found.sort("_id", 1).limit(ADOPTED_AT_ONCE).to_list(ADOPTED_AT_ONCE)
+            if documents:
+                await self._number(documents, transaction)
+                await self._exchanges.bulk_write(
+                    [
+                        UpdateOne(
+                            {"_id": document["_id"], "client_id": document["client_id"]},
+                            {"$set": {"position": document["position"]}},
+                        )
+                        for document in documents
+                    ],
+                    session=transaction,
+                )
+            return len(documents) == ADOPTED_AT_ONCE
+
+        async with errors():
+            left = await self._exchanges.find_one(query, ["_id"], hint=BY_ARRIVAL) is not None
+        while left:
+            left = await self._in_transaction(adopt)
+
+
+def _of(session: Session) -> Document:
+    return {"client_id": session.client_id, "session_id": session.id}
