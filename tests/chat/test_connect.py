@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from frameproto import Request, RequestKind, decode_response, encode_request
 from permits.memory import MemoryPermit
 from servicekit.clock import utc_now
+from servicekit.settings.origins import parse_origin
 from servicekit.tokens import JwtAuth, mint
 from tests.chat.conversation_parts import limits
 from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed, upgrade
@@ -103,7 +104,10 @@ async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
         assert house.ledger.kept[0].time_zone == "+07:00"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "https://[", ""])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "null", "http://127.0.0.1:1", "https://[", "", "file://", "capacitor://localhost"],
+)
 async def test_a_foreign_origin_is_refused(origin: str) -> None:
     async with open_house() as house:
         status, problem, _ = await denial(house.url(), additional_headers={"Origin": origin})
@@ -116,6 +120,32 @@ async def test_our_own_and_allowed_origins_may_connect() -> None:
             async with connect(house.url(), additional_headers={"Origin": origin}) as chat:
                 await chat.send(text("hello"))
                 await chat.recv()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost",
+        "tauri://localhost",
+        "safari-web-extension://0197B0C8-0000-4000-8000-00000000000A",
+        "null",
+    ],
+)
+async def test_an_app_may_connect_where_its_origin_is_named(origin: str) -> None:
+    async with open_house(origins=frozenset({parse_origin(origin)})) as house:
+        async with connect(house.url(), additional_headers={"Origin": origin}) as chat:
+            await chat.send(text("hello"))
+            await chat.recv()
+        status, _, _ = await denial(house.url(), additional_headers={"Origin": "ionic://localhost"})
+        assert status == 403
+
+
+async def test_the_app_of_another_scheme_is_not_of_our_origin() -> None:
+    async with open_house() as house:
+        for scheme in ("capacitor", "chrome-extension"):
+            origin = f"{scheme}://127.0.0.1:{house.port}"
+            status, problem, _ = await denial(house.url(), additional_headers={"Origin": origin})
+            assert (status, problem["code"]) == (403, "origin_not_allowed")
 
 
 async def test_tokens_open_their_own_client_only() -> None:

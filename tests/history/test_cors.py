@@ -55,6 +55,16 @@ async def test_another_page_reads_nothing(pod: Pod, origin: str) -> None:
     assert "access-control-allow-origin" not in asked.headers
 
 
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "moz-extension://0197B0C8-000A", "null", "file://"])
+async def test_an_app_reads_where_its_origin_is_named(tmp_path: Path, origin: str) -> None:
+    async with open_pod(tmp_path, allowed_origins=origin) as opened:
+        answer = await opened.http.get("/v1/clients/anna/sessions", headers={"origin": origin})
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert (await opened.http.options(IMAGE, headers={"origin": origin, **PREFLIGHT})).status_code == 200
+        other = await opened.http.get("/v1/clients/anna/sessions", headers={"origin": "ionic://localhost"})
+        assert "access-control-allow-origin" not in other.headers
+
+
 async def test_without_the_setting_no_page_reads_anything(tmp_path: Path) -> None:
     async with open_pod(tmp_path) as opened:
         answer = await opened.http.get("/v1/clients/anna/sessions", headers={"origin": PAGE})

@@ -221,6 +221,16 @@ def test_settings_that_would_check_nothing_safely_are_refused(settings: dict[str
         ("http://[::1]:80", ("http://[::1]",)),
         ("*", ("*",)),
         ("", ()),
+        ("capacitor://localhost, ionic://localhost", ("capacitor://localhost", "ionic://localhost")),
+        ("tauri://localhost,http://tauri.localhost", ("tauri://localhost", "http://tauri.localhost")),
+        ("chrome-extension://Abcdefghijklmnop", ("chrome-extension://abcdefghijklmnop",)),
+        (
+            "moz-extension://0197b0c8-0000-4000-8000-00000000000A",
+            ("moz-extension://0197b0c8-0000-4000-8000-00000000000a",),
+        ),
+        ("app://bundle,app://.,app://", ("app://bundle", "app://.", "app://")),
+        ("vscode-webview://x:80", ("vscode-webview://x:80",)),
+        ("file://, null", ("file://", "null")),
     ],
 )
 def test_origins_are_kept_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch, given: str, kept: object) -> None:
@@ -230,8 +240,9 @@ def test_origins_are_kept_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "origin",
-    ["app.example", "https://app.example/", "https://app.example/chat", "https://*.example", "null", "ftp://a", "//a",
-     "https://a:b@app.example", "https://app.example:x", "https://app.example?", "https://"],
+    ["app.example", "https://app.example/", "https://app.example/chat", "https://*.example", "NULL", "ftp://a", "//a",
+     "https://a:b@app.example", "https://app.example:x", "https://app.example?", "https://", "wss://a.example", "data:x",
+     "javascript://a", "capacitor:localhost", "capacitor://localhost/", "capacitor://a b", "1app://x", "http://"],
 )  # fmt: skip
 def test_what_no_browser_would_send_is_no_origin(origin: str) -> None:
     with pytest.raises(ValidationError, match="must be an origin such as"):

@@ -12,6 +12,7 @@ from uuid import UUID
 from chat_service.zones import ServedZones, TimeZone, ZoneError, parse_time_zone
 from frameproto.uuid7 import uuid7
 from servicekit.problems import Problem
+from servicekit.settings.origins import WEB_PORTS
 from servicekit.tokens import Authenticator, Principal, bearer_token
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from servicekit.clock import Now
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Admission:
             return
         theirs = _host(origin)
         scheme = urlsplit(origin).scheme if theirs else ""
-        if theirs is None or theirs != _host(f"{scheme}://{request.headers.get('host', '')}"):
+        ours = _host(f"{scheme}://{request.headers.get('host', '')}") if scheme in WEB_PORTS else None
+        if theirs is None or theirs != ours:
             raise Problem(403, "origin_not_allowed", "pages of this origin may not connect")
 
 
@@ -125,6 +126,6 @@ def _host(url: str) -> tuple[str, int | None] | None:
         parts = urlsplit(url)
         if not parts.hostname:
             return None
-        return parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+        return parts.hostname, parts.port or WEB_PORTS.get(parts.scheme)
     except ValueError:
         return None

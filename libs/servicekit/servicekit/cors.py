@@ -21,6 +21,13 @@ RESPONSE_HEADERS: Final = (
 PREFLIGHT_SECONDS: Final = 600
 
 
+class _OriginsInAnyCase(CORSMiddleware):
+    """App shells write the host of an origin in any case; the settings have it in lower case."""
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        return super().is_allowed_origin(origin.lower())
+
+
 def allow_origins(app: Starlette, origins: Sequence[str]) -> None:
     """Let pages of these origins use `app`; call it last, so that every answer is covered, a 500 as well.
 
@@ -28,7 +35,7 @@ def allow_origins(app: Starlette, origins: Sequence[str]) -> None:
     """
     if origins:
         app.add_middleware(
-            CORSMiddleware,
+            _OriginsInAnyCase,
             allow_origins=origins,
             allow_methods=METHODS,
             allow_headers=REQUEST_HEADERS,

@@ -29,7 +29,7 @@ class AccessSettings(ServiceSettings):
     """Who may use a service: tokens, and pages of other origins."""
 
     allowed_origins: tuple[Origin, ...] = Field(
-        (), description="origins of web pages that may use this service beside its own; * for all"
+        (), description="origins of web pages and apps that may use this service beside its own; * for all"
     )
     allowed_hosts: tuple[HostPattern, ...] = Field(
         (),
