@@ -241,8 +241,8 @@ def test_origins_are_kept_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "origin",
     ["app.example", "https://app.example/", "https://app.example/chat", "https://*.example", "NULL", "ftp://a", "//a",
-     "https://a:b@app.example", "https://app.example:x", "https://app.example?", "https://", "wss://a.example", "data:x",
-     "javascript://a", "capacitor:localhost", "capacitor://localhost/", "capacitor://a b", "1app://x", "http://"],
+     "https://a:b@app.example", "https://app.example:x", "https://app.example?", "https://", "wss://a.example",
+     "data:x", "javascript://a", "capacitor:localhost", "capacitor://localhost/", "capacitor://a b", "1app://x", "http://"],
 )  # fmt: skip
 def test_what_no_browser_would_send_is_no_origin(origin: str) -> None:
     with pytest.raises(ValidationError, match="must be an origin such as"):
