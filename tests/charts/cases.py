@@ -39,6 +39,7 @@ OPEN: Final[dict[str, Any]] = {
     "mongodb": {"url": "mongodb://one:27018,two:27019/?replicaSet=rs0"},
     "s3": {
         "bucket": "media",
+        "prefix": "production",
         "endpointUrl": "http://s3.storage:8333",
         "region": "us-east-1",
         "createBucket": True,

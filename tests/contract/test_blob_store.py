@@ -277,3 +277,34 @@ async def test_s3_without_the_bucket_or_with_wrong_credentials_is_unavailable(
     with pytest.raises(BlobsUnavailable, match="403"):
         await blobs.prepare()
     await blobs.close()
+
+
+async def test_a_blob_is_created_once(blobs: BlobStore) -> None:
+    assert await blobs.create("_chatbot/database.json", b"first", "application/json")
+    assert not await blobs.create("_chatbot/database.json", b"second", "application/json")
+    assert await read(blobs, "_chatbot/database.json") == (5, b"first")
+
+
+async def test_a_prefix_is_all_that_is_seen_of_a_bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid4().hex}"
+    blue, green, whole = (
+        S3Blobs(bucket, endpoint_url=s3.endpoint_url, prefix=prefix, create_bucket=True)
+        for prefix in ("blue/", "green/", "")
+    )
+    for each in (blue, green, whole):
+        await each.prepare()
+    await blue.put("anna/a.mp3", b"blue", "audio/mpeg")
+    await green.put("anna/a.mp3", b"green", "audio/mpeg")
+    assert await listed(whole, "") == ["blue/anna/a.mp3", "green/anna/a.mp3"]
+    assert await listed(blue, "") == ["anna/a.mp3"]
+    await blue.delete("anna/a.mp3")
+    assert await listed(blue, "anna/") == []
+    assert await read(green, "anna/a.mp3") == (5, b"green")
+    address = await green.address("anna/a.mp3", seconds=60)
+    assert address is not None
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(address)).content == b"green"
+    for each in (blue, green, whole):
+        await each.close()

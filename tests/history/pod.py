@@ -16,6 +16,7 @@ from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from history_service.app import History, open_history
 from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
+from history_service.keys import MARKER
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore
 from history_service.stores.sqlite import SqliteStore
@@ -36,9 +37,11 @@ class Moody:
     def __init__(self, real: MessageStore | BlobStore, failure: type[Exception] | None = None) -> None:
         self._real = real
         self.failure = failure
+        self.failures = 0
 
     def __getattr__(self, name: str) -> Any:
         if self.failure is not None and name != "close":
+            self.failures += 1
             raise self.failure("it is out of order: secret-host:1234")
         return getattr(self._real, name)
 
@@ -84,7 +87,8 @@ class Pod:
     def files(self) -> dict[str, bytes]:
         """Return the media that are kept, by key."""
         folder = self.folder / "media"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        return {key: content for key, content in found.items() if key != MARKER}
 
 
 @asynccontextmanager

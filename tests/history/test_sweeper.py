@@ -2,15 +2,20 @@
 
 import asyncio
 import os
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from frameproto.exchange import Exchange
 from history_service.blobs.base import BlobsUnavailable
+from history_service.claim import BucketClaim, Marker
+from history_service.keys import MARKER
 from history_service.metrics import HistoryMetrics
-from history_service.sweeper import Sweeper
+from history_service.sweeper import Sweeper, SweepLimits
 from servicekit.clock import utc_now
 from tests.history.pod import Pod, open_pod, rich_exchange
 from tests.support.exchanges import MORNING, SESSION, exchange
@@ -18,15 +23,22 @@ from tests.support.exchanges import MORNING, SESSION, exchange
 DAY = timedelta(days=1)
 
 
-def sweeper(pod: Pod, *, retention: timedelta | None = None, now: datetime | None = None) -> Sweeper:
+def sweeper(
+    pod: Pod,
+    *,
+    retention: timedelta | None = None,
+    now: datetime | None = None,
+    metrics: HistoryMetrics | None = None,
+    **limits: Any,
+) -> Sweeper:
     """A sweeper over the stores of a pod."""
     moment = now or utc_now()
     return Sweeper(
         pod.store,
         pod.blobs,
-        HistoryMetrics(),
-        retention=retention,
-        orphan_age=DAY,
+        BucketClaim(pod.store, pod.blobs, max_unknown_share=0.1),
+        metrics or HistoryMetrics(),
+        limits=SweepLimits(retention=retention, orphan_age=DAY, **limits),
         every=DAY,
         now=lambda: moment,
     )
@@ -133,18 +145,126 @@ async def test_what_is_older_than_the_retention_goes_with_its_media(pod: Pod) ->
     assert {key.split("/")[2] for key in pod.files()} == {str(young.id)}
 
 
+async def test_media_that_were_stored_again_while_the_sweep_looked_are_left_though_their_messages_are_not_there_yet(
+    pod: Pod,
+) -> None:
+    lost = rich_exchange()
+    await lose_documents(pod, lost)
+    age(pod, 2)
+    real, calls = pod.store._real.media_keys, 0  # type: ignore[union-attr]
+
+    async def stored_meanwhile(*given: object) -> set[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await lose_documents(pod, lost)  # its messages would come in a moment
+        return await real(*given)  # type: ignore[arg-type]
+
+    pod.store._real.media_keys = stored_meanwhile  # type: ignore[union-attr, method-assign]
+    await sweeper(pod).sweep()
+    assert calls == 2
+    assert len(pod.files()) == 3
+
+
+async def lose_messages(pod: Pod) -> None:
+    """Lose the messages of a database, though not its sessions."""
+    async with pod.store._real._transaction() as writer:  # type: ignore[union-attr]
+        await writer.execute("DELETE FROM exchanges")
+
+
+async def test_a_sweep_that_finds_too_many_orphans_deletes_none_and_says_so(
+    pod: Pod, caplog: pytest.LogCaptureFixture
+) -> None:
+    await pod.hand_in(*(rich_exchange() for _ in range(8)))
+    await lose_messages(pod)
+    age(pod, 2)
+    metrics = HistoryMetrics()
+    await sweeper(pod, metrics=metrics).sweep()
+    assert len(pod.files()) == 24
+    assert metrics.registry.get_sample_value("chatbot_history_sweep_blocked", {"reason": "orphan_share"}) == 1
+    assert metrics.registry.get_sample_value("chatbot_history_orphaned_media") == 24
+    await sweeper(pod, metrics=metrics, max_orphan_share=1).sweep()
+    assert pod.files() == {}
+    assert metrics.registry.get_sample_value("chatbot_history_sweep_blocked", {"reason": "orphan_share"}) is None
+
+
+async def test_few_orphans_are_swept_whatever_their_share_and_many_if_their_share_is_small(pod: Pod) -> None:
+    kept = [rich_exchange() for _ in range(9)]
+    await pod.hand_in(*kept)
+    await lose_documents(pod, rich_exchange())
+    age(pod, 2)
+    await sweeper(pod, free_orphans=2, max_orphan_share=0.09).sweep()
+    assert len(pod.files()) == 30
+    await sweeper(pod, free_orphans=2, max_orphan_share=0.1).sweep()
+    assert len(pod.files()) == 27
+    await lose_documents(pod, rich_exchange())
+    age(pod, 2)
+    await sweeper(pod, free_orphans=3, max_orphan_share=0).sweep()
+    assert {key.split("/")[2] for key in pod.files()} == {str(each.id) for each in kept}
+
+
+@pytest.mark.parametrize(("orphans", "seen"), [("off", 0), ("dry-run", 3)])
+async def test_orphans_are_left_where_the_settings_say_so(pod: Pod, orphans: str, seen: int) -> None:
+    await lose_documents(pod, rich_exchange())
+    age(pod, 2)
+    metrics = HistoryMetrics()
+    await sweeper(pod, metrics=metrics, orphans=orphans).sweep()
+    assert len(pod.files()) == 3
+    assert metrics.registry.get_sample_value("chatbot_history_orphaned_media") == seen
+
+
+async def test_media_of_sessions_that_were_never_here_are_left_and_counted(pod: Pod, tmp_path: Path) -> None:
+    async with open_pod(tmp_path / "other") as other:
+        await other.hand_in(rich_exchange(session_id=uuid4()))
+        shutil.copytree(other.folder / "media" / "anna", pod.folder / "media" / "anna", dirs_exist_ok=True)
+    await pod.hand_in(rich_exchange())
+    age(pod, 2)
+    metrics = HistoryMetrics()
+    await sweeper(pod, metrics=metrics, max_orphan_share=1).sweep()
+    assert len(pod.files()) == 6
+    assert metrics.registry.get_sample_value("chatbot_history_unknown_media") == 3
+
+
+async def test_a_bucket_that_changes_its_owner_during_a_sweep_is_left(pod: Pod) -> None:
+    await lose_documents(pod, rich_exchange())
+    age(pod, 2)
+    real = pod.store._real.known_sessions  # type: ignore[union-attr]
+
+    async def adopted_meanwhile(*given: object) -> set[UUID]:
+        await pod.blobs.put(MARKER, Marker(uuid4(), uuid4()).encode(), "application/json")
+        return await real(*given)  # type: ignore[arg-type]
+
+    pod.store._real.known_sessions = adopted_meanwhile  # type: ignore[union-attr, method-assign]
+    metrics = HistoryMetrics()
+    await sweeper(pod, metrics=metrics).sweep()
+    assert len(pod.files()) == 3
+    assert metrics.registry.get_sample_value("chatbot_history_sweep_blocked", {"reason": "foreign"}) == 1
+
+
 async def test_a_pod_sweeps_by_itself_and_outlives_a_store_that_fails(tmp_path: Path) -> None:
     async with open_pod(tmp_path / "data", retention_days=1, sweep_seconds=0.05, now=lambda: MORNING + 3 * DAY) as pod:
         await pod.hand_in(rich_exchange())
         pod.blobs.failure = BlobsUnavailable
         async with asyncio.timeout(20):
-            while (await pod.json("/v1/clients/anna/sessions"))["sessions"]:  # noqa: ASYNC110 - it is the sweep's turn
+            while pod.blobs.failures < 3:  # noqa: ASYNC110 - it is the sweep's turn
                 await asyncio.sleep(0.01)
         pod.blobs.failure = None
-        await pod.hand_in(exchange(session_id=SESSION))
         async with asyncio.timeout(20):
             while await pod.metric('chatbot_history_swept_total{what="exchanges"}') < 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        assert (await pod.json("/v1/clients/anna/sessions"))["sessions"] == []
+        assert pod.files() == {}
+
+
+async def test_a_pod_tells_at_once_that_its_media_are_those_of_another_database(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        async with open_pod(tmp_path / name) as pod:
+            await pod.hand_in(rich_exchange(session_id=uuid4()))
+    shutil.rmtree(tmp_path / "second" / "media")
+    (tmp_path / "first" / "media").rename(tmp_path / "second" / "media")
+    async with open_pod(tmp_path / "second") as pod, asyncio.timeout(20):
+        while await pod.metric('chatbot_history_sweep_blocked{reason="foreign"}') < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("every", [0.01])

@@ -1,10 +1,14 @@
-"""Run one history pod: `python -m history_service`. Settings are environment variables; `--help` lists them."""
+"""Run one history pod: `python -m history_service`. Settings are environment variables; `--help` lists them.
+
+`python -m history_service adopt-bucket` does not run a pod, see `adopt.py`.
+"""
 
 import gc
 import sys
 from typing import Final
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
+from history_service import adopt
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from servicekit import logs
@@ -23,12 +27,17 @@ async def main(settings: HistorySettings) -> int:
 
 
 if __name__ == "__main__":
+    adopting = sys.argv[1:2] == [adopt.NAME]
     loaded = load(
         HistorySettings,
+        [] if adopting else None,
         prog="python -m history_service",
-        description="One pod of the history service: takes finished exchanges in, and gives messages and media back.",
+        description="One pod of the history service: takes finished exchanges in, and gives messages and media back."
+        f" With the argument {adopt.NAME}, make a database the owner of a bucket instead.",
     )
     logs.configure(loaded.log_level, loaded.log_format)
+    if adopting:
+        sys.exit(run(adopt.adopt(loaded, sys.argv[2:])))
     gc.freeze()  # what was imported stays
     gc.set_threshold(ALLOCATIONS)
     sys.exit(run(main(loaded)))

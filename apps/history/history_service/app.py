@@ -19,6 +19,7 @@ from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
+from history_service.claim import BucketClaim
 from history_service.clients import Clients
 from history_service.ingest import Ingest
 from history_service.intake import Intake
@@ -32,7 +33,7 @@ from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from history_service.sweeper import Sweeper
+from history_service.sweeper import Sweeper, SweepLimits
 from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
@@ -146,18 +147,19 @@ async def open_history(
         blobs: the same for media.
         now: the wall clock.
     """
-    store = store or _store(settings)
-    blobs = blobs or _blobs(settings)
+    store = store or message_store(settings)
+    blobs = blobs or blob_store(settings)
     stores = Stores(store, blobs)
     metrics = HistoryMetrics()
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
+    claim = open_claim(settings, store, blobs)
     sweeper = Sweeper(
         store,
         blobs,
+        claim,
         metrics,
-        retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
-        orphan_age=timedelta(hours=settings.orphan_hours),
+        limits=sweep_limits(settings),
         every=timedelta(seconds=settings.sweep_seconds),
         now=now,
     )
@@ -254,7 +256,8 @@ def resource(path: str, **methods: Endpoint) -> Route:
     return Route(path, answer, methods=list(methods))
 
 
-def _store(settings: HistorySettings) -> MessageStore:
+def message_store(settings: HistorySettings) -> MessageStore:
+    """Return where the settings say that messages are kept."""
     if settings.mongodb_url is None:
         return SqliteStore(settings.data_dir / "messages.sqlite")
     return MongoStore(
@@ -262,11 +265,13 @@ def _store(settings: HistorySettings) -> MessageStore:
     )
 
 
-def _blobs(settings: HistorySettings) -> BlobStore:
+def blob_store(settings: HistorySettings) -> BlobStore:
+    """Return where the settings say that media are kept."""
     if settings.s3_bucket is None:
         return FolderBlobs(settings.data_dir / "media")
     return S3Blobs(
         settings.s3_bucket,
+        prefix=settings.s3_prefix,
         endpoint_url=str(settings.s3_endpoint_url) if settings.s3_endpoint_url else None,
         public_url=str(settings.s3_public_url) if settings.s3_public_url else None,
         region=settings.s3_region,
@@ -274,4 +279,20 @@ def _blobs(settings: HistorySettings) -> BlobStore:
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
+    )
+
+
+def open_claim(settings: HistorySettings, store: MessageStore, blobs: BlobStore) -> BucketClaim:
+    """Return what compares the two."""
+    return BucketClaim(store, blobs, max_unknown_share=settings.sweep_max_orphan_share)
+
+
+def sweep_limits(settings: HistorySettings) -> SweepLimits:
+    """Return what is swept."""
+    return SweepLimits(
+        retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
+        orphan_age=timedelta(hours=settings.orphan_hours),
+        orphans=settings.sweep_orphans,
+        max_orphan_share=settings.sweep_max_orphan_share,
+        free_orphans=settings.sweep_free_orphans,
     )

@@ -16,6 +16,7 @@ from history_service.access import CLIENT_ID, Access
 from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
+from history_service.keys import MediaKey
 from history_service.metrics import HistoryMetrics
 from history_service.records import KeptExchange, Kind, Media, Part, Side, content_type, format_of
 from history_service.stores.base import Added, FirstUse, MessageStore
@@ -203,7 +204,7 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
 
     def media(side: str, part: Part, data: memoryview) -> Media:
         file_format = format_of(part, data)
-        key = f"{exchange.client_id}/{session_id}/{exchange.id}/{side}.{file_format.suffix}"
+        key = str(MediaKey(exchange.client_id, session_id, exchange.id, f"{side}.{file_format.suffix}"))
         blobs.append(Blob(key, data, content_type(part, file_format)))
         return Media(part, key, len(data))
 

@@ -38,6 +38,27 @@ class HistoryMetrics:
             "chatbot",
             registry=self.registry,
         )
+        self.sweep_blocked = Gauge(
+            "history_sweep_blocked",
+            "1 for the reason for which the latest sweep deleted nothing.",
+            ["reason"],
+            "chatbot",
+            registry=self.registry,
+        )
+        self.orphans = Gauge(
+            "history_orphaned_media",
+            "Media that no message points at, by the latest look at all of them.",
+            [],
+            "chatbot",
+            registry=self.registry,
+        )
+        self.unknown_media = Gauge(
+            "history_unknown_media",
+            "Media of sessions that the database does not know, which are never swept.",
+            [],
+            "chatbot",
+            registry=self.registry,
+        )
         self.requests = Histogram(
             "history_request_seconds",
             "From a request to the end of its answer.",
@@ -46,6 +67,12 @@ class HistoryMetrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+
+    def sweep_is_blocked(self, reason: str | None) -> None:
+        """Tell why nothing is deleted; None: nothing stands in the way."""
+        self.sweep_blocked.clear()
+        if reason is not None:
+            self.sweep_blocked.labels(reason).set(1)
 
     def watch(self, intake: Intake) -> None:
         """Report how much is being taken in; read when somebody scrapes."""

@@ -1,7 +1,8 @@
 """Every setting of the history service: typed, bounded, documented. `python -m history_service --help` prints them."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -11,6 +12,7 @@ from servicekit.logs import LogFormat, LogLevel
 from servicekit.settings import AccessSettings, ByteSize, TokenSecret
 
 MIB = 1024 * 1024
+FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -33,6 +35,11 @@ class HistorySettings(AccessSettings):
     mongodb_url: SecretStr | None = Field(None, description="mongodb:// address of the messages; SQLite without it")
     mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
     s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
+    s3_prefix: str = Field(
+        "",
+        max_length=256,
+        description="folder in the bucket for everything of this release, so that several can share one",
+    )
     s3_endpoint_url: AnyHttpUrl | None = Field(None, description="address of the S3 store, when it is not AWS")
     s3_public_url: AnyHttpUrl | None = Field(
         None, description="address of the S3 store as clients reach it, for redirects"
@@ -64,6 +71,15 @@ class HistorySettings(AccessSettings):
     orphan_hours: float = Field(
         24, ge=1, le=8760, description="how long media may be without a message before they are swept"
     )
+    sweep_orphans: Literal["on", "off", "dry-run"] = Field(
+        "on", description="whether media without a message are swept; dry-run: only counted and logged"
+    )
+    sweep_max_orphan_share: float = Field(
+        0.1, ge=0, le=1, description="a sweep that finds a larger share of the media to be orphans deletes none"
+    )
+    sweep_free_orphans: int = Field(
+        20, ge=0, description="so many orphans are swept whatever their share, since in a small store few are many"
+    )
     sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
 
@@ -74,6 +90,7 @@ class HistorySettings(AccessSettings):
         if self.auth == "jwt" and not self.address_secrets():
             raise ValueError("without HISTORY_TOKEN_SECRETS, HISTORY_AUTH=jwt needs HISTORY_MEDIA_ADDRESS_SECRETS")
         for name in (
+            "s3_prefix",
             "s3_endpoint_url",
             "s3_public_url",
             "s3_region",
@@ -90,6 +107,14 @@ class HistorySettings(AccessSettings):
     def address_secrets(self) -> tuple[SecretStr, ...]:
         """Return what signs media addresses: nothing when everybody may read everything anyway."""
         return self.media_address_secrets or (self.token_secrets if self.auth == "jwt" else ())
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _is_a_folder(cls, prefix: str) -> str:
+        folder = prefix.removesuffix("/")
+        if folder and not all(FOLDER_NAME.fullmatch(name) for name in folder.split("/")):
+            raise ValueError("must be folder names of A-Z a-z 0-9 . _ - with slashes between them")
+        return f"{folder}/" if folder else ""
 
     @field_validator("mongodb_url")
     @classmethod

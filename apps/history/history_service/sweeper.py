@@ -2,14 +2,16 @@
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from history_service.blobs.base import BlobError, BlobInfo, BlobStore
+from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.removal import delete_all
+from history_service.claim import BucketClaim, BucketRefused
+from history_service.keys import MediaKey, by_client
 from history_service.metrics import HistoryMetrics
 from history_service.stores.base import MessageStore, StoreError
 from servicekit.clock import Now
@@ -18,7 +20,41 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 BATCH: Final = 500
-KEY_PARTS: Final = 4  # client, session, exchange, file
+MOST_FOLDERS: Final = 50_000
+"""So many exchanges with orphans are remembered at once; a sweep that finds more leaves the rest to the next."""
+BRAKE: Final = "orphan_share"
+
+SweepOrphans = Literal["on", "off", "dry-run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLimits:
+    """When something is swept, and when rather nothing.
+
+    Attributes:
+        retention: how long an exchange is kept after its answer; None: for ever.
+        orphan_age: how long a medium must have been there, without a message, to be swept.
+        orphans: whether orphans are swept, only counted, or not looked for.
+        max_orphan_share: with a larger share of orphans among the media that are old enough, none is deleted.
+        free_orphans: so many are deleted whatever their share.
+    """
+
+    retention: timedelta | None
+    orphan_age: timedelta
+    orphans: SweepOrphans = "on"
+    max_orphan_share: float = 0.1
+    free_orphans: int = 20
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a look at all media has found."""
+
+    media: int = 0
+    unknown: int = 0
+    orphans: int = 0
+    folders: dict[str, MediaKey] = field(default_factory=dict)
+    """Of the exchanges with orphans, by the prefix of their media."""
 
 
 class Sweeper:
@@ -27,9 +63,9 @@ class Sweeper:
     Args:
         store: the messages.
         blobs: the media.
+        claim: whether the media are this database's to delete.
         metrics: counts what was swept.
-        retention: how long an exchange is kept after its answer; None: for ever.
-        orphan_age: how long a medium must have been there, without a message, to be swept.
+        limits: what is swept, and when rather nothing.
         every: how long to wait from one sweep to the next.
         now: the wall clock.
     """
@@ -38,56 +74,81 @@ class Sweeper:
         self,
         store: MessageStore,
         blobs: BlobStore,
+        claim: BucketClaim,
         metrics: HistoryMetrics,
         *,
-        retention: timedelta | None,
-        orphan_age: timedelta,
+        limits: SweepLimits,
         every: timedelta,
         now: Now,
     ) -> None:
         self._store = store
         self._blobs = blobs
+        self._claim = claim
         self._metrics = metrics
-        self._retention = retention
-        self._orphan_age = orphan_age
+        self._limits = limits
         self._every = every
         self._now = now
 
     async def run(self, prepared: asyncio.Event) -> None:
         """Sweep for as long as the pod lives, once its stores are there; the next makes up for one that fails."""
         await prepared.wait()
+        await self._guarded(self._compare())
         await asyncio.sleep(self._every.total_seconds() * random.random())  # noqa: S311 - pods should take turns
         while True:
-            try:
-                await self.sweep()
-            except (StoreError, BlobError) as failed:
-                log.warning("sweep.failed", reason=str(failed))
-            except Exception:
-                log.exception("sweep.failed")
+            await self._guarded(self.sweep())
             await asyncio.sleep(self._every.total_seconds())
 
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (StoreError, BlobError) as failed:
+            log.warning("sweep.failed", reason=str(failed))
+        except Exception:
+            log.exception("sweep.failed")
+
+    async def _compare(self) -> None:
+        """Tell at once, not only by the first sweep, when the media are another database's."""
+        try:
+            await self._claim.require()
+        except BucketRefused as refused:
+            self._block(refused.refusal, str(refused))
+        else:
+            self._metrics.sweep_is_blocked(None)
+
     async def sweep(self) -> None:
-        """Sweep once.
+        """Sweep once. Media of another database stay, and then messages stay, too: their media could not follow.
 
         Raises:
             StoreError, BlobError: a store cannot be used; what was swept is swept.
         """
-        expired = await self._sweep_expired()
-        orphans = await self._sweep_orphans()
+        expired = orphans = 0
+        try:
+            await self._claim.renew()
+            expired = await self._sweep_expired()
+            orphans = await self._sweep_orphans()
+        except BucketRefused as refused:
+            self._block(refused.refusal, str(refused))
+            if self._limits.orphans == "dry-run":
+                self._report(await self.look())
         self._metrics.swept.labels("exchanges").inc(expired)
         self._metrics.swept.labels("media").inc(orphans)
         if expired or orphans:
             log.info("sweep.done", exchanges=expired, orphaned_media=orphans)
 
+    def _block(self, reason: str, why: str) -> None:
+        self._metrics.sweep_is_blocked(reason)
+        log.warning("sweep.refused", reason=reason, detail=why)
+
     async def _sweep_expired(self) -> int:
         """Delete what is older than the retention, messages first; media that are left by a failure are orphans."""
-        if self._retention is None:
+        if self._limits.retention is None:
             return 0
-        before, swept = self._now() - self._retention, 0
+        before, swept = self._now() - self._limits.retention, 0
         while expired := await self._store.expire(before, limit=BATCH):
             swept += len(expired)
             sides = [message.side for exchange in expired for message in exchange.messages()]
             await delete_all(self._blobs, [media.key for side in sides for media in side.media])
+            await self._claim.require()
         return swept
 
     async def _sweep_orphans(self) -> int:
@@ -96,50 +157,81 @@ class Sweeper:
         Ingest stores the media of an exchange just before the exchange, and stores them anew whenever it is delivered
         again: a medium without a message that has been there for long is of a delivery that failed, and one that is
         still to come brings it along again.
+
+        All media are looked at before any is deleted.
         """
-        before, swept = self._now() - self._orphan_age, 0
-        async for old in self._old_media(before):
-            for (client_id, exchange_id), prefix in (await self._ownerless(old)).items():
-                # Listing took its time; a delivery may have come meanwhile.
-                fresh = [found async for found in self._blobs.list(prefix)]
-                pointed_at = await self._store.media_keys(client_id, [exchange_id])
-                orphans = [each.key for each in fresh if each.modified_at < before and each.key not in pointed_at]
-                await delete_all(self._blobs, orphans)
-                swept += len(orphans)
+        if self._limits.orphans == "off":
+            self._metrics.sweep_is_blocked(None)
+            return 0
+        before = self._now() - self._limits.orphan_age
+        found = await self.look()
+        self._report(found)
+        limits, share = self._limits, found.orphans / max(found.media, 1)
+        if found.orphans > limits.free_orphans and share > limits.max_orphan_share:
+            self._block(
+                BRAKE,
+                f"{found.orphans} of {found.media} media have no message, which is more than"
+                f" HISTORY_SWEEP_MAX_ORPHAN_SHARE ({limits.max_orphan_share:g}) and hardly true. Nothing is deleted."
+                " See whether the database has lost messages; if the media are to go, raise the setting for one sweep.",
+            )
+            return 0
+        self._metrics.sweep_is_blocked(None)
+        if limits.orphans == "dry-run":
+            return 0
+        swept = 0
+        for folder, key in found.folders.items():
+            swept += await self._delete_orphans(folder, key, before)
         return swept
 
-    async def _old_media(self, before: datetime) -> AsyncIterator[list[BlobInfo]]:
-        """Yield what has been there for long, in batches."""
-        batch: list[BlobInfo] = []
+    async def _delete_orphans(self, folder: str, key: MediaKey, before: datetime) -> int:
+        # Looking at everything took its time; a delivery may have come meanwhile, or the bucket another owner.
+        fresh = [found async for found in self._blobs.list(folder)]
+        pointed_at = await self._store.media_keys(key.client_id, [key.exchange_id])
+        orphans = [each.key for each in fresh if each.modified_at < before and each.key not in pointed_at]
+        if orphans:
+            await self._claim.require()
+            await delete_all(self._blobs, orphans)
+        return len(orphans)
+
+    def _report(self, found: Findings) -> None:
+        self._metrics.orphans.set(found.orphans)
+        self._metrics.unknown_media.set(found.unknown)
+        if self._limits.orphans == "dry-run":
+            log.info("sweep.dry_run", media=found.media, orphans=found.orphans, of_unknown_sessions=found.unknown)
+
+    async def look(self) -> Findings:
+        """Look at all media that have been there for long."""
+        found = Findings()
+        async for keys in self._old_media(self._now() - self._limits.orphan_age):
+            found.media += len(keys)
+            for client_id, theirs in by_client(keys).items():
+                await self._look_at(client_id, theirs, found)
+        return found
+
+    async def _look_at(self, client_id: str, keys: Sequence[MediaKey], found: Findings) -> None:
+        pointed_at = await self._store.media_keys(client_id, {key.exchange_id for key in keys})
+        loose = [key for key in keys if str(key) not in pointed_at]
+        # Ingest makes the session before it stores media: those of a session that was never made here are not ours.
+        known: set[UUID] = set()
+        if loose:
+            known = await self._store.known_sessions(client_id, {key.session_id for key in loose})
+        for key in loose:
+            if key.session_id not in known:
+                found.unknown += 1
+                continue
+            found.orphans += 1
+            if len(found.folders) < MOST_FOLDERS:
+                found.folders.setdefault(key.folder, key)
+
+    async def _old_media(self, before: datetime) -> AsyncIterator[list[MediaKey]]:
+        """Yield what has been there for long, in batches; what is not ours is left out."""
+        batch: list[MediaKey] = []
         async for found in self._blobs.list(""):
-            if found.modified_at < before:
-                batch.append(found)
+            key = MediaKey.parse(found.key)
+            if key is not None and found.modified_at < before:
+                batch.append(key)
             if len(batch) == BATCH:
                 yield batch
                 batch = []
         if batch:
             yield batch
-
-    async def _ownerless(self, media: Sequence[BlobInfo]) -> dict[tuple[str, UUID], str]:
-        """Return the exchanges of which some media are not pointed at, with the folders of these."""
-        by_client: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for each in media:
-            owner = _owner(each.key)
-            if owner is not None:  # what is not ours is left alone
-                by_client[owner[0]][owner[1]].append(each.key)
-        found: dict[tuple[str, UUID], str] = {}
-        for client_id, exchanges in by_client.items():
-            pointed_at = await self._store.media_keys(client_id, exchanges)
-            for exchange_id, keys in exchanges.items():
-                if not pointed_at.issuperset(keys):
-                    found[client_id, exchange_id] = keys[0].rpartition("/")[0] + "/"
-        return found
-
-
-def _owner(key: str) -> tuple[str, UUID] | None:
-    """Return the client and the exchange that a medium belongs to, by its key."""
-    parts = key.split("/")
-    try:
-        return (parts[0], UUID(parts[2])) if len(parts) == KEY_PARTS else None
-    except ValueError:
-        return None

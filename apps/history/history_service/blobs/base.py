@@ -54,6 +54,13 @@ class BlobStore(Protocol):
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """Keep a blob, whole or not at all; the same key again replaces it."""
 
+    async def create(self, key: str, data: Buffer, content_type: str) -> bool:
+        """Keep a blob under a key that has none; False: it has one, which stays.
+
+        Where the store cannot make sure of it, two that create at once may both be told True, and one of the two
+        blobs stays. Read it back where that matters.
+        """
+
     def open(self, key: str, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[OpenBlob]:
         """Open a blob to read the bytes from `start` up to, not including, `end`.
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -40,11 +41,24 @@ class FolderBlobs:
         except OSError as error:
             raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {error.strerror}") from error
 
+    async def create(self, key: str, data: Buffer, content_type: str) -> bool:
+        """See `BlobStore.create`."""
+        del content_type
+        path = self._path(key)
+        try:
+            return await asyncio.to_thread(_write_new, path, data)
+        except OSError as error:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {error.strerror}") from error
+
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
         """See `BlobStore.open`."""
+        opening = _Opening(self._path(key))
         try:
-            file = await asyncio.to_thread(self._path(key).open, "rb")
+            file = await asyncio.to_thread(opening.open)
+        except asyncio.CancelledError:
+            opening.give_up()
+            raise
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise BlobMissing(f"there is no blob {key}") from error
         except OSError as error:
@@ -101,14 +115,60 @@ class FolderBlobs:
         return self._folder.joinpath(*parts)
 
 
+class _Opening:
+    """A file that a thread opens, perhaps for a caller that is gone when it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._given_up = False
+
+    def open(self) -> BinaryIO:
+        file = self._path.open("rb")
+        with self._lock:
+            self._file = file
+            if self._given_up:
+                file.close()
+        return file
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            if self._file is not None:
+                self._file.close()
+
+
 def _write(path: Path, data: Buffer) -> None:
+    with _written(path, data) as fresh:
+        fresh.replace(path)
+
+
+def _write_new(path: Path, data: Buffer) -> bool:
+    with _written(path, data) as fresh:
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        return True
+
+
+@contextmanager
+def _written(path: Path, data: Buffer) -> Iterator[Path]:
+    """Write a file beside the one it is to become."""
     fresh = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with _create(fresh) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        yield fresh
     except OSError:
         fresh.unlink(missing_ok=True)
         raise

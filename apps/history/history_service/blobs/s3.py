@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 import aioboto3
@@ -17,6 +17,7 @@ UPLOADS_AT_ONCE: Final = 16
 
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
+THERE_ALREADY: Final = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
 OURS_ALREADY: Final = {"BucketAlreadyOwnedByYou"}
 
 
@@ -25,6 +26,7 @@ class S3Blobs:
 
     Args:
         bucket: the name of the bucket.
+        prefix: what all keys begin with in the bucket, with a slash at its end; nothing outside of it is touched.
         endpoint_url: where the store is, when it is not AWS; buckets are then in the path.
         public_url: where clients reach it, when they do not reach `endpoint_url`.
         region: the region of the bucket.
@@ -38,6 +40,7 @@ class S3Blobs:
         self,
         bucket: str,
         *,
+        prefix: str = "",
         endpoint_url: str | None = None,
         public_url: str | None = None,
         region: str | None = None,
@@ -47,6 +50,7 @@ class S3Blobs:
         wait_seconds: float = 10.0,
     ) -> None:
         self._bucket = bucket
+        self._prefix = prefix
         self._endpoint_url = endpoint_url
         self._public_url = public_url or endpoint_url
         self._region = region
@@ -106,15 +110,40 @@ class S3Blobs:
         async with self._uploading, self._errors():
             client = self._connected()
             await client.put_object(
-                Bucket=self._bucket, Key=key, Body=bytes(data), ContentType=content_type, **self._encryption
+                Bucket=self._bucket,
+                Key=self._prefix + key,
+                Body=bytes(data),
+                ContentType=content_type,
+                **self._encryption,
             )
+
+    async def create(self, key: str, data: Buffer, content_type: str) -> bool:
+        """See `BlobStore.create`. Many stores that speak S3 know no conditions and would replace: so look first."""
+        with suppress(BlobMissing):
+            async with self.open(key):
+                return False
+        try:
+            async with self._errors():
+                await self._connected().put_object(
+                    Bucket=self._bucket,
+                    Key=self._prefix + key,
+                    Body=bytes(data),
+                    ContentType=content_type,
+                    IfNoneMatch="*",
+                    **self._encryption,
+                )
+        except BlobsUnavailable as failed:
+            if isinstance(failed.__cause__, ClientError) and _code(failed.__cause__) in THERE_ALREADY:
+                return False
+            raise
+        return True
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
         """See `BlobStore.open`."""
         ranged = {} if (start, end) == (0, None) else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         async with self._errors(key):
-            answer = await self._connected().get_object(Bucket=self._bucket, Key=key, **ranged)
+            answer = await self._connected().get_object(Bucket=self._bucket, Key=self._prefix + key, **ranged)
         async with answer["Body"] as body:
             total = answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2]
 
@@ -130,22 +159,23 @@ class S3Blobs:
         async with self._errors():
             if self._signing is None:
                 raise BlobsUnavailable("the media store is not open yet")
-            signed = {"Bucket": self._bucket, "Key": key}
+            signed = {"Bucket": self._bucket, "Key": self._prefix + key}
             address: str = await self._signing.generate_presigned_url("get_object", Params=signed, ExpiresIn=seconds)
             return address
 
     async def delete(self, key: str) -> None:
         """See `BlobStore.delete`."""
         async with self._errors():
-            await self._connected().delete_object(Bucket=self._bucket, Key=key)
+            await self._connected().delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """See `BlobStore.list`. Pages of a thousand keys are held at once."""
         async with self._errors():
-            pages = self._connected().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            paginator = self._connected().get_paginator("list_objects_v2")
+            pages = paginator.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
             async for page in pages:
                 for found in page.get("Contents", ()):
-                    yield BlobInfo(found["Key"], found["LastModified"])
+                    yield BlobInfo(found["Key"].removeprefix(self._prefix), found["LastModified"])
 
     def _connected(self) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
         if self._client is None:

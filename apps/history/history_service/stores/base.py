@@ -53,6 +53,25 @@ class SessionKey:
     id: UUID
 
 
+STAMPS: Final = 32
+"""How many stamps a database remembers: pods that write them at once must not push each other's out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which database this is, see ADR 0008.
+
+    Attributes:
+        id: given when the database was made.
+        stamps: what was written into the bucket last, oldest first; a backup does not know the newer ones.
+        is_copy: the identity was written in another place, and came here with a copy of the data.
+    """
+
+    id: UUID
+    stamps: tuple[UUID, ...]
+    is_copy: bool
+
+
 class MessageStore(Protocol):
     """Keeps sessions and exchanges. Every method may raise StoreUnavailable.
 
@@ -72,6 +91,15 @@ class MessageStore(Protocol):
 
     async def close(self) -> None:
         """Let go of the store."""
+
+    async def identity(self) -> Identity:
+        """Return which database this is; `prepare` gives it its id."""
+
+    async def add_stamp(self, stamp: UUID) -> None:
+        """Remember a stamp as the latest."""
+
+    async def renew_identity(self) -> None:
+        """Give the database another id, here and now, without stamps: what was copied from it or to it is another."""
 
     async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
         """Make sessions that are new, and return the ids under which these clients have them, in the same order.
@@ -97,6 +125,12 @@ class MessageStore(Protocol):
         """Count what sessions of a client have, in the same order.
 
         This takes longer the more it is, though only an index is read: it is for where it is shown.
+        """
+
+    async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of a client's sessions that were ever made here, though they may be deleted by now.
+
+        The sessions of an erased client are forgotten.
         """
 
     async def rename_session(self, session: Session, title: str | None) -> None:

@@ -15,6 +15,9 @@
 {{- with .Values.mongodb.url }}
 {{- $_ := set $config "HISTORY_MONGODB_URL" . }}
 {{- end }}
+{{- with .Values.s3.prefix }}
+{{- $_ := set $config "HISTORY_S3_PREFIX" . }}
+{{- end }}
 {{- with .Values.s3.endpointUrl }}
 {{- $_ := set $config "HISTORY_S3_ENDPOINT_URL" . }}
 {{- end }}

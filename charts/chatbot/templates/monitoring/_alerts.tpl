@@ -153,4 +153,12 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: >-
     {{ `The store of {{ $labels.store }} fails.` }}
   description: Operations on MongoDB (messages) or S3 (media) have been failing for 10 minutes.
+
+- alert: ChatbotSweepBlocked
+  expr: max by (reason) (chatbot_history_sweep_blocked{ {{- $pods -}} }) > 0
+  for: 5m
+  severity: warning
+  summary: History deletes no media.
+  description: >-
+    {{ `What is kept does not fit together ({{ $labels.reason }}); nothing is swept or erased until somebody has looked.` }}
 {{- end }}

@@ -14,11 +14,12 @@ from pymongo.read_concern import ReadConcern
 
 from history_service.records import Session, Tally
 from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
-from history_service.stores.mongo.connection import Connection, errors, insert_new
+from history_service.stores.mongo.connection import errors, insert_new
 from history_service.stores.mongo.documents import read_session
+from history_service.stores.mongo.identity import DatabaseIdentity
 
 
-class Sessions(Connection):
+class Sessions(DatabaseIdentity):
     """The sessions of the store."""
 
     async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
@@ -136,6 +137,13 @@ class Sessions(Connection):
             counted = await self._exchanges.aggregate(pipeline, hint="in_order").to_list(len(ids))
         tallies = {row["_id"]: Tally(row["messages"], moment(row["last_us"])) for row in counted}
         return [tallies.get(session_id, Tally(0, None)) for session_id in ids]
+
+    async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
+        """See `MessageStore.known_sessions`."""
+        query = {"client_id": client_id, "_id": {"$in": list(session_ids)}}
+        async with errors():
+            found = await self._sessions.find(query, ["_id"], hint="_id_").to_list(None)
+        return {document["_id"] for document in found}
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """See `MessageStore.rename_session`."""

@@ -67,6 +67,14 @@ CREATE TABLE arrivals (last_position INTEGER NOT NULL) STRICT;
 INSERT INTO arrivals SELECT coalesce(max(position), 0) FROM exchanges;
 """
 
+FOURTH: Final = """
+CREATE TABLE identity (
+    id BLOB NOT NULL,
+    place TEXT NOT NULL,
+    stamps TEXT NOT NULL
+) STRICT;
+"""
+
 
 async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
     """Write the word lists of the exchanges that are there."""
@@ -77,7 +85,12 @@ async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
 
 
 Fill = Callable[[aiosqlite.Connection], Awaitable[None]]
-STEPS: Final[Sequence[tuple[str, Fill | None]]] = ((FIRST, None), (SECOND, _fill_word_lists), (THIRD, None))
+STEPS: Final[Sequence[tuple[str, Fill | None]]] = (
+    (FIRST, None),
+    (SECOND, _fill_word_lists),
+    (THIRD, None),
+    (FOURTH, None),
+)
 """From each schema to the next, beginning with an empty file."""
 
 

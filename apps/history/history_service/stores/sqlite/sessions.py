@@ -1,17 +1,17 @@
 """Sessions in SQLite."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import aiosqlite
 
 from history_service.records import Session, Tally
 from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
-from history_service.stores.sqlite.connection import Connection
+from history_service.stores.sqlite.identity import DatabaseIdentity
 from history_service.stores.sqlite.rows import SESSION, TALLY, read_session
 
 
-class Sessions(Connection):
+class Sessions(DatabaseIdentity):
     """The sessions of the store."""
 
     async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
@@ -50,6 +50,15 @@ class Sessions(Connection):
         del client_id  # here a session has one client
         rows = [(await self._read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
         return [Tally(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
+
+    async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
+        """See `MessageStore.known_sessions`."""
+        known: set[UUID] = set()
+        for session_id in session_ids:
+            values = (session_id.bytes, client_id)
+            if await self._read("SELECT 1 FROM sessions WHERE id = ? AND client_id = ?", values):
+                known.add(session_id)
+        return known
 
     async def rename_session(self, session: Session, title: str | None) -> None:
         """See `MessageStore.rename_session`."""

@@ -1,0 +1,61 @@
+"""Which database this is, in SQLite.
+
+A copy of the file carries the id along; where it is kept tells the two apart, for as long as both are there.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from history_service.stores.base import STAMPS, Identity, StoreUnusable
+from history_service.stores.sqlite.connection import Connection
+
+
+class DatabaseIdentity(Connection):
+    """The identity of the database."""
+
+    async def prepare(self) -> None:
+        """See `MessageStore.prepare`. A file whose old place is empty was moved, and is the same database."""
+        await super().prepare()
+        async with self._transaction() as writer:
+            rows = list(await writer.execute_fetchall("SELECT place FROM identity"))
+            if not rows:
+                await writer.execute("INSERT INTO identity (id, place, stamps) VALUES (?, ?, '[]')", self._fresh())
+            elif not await asyncio.to_thread(_is_there, Path(rows[0][0])):
+                await writer.execute("UPDATE identity SET place = ?", (self._place(),))
+
+    async def identity(self) -> Identity:
+        """See `MessageStore.identity`."""
+        rows = await self._read("SELECT id, place, stamps FROM identity", ())
+        if not rows:
+            raise StoreUnusable("the database has lost its identity; starting again gives it another")
+        id_, place, stamps = rows[0]
+        known = tuple(UUID(stamp) for stamp in json.loads(stamps))
+        return Identity(UUID(bytes=id_), known, is_copy=place != self._place())
+
+    async def add_stamp(self, stamp: UUID) -> None:
+        """See `MessageStore.add_stamp`."""
+        async with self._transaction() as writer:
+            rows = list(await writer.execute_fetchall("SELECT stamps FROM identity"))
+            stamps = [*json.loads(rows[0][0]), str(stamp)][-STAMPS:] if rows else [str(stamp)]
+            await writer.execute("UPDATE identity SET stamps = ?", (json.dumps(stamps),))
+
+    async def renew_identity(self) -> None:
+        """See `MessageStore.renew_identity`."""
+        async with self._transaction() as writer:
+            await writer.execute("DELETE FROM identity")
+            await writer.execute("INSERT INTO identity (id, place, stamps) VALUES (?, ?, '[]')", self._fresh())
+
+    def _fresh(self) -> tuple[bytes, str]:
+        return uuid4().bytes, self._place()
+
+    def _place(self) -> str:
+        return str(self._path.resolve())
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # it cannot be known
