@@ -10,9 +10,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from chat_service.media.pipe import Garbled, Message, receive_message
+from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
     from chat_service.media.pipe import WorkerSettings
+
+log = get_logger(__name__)
 
 READ_AHEAD_BYTES: Final = 256 * 1024
 # A worker gets no other variable: the environment of a pod holds secrets, and a worker meets strangers.
@@ -75,6 +78,8 @@ class WorkerProcess:
         if "error" in ready.head:
             await self.stop()
             raise WorkerDied(f"it does not start: {ready.head.get('message')}")
+        if unconfined := ready.head.get("unconfined"):
+            log.warning("media.worker_unconfined", reason=f"no filter of system calls: {unconfined}")
 
     async def do(self, job: Message, *, seconds: float) -> Message:
         """Have a job done.

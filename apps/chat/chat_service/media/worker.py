@@ -1,7 +1,8 @@
 """A media worker: the process that touches what strangers send. `python -m chat_service.media.worker SETTINGS`.
 
 It does one job after the other, as they come through its standard input, and answers through its standard output. It
-keeps nothing, writes no files, has a bounded share of memory, and ends when the pod that started it does.
+keeps nothing, writes no files, has bounded memory, files and CPU time, reaches no network and no other process, and
+ends when the pod that started it does.
 """
 
 import contextlib
@@ -24,9 +25,11 @@ from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.pipe import Job, Message, WorkerSettings, read_message, write_message
 from chat_service.media.speech import Speaker, SpeechError
+from chat_service.media.syscall_filter import FilterRefused, refuse_dangerous_calls
 from chat_service.media.video import see
 
 NICENESS: Final = 5  # the event loop of the pod, which serves everybody, goes first
+OPEN_FILES: Final = 32  # five are open between jobs; a library that is loaded and a voice need a few
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 
@@ -78,8 +81,8 @@ def answer(studio: Studio, job: Message) -> Message:
         return Message({"error": "media_failed", "details": traceback.format_exc(limit=-3)})
 
 
-def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes]) -> None:
-    """Do jobs until the pod is gone."""
+def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes], unconfined: str) -> None:
+    """Do jobs until the pod is gone. `unconfined` says why there is no filter of system calls, if there is none."""
     try:
         # espeak-ng cannot find data behind a path of more than 160 bytes, so it gets a short one.
         data = Path(espeakng_loader.get_data_path())
@@ -89,7 +92,7 @@ def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes]) -> None:
     except (SpeechError, OSError) as silent:  # OSError: the library or its data are not there
         write_message(replies, Message({"error": "media_failed", "message": str(silent)}))
         return
-    write_message(replies, Message({"ready": True}))
+    write_message(replies, Message({"ready": True, "unconfined": unconfined}))
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, inbox), daemon=True).start()
     while True:
@@ -122,23 +125,30 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return jobs, replies
 
 
-def _limit(settings: WorkerSettings) -> None:
+def limit_resources(memory_bytes: int) -> None:
+    """Limit what this process may use, and let only the pod end it."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)  # the pod decides when its workers end, not whoever signals them all
     os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if settings.memory_bytes:
+    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, OPEN_FILES)):
+        resource.setrlimit(kind, (most, most))
+    if memory_bytes:
         with contextlib.suppress(ValueError, OSError):  # not every system has it
-            resource.setrlimit(resource.RLIMIT_AS, (settings.memory_bytes, settings.memory_bytes))
+            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def main(arguments: list[str]) -> None:
     """Run a worker with its settings as JSON."""
     settings = WorkerSettings(**json.loads(arguments[0]))
     jobs, replies = _take_pipes()
-    _limit(settings)
+    limit_resources(settings.memory_bytes)
+    unconfined = ""
+    try:
+        refuse_dangerous_calls()
+    except FilterRefused as refused:
+        unconfined = str(refused)
     with contextlib.suppress(BrokenPipeError):
-        work(settings, jobs, replies)
+        work(settings, jobs, replies, unconfined)
     os._exit(EXIT_OK)  # nothing is left to clean up, and nobody to read a last word
 
 
