@@ -161,6 +161,15 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
             "history": {"settings": {"HISTORY_STORE_SECONDS": 2.5}},
         },
     ),
+    "a bot that is a service": merged(
+        LEAST,
+        {
+            "chat": {
+                "settings": {"CHAT_BOT": "http", "CHAT_BOT_URL": "http://bot.bots.svc/turn"},
+                "bot": {"existingSecret": "bot"},
+            }
+        },
+    ),
     "names and labels": merged(
         LEAST,
         {

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from botkit import Heard, Memory, Seen, Turn
 from chat_service.admission import Visitor
 from chat_service.answering import Answerer
-from chat_service.bot.base import Dialogue, Incoming
 from chat_service.conversation import Conversation, ConversationLimits, ConversationParts, Ended
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
-from chat_service.media.base import Heard, Seen
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import OutboxError
 from chat_service.transport import CloseCode, NotBinary, PeerGone
@@ -97,11 +96,11 @@ class Parrot:
         self.turns: list[str] = []
         self.local_times: list[datetime] = []
 
-    async def reply(self, incoming: Incoming, dialogue: Dialogue) -> str:
-        del dialogue
-        said = incoming.text or f"{incoming.kind.name.lower()}"
+    async def reply(self, turn: Turn, memory: Memory) -> str:
+        del memory
+        said = turn.text or f"{turn.kind.name.lower()}"
         self.turns.append(said)
-        self.local_times.append(incoming.local_time)
+        self.local_times.append(turn.local_time)
         if said == "crash":
             raise RuntimeError("a bug in the bot")
         return f"you said {said}"

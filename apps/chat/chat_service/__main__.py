@@ -4,6 +4,7 @@ import sys
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from chat_service.app import open_chat
+from chat_service.bot.choice import CannotStartBot
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
 from chat_service.settings import ChatSettings
@@ -19,7 +20,7 @@ async def main(settings: ChatSettings) -> int:
     try:
         async with open_chat(settings) as chat:
             return await serve(chat.listeners(), chat.drain, settings.drain_seconds)
-    except (OutboxError, MediaError) as trouble:
+    except (OutboxError, MediaError, CannotStartBot) as trouble:
         sys.stderr.write(f"{trouble}\n")
         return EXIT_FAILURE
 

@@ -5,18 +5,19 @@ turns of one conversation run in order.
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-from chat_service.bot.base import SPEECHLESS, Incoming
-from chat_service.bot.reply import presentable
+from botkit import Turn
+from chat_service.bot.reply import SPEECHLESS, presentable
 from frameproto import Request, RequestKind, Response, ResponseKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from uuid import UUID
 
-    from chat_service.bot.base import Dialogue, Responder
+    from botkit import Memory
     from chat_service.hours import OpeningHours
     from chat_service.media.base import MediaWorkers
 
@@ -27,23 +28,30 @@ class OutsideHours(Exception):
     code = "outside_hours"
 
 
+class Bot(Protocol):
+    """Replies in words; a `BotRunner` outside of tests."""
+
+    async def reply(self, turn: Turn, memory: "Memory") -> str:
+        """Return the whole reply. Raises BotError."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answerer:
     """Answers messages of every conversation of this pod; keeps nothing between them.
 
     Args:
-        bot: who replies.
+        bot: who replies, and how long that may take.
         media: who decodes, speaks and draws, in worker processes.
         hours: when each kind of message is served, in the client's local time.
         typing_seconds: how long the bot "types" before a reply leaves; side by side for several messages.
     """
 
-    bot: "Responder"
+    bot: Bot
     media: "MediaWorkers"
     hours: "Mapping[RequestKind, OpeningHours]"
     typing_seconds: float
 
-    async def understand(self, request: Request, *, client_id: str, local_time: "datetime") -> Incoming:
+    async def understand(self, request: Request, *, client_id: str, session_id: "UUID", local_time: "datetime") -> Turn:
         """Turn a request into what the bot can respond to.
 
         Raises:
@@ -56,35 +64,42 @@ class Answerer:
                 f"{request.kind.name.lower()} messages are served {hours.describe()} in your time zone; "
                 f"it is {local_time:%H:%M} there"
             )
+        turn = Turn(kind=request.kind, client_id=client_id, session_id=session_id, local_time=local_time)
         match request.kind:
             case RequestKind.TEXT:
-                return Incoming(RequestKind.TEXT, client_id, local_time, text=request.text)
+                return replace(turn, text=request.text)
             case RequestKind.VOICE:
-                heard = await self.media.hear(request.body, client_id=client_id)
-                return Incoming(RequestKind.VOICE, client_id, local_time, heard=heard)
+                return replace(turn, heard=await self.media.hear(request.body, client_id=client_id))
             case RequestKind.VIDEO:
-                seen = await self.media.see(request.body, client_id=client_id)
-                return Incoming(RequestKind.VIDEO, client_id, local_time, seen=seen)
+                return replace(turn, seen=await self.media.see(request.body, client_id=client_id))
 
-    async def take_turn(self, incoming: Incoming, dialogue: "Dialogue") -> str:
-        """Let the bot reply, in words that can be sent. Turns of one dialogue must not overlap."""
-        return presentable(await self.bot.reply(incoming, dialogue)) or SPEECHLESS
+    async def take_turn(self, turn: Turn, memory: "Memory") -> str:
+        """Let the bot reply, in words that can be sent, and remember both sides.
 
-    async def render(self, incoming: Incoming, text: str) -> Response:
+        Turns of one conversation must not overlap.
+
+        Raises:
+            BotError: the bot could not reply.
+        """
+        said = presentable(await self.bot.reply(turn, memory)) or SPEECHLESS
+        memory.add(turn, said)
+        return said
+
+    async def render(self, turn: Turn, text: str) -> Response:
         """Give the words the form that answers this kind of message, at the pace of someone typing.
 
         Raises:
             MediaError: our workers failed to speak.
         """
-        if incoming.kind is RequestKind.TEXT:
+        if turn.kind is RequestKind.TEXT:
             await asyncio.sleep(self.typing_seconds)
             return Response(ResponseKind.TEXT, text)
         typing = asyncio.create_task(asyncio.sleep(self.typing_seconds))
         try:
-            voice = await self.media.speak(text, client_id=incoming.client_id)
+            voice = await self.media.speak(text, client_id=turn.client_id)
             await typing
         finally:
             typing.cancel()
-        if incoming.seen is None:
+        if turn.seen is None:
             return Response(ResponseKind.VOICE, text, voice)
-        return Response(ResponseKind.VIDEO, text, voice, incoming.seen.poster)
+        return Response(ResponseKind.VIDEO, text, voice, turn.seen.poster)

@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from chat_service.admission import Admission
 from chat_service.answering import Answerer
-from chat_service.bot.scripted import ScriptedBot
+from chat_service.bot.choice import open_bot
 from chat_service.connect import Door
 from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.courier import Courier
@@ -122,6 +122,7 @@ async def open_chat(
     Raises:
         OutboxError: the data folder is in use by another process or cannot be written.
         MediaError: the media workers do not start.
+        CannotStartBot: the bot of the settings does not start.
     """
     async with contextlib.AsyncExitStack() as stack:
         metrics = ChatMetrics()
@@ -154,7 +155,7 @@ async def open_chat(
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
         parts = ConversationParts(
             answerer=Answerer(
-                bot=ScriptedBot(settings.load_script()),
+                bot=await stack.enter_async_context(open_bot(settings, metrics.bot)),
                 media=media,
                 hours={
                     RequestKind.TEXT: settings.hours_text,

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from structlog.contextvars import bind_contextvars
 
+from botkit import BotError, Memory
 from chat_service.answering import Answerer, OutsideHours
-from chat_service.bot.base import Dialogue
 from chat_service.fair_bytes import FairByteBudget, Use
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
@@ -134,7 +134,7 @@ class Conversation:
         self._permit = permit
         self._parts = parts
         self._limits = parts.limits
-        self._dialogue = Dialogue()
+        self._memory = Memory()
         self._window = asyncio.Semaphore(parts.limits.window)
         self._own_bytes = ByteBudget(parts.limits.max_bytes)
         self._turns: asyncio.Queue[Turn] = asyncio.Queue()
@@ -257,9 +257,11 @@ class Conversation:
             )
             with self._parts.metrics.in_process(request.kind):
                 local_time = self._parts.now().astimezone(visitor.time_zone.tzinfo)
-                incoming = await answerer.understand(request, client_id=visitor.client_id, local_time=local_time)
+                incoming = await answerer.understand(
+                    request, client_id=visitor.client_id, session_id=visitor.session_id, local_time=local_time
+                )
                 await self._bot_turns.wait(turn.number)
-                text = await answerer.take_turn(incoming, self._dialogue)
+                text = await answerer.take_turn(incoming, self._memory)
                 self._bot_turns.done(turn.number)
                 response, outcome = encode_response(await answerer.render(incoming, text)), Outcome.ANSWERED
         except PermitError as full:
@@ -272,6 +274,8 @@ class Conversation:
                 return self._refuse(unusable.code, str(unusable))
             log.warning("message.media_failed", reason=str(unusable))
             response, outcome = _error_frame(unusable.code, str(unusable)), Outcome.FAILED
+        except BotError as exc:
+            response, outcome = _error_frame(exc.code, str(exc)), Outcome.FAILED
         except Exception:
             log.exception("message.bug")
             response = _error_frame("internal", "this message could not be answered because of a fault of ours")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from permits import PermitPool
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BOT_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+BOT_FAILURES: Final = ("bot_failed", "bot_timeout", "other")
 AT_ONCE: Final = "at_once"
 WAITED: Final = "waited"
 STATE_SECONDS: Final = 1.0  # how long a scrape may wait for the limits store
@@ -46,6 +48,7 @@ class ChatMetrics:
         )
         self.permits = PermitMetrics(self.registry)
         self.delivery = DeliveryMetrics(self.registry)
+        self.bot = BotMetrics(self.registry)
 
     @contextmanager
     def open_connection(self) -> Iterator[None]:
@@ -98,6 +101,40 @@ class ChatMetrics:
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, namespace="chatbot", registry=self.registry)
+
+
+class BotMetrics:
+    """The `bot_*` metrics: the `BotObserver` of the pod's bots."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, help_text: str) -> Histogram:
+            return Histogram(
+                f"bot_{name}", help_text, ["bot"], namespace="chatbot", buckets=BOT_SECONDS, registry=registry
+            )
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"bot_{name}", help_text, ["bot", *labels], namespace="chatbot", registry=registry)
+
+        self._seconds = histogram("seconds", "From a turn to the whole reply of the bot.")
+        self._first_piece_seconds = histogram("first_piece_seconds", "From a turn to the first words of the reply.")
+        self._pieces = counter("pieces", "Pieces in which replies came.")
+        self._failures = counter("failures", "Turns to which the bot did not reply, by code.", "code")
+
+    def begin(self, bot: str) -> None:
+        """Show a bot's counters at zero, so that the first failure is a rise and not an appearance."""
+        self._pieces.labels(bot)
+        for code in BOT_FAILURES:
+            self._failures.labels(bot, code)
+
+    def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
+        """See `BotObserver.replied`."""
+        self._seconds.labels(bot).observe(seconds)
+        self._first_piece_seconds.labels(bot).observe(first_piece_seconds)
+        self._pieces.labels(bot).inc(pieces)
+
+    def failed(self, bot: str, code: str) -> None:
+        """See `BotObserver.failed`."""
+        self._failures.labels(bot, code if code in BOT_FAILURES else "other").inc()
 
 
 class DeliveryMetrics:

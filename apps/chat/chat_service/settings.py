@@ -130,6 +130,15 @@ class ChatSettings(AccessSettings):
 
     history_token: Token | None = Field(None, description="the service token shown to the history service")
 
+    bot: str = Field("script", description="script, http, or a bot of your own: package.module:attribute")
+    bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")
+    bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; more wait")
+    bot_max_reply_characters: int = Field(8000, ge=1, le=100_000, description="a longer reply of a bot is cut")
+    bot_fallback: bool = Field(default=True, description="the script answers while the bot fails all the time")
+    bot_breaker_failures: int = Field(5, ge=1, description="failures in a row after which a bot is passed by")
+    bot_breaker_seconds: Seconds = Field(30, description="how long it is passed by before it is tried again")
+    bot_url: BaseUrl | None = Field(None, description="CHAT_BOT=http: where turns are posted")
+    bot_secret: Token | None = Field(None, description="CHAT_BOT=http: requests are signed with this secret")
     bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
     bot_typing_seconds: float = Field(0, ge=0, le=60, description="how long the bot types before a reply leaves")
     media_processes: int = Field(2, ge=1, le=64, description="worker processes for voice and video")
@@ -175,6 +184,14 @@ class ChatSettings(AccessSettings):
             raise ValueError("CHAT_MEDIA_JOB_SECONDS must be more than CHAT_MEDIA_CPU_SECONDS")
         if self.outbox_max_bytes < 2 * self.max_frame_bytes:
             raise ValueError("CHAT_OUTBOX_MAX_BYTES must be at least twice CHAT_MAX_FRAME_BYTES")
+        return self
+
+    @model_validator(mode="after")
+    def _bot_is_whole(self) -> Self:
+        if self.bot not in {"script", "http"} and ":" not in self.bot:
+            raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use script, http, or package.module:attribute')
+        if self.bot == "http" and self.bot_url is None:
+            raise ValueError("CHAT_BOT=http needs CHAT_BOT_URL, the address to which turns are posted")
         return self
 
     @model_validator(mode="after")

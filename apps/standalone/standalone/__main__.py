@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from chat_service.app import open_chat
+from chat_service.bot.choice import CannotStartBot
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
 from chat_service.settings import ChatSettings
@@ -61,5 +62,5 @@ if __name__ == "__main__":
     logs.configure(chat.log_level, chat.log_format)
     try:
         sys.exit(run(main(chat, history)))
-    except (OutboxError, MediaError) as trouble:
+    except (OutboxError, MediaError, CannotStartBot) as trouble:
         sys.exit(str(trouble))

@@ -149,6 +149,11 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- $needs = append $needs (dict "name" .existingSecret "value" "s3.existingSecret" "keys" (list .accessKeyIdKey .secretAccessKeyKey)) }}
 {{- end }}
 {{- end }}
+{{- with .Values.chat.bot }}
+{{- if .existingSecret }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "chat.bot.existingSecret" "keys" (list .secretKey)) }}
+{{- end }}
+{{- end }}
 {{- with .Values.caBundle }}
 {{- if .secret }}
 {{- $needs = append $needs (dict "name" .secret "value" "caBundle.secret" "keys" (list .key)) }}

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chat_service.bot import base, patterns, script, scripted
-from chat_service.bot.base import Dialogue, Incoming
+from botkit import Heard, Memory, Seen, Turn, memory
+from botkit.testing import Conversation
+from chat_service.bot import patterns, script, scripted
 from chat_service.bot.script import load_script
 from chat_service.bot.scripted import ScriptedBot
-from chat_service.media.base import Heard, Seen
 from chat_service.settings import ChatSettings
 from frameproto import RequestKind
 from servicekit.settings import load
@@ -40,29 +40,34 @@ def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedBot:
 
 
 async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:
-    dialogue, lines = Dialogue(), [line.split(maxsplit=1) for line in block("conversation").splitlines()]
+    anna = Conversation(bot, client_id="anna", local_time=MONDAY)
+    lines = [line.split(maxsplit=1) for line in block("conversation").splitlines()]
     assert [who for who, _ in lines] == ["anna", "bot"] * (len(lines) // 2)
     for (_, said), (_, answer) in zip(lines[::2], lines[1::2], strict=True):
-        incoming = Incoming(RequestKind.TEXT, "anna", MONDAY, text=said)
-        assert await bot.reply(incoming, dialogue) == answer
+        assert await anna.say(said) == answer
 
 
 @pytest.mark.parametrize(
-    ("incoming", "answer"),
+    ("turn", "answer"),
     [
         (
-            Incoming(RequestKind.VOICE, "anna", MONDAY, heard=Heard(3.2)),
+            Turn(kind=RequestKind.VOICE, client_id="anna", local_time=MONDAY, heard=Heard(3.2)),
             "I listened for three seconds. For an order, please write to me.",
         ),
         (
-            Incoming(RequestKind.VIDEO, "anna", MONDAY, seen=Seen(3.2, 640, 480, b"", has_sound=False)),
+            Turn(
+                kind=RequestKind.VIDEO,
+                client_id="anna",
+                local_time=MONDAY,
+                seen=Seen(3.2, 640, 480, b"", has_sound=False),
+            ),
             "What I see has 640 by 480 pixels, without sound.",
         ),
     ],
     ids=["voice", "video"],
 )
-async def test_voice_and_video_are_answered(bot: ScriptedBot, incoming: Incoming, answer: str) -> None:
-    assert await bot.reply(incoming, Dialogue()) == answer
+def test_voice_and_video_are_answered(bot: ScriptedBot, turn: Turn, answer: str) -> None:
+    assert bot.reply(turn, Memory()) == answer
 
 
 def test_a_mistake_is_told_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +98,8 @@ def test_limits_are_those_of_the_code() -> None:
         f"each up to {script.MAX_TEMPLATE_CHARACTERS:,} characters",
         f"first {patterns.MAX_WORDS} words, within {patterns.MAX_CHARACTERS:,} characters",
         f"up to {patterns.MAX_PARTS} parts",
-        f"latest {base.MEMORY_TEXTS} are remembered, up to {base.MEMORY_CHARACTERS} characters",
-        f"and {base.MEMORY_BYTES // 1024} KiB together",
+        f"latest {memory.MAX_MESSAGES} messages of both sides are remembered",
+        f"up to {memory.TEXT_CHARACTERS:,} characters of each and {memory.MAX_BYTES // 1024} KiB together",
         f"longer than {scripted.MAX_REPLY_CHARACTERS:,} characters",
     ):
         assert limit in PAGE

@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chat_service.bot.base import SPEECHLESS, Dialogue, Incoming
+from botkit import Memory, Turn
+from botkit.testing import Conversation
+from chat_service.bot.reply import SPEECHLESS
 from chat_service.bot.script import ScriptError, load_script, parse_script
 from chat_service.bot.scripted import ScriptedBot
-from frameproto import RequestKind
 from tests.chat.conversation_parts import open_scene
 
 MONDAY = datetime(2026, 6, 1, 7, 30, tzinfo=ZoneInfo("Europe/Berlin"))
@@ -35,7 +36,7 @@ NOTHING = [" ", "\t\n", "\u3000\u00a0", "\x1c", "\0", "\x1b", "\u200b", "\u2028"
 
 async def echoed(text: str, more: str = "") -> str:
     bot = ScriptedBot(parse_script(ECHO.format(more=more)))
-    return await bot.reply(Incoming(RequestKind.TEXT, "anna", MONDAY, text=text), Dialogue())
+    return await Conversation(bot, local_time=MONDAY).say(text)
 
 
 @pytest.mark.parametrize("text", NOTHING, ids=ascii)
@@ -78,7 +79,7 @@ async def test_speechless_itself_must_say_something(said: str) -> None:
 async def test_no_reply_of_any_bot_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch, said: str, answer: str) -> None:
     scene = await open_scene()
 
-    async def reply(_: Incoming, __: Dialogue) -> str:
+    async def reply(_: Turn, __: Memory) -> str:
         return said
 
     monkeypatch.setattr(scene.bot, "reply", reply)

@@ -11,7 +11,8 @@ import espeakng_loader
 import psutil
 import pytest
 
-from chat_service.media.base import Heard, MediaError, Seen
+from botkit import Heard, Seen
+from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
 from frameproto import Buffer

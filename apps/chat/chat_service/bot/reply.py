@@ -4,6 +4,9 @@ import re
 import unicodedata
 from typing import Final
 
+SPEECHLESS: Final = "I do not know what to say to that."
+"""Sent in place of a text in which there is nothing to see."""
+
 KEPT_CONTROLS: Final = "\n\t"
 INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 FULL_LINE: Final = re.compile(r"\r\n?|[\u0085\u2028\u2029]")

@@ -11,9 +11,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Final
 
-from chat_service.bot.base import SPEECHLESS
 from chat_service.bot.patterns import Pattern, PatternError, parse_pattern
-from chat_service.bot.reply import presentable
+from chat_service.bot.reply import SPEECHLESS, presentable
 from frameproto import RequestKind
 
 DEFAULT_SCRIPT: Final = Path(__file__).with_name("default.toml")

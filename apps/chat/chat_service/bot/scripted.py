@@ -1,10 +1,10 @@
 """The scripted bot: the first rule that fits a message has the word."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from botkit import Memory, Turn
 from chat_service.bot import wording
-from chat_service.bot.base import Dialogue, Incoming
 from chat_service.bot.patterns import Utterance
 from chat_service.bot.reply import presentable
 from chat_service.bot.script import Rule, Script
@@ -22,19 +22,19 @@ class ScriptedBot:
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    async def reply(self, incoming: Incoming, dialogue: Dialogue) -> str:
-        """Return what the script says, and remember the turn."""
-        rule, gaps = self._choose(incoming, dialogue)
-        template = rule.templates[dialogue.count(rule.name) % len(rule.templates)]
-        said = template.format_map({**self._fields(incoming, dialogue), **gaps})
-        dialogue.remember(incoming)
+    def reply(self, turn: Turn, memory: Memory, /) -> str:
+        """Return what the script says."""
+        said_before = memory.client_texts
+        rule, gaps = self._choose(turn, said_before)
+        template = rule.templates[memory.count(rule.name) % len(rule.templates)]
+        said = template.format_map({**self._fields(turn, memory, said_before), **gaps})
         said = presentable(said) or self._script.speechless
         return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
 
-    def _choose(self, incoming: Incoming, dialogue: Dialogue) -> tuple[Rule, Mapping[str, str]]:
-        said = Utterance.of(incoming.text)
+    def _choose(self, turn: Turn, said_before: Sequence[str]) -> tuple[Rule, Mapping[str, str]]:
+        said = Utterance.of(turn.text)
         for rule in self._script.rules:
-            if rule.kind is not incoming.kind or (rule.needs_memory and not dialogue.said):
+            if rule.kind is not turn.kind or (rule.needs_memory and not said_before):
                 continue
             if not rule.patterns:
                 return rule, {}
@@ -42,31 +42,35 @@ class ScriptedBot:
                 gaps = pattern.match(said)
                 if gaps is not None:
                     return rule, gaps
-        raise LookupError(f"no rule for {incoming.kind.name}")  # a script that was checked has one
+        raise LookupError(f"no rule for {turn.kind.name}")  # a script that was checked has one
 
-    def _fields(self, incoming: Incoming, dialogue: Dialogue) -> dict[str, str]:
-        local, said = incoming.local_time, dialogue.said
+    def _fields(self, turn: Turn, memory: Memory, said_before: Sequence[str]) -> dict[str, str]:
+        local = turn.local_time
         fields = {
             "bot": self._script.name,
-            "client": incoming.client_id,
+            "client": turn.client_id,
             "greeting": self._script.greeting_at(local),
             "time": wording.clock(local),
             "date": wording.full_date(local),
             "iso_date": local.date().isoformat(),
             "weekday": wording.weekday(local),
             "zone": str(local.tzinfo),
-            "text": incoming.text.strip(),
+            "text": turn.text.strip(),
         }
-        if said:
-            fields |= {"first_said": dialogue.first, "last_said": said[-1], "said_count": str(len(said))}
-        if incoming.heard is not None:
-            fields |= {**_length(incoming.heard.seconds), "heard": wording.heard(incoming.heard)}
-        if incoming.seen is not None:
+        if said_before:
             fields |= {
-                **_length(incoming.seen.seconds),
-                "width": str(incoming.seen.width),
-                "height": str(incoming.seen.height),
-                "with_sound": "with sound" if incoming.seen.has_sound else "without sound",
+                "first_said": memory.first_text,
+                "last_said": said_before[-1],
+                "said_count": str(len(said_before)),
+            }
+        if turn.heard is not None:
+            fields |= {**_length(turn.heard.seconds), "heard": wording.heard(turn.heard)}
+        if turn.seen is not None:
+            fields |= {
+                **_length(turn.seen.seconds),
+                "width": str(turn.seen.width),
+                "height": str(turn.seen.height),
+                "with_sound": "with sound" if turn.seen.has_sound else "without sound",
             }
         return fields
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Final
 
-from chat_service.media.base import Heard
+from botkit import Heard
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (

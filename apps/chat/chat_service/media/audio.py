@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from chat_service.media.base import Heard, MediaError
+from botkit import Heard
+from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.formats import check_format
 from chat_service.media.opening import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media

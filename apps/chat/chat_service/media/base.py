@@ -1,8 +1,8 @@
 """What the chat service asks of media, whoever does the work."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from botkit import Heard, Seen
 from frameproto import Buffer
 
 
@@ -20,32 +20,6 @@ class MediaError(Exception):
 
     def __str__(self) -> str:
         return self.message
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A voice note that was decoded.
-
-    Attributes:
-        seconds: how much of it could be decoded.
-        whole: False when parts of it are missing or damaged.
-        silent: nothing in it is loud enough to be heard.
-    """
-
-    seconds: float
-    whole: bool = True
-    silent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A video that was decoded, as a player shows it, with a frame of it as a picture (JPEG)."""
-
-    seconds: float
-    width: int
-    height: int
-    poster: bytes
-    has_sound: bool
 
 
 class MediaWorkers(Protocol):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from chat_service.media.base import MediaError, Seen
+from botkit import Seen
+from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry

@@ -8,7 +8,8 @@ from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from chat_service.media.base import Heard, MediaError, Seen
+from botkit import Heard, Seen
+from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
 from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
 from chat_service.media.pipe import Job, Message, WorkerSettings

@@ -39,6 +39,11 @@
 {{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) }}
 {{- end }}
 {{- end }}
+{{- with .Values.chat.bot }}
+{{- if .existingSecret }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_BOT_SECRET" "secret" .existingSecret "key" .secretKey) }}
+{{- end }}
+{{- end }}
 {{- include "chatbot.env.ca" . }}
 {{- end }}
 

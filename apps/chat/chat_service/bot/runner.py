@@ -1,0 +1,183 @@
+"""How a bot is run: in bounded time, so many turns at once, and passed by while it fails all the time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from inspect import iscoroutine
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from botkit import BotError, Memory, Reply, Responder, Turn, pieces, whole
+from servicekit.logs import get_logger
+
+log = get_logger(__name__)
+
+CUT: Final = "…"
+
+
+class BotObserver(Protocol):
+    """Hears of the turns of a bot."""
+
+    def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
+        """A bot replied."""
+
+    def failed(self, bot: str, code: str) -> None:
+        """A bot did not reply."""
+
+
+@dataclass(slots=True)
+class CircuitBreaker:
+    """Opens after so many failures in a row; then lets one turn through every so often, until one succeeds.
+
+    Args:
+        failures: how many in a row open it.
+        seconds: how long it stays open before a turn is tried again.
+        clock: monotonic seconds.
+    """
+
+    failures: int
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _in_a_row: int = 0
+    _closed_until: float = field(default=0.0)
+
+    def allows(self) -> bool:
+        """Say whether a turn may be tried; one that may, once the circuit was open, keeps others out meanwhile."""
+        if self._in_a_row < self.failures:
+            return True
+        if self.clock() < self._closed_until:
+            return False
+        self._closed_until = self.clock() + self.seconds
+        return True
+
+    def succeeded(self) -> None:
+        """Close the circuit."""
+        self._in_a_row = 0
+
+    def failed(self) -> bool:
+        """Count a failure; return whether the circuit opened with it."""
+        self._in_a_row += 1
+        self._closed_until = self.clock() + self.seconds
+        return self._in_a_row == self.failures
+
+
+class BotRunner:
+    """Runs one bot; an asynchronous context manager that enters the bot.
+
+    A bot that returns its reply at once costs no task and no timer. The time-out covers waiting for other turns, and
+    the whole reply.
+
+    Args:
+        bot: who replies.
+        name: how metrics and logs call it.
+        seconds: how long one turn may take.
+        turns_at_once: how many turns may be under way; more wait.
+        max_reply_characters: longer replies are cut.
+        breaker: when the bot is passed by.
+        fallback: who replies meanwhile; None: the turn fails at once.
+        observer: hears of each turn.
+    """
+
+    def __init__(
+        self,
+        bot: Responder,
+        *,
+        name: str,
+        seconds: float,
+        turns_at_once: int,
+        max_reply_characters: int,
+        breaker: CircuitBreaker,
+        fallback: Responder | None,
+        observer: BotObserver,
+    ) -> None:
+        self._bot = bot
+        self._name = name
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(turns_at_once)
+        self._max_characters = max_reply_characters
+        self._breaker = breaker
+        self._fallback = fallback
+        self._observer = observer
+
+    async def __aenter__(self) -> Self:
+        """Enter the bot, if it wants to be entered."""
+        if hasattr(self._bot, "__aenter__"):
+            await self._bot.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the bot."""
+        if hasattr(self._bot, "__aexit__"):
+            await self._bot.__aexit__(kind, error, traceback)
+
+    async def reply(self, turn: Turn, memory: Memory) -> str:
+        """Return the whole reply.
+
+        Raises:
+            BotError: `bot_failed` or `bot_timeout`, or what the bot itself says.
+        """
+        if not self._breaker.allows():
+            return await self._fall_back(turn, memory)
+        try:
+            said = await self._replied(turn, memory)
+        except BotError as exc:
+            self._observer.failed(self._name, exc.code)
+            log.warning("bot.failed", bot=self._name, code=exc.code, reason=str(exc))
+            if self._breaker.failed():
+                log.error("bot.passed_by", bot=self._name, fallback=self._fallback is not None)  # noqa: TRY400 - the traceback is the bot's
+            raise
+        self._breaker.succeeded()
+        return said
+
+    async def _replied(self, turn: Turn, memory: Memory) -> str:
+        began = time.monotonic()
+        try:
+            reply = self._bot.reply(turn, memory)
+            if isinstance(reply, str):
+                return self._finish(began, time.monotonic(), [reply])
+            try:
+                async with asyncio.timeout(self._seconds), self._places:
+                    return await self._collect(began, reply)
+            finally:
+                if iscoroutine(reply):
+                    reply.close()  # one that never had its turn
+        except TimeoutError as exc:
+            raise BotError(
+                f"the bot took longer than {self._seconds:g} seconds; send it again", code="bot_timeout", retryable=True
+            ) from exc
+        except BotError:
+            raise
+        except Exception as exc:
+            log.exception("bot.bug", bot=self._name)
+            raise BotError("the bot failed to reply; send it again", retryable=True) from exc
+
+    async def _collect(self, began: float, reply: AsyncIterable[str] | Awaitable[Reply]) -> str:
+        said: list[str] = []
+        characters = 0
+        first_at = began
+        async with aclosing(pieces(reply)) as coming:
+            async for piece in coming:
+                if not said:
+                    first_at = time.monotonic()
+                said.append(piece)
+                characters += len(piece)
+                if characters > self._max_characters:
+                    break
+        return self._finish(began, first_at, said)
+
+    def _finish(self, began: float, first_at: float, said: list[str]) -> str:
+        text = "".join(said)
+        if not text.strip():
+            raise BotError("the bot had nothing to say; put it another way", retryable=False)
+        now = time.monotonic()
+        self._observer.replied(self._name, seconds=now - began, first_piece_seconds=first_at - began, pieces=len(said))
+        return text if len(text) <= self._max_characters else text[: self._max_characters - 1] + CUT
+
+    async def _fall_back(self, turn: Turn, memory: Memory) -> str:
+        if self._fallback is None:
+            raise BotError("the bot does not answer at present; send it again in a minute", retryable=True)
+        return await whole(self._fallback.reply(turn, memory))

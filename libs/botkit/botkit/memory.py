@@ -1,0 +1,98 @@
+"""What a bot remembers of one conversation: the latest of what both sides said, of bounded size."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from botkit.turn import Turn
+from frameproto import RequestKind
+
+MAX_MESSAGES: Final = 100
+MAX_BYTES: Final = 16 * 1024
+TEXT_CHARACTERS: Final = 2_000
+
+
+class Speaker(StrEnum):
+    """Which side of a conversation said something."""
+
+    CLIENT = "client"
+    BOT = "bot"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One thing that was said.
+
+    Attributes:
+        speaker: who said it.
+        text: what; for voice and video a description such as `(a voice note of 3.2 seconds)`.
+        kind: what kind of message it belongs to; a reply has the kind of what it answers.
+    """
+
+    speaker: Speaker
+    text: str
+    kind: RequestKind
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of one conversation. The latest is kept, and the client's very first text.
+
+    The server adds each turn once it was answered, so a bot only reads here. `notes` are a bot's own.
+
+    Attributes:
+        max_messages: how many messages of both sides are remembered.
+        max_bytes: the same of their texts together, as UTF-8.
+        text_characters: the same of one text; the rest of it is forgotten.
+        turns: how many messages of the client there were.
+        first_text: the first text of the client, however long ago.
+        notes: what a bot counts in this conversation, by names of its own choice; it should have few of them.
+    """
+
+    max_messages: int = MAX_MESSAGES
+    max_bytes: int = MAX_BYTES
+    text_characters: int = TEXT_CHARACTERS
+    turns: int = 0
+    first_text: str = ""
+    notes: dict[str, int] = field(default_factory=dict)
+    _said: deque[Said] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def __iter__(self) -> Iterator[Said]:
+        """Iterate over what was said, oldest first."""
+        return iter(tuple(self._said))
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    @property
+    def client_texts(self) -> Sequence[str]:
+        """What the client wrote lately, oldest first. Voice and video hold no words."""
+        return [said.text for said in self._said if said.speaker is Speaker.CLIENT and said.kind is RequestKind.TEXT]
+
+    def add(self, turn: Turn, reply: str) -> None:
+        """Remember a turn that was answered, and the reply. White space alone is not remembered."""
+        self.turns += 1
+        asked = self._cut(turn.describe())
+        if turn.kind is RequestKind.TEXT and asked:
+            self.first_text = self.first_text or asked
+        self._keep(Said(Speaker.CLIENT, asked, turn.kind), Said(Speaker.BOT, self._cut(reply), turn.kind))
+
+    def count(self, name: str) -> int:
+        """Return how often this was counted before in `notes`, and count it."""
+        before = self.notes.get(name, 0)
+        self.notes[name] = before + 1
+        return before
+
+    def _cut(self, text: str) -> str:
+        return text.strip()[: self.text_characters]
+
+    def _keep(self, *said: Said) -> None:
+        for each in said:
+            if each.text:
+                self._said.append(each)
+                self._bytes += len(each.text.encode())
+        while self._said and (len(self._said) > self.max_messages or self._bytes > self.max_bytes):
+            self._bytes -= len(self._said.popleft().text.encode())

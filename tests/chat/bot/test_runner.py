@@ -1,0 +1,213 @@
+"""Bots are run within limits, whichever way they reply."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+import pytest
+
+from botkit import BotError, Memory, RequestKind, Turn
+from botkit.testing import MONDAY_MORNING
+from chat_service.bot.runner import BotRunner, CircuitBreaker
+
+HELLO = Turn(kind=RequestKind.TEXT, client_id="anna", local_time=MONDAY_MORNING, text="hello")
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.pieces: list[int] = []
+        self.failures: list[str] = []
+
+    def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
+        assert bot == "trial"
+        assert 0 <= first_piece_seconds <= seconds
+        self.pieces.append(pieces)
+
+    def failed(self, bot: str, code: str) -> None:
+        assert bot == "trial"
+        self.failures.append(code)
+
+
+class Bot:
+    """Replies as the test says, and can be entered."""
+
+    def __init__(self, reply: Callable[[Turn, Memory], Any]) -> None:
+        self._reply = reply
+        self.entered = 0
+        self.asked = 0
+
+    async def __aenter__(self) -> Self:
+        self.entered += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.entered -= 1
+
+    def reply(self, turn: Turn, memory: Memory, /) -> Any:
+        self.asked += 1
+        return self._reply(turn, memory)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def runner(bot: Bot, observer: Observer | None = None, **changes: Any) -> BotRunner:
+    settings: dict[str, Any] = {
+        "name": "trial",
+        "seconds": 5,
+        "turns_at_once": 10,
+        "max_reply_characters": 100,
+        "breaker": CircuitBreaker(3, 10),
+        "fallback": None,
+        "observer": observer or Observer(),
+    }
+    return BotRunner(bot, **(settings | changes))
+
+
+async def later(turn: Turn, memory: Memory) -> str:
+    del memory
+    await asyncio.sleep(0)
+    return f"later {turn.text}"
+
+
+async def in_pieces(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+    del memory
+    for letter in turn.text:
+        await asyncio.sleep(0)
+        yield letter
+
+
+async def pieces_later(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+    await asyncio.sleep(0)
+    return in_pieces(turn, memory)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said", "pieces"),
+    [
+        (lambda turn, _: f"at once {turn.text}", "at once hello", 1),
+        (later, "later hello", 1),
+        (in_pieces, "hello", 5),
+        (pieces_later, "hello", 5),
+    ],
+    ids=["at once", "later", "in pieces", "pieces later"],
+)
+async def test_every_form_of_a_reply(reply: Callable[[Turn, Memory], Any], said: str, pieces: int) -> None:
+    observer, bot = Observer(), Bot(reply)
+    async with runner(bot, observer) as running:
+        assert bot.entered == 1
+        assert await running.reply(HELLO, Memory()) == said
+    assert (observer.pieces, bot.entered) == ([pieces], 0)
+
+
+async def never(turn: Turn, memory: Memory) -> str:
+    del turn, memory
+    await asyncio.Event().wait()
+    return ""
+
+
+async def silent_pieces(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+    yield "a"
+    await never(turn, memory)
+
+
+@pytest.mark.parametrize("reply", [never, silent_pieces])
+async def test_a_bot_that_takes_too_long_is_cut(reply: Callable[[Turn, Memory], Any]) -> None:
+    observer = Observer()
+    with pytest.raises(BotError) as failed:
+        await runner(Bot(reply), observer, seconds=0.05).reply(HELLO, Memory())
+    assert (failed.value.code, failed.value.retryable, observer.failures) == ("bot_timeout", True, ["bot_timeout"])
+
+
+def crash(turn: Turn, memory: Memory) -> str:
+    raise KeyError("lost")
+
+
+async def crash_later(turn: Turn, memory: Memory) -> str:
+    raise KeyError("lost")
+
+
+@pytest.mark.parametrize("reply", [crash, crash_later, lambda *_: "  ", lambda *_: 3])
+async def test_a_bot_that_fails_is_not_our_bug(reply: Callable[[Turn, Memory], Any]) -> None:
+    observer = Observer()
+    with pytest.raises(BotError) as failed:
+        await runner(Bot(reply), observer).reply(HELLO, Memory())
+    assert failed.value.code == "bot_failed"
+    assert "lost" not in str(failed.value)
+    assert observer.failures == ["bot_failed"]
+
+
+async def endless(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+    while True:
+        await asyncio.sleep(0)
+        yield "word "
+
+
+async def test_an_endless_reply_is_cut() -> None:
+    said = await runner(Bot(endless)).reply(HELLO, Memory())
+    assert len(said) == 100
+    assert said.endswith("…")
+
+
+async def test_only_so_many_turns_at_once() -> None:
+    go, running = asyncio.Event(), 0
+
+    async def slow(turn: Turn, memory: Memory) -> str:
+        nonlocal running
+        running += 1
+        await go.wait()
+        return "done"
+
+    limited = runner(Bot(slow), turns_at_once=2)
+    async with asyncio.TaskGroup() as group:
+        turns = [group.create_task(limited.reply(HELLO, Memory())) for _ in range(5)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert running == 2
+        go.set()
+    assert [turn.result() for turn in turns] == ["done"] * 5
+
+
+async def test_waiting_for_other_turns_counts() -> None:
+    slow = runner(Bot(never), turns_at_once=1, seconds=0.05)
+    turns = await asyncio.gather(*(slow.reply(HELLO, Memory()) for _ in range(3)), return_exceptions=True)
+    assert [getattr(turn, "code", None) for turn in turns] == ["bot_timeout"] * 3
+
+
+async def test_a_bot_that_fails_all_the_time_is_passed_by_until_it_is_well() -> None:
+    clock, well = Clock(), False
+
+    def moody(turn: Turn, memory: Memory) -> str:
+        if not well:
+            raise BotError("not now", retryable=True)
+        return "well again"
+
+    bot = Bot(moody)
+    running = runner(bot, breaker=CircuitBreaker(3, 10, clock), fallback=Bot(lambda *_: "the script"))
+    for _ in range(3):
+        with pytest.raises(BotError, match="not now"):
+            await running.reply(HELLO, Memory())
+    assert [await running.reply(HELLO, Memory()) for _ in range(4)] == ["the script"] * 4
+    assert bot.asked == 3
+    clock.now = 10
+    with pytest.raises(BotError):  # one is tried, the others are still passed by
+        await running.reply(HELLO, Memory())
+    assert await running.reply(HELLO, Memory()) == "the script"
+    assert bot.asked == 4
+    clock.now, well = 20, True
+    assert [await running.reply(HELLO, Memory()) for _ in range(3)] == ["well again"] * 3
+
+
+async def test_without_a_fallback_the_turn_fails_at_once() -> None:
+    bot = Bot(crash)
+    running = runner(bot, breaker=CircuitBreaker(1, 10))
+    for _ in range(3):
+        with pytest.raises(BotError) as failed:
+            await running.reply(HELLO, Memory())
+        assert failed.value.retryable
+    assert bot.asked == 1
