@@ -9,9 +9,9 @@ import pytest
 from history_service.stores.base import MessageStore
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from tests.contract.pools import open_pool
+from tests.contract.pools import open_pool, store_urls
 
-__all__ = ["open_pool", "store"]
+__all__ = ["open_pool", "store", "store_urls"]
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])

@@ -1,7 +1,7 @@
 """The permit pools that the contract suites run against."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from typing import Protocol
 from uuid import uuid4
 
@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from permits.memory import MemoryPool
 from permits.pool import Pool
 from permits.redis import PoolOperator, RedisPool
+from tests.support.redis_servers import WANTED, found_servers
+from tests.support.valkey import run_valkey
 
 
 class Opener(Protocol):
@@ -19,7 +21,22 @@ class Opener(Protocol):
     async def __call__(self, capacity: int, *, per_client: int | None = None, max_waiting: int = 1000) -> Pool: ...
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def store_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Return what tells the address of a server, which is started when it is first asked for."""
+    urls: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def url_of(name: str) -> str:
+            if name not in urls:
+                running = run_valkey(tmp_path_factory.mktemp(name), binary=found_servers()[name])
+                urls[name] = stack.enter_context(running).url
+            return urls[name]
+
+        yield url_of
+
+
+@pytest.fixture(params=["memory", "valkey", *(name for name in WANTED if name in found_servers())])
 async def open_pool(request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
     async with AsyncExitStack() as stack:
 
@@ -28,7 +45,8 @@ async def open_pool(request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
             if request.param == "memory":
                 pool: Pool = MemoryPool(name, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
             else:
-                redis = Redis.from_url(request.getfixturevalue("redis_url"))
+                url = request.getfixturevalue("redis_url" if request.param == "valkey" else "store_urls")
+                redis = Redis.from_url(url if isinstance(url, str) else url(request.param))
                 stack.push_async_callback(redis.aclose)
                 pool = RedisPool(name, redis=redis, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
                 await stack.enter_async_context(pool)

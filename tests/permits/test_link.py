@@ -23,8 +23,8 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
     channel = f"link-{uuid4().hex}"
     written: list[bytes] = []
 
-    async def recorded(redis: "Redis") -> Any:
-        wire: Any = await open_wire(redis)
+    async def recorded(redis: "Redis", key: str) -> Any:
+        wire: Any = await open_wire(redis, key)
         send = wire.send_packed_command
 
         async def send_and_record(commands: Sequence[bytes], *, check_health: bool) -> None:
@@ -35,7 +35,7 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
         return wire
 
     monkeypatch.setattr(link, "open_wire", recorded)
-    ours = Link(store, ())
+    ours = Link(store, (), "key")
     await ours.connect()
     assert await ours.exchange([("PUBLISH", channel, "permit"), ("ECHO", "done")]) == [0, b"done"]
     await ours.close()

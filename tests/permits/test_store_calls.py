@@ -17,7 +17,7 @@ from tests.permits.parts import SECONDS
 
 async def test_every_call_gets_its_own_answer_when_the_connection_was_lost_before_the_next(store: "Redis") -> None:
     name = f"calls-{uuid4().hex}"
-    link = Link(store, load_scripts().all())
+    link = Link(store, load_scripts().all(), name)
     one = Store(link, load_scripts(), name, Terms(capacity=3, per_client=None, max_waiting=9, lease_seconds=60))
     asks = [Ask(f"ask-{number}", "anna", None) for number in range(3)]
     try:

@@ -178,7 +178,7 @@ class VirtualLink(Link):
     """A link over a `Way`."""
 
     def __init__(self, way: Way) -> None:
-        super().__init__(AsyncRedis(), ())
+        super().__init__(AsyncRedis(), (), "")
         self._way = way
         self._connection: int | None = None
         self._under_way: deque[Flight] = deque()

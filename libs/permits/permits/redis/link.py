@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from hiredis import pack_command
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
+from permits.redis.clients import Client, new_connection
 from permits.redis.scripts import Script
 
 Word = str | int
@@ -46,15 +46,18 @@ class Wire(Protocol):
         """Read one reply."""
 
 
-async def open_wire(redis: "Redis") -> Wire:
+async def open_wire(redis: Client, key: str) -> Wire:
     """Open a connection that belongs to the caller.
+
+    Args:
+        redis: a client whose settings are used.
+        key: one of the pool, which tells in a cluster where to connect to.
 
     Raises:
         StoreLost: it cannot be opened.
     """
-    connections: Any = redis.connection_pool  # its make_connection has no type
     try:
-        wire: Wire = connections.make_connection()
+        wire: Wire = await new_connection(redis, key)
     except Exception as error:
         raise StoreLost(str(error) or type(error).__name__) from error
     wire.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
@@ -84,10 +87,12 @@ class Link:
     Args:
         redis: a client whose settings are used for the connection.
         scripts: loaded into the store whenever a connection is made.
+        key: one of the pool.
     """
 
-    def __init__(self, redis: "Redis", scripts: Sequence[Script]) -> None:
+    def __init__(self, redis: Client, scripts: Sequence[Script], key: str) -> None:
         self._redis = redis
+        self._key = key
         self._scripts = scripts
         self._wire: Wire | None = None
         self.generation = 0
@@ -104,7 +109,7 @@ class Link:
             StoreLost: there is none to be had.
         """
         if self._wire is None:
-            self._wire = await open_wire(self._redis)
+            self._wire = await open_wire(self._redis, self._key)
             self.generation += 1
             await self.exchange([("SCRIPT", "LOAD", script.text) for script in self._scripts])
 
@@ -151,6 +156,10 @@ class Link:
 
     async def _give_up(self, error: BaseException) -> None:
         await self.close()
+        if isinstance(error, MovedError):
+            raise StoreLost(
+                f"{error.host}:{error.port} keeps this pool now; a RedisCluster client goes there"
+            ) from error
         if isinstance(error, RedisError | OSError):
             raise StoreLost(str(error)) from error
 
@@ -164,7 +173,7 @@ class Link:
 class Subscription:
     """One connection that listens to one channel."""
 
-    def __init__(self, redis: "Redis", channel: str) -> None:
+    def __init__(self, redis: Client, channel: str) -> None:
         self._redis = redis
         self._channel = channel
         self._wire: Wire | None = None
@@ -175,7 +184,7 @@ class Subscription:
         Raises:
             StoreLost: it cannot be done.
         """
-        self._wire = await open_wire(self._redis)
+        self._wire = await open_wire(self._redis, self._channel)
         await self._say("SUBSCRIBE", self._channel)
         await self.next()
 

@@ -8,8 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from redis.asyncio import Redis
-
+from permits.redis.clients import Client
 from permits.redis.link import StoreLost, Subscription
 from permits.redis.patience import Patience
 
@@ -30,7 +29,7 @@ class Notices:
 
     def __init__(
         self,
-        redis: "Redis",
+        redis: Client,
         channel: str,
         *,
         hear: Callable[[str, str, Iterable[tuple[str, int]]], None],

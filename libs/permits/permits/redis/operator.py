@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from permits.base import PoolState
 from permits.errors import PoolUnavailable
+from permits.redis.clients import Client, check_store
 from permits.redis.keys import EVERY_POOL, keys_of, pool_of
 from permits.redis.scripts import Script, Status, load_scripts
 
@@ -84,7 +84,7 @@ class PoolView:
     jumps: int
 
 
-async def find_pools(redis: "Redis") -> list[str]:
+async def find_pools(redis: Client) -> list[str]:
     """Return the names of all pools in a store.
 
     Raises:
@@ -106,9 +106,11 @@ class PoolOperator:
 
     Raises:
         ValueError: this cannot be the name of a pool.
+        TypeError: this is no client of `redis.asyncio`.
     """
 
-    def __init__(self, name: str, redis: "Redis") -> None:
+    def __init__(self, name: str, redis: Client) -> None:
+        check_store(redis)
         self.name = name
         self._redis = redis
         self._keys = keys_of(name)
@@ -179,9 +181,9 @@ def _asking() -> Iterator[None]:
         raise PoolUnavailable(f"the store cannot be asked: {error}") from error
 
 
-def _text(word: bytes) -> str:
-    """Return a word that may have been written by hand."""
-    return word.decode(errors="replace")
+def _text(word: bytes | str) -> str:
+    """Return a word that may have been written by hand, from a client that decodes replies or one that does not."""
+    return word if isinstance(word, str) else word.decode(errors="replace")
 
 
 def _state(figures: Sequence[int], clients: Mapping[str, int]) -> PoolState:

@@ -7,13 +7,12 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from redis.asyncio import Redis
-
 from permits.arguments import check_client, check_seconds, check_terms, check_wait
 from permits.base import Outlook, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
+from permits.redis.clients import Client, check_store
 from permits.redis.dispatch import Dispatch
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.lease import RedisPermit
@@ -49,13 +48,14 @@ class RedisPool(Pool):
 
     Raises:
         ValueError: a number is out of range, or a name cannot be used.
+        TypeError: this is no client of `redis.asyncio`.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        redis: Redis,
+        redis: Client,
         capacity: int,
         per_client: int | None = None,
         max_waiting: int = 1000,
@@ -64,6 +64,7 @@ class RedisPool(Pool):
         pod: str | None = None,
         observer: PoolObserver | None = None,
     ) -> None:
+        check_store(redis)
         check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
         check_seconds("lease_seconds", lease_seconds)
         check_seconds("answer_seconds", answer_seconds)
@@ -184,7 +185,7 @@ class _Opened:
 
     def __init__(
         self,
-        redis: "Redis",
+        redis: Client,
         name: str,
         terms: Terms,
         *,
@@ -195,7 +196,7 @@ class _Opened:
     ) -> None:
         self._name = name
         process = f"{pod}/{uuid4().hex}"
-        self._store = Store(Link(redis, scripts.all()), scripts, name, terms)
+        self._store = Store(Link(redis, scripts.all(), keys_of(name)[0]), scripts, name, terms)
         self.dispatch = Dispatch(
             self._store,
             process,
