@@ -68,6 +68,14 @@ class Message:
     sent_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Messages in the order in which history received them, and the cursor to go on from."""
+
+    messages: tuple[Message, ...]
+    cursor: str
+
+
 class History(Service):
     """Reads from a history service, and changes what is there. Use it with `async with`.
 
@@ -110,6 +118,20 @@ class History(Service):
                 before = f"&before={quote(page['before'], safe='')}" if older and page["before"] is not None else None
             found[:0] = older
         return found
+
+    async def follow(self, session_id: UUID, cursor: str | None = None) -> Arrived:
+        """Return the messages of a session that have arrived since the cursor; none: nothing is new yet.
+
+        Each message comes once, however late it was delivered. Without a cursor it begins with the first message;
+        `now` gives a cursor and no messages.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        behind = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
+        page = await self._get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
+        with self._reading():
+            return Arrived(tuple(_message(item) for item in page["messages"]), str(page["next"]))
 
     async def message(self, message_id: str) -> Message:
         """Return one message.

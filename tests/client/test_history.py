@@ -35,6 +35,10 @@ async def list_messages(history: History) -> object:
     return await history.messages(SESSION)
 
 
+async def follow_messages(history: History) -> object:
+    return await history.follow(SESSION)
+
+
 async def one_message(history: History) -> object:
     return await history.message(MESSAGE_ID)
 
@@ -42,6 +46,7 @@ async def one_message(history: History) -> object:
 READS = [
     pytest.param(list_sessions, id="sessions"),
     pytest.param(list_messages, id="messages"),
+    pytest.param(follow_messages, id="follow"),
     pytest.param(one_message, id="message"),
 ]
 
@@ -79,6 +84,22 @@ async def test_all_messages_come_oldest_first_or_so_many_of_the_newest(chatbot: 
     for newest in (1, 99, 100, 101, 250, 251):
         assert await history.messages(session, newest=newest) == messages[-newest:]
     assert await history.message(messages[7].id) == messages[7]
+
+
+async def test_a_follower_gets_each_message_once_also_when_it_is_late(chatbot: Chatbot, history: History) -> None:
+    session_id, seen = uuid4(), []
+    await keep(chatbot, [exchange("first", session_id=session_id)])
+    start = (await history.follow(session_id, "now")).cursor
+    cursor = start
+    for minutes in (5, 1, 3):
+        late = exchange(str(minutes), session_id=session_id, at=MORNING + timedelta(minutes=minutes))
+        await keep(chatbot, [late])
+        arrived = await history.follow(session_id, cursor)
+        seen += [message.text for message in arrived.messages]
+        cursor = arrived.cursor
+    assert seen == ["5", "you said 5", "1", "you said 1", "3", "you said 3"]
+    assert (await history.follow(session_id, cursor)).messages == ()
+    assert len((await history.follow(session_id)).messages) == 8
 
 
 async def test_who_never_spoke_has_no_sessions(history: History) -> None:

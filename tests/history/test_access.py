@@ -23,6 +23,7 @@ OF_A_CLIENT = {
     "sessions": "/v1/clients/anna/sessions",
     "session": f"/v1/sessions/{SESSION}",
     "messages": f"/v1/sessions/{SESSION}/messages",
+    "arrivals": f"/v1/sessions/{SESSION}/arrivals",
     "message": f"/v1/messages/{KEPT.id}.reply",
     "media": f"/v1/messages/{KEPT.id}.reply/media/image",
 }

@@ -13,6 +13,7 @@ from tests.history.pod import SHOWN, SPOKEN, VIDEO, VOICE, Pod, check_problem, m
 from tests.support.exchanges import MORNING, SESSION, exchange
 
 PATH = f"/v1/sessions/{SESSION}/messages"
+ARRIVALS = f"/v1/sessions/{SESSION}/arrivals"
 
 
 def exchange_id(number: int) -> UUID:
@@ -182,12 +183,57 @@ async def test_pages_stay_as_they_are_while_messages_arrive(pod: Pod) -> None:
     assert await walk_on(pod, ids(latest)[-1], limit=1) == expected(5, 6)
 
 
-async def test_who_follows_goes_on_from_the_last_message_seen(pod: Pod) -> None:
-    await fill(pod, 1)
-    last = ids(await pod.json(PATH))[-1]
-    assert await pod.json(PATH, after=last) == {"messages": [], "before": None, "after": None}
+async def follow(pod: Pod, **query: str | int) -> tuple[list[str], str]:
+    """Return the ids of all that has arrived behind a cursor, and the next cursor."""
+    found: list[str] = []
+    while True:
+        page = await pod.json(ARRIVALS, **query)
+        if not page["messages"]:
+            assert page["next"] == query.get("cursor", page["next"])
+            return found, page["next"]
+        found += ids(page)
+        query["cursor"] = page["next"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+async def test_a_follower_gets_each_message_once_in_the_order_of_arrival(pod: Pod, limit: int) -> None:
+    await fill(pod, 3, 1)
+    seen, cursor = await follow(pod, limit=limit)
+    assert seen == expected(3, 1)
+    await fill(pod, 2, 3, 4)
+    await fill(pod, 0)
+    seen, cursor = await follow(pod, cursor=cursor, limit=limit)
+    assert seen == expected(2, 4, 0)
+    assert await follow(pod, cursor=cursor) == ([], cursor)
+    assert await walk_back(pod) == expected(0, 1, 2, 3, 4), "pages go by time"
+
+
+async def test_from_now_on_only_what_is_new_comes(pod: Pod) -> None:
     await fill(pod, 2)
-    assert ids(await pod.json(PATH, after=last)) == expected(2)
+    page = await pod.json(ARRIVALS, cursor="now")
+    assert page["messages"] == []
+    await fill(pod, 1)
+    assert (await follow(pod, cursor=page["next"]))[0] == expected(1)
+
+
+async def test_a_follower_goes_on_though_the_rest_of_an_exchange_is_deleted(pod: Pod) -> None:
+    await fill(pod, 1, 2)
+    page = await pod.json(ARRIVALS, limit=1)
+    assert ids(page) == expected(1)[:1]
+    await pod.http.delete(f"/v1/messages/{expected(1)[1]}")
+    assert (await follow(pod, cursor=page["next"]))[0] == expected(2)
+
+
+@pytest.mark.parametrize("raw", ["", "5", "last", "-1.reply", "1.both", "1.reply ", "9" * 19 + ".reply", "٣.reply"])
+async def test_a_follow_cursor_that_is_none(pod: Pod, raw: str) -> None:
+    await fill(pod, 1)
+    check_problem(await pod.http.get(ARRIVALS, params={"cursor": raw}), 400, "cursor_malformed", detail="next")
+
+
+async def test_a_follow_cursor_far_ahead_is_fine(pod: Pod) -> None:
+    await fill(pod, 1)
+    cursor = "9" * 18 + ".request"
+    assert await follow(pod, cursor=cursor) == ([], cursor)
 
 
 async def test_a_cursor_need_not_name_a_message_that_is_there(pod: Pod) -> None:

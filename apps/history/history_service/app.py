@@ -231,6 +231,7 @@ def _app(
             resource("/v1/clients/{client}/search", GET=search.get),
             resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
             resource("/v1/sessions/{session}/messages", GET=messages.list),
+            resource("/v1/sessions/{session}/arrivals", GET=messages.list_arrivals),
             resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
             resource("/v1/messages/{message}/media/{part}", GET=media.get),
             resource("/v1/messages/{message}/media/{part}/address", POST=media.address),

@@ -1,8 +1,9 @@
 """Messages over HTTP."""
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final, Self
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,11 +12,37 @@ from history_service.access import Access, asking_client, query_limit
 from history_service.addresses import media_path
 from history_service.blobs.base import BlobStore
 from history_service.blobs.removal import delete_all
-from history_service.records import Message, MessageId, Session
+from history_service.records import Direction, Message, MessageId, Session
 from history_service.sessions import Sessions
 from history_service.stores.base import MessageStore
 from servicekit.problems import Problem
 from servicekit.tokens import Principal
+
+NOW: Final = "now"
+ARRIVAL_CURSOR: Final = re.compile(rf"{NOW}|([0-9]{{1,18}})\.(request|reply)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalCursor:
+    """How far a follower has read: the position of an exchange, and the message of it that was read last."""
+
+    position: int = 0
+    direction: Direction = Direction.REPLY
+
+    @classmethod
+    def parse(cls, raw: str) -> Self:
+        """Read a cursor. Raises a 400 problem."""
+        match = ARRIVAL_CURSOR.fullmatch(raw)
+        if match is None or match[1] is None:
+            raise Problem(400, "cursor_malformed", f"cursor must be {NOW}, or the `next` of an earlier answer")
+        return cls(int(match[1]), Direction(match[2]))
+
+    def is_before(self, position: int, message: Message) -> bool:
+        """Say whether this message of the exchange at that position has not been read."""
+        return position > self.position or self.direction is not message.id.direction
+
+    def __str__(self) -> str:
+        return f"{self.position}.{self.direction.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +81,28 @@ class Messages:
                 "after": str(page.messages[-1].id) if page.more_after and page.messages else None,
             }
         )
+
+    async def list_arrivals(self, request: Request) -> Response:
+        """Answer `GET /v1/sessions/{session}/arrivals`.
+
+        The messages in the order in which they were added. That is for those who ask again and again: each message
+        comes once, however late it was delivered.
+        """
+        session = await self._sessions.visible(request)
+        limit = query_limit(request)
+        raw = request.query_params.get("cursor")
+        if raw == NOW:
+            return _arrivals([], ArrivalCursor(await self._store.last_arrival(session)))
+        cursor = ArrivalCursor() if raw is None else ArrivalCursor.parse(raw)
+        # Of the exchange that the cursor is in, the reply may be left.
+        after = cursor.position - (cursor.direction is Direction.REQUEST)
+        found = await self._store.arrivals(session, after=after, limit=limit + 1)
+        arrived = [(position, message) for position, exchange in found for message in exchange.messages()]
+        shown = [each for each in arrived if cursor.is_before(*each)][:limit]
+        if shown:
+            position, last = shown[-1]
+            cursor = ArrivalCursor(position, last.id.direction)
+        return _arrivals([message for _, message in shown], cursor)
 
     async def get(self, request: Request) -> Response:
         """Answer `GET /v1/messages/{message}`."""
@@ -102,6 +151,10 @@ class Messages:
         if backward:
             return Page(messages[-limit:], more_before=more, more_after=start is not None)
         return Page(messages[:limit], more_before=start is not None, more_after=more)
+
+
+def _arrivals(messages: list[Message], cursor: ArrivalCursor) -> Response:
+    return JSONResponse({"messages": [document(message) for message in messages], "next": str(cursor)})
 
 
 def document(message: Message) -> dict[str, Any]:

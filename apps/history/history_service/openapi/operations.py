@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from history_service.clients import NDJSON
-from history_service.openapi.schemas import CLIENT, CURSOR, LIMIT, MESSAGE_ID, PART, QUERY, TEXT, UUID, Schema, ref
+from history_service.openapi.schemas import (
+    ARRIVAL_CURSOR,
+    CLIENT,
+    CURSOR,
+    LIMIT,
+    MESSAGE_ID,
+    PART,
+    QUERY,
+    TEXT,
+    UUID,
+    Schema,
+    ref,
+)
 from history_service.records import CONTENT_TYPES
 
 Described = dict[str, Any]
@@ -209,6 +221,17 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             LIMITED,
             _query("before", MESSAGE_ID, "a message id: the messages just older than it"),
             _query("after", MESSAGE_ID, "a message id: the messages just newer than it"),
+            problems={**NO_SESSION, 400: ("session_id_malformed", "limit_malformed", "cursor_malformed")},
+        )
+    },
+    "/v1/sessions/{session}/arrivals": {
+        "get": _operation(
+            "followMessages",
+            "The messages of a session in the order of their arrival, each once",
+            _answer(200, "what has arrived behind the cursor", "Arrivals"),
+            OF_SESSION,
+            LIMITED,
+            _query("cursor", ARRIVAL_CURSOR, "now, or the `next` of an earlier answer"),
             problems={**NO_SESSION, 400: ("session_id_malformed", "limit_malformed", "cursor_malformed")},
         )
     },

@@ -5,6 +5,7 @@ from typing import Any, Final
 from frameproto.exchange import Outcome
 from history_service.access import CLIENT_ID, DEFAULT_LIMIT, MAX_LIMIT
 from history_service.bodies import MAX_TITLE_CHARACTERS, ZONE
+from history_service.messages import ARRIVAL_CURSOR as ARRIVALS_READ
 from history_service.records import CONTENT_TYPES, Direction, Kind, Part
 from history_service.search import MAX_QUERY_CHARACTERS
 from history_service.sessions import CURSOR as SESSION_CURSOR
@@ -31,6 +32,7 @@ TITLE: Final[Schema] = {
 }
 LIMIT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
 CURSOR: Final[Schema] = {"type": "string", "pattern": f"^{SESSION_CURSOR.pattern}$"}
+ARRIVAL_CURSOR: Final[Schema] = {"type": "string", "pattern": f"^({ARRIVALS_READ.pattern})$"}
 QUERY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS}
 PART: Final[Schema] = {"type": "string", "enum": [part.value for part in Part]}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
@@ -112,6 +114,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {"href": {"type": "string", "format": "uri-reference"}, "expires_at": or_null(MOMENT)},
     ),
     "Messages": pages("messages", "Message", "before", "after"),
+    "Arrivals": record(
+        "Messages in the order of their arrival, and the cursor to go on from.",
+        {"messages": {"type": "array", "items": ref("Message"), "maxItems": MAX_LIMIT}, "next": ARRIVAL_CURSOR},
+    ),
     "Found": pages("messages", "Message", "next"),
     "Result": record(
         "What became of an exchange that was handed in.",
