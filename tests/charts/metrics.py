@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -16,26 +17,32 @@ from chat_service.settings import ChatSettings
 from history_service.app import open_history
 from history_service.metrics import HistoryMetrics
 from history_service.settings import HistorySettings
+from servicekit.tokens import mint
 
 OF_KUBERNETES = frozenset({"namespace", "pod"})  # labels that Prometheus adds
+TOKEN = mint("a secret of at least thirty-two bytes", subject="chat", audience="chatbot", lifetime=timedelta(days=1))
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
 
 
-def exported(folder: Path) -> set[str]:
-    """Open a pod of each service and return the names of all that it shows to Prometheus."""
+def exported(folder: Path) -> str:
+    """Open a pod of each service and return all that they show to Prometheus."""
 
-    async def read() -> set[str]:
-        chat = ChatSettings.model_validate({"data_dir": folder / "chat", "media_processes": 1})
+    async def read() -> str:
+        chat = ChatSettings.model_validate({"data_dir": folder / "chat", "media_processes": 1, "history_token": TOKEN})
         history = HistorySettings.model_validate({"data_dir": folder / "history"})
         async with open_chat(chat) as one, open_history(history) as other:
-            return {*await _names(one.metrics_app), *await _names(other.metrics_app)}
+            return await _page(one.metrics_app) + await _page(other.metrics_app)
 
     return asyncio.run(read())
 
 
-async def _names(app: ASGIApp) -> set[str]:
+async def _page(app: ASGIApp) -> str:
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://pod") as client:
-        page = (await client.get("/metrics")).text
+        return (await client.get("/metrics")).text
+
+
+def names(page: str) -> set[str]:
+    """Return the names of all metrics of a page."""
     return {
         family.name.removesuffix("_total") + suffix
         for family in text_string_to_metric_families(page)

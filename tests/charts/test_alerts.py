@@ -22,6 +22,8 @@ STEPS: Final = 240  # of 15 s: an hour
 NOW: Final = "50m"
 LATE: Final = 180  # the step at which trouble begins: five minutes before the end
 
+GONE: Final = f"20+0x{LATE - 60} stale"
+
 Series = dict[str, str]
 
 
@@ -51,6 +53,11 @@ def _history(name: str, **labels: str) -> str:
     return _pod("history", f"chatbot_history_{name}", **labels)
 
 
+def _second(part: str, name: str) -> str:
+    """Return a series of a second pod."""
+    return _pod(part, name, pod=f"{NAME}-chatbot-{part}-2")
+
+
 def _all_is_well() -> Series:
     series = {
         _chat("connections_open"): _steady(20),
@@ -65,7 +72,11 @@ def _all_is_well() -> Series:
         _chat("outbox_bytes"): _steady(1e6),
         _chat("outbox_refused"): _steady(0),
         _chat("delivery_denied_total"): _steady(0),
+        _chat("delivery_token_ends_timestamp_seconds"): _steady(366 * 86400),
+        _second("chat", "chatbot_connections_open"): _steady(20),
+        _second("history", "chatbot_history_batch_bytes_count"): _rising(10),
         _history("batch_bytes_count"): _rising(10),
+        _history("request_seconds_count", method="GET", route="/readyz", status="200"): _rising(1000),
         _history("request_seconds_count", method="GET", route="/v1", status="200"): _rising(100),
         _history("request_seconds_count", method="GET", route="/v1", status="404"): _rising(50),
     }
@@ -87,8 +98,16 @@ WELL: Final = _all_is_well()
 OF_CONNECTIONS: Final = {"pool": "connections"}
 
 TROUBLE: Final[dict[str, Series]] = {
-    "ChatbotChatMissing": {_chat("connections_open"): f"20+0x{LATE - 20} stale"},
-    "ChatbotHistoryMissing": {_history("batch_bytes_count"): f"20+0x{LATE - 20} stale"},
+    "ChatbotChatMissing": {
+        _chat("connections_open"): GONE,
+        _second("chat", "chatbot_connections_open"): GONE,
+    },
+    "ChatbotChatPodsMissing": {_second("chat", "chatbot_connections_open"): GONE},
+    "ChatbotHistoryMissing": {
+        _history("batch_bytes_count"): GONE,
+        _second("history", "chatbot_history_batch_bytes_count"): GONE,
+    },
+    "ChatbotHistoryPodsMissing": {_second("history", "chatbot_history_batch_bytes_count"): GONE},
     "ChatbotLimitsUnreadable": {_chat("permits_readable", **OF_CONNECTIONS): f"1+0x{LATE} 0+0x60"},
     "ChatbotLimitsLearning": {_chat("permits_learning", **OF_CONNECTIONS): _from_late(1)},
     "ChatbotPermitsLost": {_chat("permits_lost_total", **OF_CONNECTIONS): _from_late(7)},
@@ -100,6 +119,7 @@ TROUBLE: Final[dict[str, Series]] = {
     "ChatbotFaults": {_chat("messages_refused_total", code="internal"): _from_late(0, 1)},
     "ChatbotOutboxOld": {_chat("outbox_oldest_seconds"): _steady(301)},
     "ChatbotDeliveryDenied": {_chat("delivery_denied_total"): f"0+0x{LATE - 20} 0+1x80"},
+    "ChatbotDeliveryTokenEnding": {_chat("delivery_token_ends_timestamp_seconds"): _steady(29 * 86400)},
     "ChatbotOutboxFilling": {_chat("outbox_bytes"): _from_late(9e8)},
     "ChatbotOutboxSetAside": {_chat("outbox_refused"): _from_late(1)},
     "ChatbotHistoryFailing": {_history("request_seconds_count", method="POST", route="/v1", status="503"): _rising(20)},

@@ -2,13 +2,16 @@
 
 import json
 import re
+from itertools import product
 from typing import Any
 
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.cases import LEAST, SWITCHES
-from tests.charts.metrics import asked_for, exported, grouped_by, labels
-from tests.charts.release import CHATBOT, NAME, NAMESPACE, Object, merged, release
+from tests.charts.metrics import OF_KUBERNETES, asked_for, exported, grouped_by, labels, names, nodes, selectors
+from tests.charts.release import CHATBOT, NAME, NAMESPACE, Object, chart, merged, release
 
 ROOT = CHATBOT.parents[1]
 OPERATIONS = ROOT / "docs/operations.md"
@@ -29,8 +32,14 @@ DURING_SCRAPES = {"$__rate_interval": "1m"}  # what Grafana puts in
 
 
 @pytest.fixture(scope="module")
-def metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pods that have done nothing yet show to Prometheus."""
     return exported(tmp_path_factory.mktemp("pods"))
+
+
+@pytest.fixture(scope="module")
+def metrics(page: str) -> set[str]:
+    return names(page)
 
 
 def _plain(query: str) -> str:
@@ -179,7 +188,54 @@ def test_dashboards_are_where_grafana_looks() -> None:
         assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert config["metadata"]["annotations"] == {"grafana_folder": "Chatbot"}
         ((_, held),) = config["data"].items()
-        assert json.loads(held) in DASHBOARDS.values()
+        shown = json.loads(held)
+        assert shown["panels"] in [dashboard["panels"] for dashboard in DASHBOARDS.values()]
+        assert shown["title"].endswith(f" of {NAMESPACE}/{NAME}")
+
+
+def _uids(name: str, namespace: str) -> set[str]:
+    made = chart().render(WATCHED, name=name, namespace=namespace)
+    (page,) = (text for path, text in made.items() if path.endswith("dashboards.yaml"))
+    configs = [config for config in yaml.safe_load_all(page) if config]
+    return {json.loads(held)["uid"] for config in configs for held in config["data"].values()}
+
+
+def test_dashboards_of_two_releases_are_apart_and_those_of_one_stay() -> None:
+    """Grafana refuses to provision two dashboards of one uid, and keeps it at 40 characters."""
+    releases = [("talk", "rooms"), ("talk", "halls"), ("chat", "rooms")]
+    uids = [_uids(name, namespace) for name, namespace in releases]
+    assert len(set().union(*uids)) == len(releases) * len(DASHBOARDS)
+    assert all(len(uid) <= 40 for uid in set().union(*uids))
+    assert _uids("talk", "rooms") == uids[0]
+
+
+def test_alerts_count_pods_where_there_are_several() -> None:
+    def least(**chat: Any) -> list[str]:
+        made = release(merged(WATCHED, {"chat": chat, "history": {"replicas": 1}})).one("PrometheusRule")
+        return re.findall(r"^count\(chatbot_\w+{.*}\) < (\d+)$", "\n".join(_queries(made)), re.MULTILINE)
+
+    assert least(replicas=6) == ["6"]
+    assert least(replicas=1) == []
+    assert least(replicas=None) == []
+    assert least(replicas=6, autoscaling={"mode": "cpu", "minReplicas": 4}) == ["4"]
+
+
+def _queries(rules: Object) -> list[str]:
+    return [rule["expr"] for rule in rules["spec"]["groups"][0]["rules"]]
+
+
+@alerts
+def test_what_an_alert_counts_is_there_before_it_happens_first(alert: Object, page: str) -> None:
+    """A counter that appears with its first event has not risen, and no alert fires."""
+    there = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    for one in selectors(nodes(alert["expr"])):
+        if not str(one.name).endswith("_total"):
+            continue
+        asked = {m.name: m.value for m in one.matchers.matchers if m.name not in OF_KUBERNETES}
+        for values in product(*(value.split("|") for value in asked.values())):
+            labels_of = dict(zip(asked, values, strict=True)).items()
+            assert any(sample.name == one.name and labels_of <= sample.labels.items() for sample in there), one.name
+        assert any(sample.name == one.name for sample in there), one.name
 
 
 @pytest.mark.parametrize(("name", "kind"), [("watched by service", "ServiceMonitor"), ("watched by pod", "PodMonitor")])

@@ -38,6 +38,7 @@ from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import install
 from servicekit.runner import Listener
+from servicekit.tokens import ends_at
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -184,6 +185,7 @@ async def open_chat(
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", pool.ready)
         _watch(metrics, outbox, pod_bytes, media)
+        _watch_token(metrics, settings)
         app = Starlette(
             routes=[
                 WebSocketRoute("/connect", door.enter),
@@ -288,6 +290,13 @@ def _limits(settings: "ChatSettings") -> ConversationLimits:
         idle_seconds=settings.idle_seconds,
         send_seconds=settings.send_seconds,
     )
+
+
+def _watch_token(metrics: ChatMetrics, settings: "ChatSettings") -> None:
+    """Tell when the token that is shown to history ends, where it says so."""
+    end = ends_at(settings.history_token.get_secret_value()) if settings.history_token else None
+    if end is not None:
+        metrics.watch("delivery_token_ends_timestamp_seconds", "When the token shown to history ends.", lambda: end)
 
 
 def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, media: ProcessMediaWorkers) -> None:

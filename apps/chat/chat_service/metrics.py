@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from chat_service.transport import CloseCode
+from frameproto import RequestKind
+from frameproto.exchange import Outcome
 from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolUnavailable
 from servicekit.metrics import metrics_app, new_registry
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from frameproto import RequestKind
     from frameproto.exchange import Exchange
     from permits import PermitPool
 
@@ -25,6 +26,10 @@ AT_ONCE: Final = "at_once"
 WAITED: Final = "waited"
 STATE_SECONDS: Final = 1.0  # how long a scrape may wait for the limits store
 FIRST_FREE_CODE: Final = 3000  # close codes below have a meaning of their own in RFC 6455, and only a few are allowed
+
+
+FAULTS: Final = ("busy", "internal", "media_failed")
+"""Codes of error frames that alerts look for."""
 
 
 class ChatMetrics:
@@ -46,6 +51,13 @@ class ChatMetrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        # Shown at zero from the start, so that the first event is a rise and not an appearance.
+        for close_code in CloseCode:
+            self._closed.labels(str(int(close_code)))
+        for kind in RequestKind:
+            self._answered.labels(kind.name.lower(), Outcome.ANSWERED.value)
+        for code in FAULTS:
+            self._refused.labels(code)
         self.permits = PermitMetrics(self.registry)
         self.delivery = DeliveryMetrics(self.registry)
         self.bot = BotMetrics(self.registry)
@@ -57,7 +69,7 @@ class ChatMetrics:
             yield
 
     @contextmanager
-    def in_process(self, kind: "RequestKind") -> Iterator[None]:
+    def in_process(self, kind: RequestKind) -> Iterator[None]:
         """Count a message as in process for the length of a `with` block."""
         with self._in_process.labels(kind.name.lower()).track_inprogress():
             yield
@@ -75,7 +87,7 @@ class ChatMetrics:
         """Count a message that got an error frame and was not kept."""
         self._refused.labels(code).inc()
 
-    def answered(self, kind: "RequestKind", exchange: "Exchange") -> None:
+    def answered(self, kind: RequestKind, exchange: "Exchange") -> None:
         """Count a message whose exchange has just been kept."""
         name = kind.name.lower()
         self._answered.labels(name, exchange.outcome.value).inc()

@@ -59,6 +59,11 @@ class HistoryMetrics:
             "chatbot",
             registry=self.registry,
         )
+        # Shown at zero from the start, so that the first event is a rise and not an appearance.
+        for store in ("messages", "media"):
+            self.store_errors.labels(store)
+        for what in ("exchanges", "media"):
+            self.swept.labels(what)
         self.requests = Histogram(
             "history_request_seconds",
             "From a request to the end of its answer.",

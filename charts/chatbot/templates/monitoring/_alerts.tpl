@@ -12,12 +12,34 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: No chat pod can be seen.
   description: Prometheus has read no metrics of chat for 5 minutes; nobody can connect, or nobody can tell.
 
+{{- with include "chatbot.alerts.leastPods" .Values.chat }}
+
+- alert: ChatbotChatPodsMissing
+  expr: count(chatbot_connections_open{ {{- $pods -}} }) < {{ . }}
+  for: 15m
+  severity: warning
+  summary: Chat pods are missing.
+  description: >-
+    {{ `Prometheus reads the metrics of {{ $value }} chat pods, where at least ` }}{{ . }}{{ ` should run.` }}
+{{- end }}
+
 - alert: ChatbotHistoryMissing
   expr: absent(chatbot_history_batch_bytes_count{ {{- $pods -}} })
   for: 5m
   severity: critical
   summary: No history pod can be seen.
   description: Prometheus has read no metrics of history for 5 minutes; answers wait in the outboxes, history cannot be read.
+
+{{- with include "chatbot.alerts.leastPods" .Values.history }}
+
+- alert: ChatbotHistoryPodsMissing
+  expr: count(chatbot_history_batch_bytes_count{ {{- $pods -}} }) < {{ . }}
+  for: 15m
+  severity: warning
+  summary: History pods are missing.
+  description: >-
+    {{ `Prometheus reads the metrics of {{ $value }} history pods, where at least ` }}{{ . }}{{ ` should run.` }}
+{{- end }}
 
 - alert: ChatbotLimitsUnreadable
   expr: min by (pool) (chatbot_permits_readable{ {{- $pods -}} }) == 0
@@ -118,6 +140,14 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `History does not accept the token of {{ $labels.pod }}.` }}
   description: Its answers stay in the outbox until the token is replaced.
 
+- alert: ChatbotDeliveryTokenEnding
+  expr: min(chatbot_delivery_token_ends_timestamp_seconds{ {{- $pods -}} }) - time() < 30 * 86400
+  for: 10m
+  severity: warning
+  summary: The token of chat for history ends soon.
+  description: >-
+    {{ `It ends in {{ $value | humanizeDuration }}; then history takes no answers any more.` }}
+
 - alert: ChatbotOutboxFilling
   expr: max by (pod) (chatbot_outbox_bytes{ {{- $pods -}} }) > {{ div (mul .Values.chat.outbox.maxMiB 1048576 4) 5 }}
   for: 1m
@@ -138,8 +168,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 
 - alert: ChatbotHistoryFailing
   expr: >-
-    sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},status=~"5.."}[5m]))
-    / sum(rate(chatbot_history_request_seconds_count{ {{- $pods -}} }[5m])) > 0.05
+    sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},route!~"/healthz|/readyz",status=~"5.."}[5m]))
+    / sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},route!~"/healthz|/readyz"}[5m])) > 0.05
   for: 10m
   severity: critical
   summary: History fails.
@@ -161,4 +191,10 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: History deletes no media.
   description: >-
     {{ `What is kept does not fit together ({{ $labels.reason }}); nothing is swept or erased until somebody has looked.` }}
+{{- end }}
+
+{{/* How many pods of a service there are at least, where that is more than one; one that is missing is another alert. Takes its values. */}}
+{{- define "chatbot.alerts.leastPods" -}}
+{{- $least := ternary .autoscaling.minReplicas (.replicas | default 0) (ne (.autoscaling.mode | default "") "") | int }}
+{{- if gt $least 1 }}{{ $least }}{{ end }}
 {{- end }}

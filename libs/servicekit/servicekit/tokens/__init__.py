@@ -10,7 +10,7 @@ from servicekit.tokens.bearer import SUBPROTOCOL_PREFIX, bearer_token
 from servicekit.tokens.jwt_auth import MAX_TOKEN_LENGTH, JwtAuth
 from servicekit.tokens.key_set import KeySet
 from servicekit.tokens.keys import MIN_SECRET_BYTES, KeySetError, KeysUnavailable, TokenKey, read_keys, shared_secret
-from servicekit.tokens.minting import mint
+from servicekit.tokens.minting import ends_at, mint
 from servicekit.tokens.principal import INGEST_SCOPE, AccessDenied, Authenticator, NoAuth, Principal, TokenError
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TokenError",
     "TokenKey",
     "bearer_token",
+    "ends_at",
     "mint",
     "read_keys",
     "shared_secret",

@@ -38,3 +38,15 @@ def mint(
     if scope is not None:
         claims["scope"] = scope
     return jwt.encode(claims, secret, algorithm=HS256)
+
+
+def ends_at(token: str) -> float | None:
+    """Return when a token ends by its own word, as seconds since 1970; None when it does not say, or is no token.
+
+    Nothing is checked: this is for a service that tells how long its own token still counts.
+    """
+    try:
+        end = jwt.decode(token, options={"verify_signature": False}).get("exp")
+    except jwt.PyJWTError:
+        return None
+    return float(end) if isinstance(end, int | float) else None
