@@ -124,7 +124,7 @@ TROUBLE: Final[dict[str, Series]] = {
     "ChatbotOutboxSetAside": {_chat("outbox_refused"): _from_late(1)},
     "ChatbotHistoryFailing": {_history("request_seconds_count", method="POST", route="/v1", status="503"): _rising(20)},
     "ChatbotStoreFailing": {_history("store_errors_total", store="media"): _rising(1)},
-    "ChatbotSweepBlocked": {_history("sweep_blocked", reason="foreign"): _from_late(1)},
+    "ChatbotSweepBlocked": {_history("sweep_blocked", reason="foreign"): _steady(1)},
 }
 """What makes each alert fire, beside what is well."""
 
