@@ -7,24 +7,47 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from servicekit.http_pace import HttpLimits
 from servicekit.listener import Address
 from servicekit.runner import Listener, serve
 
 KILOBYTE = 1024
 Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+LARGE = bytes(64 * KILOBYTE) * 512
 
 
 async def count(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def count_later(request: Request) -> Response:
+    await asyncio.sleep(0.5)
+    return await count(request)
+
+
+async def large(_: Request) -> Response:
+    return StreamingResponse(aslices(LARGE), headers={"content-length": str(len(LARGE))})
+
+
+async def aslices(data: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), 64 * KILOBYTE):
+        yield data[at : at + 64 * KILOBYTE]
+
+
 @asynccontextmanager
-async def served(**options: object) -> AsyncIterator[Open]:
-    app = Starlette(routes=[Route("/count", count, methods=["GET", "POST"])])
-    listener = Listener(app=app, host="127.0.0.1", port=0, **options)  # type: ignore[arg-type]
+async def served(*, cut: Callable[[str], None] = lambda _: None, **options: object) -> AsyncIterator[Open]:
+    app = Starlette(
+        routes=[
+            Route("/count", count, methods=["GET", "POST"]),
+            Route("/later", count_later, methods=["POST"]),
+            Route("/large", large),
+        ]
+    )
+    limits = HttpLimits(**options)  # type: ignore[arg-type]
+    listener = Listener(app=app, host="127.0.0.1", port=0, http=limits, on_cut=cut)
     listening: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
 
@@ -140,12 +163,22 @@ async def test_a_body_that_is_none_is_told_so() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET /count HTTP/1.1\r\nX-A: "], ids=["nothing", "half a head"])
-async def test_a_connection_that_does_not_come_to_the_point_is_closed(begin: bytes) -> None:
+async def test_a_connection_without_a_request_is_closed() -> None:
     async with served(head_seconds=0.2) as connect:
         reader, writer = await connect()
-        writer.write(begin)
         assert await reader.read() == b""
+        writer.close()
+
+
+async def test_half_a_head_is_told_that_it_took_too_long() -> None:
+    cuts: list[str] = []
+    async with served(head_seconds=0.2, cut=cuts.append) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET /count HTTP/1.1\r\nX-A: ")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"head_too_slow"' in answer
+        assert cuts == ["head_too_slow"]
         writer.close()
 
 
@@ -167,4 +200,115 @@ async def test_a_body_may_be_larger_than_a_head_and_come_slowly() -> None:
                 await asyncio.sleep(0.01)
             writer.write(b"0\r\n\r\n")
             assert (await reader.readuntil(b"20480")).startswith(b"HTTP/1.1 200 OK")
+        writer.close()
+
+
+async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, drop: bytes, seconds: float) -> bytes:
+    """Send a little again and again until the server closes; return what it sent."""
+    reading = asyncio.create_task(reader.read())
+    with suppress(ConnectionError):
+        while not reading.done():
+            writer.write(drop)
+            await writer.drain()
+            await asyncio.wait([reading], timeout=seconds)
+    try:
+        return await reading
+    except ConnectionError:
+        return b"reset"
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"], ids=["length", "chunks"]
+)
+async def test_an_answered_connection_is_not_held_by_a_body_that_nobody_reads(framing: bytes) -> None:
+    async with served(idle_seconds=0.2) as connect:
+        reader, writer = await connect()
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + framing)
+        assert (await trickle(reader, writer, b"1\r\nx\r\n", 0.05)).startswith(b"HTTP/1.1 404 ")
+        writer.close()
+
+
+async def test_behind_such_a_body_that_does_end_the_connection_is_kept() -> None:
+    async with served(idle_seconds=5) as connect:
+        reader, writer = await connect()
+        for _ in range(2):
+            writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na")
+            await reader.readuntil(b"Not Found")
+            writer.write(b"bc")
+        writer.write(b"GET /count HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP/1.1 200 " in await reader.readuntil(b"\r\n\r\n0")
+        writer.close()
+
+
+@pytest.mark.parametrize("drop", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+async def test_an_idle_connection_is_closed(drop: bytes) -> None:
+    async with served(idle_seconds=0.2) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET /count HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await trickle(reader, writer, drop, 0.05)).count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param({"stall_seconds": 0.3, "min_bytes_per_second": 100_000}, id="below the least rate"),
+        pytest.param({"body_seconds": 0.3, "min_bytes_per_second": 1}, id="too long in all"),
+    ],
+)
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"], ids=["length", "chunks"]
+)
+async def test_a_body_that_takes_too_long_is_told_so(framing: bytes, limits: dict[str, float]) -> None:
+    cuts: list[str] = []
+    async with served(cut=cuts.append, **limits) as connect:
+        reader, writer = await connect()
+        writer.write(b"POST /count HTTP/1.1\r\nHost: x\r\n" + framing)
+        answer = await trickle(reader, writer, b"1\r\nx\r\n", 0.05)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body_too_slow"' in answer
+        assert answer.count(b"HTTP/1.1 4") == 1
+        assert cuts == ["body_too_slow"]
+        writer.close()
+
+
+async def test_a_slow_body_above_the_least_rate_arrives() -> None:
+    async with served(stall_seconds=0.4, min_bytes_per_second=500) as connect:
+        reader, writer = await connect()
+        writer.write(b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n")
+        for _ in range(20):
+            writer.write(bytes(200))
+            await asyncio.sleep(0.05)
+        assert (await reader.readuntil(b"4000")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_body_that_waits_for_us_is_not_too_slow() -> None:
+    async with served(body_seconds=0.2, stall_seconds=0.1, min_bytes_per_second=100_000) as connect:
+        reader, writer = await connect()
+        size = 4 * 64 * KILOBYTE
+        writer.write(b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        assert (await reader.readuntil(b"%d" % size)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_reader_that_stalls_is_cut() -> None:
+    cut: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with served(cut=cut.set_result, stall_seconds=0.3) as connect:
+        _, writer = await connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await cut == "reader_too_slow"
+        writer.transport.abort()
+
+
+async def test_a_slow_reader_above_the_least_rate_gets_all_of_it() -> None:
+    async with served(stall_seconds=0.5, min_bytes_per_second=1_000_000) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        left = len(LARGE)
+        while left:
+            left -= len(await reader.readexactly(min(left, 1024 * KILOBYTE)))
+            await asyncio.sleep(0.1)
         writer.close()

@@ -76,13 +76,21 @@ class Service:
             raise AssertionError(f"{self.module} did not stop:\n{self.log.read_text()[-4000:]}") from None
 
 
-def start(module: str, log: Path, settings: Mapping[str, object]) -> Service:
-    """Start a service with these environment variables and nothing else of ours; wait until it listens."""
+def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None) -> Service:
+    """Start a service with these environment variables and nothing else of ours; wait until it listens.
+
+    With `max_files` it may have so many file descriptors.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CHAT_", "HISTORY_"))}
     environment = {**clean, **{name: str(value) for name, value in settings.items()}}
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [
+                *([] if max_files is None else ["sh", "-c", f'ulimit -n {max_files} && exec "$@"', "sh"]),
+                sys.executable,
+                "-m",
+                module,
+            ],
             stdout=out,
             stderr=out,
             env=environment,
@@ -100,9 +108,11 @@ def start(module: str, log: Path, settings: Mapping[str, object]) -> Service:
 
 
 @contextmanager
-def running(module: str, log: Path, settings: Mapping[str, object]) -> Iterator[Service]:
+def running(
+    module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None
+) -> Iterator[Service]:
     """Run a service for the length of a `with` block."""
-    service = start(module, log, settings)
+    service = start(module, log, settings, max_files=max_files)
     try:
         yield service
     finally:

@@ -19,7 +19,8 @@ async def main(settings: ChatSettings) -> int:
     """Serve until told to stop; return the exit code."""
     try:
         async with open_chat(settings) as chat:
-            return await serve(chat.listeners(), chat.drain, settings.drain_seconds)
+            most = settings.http_max_connections
+            return await serve(chat.listeners(), chat.drain, settings.drain_seconds, max_connections=most)
     except (OutboxError, MediaError, CannotStartBot) as trouble:
         sys.stderr.write(f"{trouble}\n")
         return EXIT_FAILURE

@@ -58,6 +58,7 @@ class Chat:
     app: "ASGIApp"
     websocket: type[ChatWebSocketProtocol]
     metrics_app: "ASGIApp"
+    on_cut: Callable[[str], None]
     health: Health
     door: Door
     courier: Courier
@@ -78,6 +79,8 @@ class Chat:
                 ws_max_bytes=settings.max_frame_bytes,
                 ws_ping_seconds=settings.ping_seconds,
                 ws_pong_seconds=settings.pong_seconds,
+                http=settings.http_limits(),
+                on_cut=self.on_cut,
                 allowed_hosts=settings.served_hosts(settings.host),
             ),
             Listener(
@@ -86,6 +89,8 @@ class Chat:
                 port=settings.metrics_port,
                 name="chat-metrics",
                 hint="set CHAT_METRICS_PORT",
+                http=settings.http_limits(),
+                on_cut=self.on_cut,
                 allowed_hosts=settings.metrics_hosts(settings.host),
             ),
         ]
@@ -204,6 +209,7 @@ async def open_chat(
                 pod_bytes=pod_bytes,
             ),
             metrics_app=metrics.app([connections, messages]),
+            on_cut=metrics.cut_connection,
             health=health,
             door=door,
             courier=courier,

@@ -11,7 +11,7 @@ from chat_service.transport import CloseCode
 from frameproto import RequestKind
 from frameproto.exchange import Outcome
 from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolUnavailable
-from servicekit.metrics import metrics_app, new_registry
+from servicekit.metrics import count_cuts, metrics_app, new_registry
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -37,6 +37,7 @@ class ChatMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or new_registry()
+        self.cut_connection = count_cuts(self.registry)
         self._open = self._gauge("connections_open", "Connections open on this pod.")
         self._closed = self._counter("connections_closed", "Connections that ended, by WebSocket close code.", "code")
         self._denied = self._counter("connections_denied", "Handshakes turned away, by problem code.", "code")

@@ -12,7 +12,7 @@ from chat_service.hours import OpeningHours
 from chat_service.zones import ServedZones
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 from servicekit.logs import LogFormat, LogLevel
-from servicekit.settings import AccessSettings, ByteSize
+from servicekit.settings import AccessSettings, ByteSize, HttpSettings
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -58,7 +58,7 @@ BaseUrl = Annotated[AnyHttpUrl, AfterValidator(_base_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
-class ChatSettings(AccessSettings):
+class ChatSettings(AccessSettings, HttpSettings):
     """The settings of one chat pod. Limits named "cluster-wide" hold for all pods together."""
 
     model_config = SettingsConfigDict(env_prefix="CHAT_", arbitrary_types_allowed=True)

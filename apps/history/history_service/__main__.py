@@ -23,7 +23,8 @@ by Python's own 700 an eighth of the time of ingest would go into looking."""
 async def main(settings: HistorySettings) -> int:
     """Serve until told to stop; return the exit code."""
     async with open_history(settings) as history:
-        return await serve(history.listeners(), history.drain, settings.drain_seconds)
+        most = settings.http_max_connections
+        return await serve(history.listeners(), history.drain, settings.drain_seconds, max_connections=most)
 
 
 if __name__ == "__main__":

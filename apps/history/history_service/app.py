@@ -59,6 +59,7 @@ class History:
         app: the HTTP interface.
         routes: what that serves, for whoever must know all of it.
         metrics_app: the metrics.
+        on_cut: counts connections that were given up.
         health: whether it is ready.
     """
 
@@ -66,6 +67,7 @@ class History:
     app: ASGIApp
     routes: tuple[BaseRoute, ...]
     metrics_app: ASGIApp
+    on_cut: Callable[[str], None]
     health: Health
 
     def listeners(self) -> list[Listener]:
@@ -78,6 +80,8 @@ class History:
                 port=self.settings.port,
                 name="history",
                 hint="set HISTORY_PORT",
+                http=self.settings.http_limits(),
+                on_cut=self.on_cut,
                 allowed_hosts=self.settings.served_hosts(host),
             ),
             Listener(
@@ -86,6 +90,8 @@ class History:
                 port=self.settings.metrics_port,
                 name="history-metrics",
                 hint="set HISTORY_METRICS_PORT",
+                http=self.settings.http_limits(),
+                on_cut=self.on_cut,
                 allowed_hosts=self.settings.metrics_hosts(host),
             ),
         ]
@@ -173,6 +179,7 @@ async def open_history(
                 app=metrics.timing(app),
                 routes=tuple(app.routes),
                 metrics_app=metrics.app(),
+                on_cut=metrics.cut_connection,
                 health=health,
             )
     finally:

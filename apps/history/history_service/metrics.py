@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from history_service.intake import Intake
-from servicekit.metrics import metrics_app, new_registry
+from servicekit.metrics import count_cuts, metrics_app, new_registry
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BYTES: Final = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -18,6 +18,7 @@ class HistoryMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or new_registry()
+        self.cut_connection = count_cuts(self.registry)
         self.exchanges = Counter(
             "history_exchanges",
             "Exchanges handed in, by what became of them.",

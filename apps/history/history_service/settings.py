@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from history_service.stores.mongo import check_url
 from servicekit.logs import LogFormat, LogLevel
-from servicekit.settings import AccessSettings, ByteSize, TokenSecret
+from servicekit.settings import AccessSettings, ByteSize, HttpSettings, TokenSecret
 
 MIB = 1024 * 1024
 FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -18,7 +18,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class HistorySettings(AccessSettings):
+class HistorySettings(AccessSettings, HttpSettings):
     """The settings of one history pod."""
 
     model_config = SettingsConfigDict(env_prefix="HISTORY_")

@@ -50,6 +50,7 @@ async def main(chat_settings: ChatSettings, history_settings: HistorySettings) -
             chat_settings.drain_seconds,
             ready=ready,
             close_seconds=CLOSE_SECONDS,
+            max_connections=chat_settings.http_max_connections,
         )
 
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP with bounds on what a peer may send before it has asked for anything, and with checked heads.
+"""uvicorn's HTTP with bounds on what a peer may send and how long it may take, and with checked heads.
 
 httptools by itself keeps a request line, a header or a trailer of any size in memory, and waits for its end for ever.
 It does not tell where in what it was fed a head ended. A head and a chunked body both end with an empty line, so
@@ -14,7 +14,10 @@ import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from servicekit.capacity import Capacity
+from servicekit.health import PROBE_PATHS
 from servicekit.http_head import asks_for_websocket, check_handshake, check_host, read_target
+from servicekit.http_pace import LeastRate, unsent_bytes
 from servicekit.listener import Listener
 from servicekit.problems import MEDIA_TYPE, Problem, problem_response
 
@@ -27,6 +30,9 @@ LINGER_SECONDS: Final = 1.0
 the answer."""
 
 EMPTY_LINE: Final = b"\r\n\r\n"
+ANSWERED_ALWAYS: Final = PROBE_PATHS | {"/metrics"}
+"""Paths that are answered though there is no room: a busy pod is alive, and its operator looks at it."""
+
 FRAMING: Final = {b"content-length", b"transfer-encoding"}
 REFUSAL: Final = "servicekit.refusal"
 """Member of a scope: the problem that a request is answered with, whatever it asks for."""
@@ -45,11 +51,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One HTTP connection.
 
     Attributes:
-        bounds: how large a head may be (as much may come of a chunked body that is not body), how long it may take
-            (from the connection or from its own first byte on), and which hosts it may be for.
+        listener: what it may do. As much as a head may have may come of a chunked body that is not body.
+        capacity: how many such connections there may be.
     """
 
-    bounds: Listener
+    listener: Listener
+    capacity: Capacity
 
     _part: Part = Part.HEAD
     _counted_bytes: int = 0  # of a head, or of what stands between the parts of a chunked body
@@ -58,25 +65,46 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _upgrades: bool = False
     _reads_body: bool = False  # the parser knows nothing but the body of this request
     _running: "RequestResponseCycle | None" = None
-    _head_timer: asyncio.TimerHandle | None = None
+    _turned_away: bool = False
+    _head_timed: bool = False
+    _timer: asyncio.TimerHandle | None = None  # of a head, of idleness, or of a rest that nobody wants
+    _body_timer: asyncio.TimerHandle | None = None
+    _body_bytes: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first request its time."""
+        """Look for room, and give the first request its time."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.bounds.head_seconds, transport.close)
+        self._receiving = LeastRate(self.listener.http, self._received_bytes, self._body_too_slow)
+        self._sending = LeastRate(self.listener.http, self._sent_bytes, self._cut_reader)
+        self._turned_away = not self.capacity.admit(self)
+        if self._turned_away:
+            self.listener.on_cut("turned_away")
+        self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer."""
-        self._stop_head_timer()
+        """Let go of the timers."""
+        self._stop_timers()
+        self._sending.stop()
+        self.capacity.gone(self)
         super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """Close at once, for a newcomer that may have a request."""
+        self.listener.on_cut("made_room")
+        if self._counted_bytes and self._part is Part.HEAD:  # it had begun one
+            self.transport.write(_as_bytes(_no_room()))
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent, as long as it comes to something."""
-        self._unset_keepalive_if_required()
         while data and not self.transport.is_closing() and self._part is not Part.NOTHING:
             end = self._next_end(data)
-            if self._part is Part.HEAD and self._counted_bytes + end > self.bounds.max_head_bytes:
-                self._fail(Problem(431, "head_too_large", f"a head has at most {self.bounds.max_head_bytes} bytes"))
+            if self._part is Part.HEAD and self._counted_bytes + end > self.listener.http.max_head_bytes:
+                self._fail(
+                    Problem(431, "head_too_large", f"a head has at most {self.listener.http.max_head_bytes} bytes")
+                )
                 return
             piece, data = data[:end], data[end:]
             if not self._feed(piece):
@@ -84,14 +112,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 if data:
                     self.transport.get_protocol().data_received(data)  # type: ignore[attr-defined]
                 return
-            if self._counted_bytes > self.bounds.max_head_bytes:
+            if self._counted_bytes > self.listener.http.max_head_bytes:
                 self._fail(Problem(431, "head_too_large", "too much stands between the parts of the body"))
 
     def on_message_begin(self) -> None:
         """Give each request its time."""
         super().on_message_begin()
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.bounds.head_seconds, self.transport.close)
+        if not self._head_timed:
+            self._time_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, but not one behind the body: it would become one of the head (RFC 9110, 6.5.1)."""
@@ -100,7 +128,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: check it."""
-        self._stop_head_timer()
+        self._stop_timers()
+        self.capacity.busy(self)
         self._upgrades = False
         try:
             self._check_head()
@@ -115,15 +144,44 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """A part of the body is no head."""
         self._counted_bytes = 0
         self._body_left -= len(body)
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Nor is anything else of a request that is whole."""
         if self.parser.should_upgrade() and not self._upgrades and self._part is not Part.HEAD:
             return  # the parser takes what follows an upgrade for no body; see _go_on
+        wanted = self._part is Part.HEAD or self._body_timer is not None
         self._part = Part.HEAD
         self._counted_bytes = 0
+        self._stop_timers()
+        if not wanted:  # its answer had been sent before
+            self._time_idleness()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if there is one. This takes the place of the parent's keep-alive."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._sending.start()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._head_timed and self._part is not Part.NOTHING:
+            self._stop_timers()
+            self._time_idleness()
+
+    def pause_writing(self) -> None:
+        """The peer has not taken what was sent: see that it does."""
+        super().pause_writing()
+        self._sending.start()
+
+    def resume_writing(self) -> None:
+        """The peer has taken it."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._sending.stop()
 
     def _next_end(self, data: bytes) -> int:
         """Return up to where `data` belongs to the same part of a request."""
@@ -143,6 +201,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             if self._upgrades and not self._end_after_answers():
+                self._stop_timers()
                 self.handle_websocket_upgrade()
                 return False
             self._go_on()
@@ -168,13 +227,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._part = Part.CHUNKS
             elif name == b"content-length" and int(value) > 0:
                 self._part, self._body_left = Part.BODY, int(value)
+        if self._part is not Part.HEAD:
+            self._body_bytes = 0
+            self._receiving.start()
+            self._body_timer = self.loop.call_later(self.listener.http.body_seconds, self._body_too_long)
 
     def _check_head(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
         target = read_target(version, self.url, self.headers)
         self.url, self.headers[:] = target.path_and_query, target.headers
-        if self.bounds.allowed_hosts is not None:
-            check_host(self.bounds.allowed_hosts, target)
+        if self._turned_away and target.path not in ANSWERED_ALWAYS:
+            raise _no_room()
+        if self.listener.allowed_hosts is not None:
+            check_host(self.listener.allowed_hosts, target)
         if self.ws_protocol_class is not None and asks_for_websocket(version, method, self.headers):
             check_handshake(self.headers)
             self._upgrades = True
@@ -192,7 +257,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         It is told why, unless it is still being told something else. Requests before that one are answered.
         """
         receiving, self._part = self._part, Part.NOTHING
-        self._stop_head_timer()
+        self._stop_timers()
         running = self._running
         if receiving is not Part.HEAD:  # the request that was read last will never be whole
             if self.pipeline:
@@ -223,12 +288,58 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _linger(self) -> None:
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _time_head(self) -> None:
+        self._stop_timers()
+        self._head_timed = True
+        self._timer = self.loop.call_later(self.listener.http.head_seconds, self._head_too_slow)
+
+    def _time_idleness(self) -> None:
+        self.capacity.idle(self)
+        self._timer = self.loop.call_later(self.listener.http.idle_seconds, self._close)
+
+    def _stop_timers(self) -> None:
+        self._head_timed = False
+        self._receiving.stop()
+        for timer in (self._timer, self._body_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._body_timer = None
+
+    def _close(self) -> None:
+        self._sending.start()
+        self.transport.close()
+
+    def _head_too_slow(self) -> None:
+        if not self._counted_bytes:
+            self._close()
+            return
+        self.listener.on_cut("head_too_slow")
+        self._fail(Problem(408, "head_too_slow", f"a head arrives within {self.listener.http.head_seconds:g} s"))
+
+    def _body_too_long(self) -> None:
+        if self.flow.read_paused:  # it is us who do not read
+            self._body_timer = self.loop.call_later(self.listener.http.stall_seconds, self._body_too_long)
+        else:
+            self._body_too_slow()
+
+    def _body_too_slow(self) -> None:
+        limits = self.listener.http
+        self.listener.on_cut("body_too_slow")
+        detail = f"a body arrives within {limits.body_seconds:g} s, and by {limits.min_bytes_per_second} bytes a second"
+        self._fail(Problem(408, "body_too_slow", detail))
+
+    def _cut_reader(self) -> None:
+        self.listener.on_cut("reader_too_slow")
+        self.transport.abort()
+
+    def _received_bytes(self) -> int | None:
+        return None if self.flow.read_paused else self._body_bytes
+
+    def _sent_bytes(self) -> int | None:
+        """Return a number that grows by what the peer takes, as long as nothing more is sent."""
+        return -unsent_bytes(self.transport) if self.transport.get_write_buffer_size() else None
 
 
 class _BodyOnly:
@@ -239,9 +350,9 @@ class _BodyOnly:
         self.on_message_complete = connection.on_message_complete
 
 
-def bounded(listener: Listener) -> type[asyncio.Protocol]:
-    """Return the protocol with the bounds of a listener."""
-    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), {"bounds": listener})
+def bounded(listener: Listener, capacity: Capacity) -> type[asyncio.Protocol]:
+    """Return the protocol of a listener."""
+    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), {"listener": listener, "capacity": capacity})
 
 
 def answer_refusals(app: ASGIApp) -> ASGIApp:
@@ -254,11 +365,17 @@ def answer_refusals(app: ASGIApp) -> ASGIApp:
     return refusing
 
 
+def _no_room() -> Problem:
+    detail = "this server has all the connections that it can have; come again"
+    return Problem(503, "connections_exhausted", detail, headers={"retry-after": "1"})
+
+
 def _as_bytes(problem: Problem) -> bytes:
     """Write a problem down as an answer: where there is no request, no application can answer."""
     body = json.dumps(problem.body(), separators=(",", ":")).encode()
     head = (
         f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-        "cache-control: no-store\r\nconnection: close\r\n\r\n"
+        "cache-control: no-store\r\nconnection: close\r\n"
     )
-    return head.encode() + body
+    more = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
+    return f"{head}{more}\r\n".encode() + body

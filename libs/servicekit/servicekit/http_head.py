@@ -37,6 +37,11 @@ class Target:
     path_and_query: bytes
     headers: Headers
 
+    @property
+    def path(self) -> str:
+        """The path alone, as it was sent."""
+        return self.path_and_query.partition(b"?")[0].decode("latin-1")
+
 
 def read_target(version: str, target: bytes, headers: Headers) -> Target:
     """Return where a request goes, whichever form its target has.
@@ -67,11 +72,7 @@ def check_host(allowed: AllowedHosts, target: Target) -> None:
         Problem: 421, with the name of the setting.
     """
     hosts = [value.decode("ascii") for name, value in target.headers if name == b"host"]
-    if (
-        not hosts
-        or allowed.allow(hosts[0])
-        or target.path_and_query.partition(b"?")[0].decode("latin-1") in PROBE_PATHS
-    ):
+    if not hosts or allowed.allow(hosts[0]) or target.path in PROBE_PATHS:
         return
     detail = f"requests for the host {hosts[0]} are not served here; an operator allows it by {allowed.setting}"
     raise Problem(421, "host_not_allowed", detail)

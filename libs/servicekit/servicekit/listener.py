@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from starlette.types import ASGIApp
 
 from servicekit.hosts import AllowedHosts
+from servicekit.http_pace import HttpLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,8 @@ class Listener:
         ws_max_queue: how many received messages may wait before reading stops.
         ws_ping_seconds: how often to ping; None: never.
         ws_pong_seconds: how long a pong may take before the connection is given up.
-        keep_alive_seconds: how long an idle HTTP connection is kept.
-        max_head_bytes: how large the head of a request may be.
-        head_seconds: how long a connection may take to send one.
+        http: what one HTTP connection may do.
+        on_cut: told why an HTTP connection was given up or turned away, in a word of a bounded set.
         backlog: how many connections the kernel may hold before they are accepted.
         allowed_hosts: what requests may be for, probes aside; None: anything.
         trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
@@ -44,9 +44,8 @@ class Listener:
     ws_max_queue: int = 32
     ws_ping_seconds: float | None = 20.0
     ws_pong_seconds: float | None = 20.0
-    keep_alive_seconds: int = 5
-    max_head_bytes: int = 64 * 1024
-    head_seconds: float = 20.0
+    http: HttpLimits = field(default_factory=HttpLimits)
+    on_cut: Callable[[str], None] = lambda reason: None  # noqa: ARG005 - nobody wants to know
     backlog: int = 2048
     allowed_hosts: AllowedHosts | None = None
     trusted_proxies: tuple[str, ...] = ()

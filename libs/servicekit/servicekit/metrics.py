@@ -1,9 +1,11 @@
 """Prometheus metrics on a port of their own, so that they are never served to clients."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import Final, cast
 
 from prometheus_client import (
     CollectorRegistry,
+    Counter,
     GCCollector,
     PlatformCollector,
     ProcessCollector,
@@ -21,6 +23,22 @@ def new_registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+CUT_REASONS: Final = ("turned_away", "made_room", "head_too_slow", "body_too_slow", "reader_too_slow")
+
+
+def count_cuts(registry: CollectorRegistry) -> Callable[[str], None]:
+    """Return what counts HTTP connections that were turned away or given up, by reason (`Listener.on_cut`)."""
+    counter = Counter(
+        "http_connections_cut",
+        "HTTP connections that were turned away, made room for others, or were given up as too slow.",
+        ["reason"],
+        namespace="chatbot",
+        registry=registry,
+    )
+    by_reason = {reason: counter.labels(reason) for reason in CUT_REASONS}
+    return lambda reason: by_reason[reason].inc()
 
 
 def metrics_app(registry: CollectorRegistry) -> ASGIApp:

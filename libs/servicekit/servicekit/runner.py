@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from servicekit.bounded_http import answer_refusals, bounded
+from servicekit.capacity import Capacity
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
 from servicekit.stopping import StopSignals, leave_with, stop_signals
@@ -55,6 +56,7 @@ async def serve(
     ready: Ready | None = None,
     stop: asyncio.Event | None = None,
     close_seconds: float = CLOSE_SECONDS,
+    max_connections: int | None = None,
 ) -> int:
     """Serve all `listeners` until a signal (or `stop`), then drain and close; return the exit code.
 
@@ -65,6 +67,8 @@ async def serve(
         ready: told the real addresses when all listen.
         stop: ends the serving like a signal does, for programs that end by themselves.
         close_seconds: after the drain, how long responses that are still being sent may take (whole seconds).
+        max_connections: how many connections there may be at all ports together; None: as many as the limit of file
+            descriptors leaves, and never more than that.
 
     Returns:
         0 when all ended in good order; 1 when a port was taken, a server failed, the drain left something
@@ -75,7 +79,8 @@ async def serve(
     except CannotListen as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILURE
-    servers = [_Server(one, close_seconds) for one in bound]
+    capacity = Capacity(max_connections)
+    servers = [_Server(one, close_seconds, capacity) for one in bound]
     running = [asyncio.create_task(server.serve_bound(), name=server.name) for server in servers]
     ending: asyncio.Task[bool] | None = None
     try:
@@ -132,8 +137,9 @@ async def _stoppable(main: Coroutine[Any, Any, int] | Callable[[], Coroutine[Any
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals and the end of the process to us."""
 
-    def __init__(self, bound: Bound, close_seconds: float) -> None:
-        super().__init__(_config(bound.listener, close_seconds))
+    def __init__(self, bound: Bound, close_seconds: float, capacity: Capacity) -> None:
+        super().__init__(_config(bound.listener, close_seconds, capacity))
+        capacity.add_port(self.server_state.connections)
         self.name = bound.listener.name
         self.bound = bound
         self.listening = asyncio.Event()
@@ -170,12 +176,12 @@ class _Server(uvicorn.Server):
             await asyncio.wait(requests, timeout=ABORT_SECONDS)
 
 
-def _config(listener: Listener, close_seconds: float) -> uvicorn.Config:
+def _config(listener: Listener, close_seconds: float, capacity: Capacity) -> uvicorn.Config:
     return uvicorn.Config(
         answer_refusals(listener.app),
         host=listener.host,
         port=listener.port,
-        http=bounded(listener),
+        http=bounded(listener, capacity),
         ws=listener.ws or "none",
         ws_max_size=listener.ws_max_bytes,
         ws_max_queue=listener.ws_max_queue,
@@ -193,7 +199,6 @@ def _config(listener: Listener, close_seconds: float) -> uvicorn.Config:
         forwarded_allow_ips=list(listener.trusted_proxies),
         workers=1,
         backlog=listener.backlog,
-        timeout_keep_alive=listener.keep_alive_seconds,
         timeout_graceful_shutdown=math.ceil(close_seconds),
     )
 

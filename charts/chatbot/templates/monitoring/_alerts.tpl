@@ -91,6 +91,15 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: >-
     {{ `{{ $value | humanize }} clients found no place within 10 minutes, though they waited.` }}
 
+- alert: ChatbotConnectionsExhausted
+  expr: sum by (pod) (increase(chatbot_http_connections_cut_total{ {{- $pods }},reason="turned_away"}[10m])) > 0
+  for: 5m
+  severity: critical
+  summary: >-
+    {{ `Pod {{ $labels.pod }} has all the connections that it can have.` }}
+  description: >-
+    {{ `{{ $value | humanize }} newcomers were answered 503 within 10 minutes, whatever they wanted.` }}
+
 - alert: ChatbotMessagesBusy
   expr: >-
     sum(rate(chatbot_messages_refused_total{ {{- $pods }},code="busy"}[5m]))

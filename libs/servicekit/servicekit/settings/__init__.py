@@ -6,6 +6,16 @@ runs it reads `--help`, and whoever gets values wrong reads one line for each mi
 
 from servicekit.settings.access import AccessSettings
 from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings.http import HttpSettings
 from servicekit.settings.load import EXIT_USAGE, load, load_all
 
-__all__ = ["EXIT_USAGE", "AccessSettings", "ByteSize", "ServiceSettings", "TokenSecret", "load", "load_all"]
+__all__ = [
+    "EXIT_USAGE",
+    "AccessSettings",
+    "ByteSize",
+    "HttpSettings",
+    "ServiceSettings",
+    "TokenSecret",
+    "load",
+    "load_all",
+]

@@ -1,0 +1,83 @@
+"""How many connections a process takes: fewer than its limit of file descriptors, so that newcomers can be told so.
+
+A process without descriptors can accept nothing: newcomers see their connection reset, or wait. So some are kept back:
+for files, stores and workers, and for newcomers that are only told that there is no room.
+"""
+
+import resource
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Final, Protocol
+
+MAX_RESERVE: Final = 512
+MIN_RESERVE: Final = 64
+
+
+class Holder(Protocol):
+    """A connection that may have to go."""
+
+    def make_room(self) -> None:
+        """Close at once: there is no request under way."""
+
+
+class Capacity:
+    """The connections of a process.
+
+    When it is full, the connection that has been without a request for longest makes room for a newcomer: it may be one
+    that never sends any. When all have requests, the newcomer is turned away with an answer. Few are being told so at
+    once; the oldest of them makes room, too.
+
+    Args:
+        limit: how many connections there may be; None: as many as the limit of file descriptors leaves, and never more.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        reserve = min(MAX_RESERVE, max(MIN_RESERVE, descriptors // 2))
+        available = max(1, descriptors - reserve)
+        self.limit = available if limit is None else min(limit, available)
+        self._most_told = reserve // 4
+        self._ports: list[Collection[object]] = []
+        self._idle: OrderedDict[Holder, None] = OrderedDict()
+        self._told: OrderedDict[Holder, None] = OrderedDict()
+        self._leaving: set[Holder] = set()
+
+    def add_port(self, connections: Collection[object]) -> None:
+        """Count the connections of a port, whatever protocol they speak."""
+        self._ports.append(connections)
+
+    @property
+    def used(self) -> int:
+        """How many connections count."""
+        return sum(map(len, self._ports)) - len(self._told) - len(self._leaving)
+
+    def admit(self, newcomer: Holder) -> bool:
+        """Say whether there is room for a newcomer, which is counted already. It begins without a request."""
+        if self.used > self.limit:
+            if not self._idle:
+                self._told[newcomer] = None
+                if len(self._told) > self._most_told:
+                    self._leave(self._told.popitem(last=False)[0])
+                return False
+            self._leave(self._idle.popitem(last=False)[0])
+        self._idle[newcomer] = None
+        return True
+
+    def idle(self, connection: Holder) -> None:
+        """A connection has no request under way."""
+        if connection not in self._told:
+            self._idle[connection] = None
+
+    def busy(self, connection: Holder) -> None:
+        """A connection has a request under way, or speaks another protocol now."""
+        self._idle.pop(connection, None)
+
+    def gone(self, connection: Holder) -> None:
+        """A connection is no more."""
+        self._idle.pop(connection, None)
+        self._told.pop(connection, None)
+        self._leaving.discard(connection)
+
+    def _leave(self, connection: Holder) -> None:
+        self._leaving.add(connection)
+        connection.make_room()
