@@ -1,20 +1,293 @@
 """The clients that a pool works with, on real servers."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from itertools import repeat
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis as synchronous
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.crc import key_slot
+from redis.credentials import CredentialProvider
 
-from permits.redis import PoolOperator, RedisPool
+from permits import PermitError
+from permits.redis import PoolOperator, RedisPool, find_pools
+from permits.redis.clients import Client
+from permits.redis.keys import keys_of
+from tests.permits.parts import SECONDS, hold, in_line, ready, until
+from tests.support.ports import free_port
+from tests.support.servers import wait_until
+from tests.support.valkey import Valkey, run_sentinel, run_valkey
+from tests.support.valkey_cluster import Cluster, ask, run_cluster
+
+LEASE_SECONDS = 12.0
+"""Long enough for a fail-over of a few seconds to cost nobody a permit."""
+FAILOVER_SECONDS = 60.0
 
 
-@pytest.mark.parametrize(
-    "make", [lambda redis: RedisPool("a", redis=redis, capacity=1), lambda r: PoolOperator("a", r)]
-)
-def test_what_is_no_client_of_asyncio_is_refused(make: Any) -> None:
+def make_pool(redis: Any) -> object:
+    return RedisPool("a", redis=redis, capacity=1)
+
+
+def make_operator(redis: Any) -> object:
+    return PoolOperator("a", redis)
+
+
+@pytest.mark.parametrize("make", [make_pool, make_operator])
+def test_what_is_no_client_of_asyncio_is_refused(make: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r"not a redis.client.Redis; import it from redis.asyncio"):
         make(synchronous.Redis())
     for other in ("redis://127.0.0.1", None, Redis):
         with pytest.raises(TypeError, match=r"needs a redis.asyncio.Redis or redis.asyncio.RedisCluster, not a "):
             make(other)
+
+
+async def pods_share_permits(one: RedisPool, two: RedisPool, operator: PoolOperator) -> None:
+    """Go through what two pods of a pool with two places do, by whatever client."""
+    permits = await hold(one, "anna", "ünï")
+    (waiting,) = await in_line(two, "ben")
+    assert dict((await two.state()).clients) == {"anna": 1, "ünï": 1}
+    view = await operator.show()
+    assert [waiter.client_id for waiter in view.line] == ["ben"]
+    assert len(view.pods) == 2
+    permits[0].release()
+    async with asyncio.timeout(SECONDS):
+        served = await waiting
+    assert served.valid()
+    for permit in (permits[1], served):
+        permit.release()
+    await until(one, lambda state: state.held == 0)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4().hex}"
+
+
+@asynccontextmanager
+async def two_pods(name: str, make: Callable[[], Client]) -> AsyncIterator[tuple[RedisPool, RedisPool, Client]]:
+    """Open two pods of a pool that has forgotten nothing, each with a client of its own."""
+    async with AsyncExitStack() as stack:
+        clients = [make() for _ in range(3)]
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+        pods = [
+            await stack.enter_async_context(
+                RedisPool(name, redis=client, capacity=2, lease_seconds=LEASE_SECONDS, answer_seconds=1)
+            )
+            for client in clients[:2]
+        ]
+        for pod in pods:
+            await ready(pod)
+        await PoolOperator(name, clients[2]).trust()
+        yield pods[0], pods[1], clients[2]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("decode", [True, False], ids=["decoded", "bytes"])
+async def test_one_server_whatever_the_client_does_with_replies(
+    redis_url: str, name: str, protocol: int, decode: bool
+) -> None:
+    def make() -> Client:
+        return Redis.from_url(redis_url, protocol=protocol, decode_responses=decode)
+
+    async with two_pods(name, make) as (one, two, client):
+        await pods_share_permits(one, two, PoolOperator(name, client))
+        assert name in await find_pools(client)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with run_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+def pool_at(number: int) -> str:
+    """Return the name of a pool whose slot is in this third of the cluster."""
+    while True:
+        name = f"test-{uuid4().hex}"
+        if key_slot(name.encode()) * 3 // 16384 == number:
+            return name
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("decode", [True, False], ids=["decoded", "bytes"])
+async def test_a_cluster_whatever_the_client_does_with_replies(cluster: Cluster, protocol: int, decode: bool) -> None:
+    def make() -> Client:
+        return RedisCluster.from_url(cluster.primaries[0].url, protocol=protocol, decode_responses=decode)
+
+    for third in range(3):
+        name = pool_at(third)
+        async with two_pods(name, make) as (one, two, client):
+            await pods_share_permits(one, two, PoolOperator(name, client))
+            assert name in await find_pools(client)
+
+
+async def test_a_pool_whose_slot_moves_goes_along(cluster: Cluster) -> None:
+    name = pool_at(1)
+
+    def make() -> Client:
+        return RedisCluster.from_url(cluster.primaries[0].url)
+
+    async with two_pods(name, make) as (one, two, _):
+        permits = await hold(one, "anna", "ben")
+        (waiting,) = await in_line(two, "clara", wait_seconds=FAILOVER_SECONDS)
+        source, target = cluster.primaries[1:]
+        await asyncio.to_thread(cluster.move, key_slot(name.encode()), source, target)
+        try:
+            await held_by(one, "anna", "ben")
+            assert await on(target, name)
+            assert not await on(source, name)
+            permits[0].release()
+            async with asyncio.timeout(FAILOVER_SECONDS):
+                served = await waiting
+            assert served.valid()
+            assert permits[1].valid()
+        finally:
+            await asyncio.to_thread(cluster.move, key_slot(name.encode()), target, source)
+
+
+async def held_by(pool: RedisPool, *clients: str) -> None:
+    """Wait until the store is back, and tells that these hold one permit each."""
+    async with asyncio.timeout(FAILOVER_SECONDS):
+        for pause in repeat(0.05):
+            try:
+                if dict((await pool.state()).clients) == dict.fromkeys(clients, 1):
+                    return
+            except PermitError:
+                pass  # out of reach
+            await asyncio.sleep(pause)
+
+
+async def on(node: Valkey, name: str) -> bool:
+    """Whether a node keeps a pool."""
+    async with Redis.from_url(node.url) as client:
+        try:
+            return bool(await client.exists(keys_of(name)[0]))
+        except synchronous.exceptions.RedisError:
+            return False
+
+
+async def test_a_client_for_one_server_says_that_a_cluster_redirects_it(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = pool_at(2)
+    async with (
+        Redis.from_url(cluster.primaries[0].url) as redis,
+        RedisPool(name, redis=redis, capacity=1, lease_seconds=LEASE_SECONDS) as pool,
+    ):
+        assert not pool.ready()
+    assert f"127.0.0.1:{cluster.primaries[2].port} keeps this pool now; a RedisCluster client goes there" in caplog.text
+
+
+async def test_a_fail_over_of_a_cluster_costs_nobody_a_permit(tmp_path: Path) -> None:
+    name = pool_at(0)
+    with run_cluster(tmp_path) as cluster:
+
+        def make() -> Client:
+            return RedisCluster.from_url(cluster.primaries[1].url)
+
+        async with two_pods(name, make) as (one, two, _):
+            await survives_the_death_of(cluster.primaries[0], one, two)
+
+
+async def survives_the_death_of(server: Valkey, one: RedisPool, two: RedisPool) -> None:
+    """Kill the server of a pool with two places, one at each pod, and one who waits; see that all goes on elsewhere."""
+    (first,) = await hold(one, "anna")
+    (second,) = await hold(two, "ben")
+    (waiting,) = await in_line(two, "clara", wait_seconds=FAILOVER_SECONDS)
+    server.process.kill()
+    await held_by(one, "anna", "ben")
+    async with asyncio.timeout(FAILOVER_SECONDS):
+        assert first.valid()
+        assert second.valid()
+        first.release()
+        served = await waiting
+    assert served.valid()
+    assert second.valid()
+    state = await until(one, lambda state: state.waiting == 0)
+    assert dict(state.clients) == {"ben": 1, "clara": 1}
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[tuple[Valkey, int]]:
+    """A primary with a replica and a sentinel that watches over them; return the primary and the sentinel's port."""
+    with ExitStack() as stack:
+        for folder in ("primary", "replica", "sentinel"):
+            (tmp_path / folder).mkdir()
+        primary = stack.enter_context(run_valkey(tmp_path / "primary"))
+        following = ["--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0"]
+        stack.enter_context(run_valkey(tmp_path / "replica", options=following))
+        settings = tmp_path / "sentinel" / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor permits 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds permits 700\n"
+            "sentinel failover-timeout permits 5000\n"
+        )
+        port = free_port()
+        stack.enter_context(run_sentinel(settings, port))
+        wait_until(
+            lambda: bool(ask("SENTINEL", "REPLICAS", "permits", url=f"redis://127.0.0.1:{port}")),
+            lambda: True,
+            "the sentinel knows of no replica",
+            settings.parent / "sentinel.log",
+        )
+        yield primary, port
+
+
+async def test_a_fail_over_by_sentinel_costs_nobody_a_permit(sentinel: tuple[Valkey, int], name: str) -> None:
+    primary, port = sentinel
+
+    managers: list[Any] = []
+
+    def make() -> Client:
+        sentinel_client: Any = Sentinel
+        managers.append(sentinel_client([("127.0.0.1", port)]))
+        return managers[-1].master_for("permits")  # type: ignore[no-any-return]
+
+    async with two_pods(name, make) as (one, two, _):
+        await survives_the_death_of(primary, one, two)
+    for manager in managers:
+        for client in manager.sentinels:
+            await client.aclose()
+
+
+class Rotating(CredentialProvider):
+    """Credentials that change."""
+
+    def __init__(self) -> None:
+        self.password = "first"
+        self.asked = 0
+
+    def get_credentials(self) -> tuple[str, str]:
+        self.asked += 1
+        return "permits", self.password
+
+
+async def test_credentials_that_change_cost_nobody_a_permit(tmp_path: Path, name: str) -> None:
+    rules = ("on", "~permits:*", "&permits:*", "+@read", "+@write", "+@scripting", "+@connection")
+    more = ("+publish", "+subscribe", "+time", "+info")
+    with run_valkey(tmp_path) as valkey:
+        ask("ACL", "SETUSER", "permits", *rules, *more, ">first", url=valkey.url)
+        credentials = Rotating()
+
+        def make() -> Client:
+            return Redis(host="127.0.0.1", port=valkey.port, credential_provider=credentials)
+
+        async with two_pods(name, make) as (one, two, _):
+            permits = await hold(one, "anna", "ben")
+            (waiting,) = await in_line(two, "clara")
+            asked = credentials.asked
+            ask("ACL", "SETUSER", "permits", "resetpass", ">second", url=valkey.url)
+            credentials.password = "second"
+            ask("CLIENT", "KILL", "USER", "permits", url=valkey.url)
+            permits[0].release()
+            async with asyncio.timeout(SECONDS):
+                served = await waiting
+            assert served.valid()
+            assert permits[1].valid()
+            assert credentials.asked > asked

@@ -55,6 +55,15 @@ def run_valkey(
         yield Valkey(f"redis://127.0.0.1:{port}/0", port, process)
 
 
+@contextmanager
+def run_sentinel(settings: Path, port: int) -> Iterator[None]:
+    """Run a sentinel on loopback; it writes what it learns into its settings, so the file is its own."""
+    words = [str(settings), "--sentinel", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(settings.parent)]
+    log = settings.parent / "sentinel.log"
+    with server(["redis-server", *words], log, lambda: _answers(port), executable=valkey_binary()):
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Redis or Valkey for this test run."""

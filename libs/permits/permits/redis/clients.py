@@ -32,6 +32,7 @@ async def new_connection(redis: Client, key: str) -> Any:  # noqa: ANN401 - redi
         key: one that is stored where the connection should lead; only a cluster wants to know.
     """
     if isinstance(redis, RedisCluster):
+        await redis.initialize()  # the client closes only what it began itself
         nodes: Any = redis.nodes_manager
         await nodes.initialize()
         node: Any = redis.get_node_from_key(key)
