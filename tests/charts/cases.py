@@ -166,7 +166,16 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
         {
             "chat": {
                 "settings": {"CHAT_BOT": "http", "CHAT_BOT_URL": "http://bot.bots.svc/turn"},
-                "bot": {"existingSecret": "bot"},
+                "bot": {"existingSecret": "bot", "secretKey": "bot-secret"},
+            }
+        },
+    ),
+    "a bot that is a model": merged(
+        LEAST,
+        {
+            "chat": {
+                "settings": {"CHAT_BOT": "llm", "CHAT_LLM_MODEL": "small", "CHAT_LLM_BASE_URL": "http://llm.svc/v1"},
+                "bot": {"existingSecret": "bot", "apiKeyKey": "api-key"},
             }
         },
     ),

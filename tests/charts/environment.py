@@ -13,6 +13,7 @@ SECRETS: Final = {
     "token-secrets": "first-secret-of-at-least-32-bytes,second-secret-of-at-least-32-byte",
     "address-secrets": "a-secret-that-signs-addresses-of-media",
     "history-token": "a.service.token",
+    "api-key": "the-key-of-a-model",
     "bot-secret": "a-secret-that-signs-requests-to-a-bot",
     "access-key-id": "key-id",
     "secret-access-key": "key",

@@ -159,6 +159,7 @@ async def open_chat(
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
         text_bytes = int(settings.max_pod_bytes * settings.text_share)
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
+        metrics.bot.begin(settings.bot)
         parts = ConversationParts(
             answerer=Answerer(
                 bot=await stack.enter_async_context(open_bot(settings, metrics.bot)),

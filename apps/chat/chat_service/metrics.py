@@ -131,6 +131,7 @@ class BotMetrics:
         self._seconds = histogram("seconds", "From a turn to the whole reply of the bot.")
         self._first_piece_seconds = histogram("first_piece_seconds", "From a turn to the first words of the reply.")
         self._pieces = counter("pieces", "Pieces in which replies came.")
+        self._tokens = counter("tokens", "Tokens that a model told of, by direction.", "direction")
         self._failures = counter("failures", "Turns to which the bot did not reply, by code.", "code")
 
     def begin(self, bot: str) -> None:
@@ -138,6 +139,8 @@ class BotMetrics:
         self._pieces.labels(bot)
         for code in BOT_FAILURES:
             self._failures.labels(bot, code)
+        for direction in ("asked", "replied"):
+            self._tokens.labels(bot, direction)
 
     def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
         """See `BotObserver.replied`."""
@@ -148,6 +151,11 @@ class BotMetrics:
     def failed(self, bot: str, code: str) -> None:
         """See `BotObserver.failed`."""
         self._failures.labels(bot, code if code in BOT_FAILURES else "other").inc()
+
+    def used_tokens(self, bot: str, *, asked: int, replied: int) -> None:
+        """See `BotObserver.used_tokens`."""
+        self._tokens.labels(bot, "asked").inc(asked)
+        self._tokens.labels(bot, "replied").inc(replied)
 
 
 class DeliveryMetrics:

@@ -130,13 +130,26 @@ class ChatSettings(AccessSettings, HttpSettings):
 
     history_token: Token | None = Field(None, description="the service token shown to the history service")
 
-    bot: str = Field("script", description="script, http, or a bot of your own: package.module:attribute")
+    bot: str = Field("script", description="script, llm, http, or a bot of your own: package.module:attribute")
     bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")
     bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; more wait")
     bot_max_reply_characters: int = Field(8000, ge=1, le=100_000, description="a longer reply of a bot is cut")
     bot_fallback: bool = Field(default=True, description="the script answers while the bot fails all the time")
     bot_breaker_failures: int = Field(5, ge=1, description="failures in a row after which a bot is passed by")
     bot_breaker_seconds: Seconds = Field(30, description="how long it is passed by before it is tried again")
+    llm_base_url: BaseUrl = Field(
+        AnyHttpUrl("https://api.openai.com/v1"), description="CHAT_BOT=llm: an OpenAI-compatible API, with its /v1"
+    )
+    llm_model: str = Field("", description="CHAT_BOT=llm: the name of the model")
+    llm_api_key: Token | None = Field(None, description="CHAT_BOT=llm: the key of the API; some servers need none")
+    llm_api_key_file: Path | None = Field(None, description="the same as a file, read at the start")
+    llm_prompt_file: Path | None = Field(None, description="what the model is told before each conversation, UTF-8")
+    llm_temperature: float | None = Field(None, ge=0, le=2, description="how freely the model chooses its words")
+    llm_reply_tokens: int | None = Field(None, ge=1, description="longest reply of the model")
+    llm_context_tokens: int = Field(4000, ge=100, description="of the conversation that go along, four bytes each")
+    llm_attempts: int = Field(3, ge=1, le=10, description="how often a request to the model is tried")
+    llm_request_seconds: Seconds = Field(30, description="how long to wait for the next words of the model")
+    llm_images: bool = Field(default=False, description="the model is shown a frame of each video")
     bot_url: BaseUrl | None = Field(None, description="CHAT_BOT=http: where turns are posted")
     bot_secret: Token | None = Field(None, description="CHAT_BOT=http: requests are signed with this secret")
     bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
@@ -188,8 +201,12 @@ class ChatSettings(AccessSettings, HttpSettings):
 
     @model_validator(mode="after")
     def _bot_is_whole(self) -> Self:
-        if self.bot not in {"script", "http"} and ":" not in self.bot:
-            raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use script, http, or package.module:attribute')
+        if self.bot not in {"script", "http", "llm"} and ":" not in self.bot:
+            raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use script, llm, http, or package.module:attribute')
+        if self.bot == "llm" and not self.llm_model:
+            raise ValueError("CHAT_BOT=llm needs CHAT_LLM_MODEL, the name of the model")
+        if self.llm_api_key is not None and self.llm_api_key_file is not None:
+            raise ValueError("CHAT_LLM_API_KEY and CHAT_LLM_API_KEY_FILE exclude each other")
         if self.bot == "http" and self.bot_url is None:
             raise ValueError("CHAT_BOT=http needs CHAT_BOT_URL, the address to which turns are posted")
         return self

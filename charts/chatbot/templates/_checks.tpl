@@ -151,7 +151,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- end }}
 {{- with .Values.chat.bot }}
 {{- if .existingSecret }}
-{{- $needs = append $needs (dict "name" .existingSecret "value" "chat.bot.existingSecret" "keys" (list .secretKey)) }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "chat.bot.existingSecret" "keys" (compact (list .secretKey .apiKeyKey))) }}
 {{- end }}
 {{- end }}
 {{- with .Values.caBundle }}

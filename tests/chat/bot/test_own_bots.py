@@ -66,6 +66,16 @@ async def test_a_setting_chooses_the_bot(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "You wrote 2 characters" in await Conversation(bot).say("hi")
 
 
+async def test_a_file_of_a_model_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "latin").write_bytes(b"\xe4")
+    for name, why in (("nowhere", "cannot be read"), ("empty", "is empty"), ("latin", "is not UTF-8")):
+        chosen = settings(monkeypatch, bot="llm", llm_model="m", llm_prompt_file=str(tmp_path / name))
+        with pytest.raises(CannotStartBot, match=f"CHAT_LLM_PROMPT_FILE: .*{why}"):
+            async with open_bot(chosen, ChatMetrics().bot):
+                pass
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -85,6 +95,11 @@ async def test_a_bot_that_is_not_there_is_told_at_the_start(
     ("given", "why"),
     [
         ({"bot": "scripted"}, r'CHAT_BOT: "scripted" is no bot'),
+        ({"bot": "llm"}, "CHAT_BOT=llm needs CHAT_LLM_MODEL"),
+        (
+            {"bot": "llm", "llm_model": "m", "llm_api_key": "k", "llm_api_key_file": "/k"},
+            "CHAT_LLM_API_KEY and CHAT_LLM_API_KEY_FILE exclude each other",
+        ),
         ({"bot": "http"}, "CHAT_BOT=http needs CHAT_BOT_URL"),
     ],
 )
@@ -97,14 +112,22 @@ def test_settings_that_do_not_fit(
 
 
 def test_the_page_lists_every_setting_with_its_usual_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = dict(re.findall(r"^\| `(CHAT_BOT_\w+)` \| (\S+) \|", PAGE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(CHAT_(?:BOT|LLM)_\w+)` \| (\S+) \|", PAGE, re.MULTILINE))
     usual = settings(monkeypatch)
     of_the_script = {"bot_script", "bot_typing_seconds"}
-    fields = {name for name in ChatSettings.model_fields if name.startswith("bot_")} - of_the_script
+    fields = {name for name in ChatSettings.model_fields if name.startswith(("bot_", "llm_"))} - of_the_script
     assert {name.removeprefix("CHAT_").lower() for name in rows} == fields
     for name, shown in rows.items():
         value = getattr(usual, name.removeprefix("CHAT_").lower())
-        expected = NONE if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        match value:
+            case None | "":
+                expected = NONE
+            case bool():
+                expected = str(value).lower()
+            case int() | float():
+                expected = f"{value:g}"
+            case _:
+                expected = str(value)
         assert shown == expected, name
 
 

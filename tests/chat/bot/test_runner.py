@@ -27,6 +27,9 @@ class Observer:
         assert bot == "trial"
         self.failures.append(code)
 
+    def used_tokens(self, bot: str, *, asked: int, replied: int) -> None:
+        raise AssertionError(f"no model was asked: {bot} {asked} {replied}")
+
 
 class Bot:
     """Replies as the test says, and can be entered."""

@@ -26,6 +26,9 @@ class BotObserver(Protocol):
     def failed(self, bot: str, code: str) -> None:
         """A bot did not reply."""
 
+    def used_tokens(self, bot: str, *, asked: int, replied: int) -> None:
+        """A model told how many tokens a turn took."""
+
 
 @dataclass(slots=True)
 class CircuitBreaker:

@@ -40,8 +40,11 @@
 {{- end }}
 {{- end }}
 {{- with .Values.chat.bot }}
-{{- if .existingSecret }}
+{{- if and .existingSecret .secretKey }}
 {{- include "chatbot.env.secret" (dict "name" "CHAT_BOT_SECRET" "secret" .existingSecret "key" .secretKey) }}
+{{- end }}
+{{- if and .existingSecret .apiKeyKey }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_LLM_API_KEY" "secret" .existingSecret "key" .apiKeyKey) }}
 {{- end }}
 {{- end }}
 {{- include "chatbot.env.ca" . }}

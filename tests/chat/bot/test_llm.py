@@ -1,0 +1,197 @@
+"""A bot that is a language model, against a stand-in for the API on loopback."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from botkit import BotError, Memory, RequestKind, Seen, pieces, whole
+from botkit.testing import Conversation
+from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The chat API; the test says how it answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.answer: Handler = lambda request: streamed(request, *words("Good ", "day!"))
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        self.keys.append(request.headers.get("Authorization"))
+        return await self.answer(request)
+
+
+def chunk(content: str | None = None, finish: str | None = None, usage: tuple[int, int] | None = None) -> bytes:
+    choices = [{"index": 0, "delta": {"content": content} if content else {}, "finish_reason": finish}]
+    document: dict[str, Any] = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    document["choices"] = [] if usage else choices
+    if usage:
+        document["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def words(*contents: str, finish: str | None = "stop") -> list[bytes]:
+    return [*(chunk(content) for content in contents), chunk(finish=finish), b"data: [DONE]\n\n"]
+
+
+async def streamed(request: web.Request, *parts: bytes, cut: bool = False) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    for part in parts:
+        await answer.write(part)
+        await asyncio.sleep(0)
+    if cut:
+        assert request.transport is not None
+        request.transport.abort()
+    return answer
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+async def base_url(api: Api) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", api.respond)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v1"))
+
+
+@pytest.fixture
+async def bot(base_url: str) -> AsyncIterator[ModelBot]:
+    settings = ModelSettings(base_url=base_url, api_key="a key", model="small", attempts=1, request_seconds=5)
+    async with ModelBot(settings) as opened:
+        yield opened
+
+
+async def test_the_model_is_told_the_conversation_and_the_local_time(bot: ModelBot, api: Api) -> None:
+    anna = Conversation(bot)
+    assert await anna.say("hello") == "Good day!"
+    assert await anna.speak(3.2) == "Good day!"
+    assert api.keys == ["Bearer a key"] * 2
+    assert api.asked[-1]["model"] == "small"
+    assert "temperature" not in api.asked[-1]
+    system, *talk = api.asked[-1]["messages"]
+    assert system == {
+        "role": "system",
+        "content": f"{DEFAULT_PROMPT}\n\nFor the user it is Monday, 01 June 2026, 09:30 (UTC).",
+    }
+    assert talk == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "Good day!"},
+        {"role": "user", "content": "(a voice note of 3.2 seconds)"},
+    ]
+
+
+async def test_words_come_as_they_are_said(bot: ModelBot, api: Api) -> None:
+    api.answer = lambda request: streamed(request, *words("one ", "two ", "three"))
+    turn = Conversation(bot).turn(RequestKind.TEXT, text="count")
+    assert [piece async for piece in pieces(bot.reply(turn, Memory()))] == ["one ", "two ", "three"]
+
+
+async def test_settings_reach_the_model(base_url: str, api: Api) -> None:
+    told: list[tuple[int, int]] = []
+    api.answer = lambda request: streamed(request, *words("yes")[:-1], chunk(usage=(120, 7)), b"data: [DONE]\n\n")
+    settings = ModelSettings(
+        base_url=base_url, api_key="k", model="m", prompt="Be brief.", temperature=0.2, reply_tokens=50, images=True
+    )
+    async with ModelBot(settings, on_tokens=lambda asked, replied: told.append((asked, replied))) as bot:
+        seen = Seen(2.0, 64, 48, b"a jpeg", has_sound=True)
+        await whole(bot.reply(Conversation(bot).turn(RequestKind.VIDEO, seen=seen), Memory()))
+    asked = api.asked[0]
+    assert (asked["temperature"], asked["max_tokens"], told) == (0.2, 50, [(120, 7)])
+    assert asked["messages"][0]["content"].startswith("Be brief.")
+    image = f"data:image/jpeg;base64,{base64.b64encode(b'a jpeg').decode()}"
+    assert asked["messages"][-1]["content"] == [
+        {"type": "text", "text": "(a video of 2.0 seconds)"},
+        {"type": "image_url", "image_url": {"url": image}},
+    ]
+
+
+async def test_only_so_much_of_the_conversation_goes_along(base_url: str, api: Api) -> None:
+    async with ModelBot(ModelSettings(base_url=base_url, api_key="k", model="m", context_tokens=100)) as bot:
+        anna = Conversation(bot)
+        for number in range(10):
+            await anna.say(f"{number}" + "x" * 99)
+    *_, latest = api.asked
+    talk = latest["messages"][1:]
+    assert talk[-1]["content"].startswith("9")
+    assert 2 <= len(talk) <= 5
+    assert sum(len(message["content"]) for message in talk) <= 400
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "retryable"),
+    [
+        (lambda r: respond(r, 401), "operator", False),
+        (lambda r: respond(r, 404), "operator", False),
+        (lambda r: respond(r, 400), "did not accept", False),
+        (lambda r: respond(r, 429), "too much to do", True),
+        (lambda r: respond(r, 500), "has a fault", True),
+        (lambda r: respond(r, 503), "has a fault", True),
+        (lambda r: streamed(r, *words("I will not", finish="content_filter")), "does not want to answer", False),
+        (lambda r: streamed(r, chunk("half a")), "broke off", True),
+        (lambda r: streamed(r, chunk("half a"), cut=True), "cannot be reached|broke off", True),
+        (lambda r: streamed(r, b"data: {not json}\n\n"), "cannot be reached", True),
+        (lambda r: respond(r, 200), "broke off", True),
+    ],
+    ids=["401", "404", "400", "429", "500", "503", "filter", "ended", "cut", "garbage", "no stream"],
+)
+async def test_whatever_goes_wrong_is_told(bot: ModelBot, api: Api, answer: Handler, why: str, retryable: bool) -> None:
+    api.answer = answer
+    with pytest.raises(BotError, match=why) as failed:
+        await Conversation(bot).say("hello")
+    assert failed.value.retryable is retryable
+    assert "secret" not in str(failed.value)
+
+
+async def respond(request: web.Request, status: int) -> web.StreamResponse:
+    del request
+    return web.json_response({"error": {"message": "secret details"}}, status=status)
+
+
+async def test_a_reply_that_is_too_long_shows_it(bot: ModelBot, api: Api) -> None:
+    api.answer = lambda request: streamed(request, *words("once upon", finish="length"))
+    assert await Conversation(bot).say("a story") == "once upon…"
+
+
+async def test_a_busy_server_is_asked_again_when_it_says(base_url: str, api: Api) -> None:
+    tries = 0
+
+    async def busy(request: web.Request) -> web.StreamResponse:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            return web.json_response({"error": {}}, status=429, headers={"Retry-After": "0.01"})
+        return await streamed(request, *words("at last"))
+
+    api.answer = busy
+    async with ModelBot(ModelSettings(base_url=base_url, api_key="k", model="m", attempts=3)) as bot:
+        assert await Conversation(bot).say("hello") == "at last"
+    assert tries == 3
+
+
+async def test_a_server_that_is_slow_or_not_there(base_url: str, api: Api) -> None:
+    async def never(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(3)
+        return web.Response()
+
+    api.answer = never
+    for url in (base_url, "http://127.0.0.1:1/v1"):
+        settings = ModelSettings(base_url=url, api_key="k", model="m", attempts=1, request_seconds=0.2)
+        async with ModelBot(settings) as bot:
+            with pytest.raises(BotError, match="cannot be reached") as failed:
+                await Conversation(bot).say("hello")
+        assert failed.value.retryable
