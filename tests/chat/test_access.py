@@ -40,7 +40,7 @@ async def opened(folder: Path, **more: Any) -> AsyncIterator[tuple[Chat, httpx2.
 
 async def test_a_pod_is_ready_when_the_keys_of_the_issuer_have_come(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    async with opened(tmp_path, auth="jwt", token_jwks_file=keys) as (_, http):
+    async with opened(tmp_path, auth="jwt", token_jwks_file=keys, history_token="token") as (_, http):
         headers = {"authorization": f"Bearer {ISSUER.sign(claims(utc_now()))}"}
         answer = await http.get("/readyz")
         assert (answer.status_code, answer.json()["checks"]["token_keys"]) == (503, "not yet")

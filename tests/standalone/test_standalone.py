@@ -23,21 +23,6 @@ SECONDS = 30.0
 LAST = "python -m standalone: cannot start with these settings; see --help"
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, object]:
-    """Ports that are free, and data in a folder of its own."""
-    return {
-        "CHAT_PORT": 0,
-        "CHAT_METRICS_PORT": 0,
-        "HISTORY_PORT": 0,
-        "HISTORY_METRICS_PORT": 0,
-        "CHAT_DATA_DIR": tmp_path / "data" / "chat",
-        "HISTORY_DATA_DIR": tmp_path / "data" / "history",
-        "CHAT_MEDIA_PROCESSES": 1,
-        "NO_COLOR": 1,
-    }
-
-
 def get(url: str) -> tuple[int, Any]:
     try:
         with urlopen(url, timeout=SECONDS) as response:

@@ -116,13 +116,18 @@ class Chat:
 
 @asynccontextmanager
 async def open_chat(
-    settings: "ChatSettings", *, history_url: Awaitable[str] | None = None, now: Now = utc_now
+    settings: "ChatSettings",
+    *,
+    history_url: Awaitable[str] | None = None,
+    history_token: Callable[[], str] | None = None,
+    now: Now = utc_now,
 ) -> AsyncIterator[Chat]:
     """Open everything a pod needs, and close it again in the right order.
 
     Args:
         settings: what is served, to whom, and how much of it.
         history_url: where history will be, if not where the settings say; deliveries wait for it.
+        history_token: gives the token that is shown to history, if the settings have none.
         now: the wall clock.
 
     Raises:
@@ -139,7 +144,7 @@ async def open_chat(
             outbox,
             history_url=history_url or str(settings.history_url),
             http=http,
-            token=settings.history_token.get_secret_value if settings.history_token else None,
+            token=settings.history_token.get_secret_value if settings.history_token else history_token,
             batch_bytes=settings.delivery_batch_bytes,
             request_seconds=settings.delivery_seconds,
             denied_retry_seconds=settings.delivery_denied_seconds,

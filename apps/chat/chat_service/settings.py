@@ -212,9 +212,24 @@ class ChatSettings(AccessSettings, HttpSettings):
         return self
 
     @model_validator(mode="after")
+    def _can_deliver(self) -> Self:
+        """Check that history, which asks for tokens where chat does, can be shown one."""
+        if self.auth != "none" and self.history_token is None and not self.uses_own_history:
+            raise ValueError(
+                f"CHAT_AUTH={self.auth} needs CHAT_HISTORY_TOKEN, which is shown to history: a token with the scope "
+                "ingest (`chat-client token --ingest` makes one)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _script_is_readable(self) -> Self:
         self.load_script()
         return self
+
+    @property
+    def uses_own_history(self) -> bool:
+        """Whether history runs in this process, which signs the tokens for it."""
+        return False
 
     def load_script(self) -> Script:
         """Read the bot's script.

@@ -6,7 +6,7 @@ settings say otherwise, permits live in this process, messages in SQLite, media 
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
@@ -14,31 +14,33 @@ from chat_service.app import open_chat
 from chat_service.bot.choice import CannotStartBot
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
-from chat_service.settings import ChatSettings
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from servicekit import logs
 from servicekit.runner import Address, run, serve
-from servicekit.settings import load_all
+from servicekit.settings import EXIT_USAGE, load_all
+from standalone.delivery_token import StandaloneChatSettings, delivery_token
 from standalone.welcome import reachable, welcome
 
 CLOSE_SECONDS = 2.0  # for connections that are still open when the drain is over
 
 
-async def main(chat_settings: ChatSettings, history_settings: HistorySettings) -> int:
+async def main(
+    chat_settings: StandaloneChatSettings, history_settings: HistorySettings, token: Callable[[], str] | None
+) -> int:
     """Serve until told to stop; return the exit code."""
     history_url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    follows = "history_url" not in chat_settings.model_fields_set
 
     def ready(addresses: Sequence[Address]) -> None:
         at = {address.name: reachable(address) for address in addresses}
         history_url.set_result(f"http://{at['history']}")
-        sys.stdout.write(welcome(at))
+        sys.stdout.write(welcome(at, chat_settings, history_settings))
         sys.stdout.flush()
 
     async with AsyncExitStack() as stack:
         history = await stack.enter_async_context(open_history(history_settings))
-        chat = await stack.enter_async_context(open_chat(chat_settings, history_url=history_url if follows else None))
+        url = history_url if chat_settings.uses_own_history else None
+        chat = await stack.enter_async_context(open_chat(chat_settings, history_url=url, history_token=token))
 
         async def drain() -> bool:
             delivered = await chat.drain()  # history must still be there to take the rest
@@ -56,12 +58,17 @@ async def main(chat_settings: ChatSettings, history_settings: HistorySettings) -
 
 if __name__ == "__main__":
     chat, history = load_all(
-        (ChatSettings, HistorySettings),
+        (StandaloneChatSettings, HistorySettings),
         prog="python -m standalone",
         description="The whole chatbot in one process: chat and history on loopback ports, with embedded stores.",
     )
     logs.configure(chat.log_level, chat.log_format)
     try:
-        sys.exit(run(main(chat, history)))
+        token = delivery_token(chat, history)
+    except ValueError as wrong:
+        sys.stderr.write(f"{wrong}\n")
+        sys.exit(EXIT_USAGE)
+    try:
+        sys.exit(run(main(chat, history, token)))
     except (OutboxError, MediaError, CannotStartBot) as trouble:
         sys.exit(str(trouble))

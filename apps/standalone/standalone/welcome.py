@@ -8,8 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from servicekit.runner import Address
+from servicekit.settings import AccessSettings
+from servicekit.settings.fields import variable_name
 from servicekit.terminal import wants_colour
 
+TOKEN_FILE = "you.token"  # noqa: S105 - the name of a file
+DEFAULT_AUDIENCE = AccessSettings.model_fields["token_audience"].default
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -19,11 +23,13 @@ def reachable(address: Address) -> Address:
     return replace(address, host=loopback.get(address.host, address.host))
 
 
-def welcome(at: Mapping[str, Address]) -> str:
-    """Return the lines to print, with the client command that works from here; addresses by the names of listeners."""
+def welcome(at: Mapping[str, Address], chat: AccessSettings, history: AccessSettings) -> str:
+    """Return the lines to print, with client commands that work from here; addresses by the names of listeners."""
     bold, dim, reset = (BOLD, DIM, RESET) if wants_colour(sys.stdout) else ("", "", "")
     client = _client_command()
     options = f"--history http://{at['history']}"
+    asking = [settings for settings in (chat, history) if settings.auth != "none"]
+    token = f" --token-file {TOKEN_FILE}" if asking else ""
     return f"""
 {bold}The chatbot is ready.{reset}
 
@@ -31,17 +37,30 @@ def welcome(at: Mapping[str, Address]) -> str:
   history   http://{at["history"]}/v1
   metrics   http://{at["chat-metrics"]}/metrics  http://{at["history-metrics"]}/metrics
 
-In a second terminal, talk to it:
+{_how_to_get_a_token(asking[0], client) if asking else "In a second terminal, talk to it:"}
 
-  {bold}{client} connect ws://{at["chat"]} --client-id you {options}{reset}
+  {bold}{client} connect ws://{at["chat"]} --client-id you {options}{token}{reset}
 
 or send one thing, and read it all back:
 
-  {client} send voice ws://{at["chat"]} samples/hello.mp3 --client-id you
-  {client} history --client-id you {options}
+  {client} send voice ws://{at["chat"]} samples/hello.mp3 --client-id you{token}
+  {client} history --client-id you {options}{token}
 
 {dim}Ctrl-C stops it; what was said stays in the data folder.{reset}
 """
+
+
+def _how_to_get_a_token(settings: AccessSettings, client: str) -> str:
+    if not settings.token_secrets:
+        return f"Save a token of your issuer, whose subject is the client id you, as {TOKEN_FILE}, and talk to it:"
+    secrets = variable_name(type(settings), "token_secrets")
+    more = "" if settings.token_audience == DEFAULT_AUDIENCE else f" --audience {shlex.quote(settings.token_audience)}"
+    more += "" if settings.token_issuer is None else f" --issuer {shlex.quote(settings.token_issuer)}"
+    return f"""In a second terminal, make a token, with a secret of {secrets} in CHAT_TOKEN_SECRET:
+
+  {client} token --client-id you --lifetime 8h{more} > {TOKEN_FILE}
+
+and talk to it:"""
 
 
 def _client_command() -> str:

@@ -10,6 +10,7 @@ from servicekit.tokens.keys import HS256, PUBLIC_KEY_ALGORITHMS, PublicKeys, Tok
 from servicekit.tokens.principal import INGEST_SCOPE, Principal, TokenError
 
 MAX_TOKEN_LENGTH = 8192
+TOKEN_MISSING = "this server asks for a token: send Authorization: Bearer ..., or give chat-client one by --token-file"  # noqa: S105
 
 
 class JwtAuth:
@@ -57,7 +58,7 @@ class JwtAuth:
             KeysUnavailable: it may be good, but the keys of the issuer have not come yet.
         """
         if not token:
-            raise TokenError("token_missing", "this server asks for a token (Authorization: Bearer ...)")
+            raise TokenError("token_missing", TOKEN_MISSING)
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenError("token_malformed", "the token is too long")
         claims = self._verified(token)

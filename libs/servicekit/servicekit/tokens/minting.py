@@ -16,6 +16,7 @@ def mint(
     audience: str,
     lifetime: timedelta,
     scope: str | None = None,
+    issuer: str | None = None,
     now: Now = utc_now,
 ) -> str:
     """Sign a token for `subject`: a client, or with `scope="ingest"` a service.
@@ -37,6 +38,8 @@ def mint(
     }
     if scope is not None:
         claims["scope"] = scope
+    if issuer is not None:
+        claims["iss"] = issuer
     return jwt.encode(claims, secret, algorithm=HS256)
 
 
