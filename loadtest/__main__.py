@@ -21,6 +21,7 @@ from loadtest.recording import read_recording
 from loadtest.report.picture import write_pictures
 from loadtest.report.write import PAGE, write_report
 from loadtest.target import Target
+from servicekit.terminal import put_up_with_few_characters
 
 EXIT_BROKEN = 1
 EXIT_USAGE = 2
@@ -32,6 +33,7 @@ LOCAL = "127.0.0.1"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
+    put_up_with_few_characters()
     options = _parser().parse_args(argv)
     try:
         return _run(options)

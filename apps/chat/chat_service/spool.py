@@ -183,7 +183,7 @@ class Spool:
         with contextlib.suppress(FileNotFoundError):
             self._path("waiting", name).rename(aside)
         with contextlib.suppress(OSError):  # on a full disk the record itself matters more, and the log has the reason
-            aside.with_suffix(".reason").write_text(f"{reason}\n")
+            aside.with_suffix(".reason").write_text(f"{reason}\n", "utf-8")
 
     def _path(self, folder: str, name: RecordName) -> Path:
         return self._folder / folder / str(name)

@@ -49,7 +49,7 @@ def history(**rest: Any) -> None:  # noqa: ANN401
 
 @click.command()
 @option.options(
-    click.argument("words", nargs=-1, required=True),
+    click.argument("words", nargs=-1, required=True, type=option.TEXT),
     option.client_id,
     option.history_address,
     option.token,
@@ -61,7 +61,7 @@ def search(**rest: Any) -> None:  # noqa: ANN401
 
 
 @click.command()
-@click.argument("message_id")
+@click.argument("message_id", type=option.TEXT)
 @click.argument("part", type=click.Choice(["voice", "video", "image"]))
 @option.options(
     click.option(

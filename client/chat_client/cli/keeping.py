@@ -19,7 +19,7 @@ YES = click.option("--yes", is_flag=True, help="Do not ask whether you are sure.
 @click.command()
 @option.options(
     click.argument("session", type=click.UUID),
-    click.argument("title", required=False),
+    click.argument("title", required=False, type=option.TEXT),
     option.history_address,
     option.token,
 )
@@ -29,7 +29,9 @@ def rename(**rest: Any) -> None:  # noqa: ANN401 - passed on as they are
 
 
 @click.command()
-@option.options(click.argument("name", metavar="SESSION|MESSAGE"), YES, option.history_address, option.token)
+@option.options(
+    click.argument("name", metavar="SESSION|MESSAGE", type=option.TEXT), YES, option.history_address, option.token
+)
 def delete(name: str, *, yes: bool, **rest: Any) -> None:  # noqa: ANN401
     """Delete a conversation or a message, with its media, for good. `sessions` and `history` show what it is named."""
     whole = not MESSAGE_ID.fullmatch(name)

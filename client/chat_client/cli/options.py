@@ -16,6 +16,22 @@ TOKEN_VARIABLE: Final = "CHAT_TOKEN"  # noqa: S105 - the name of a variable
 Command = Callable[..., Any]
 
 
+class Utf8(click.ParamType[str]):
+    """Text. A POSIX locale hands us its bytes one by one, which are UTF-8 all the same."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or refuse what is none."""
+        try:
+            return value.encode(errors="surrogateescape").decode()
+        except UnicodeError:
+            self.fail("is not UTF-8", param, ctx)
+
+
+TEXT: Final = Utf8()
+
+
 def _local_time_zone() -> str:
     """Return the name of the zone of this machine; UTC when it has none that can be told."""
     try:
@@ -40,10 +56,11 @@ def _token(_context: click.Context, _option: click.Parameter, path: Path | None)
     return token
 
 
-address = click.argument("url")
+address = click.argument("url", type=TEXT)
 
 client_id = click.option(
     "--client-id",
+    type=TEXT,
     required=True,
     envvar="CHAT_CLIENT_ID",
     show_envvar=True,
@@ -52,6 +69,7 @@ client_id = click.option(
 
 time_zone = click.option(
     "--time-zone",
+    type=TEXT,
     default=_local_time_zone,
     envvar="CHAT_TIME_ZONE",
     show_envvar=True,
@@ -63,6 +81,7 @@ session = click.option("--session", type=click.UUID, help="The session to go on 
 history_address = click.option(
     "--history",
     "history_url",
+    type=TEXT,
     default=LOCAL_HISTORY,
     envvar="CHAT_HISTORY_URL",
     show_envvar=True,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -46,8 +46,7 @@ ESCAPED: Final = {character: f"\\u{character:04x}" for character in REPLACED}
 def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")  # a terminal that knows few characters gets the others as "?"
+        _put_up_with_few_characters(stream)
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
@@ -62,6 +61,14 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _put_up_with_few_characters(stream: TextIO) -> None:
+    """Write "?" for what the encoding of the terminal has not; bytes of file names pass through UTF-8 unchanged."""
+    if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
+        narrow = codecs.lookup(stream.encoding).name != "utf-8"
+        if narrow or stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _give_up_output(trouble: OSError) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from chat_client.cli import options as option
 from chat_client.tokens import INGEST_SCOPE, mint
 
 SECRET_VARIABLE: Final = "CHAT_TOKEN_SECRET"  # noqa: S105 - the name of a variable
@@ -48,8 +49,10 @@ class Lifetime(click.ParamType[timedelta]):
 )
 @click.option("--ingest", is_flag=True, help="Make the token of the chat service instead: it hands exchanges in.")
 @click.option("--lifetime", type=Lifetime(), default="1h", show_default=True, help="How long it counts: 90s, 15m, 8h.")
-@click.option("--audience", default="chatbot", show_default=True, help="What the services call themselves.")
-@click.option("--issuer", help="Who signs, where the services ask for one.")
+@click.option(
+    "--audience", type=option.TEXT, default="chatbot", show_default=True, help="What the services call themselves."
+)
+@click.option("--issuer", type=option.TEXT, help="Who signs, where the services ask for one.")
 @click.option(
     "--secret-file",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),

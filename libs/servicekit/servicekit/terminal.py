@@ -1,6 +1,9 @@
 """What may be written to a terminal."""
 
+import codecs
 import os
+import sys
+from io import TextIOWrapper
 from typing import TextIO
 
 
@@ -10,3 +13,12 @@ def wants_colour(stream: TextIO) -> bool:
     Only to a terminal that is not dumb, and never when `NO_COLOR` is set to anything (https://no-color.org).
     """
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def put_up_with_few_characters() -> None:
+    """Write "?" for what the encoding of a terminal has not, such as that of a POSIX locale, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
+            narrow = codecs.lookup(stream.encoding).name != "utf-8"
+            if narrow or stream.errors == "strict":
+                stream.reconfigure(errors="replace")

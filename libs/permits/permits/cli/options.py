@@ -18,6 +18,22 @@ ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss
 Command = Callable[..., Any]
 
 
+class Utf8(click.ParamType[str]):
+    """Text. A POSIX locale hands us its bytes one by one, which are UTF-8 all the same."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or refuse what is none."""
+        try:
+            return value.encode(errors="surrogateescape").decode()
+        except UnicodeError:
+            self.fail("is not UTF-8", param, ctx)
+
+
+TEXT: Final = Utf8()
+
+
 def _pool_name(_context: click.Context, _argument: click.Parameter, name: str | None) -> str | None:
     try:
         if name is not None:
@@ -75,13 +91,14 @@ async def open_store(url: str) -> AsyncIterator[Redis]:
         yield redis
 
 
-pool = click.argument("pool", callback=_pool_name)
-any_pool = click.argument("pool", required=False, callback=_pool_name)
-pod = click.argument("pod", callback=_pod_name)
+pool = click.argument("pool", type=TEXT, callback=_pool_name)
+any_pool = click.argument("pool", type=TEXT, required=False, callback=_pool_name)
+pod = click.argument("pod", type=TEXT, callback=_pod_name)
 
 store = click.option(
     "--redis",
     "url",
+    type=TEXT,
     required=True,
     envvar="CHAT_REDIS_URL",
     show_envvar=True,

@@ -4,6 +4,7 @@ Answers go to standard output, everything else to standard error, so that a pipe
 """
 
 import asyncio
+import codecs
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -41,8 +42,7 @@ class NotThere(Exception):
 def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED) -> NoReturn:
     """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")  # a terminal that knows few characters gets the others as "?"
+        _put_up_with_few_characters(stream)
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
@@ -57,6 +57,14 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
     except KeyboardInterrupt:
         code = interrupted
     sys.exit(code)
+
+
+def _put_up_with_few_characters(stream: TextIO) -> None:
+    """Write "?" for what the encoding of the terminal has not; bytes of file names pass through UTF-8 unchanged."""
+    if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
+        narrow = codecs.lookup(stream.encoding).name != "utf-8"
+        if narrow or stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _give_up_output(trouble: OSError) -> int:
