@@ -18,7 +18,7 @@ def test_each_change_is_one_place() -> None:
         (5, "count(held + 1)  →  pass"),
         (5, "held + 1  →  held - 1"),
         (5, "1  →  2"),
-        (6, "capacity is None or (not held < capacity)  →  capacity is None and (not held < capacity)"),
+        (6, "capacity is None or not held < capacity  →  capacity is None and (not held < capacity)"),
         (6, "capacity is None  →  capacity is not None"),
         (6, "not held < capacity  →  held < capacity"),
         (6, "held < capacity  →  held <= capacity"),
