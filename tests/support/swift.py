@@ -108,6 +108,7 @@ workers = 0
 user = {getpass.getuser()}
 swift_dir = {etc}
 log_level = ERROR
+client_timeout = 300
 
 [pipeline:main]
 pipeline = {PIPELINE}
@@ -116,6 +117,10 @@ pipeline = {PIPELINE}
 use = egg:swift#proxy
 allow_account_management = true
 account_autocreate = true
+node_timeout = 60
+conn_timeout = 20
+# A reader that stalls is no fault of the one disk, which Swift would else leave alone for a minute.
+error_suppression_limit = 1000000
 
 [filter:cache]
 use = egg:swift#memcache

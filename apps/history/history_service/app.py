@@ -21,6 +21,7 @@ from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
 from history_service.claim import BucketClaim
 from history_service.clients import Clients
+from history_service.downloads import Downloads
 from history_service.ingest import Ingest
 from history_service.intake import Intake
 from history_service.media import MediaFiles
@@ -203,7 +204,6 @@ def _app(
         max_bytes=settings.max_ingest_bytes,
         wait_seconds=settings.ingest_wait_seconds,
     )
-    metrics.watch(intake)
     ingest = Ingest(
         store,
         blobs,
@@ -217,7 +217,13 @@ def _app(
     messages = Messages(store, blobs, access, sessions)
     secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
     addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
-    media = MediaFiles(blobs, messages, access, addresses, redirect=settings.media_redirect)
+    downloads = Downloads(
+        most=settings.max_downloads,
+        per_client=settings.max_downloads_per_client,
+        wait_seconds=settings.download_wait_seconds,
+    )
+    media = MediaFiles(blobs, messages, access, addresses, downloads, redirect=settings.media_redirect)
+    metrics.watch(intake, downloads)
     clients = Clients(store, blobs, access, now)
     search = Search(store, access)
     documentation = Documentation(with_tokens=settings.auth != "none")
@@ -287,6 +293,7 @@ def blob_store(settings: HistorySettings) -> BlobStore:
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
+        max_open=settings.max_downloads,
     )
 
 

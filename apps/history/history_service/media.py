@@ -13,6 +13,7 @@ from history_service.access import Access
 from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
 from history_service.conditions import http_date, is_known, is_same
+from history_service.downloads import Downloads
 from history_service.messages import Messages
 from history_service.records import Media, Message, Part
 from servicekit.problems import Problem
@@ -50,16 +51,25 @@ class MediaFiles:
         messages: what they belong to.
         access: who may do what.
         addresses: what opens without a token.
+        downloads: how many are sent at once.
         redirect: whether to send readers to the store itself, where it has addresses of its own.
     """
 
     def __init__(
-        self, blobs: BlobStore, messages: Messages, access: Access, addresses: MediaAddresses, *, redirect: bool
+        self,
+        blobs: BlobStore,
+        messages: Messages,
+        access: Access,
+        addresses: MediaAddresses,
+        downloads: Downloads,
+        *,
+        redirect: bool,
     ) -> None:
         self._blobs = blobs
         self._messages = messages
         self._access = access
         self._addresses = addresses
+        self._downloads = downloads
         self._redirect = redirect
 
     async def address(self, request: Request) -> Response:
@@ -103,6 +113,7 @@ class MediaFiles:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
         async with AsyncExitStack() as resources:
+            await resources.enter_async_context(self._downloads.place(media.client_id))
             try:
                 opened = self._blobs.open(media.key, start=whole.start, end=None if span is None else span.end)
                 blob = await resources.enter_async_context(opened)

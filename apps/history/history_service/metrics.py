@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from history_service.downloads import Downloads
 from history_service.intake import Intake
 from servicekit.metrics import count_cuts, metrics_app, new_registry
 
@@ -80,12 +81,14 @@ class HistoryMetrics:
         if reason is not None:
             self.sweep_blocked.labels(reason).set(1)
 
-    def watch(self, intake: Intake) -> None:
-        """Report how much is being taken in; read when somebody scrapes."""
+    def watch(self, intake: Intake, downloads: Downloads) -> None:
+        """Report how much is being taken in and sent; read when somebody scrapes."""
         batches = Gauge("history_batches_in_work", "Batches in work now.", [], "chatbot", registry=self.registry)
         batches.set_function(lambda: intake.batches)
         size = Gauge("history_bytes_in_work", "Bytes of these batches.", [], "chatbot", registry=self.registry)
         size.set_function(lambda: intake.size_bytes)
+        sent = Gauge("history_downloads", "Media that are being sent now.", [], "chatbot", registry=self.registry)
+        sent.set_function(lambda: downloads.under_way)
 
     def app(self) -> ASGIApp:
         """Return the ASGI app of the metrics port."""

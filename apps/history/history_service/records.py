@@ -63,6 +63,11 @@ class Media:
     size_bytes: int
 
     @property
+    def client_id(self) -> str:
+        """Whose it is, which the first folder of its key tells."""
+        return self.key.partition("/")[0]
+
+    @property
     def content_type(self) -> str:
         """Its media type, which the suffix of its key tells."""
         file_format = by_suffix(self.key.rpartition(".")[2])

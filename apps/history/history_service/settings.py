@@ -65,6 +65,11 @@ class HistorySettings(AccessSettings, HttpSettings):
     )
     ingest_wait_seconds: Seconds = Field(1, description="a batch that waits in line for longer is answered 429")
     max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
+    max_downloads: int = Field(
+        64, ge=1, le=10_000, description="media that are sent at once; the next ones wait in line"
+    )
+    max_downloads_per_client: int = Field(16, ge=1, le=10_000, description="the same for the media of one client")
+    download_wait_seconds: Seconds = Field(5, description="a download that waits in line for longer is answered 503")
     retention_days: float | None = Field(
         None, gt=0, le=36_500, description="how long an exchange is kept after its answer; for ever without it"
     )

@@ -15,6 +15,9 @@ from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, Blobs
 UPLOADS_AT_ONCE: Final = 16
 """Each holds a copy of its blob, whatever number of batches comes in at once."""
 
+POOL: Final = 50
+"""Connections for everything but reading: storing, deleting and listing never wait behind readers."""
+
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
 THERE_ALREADY: Final = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
@@ -34,6 +37,7 @@ class S3Blobs:
         encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
         kms_key_id: the key of `aws:kms`; None: the account's own.
         wait_seconds: how long to wait for a connection, or for the next bytes.
+        max_open: how many blobs may be open at once; each holds a connection for as long as its reader takes.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class S3Blobs:
         encryption: str | None = None,
         kms_key_id: str | None = None,
         wait_seconds: float = 10.0,
+        max_open: int = POOL,
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
@@ -58,19 +63,21 @@ class S3Blobs:
         asked = {"ServerSideEncryption": encryption, "SSEKMSKeyId": kms_key_id}
         self._encryption = {name: value for name, value in asked.items() if value is not None}
         self._uploading = asyncio.Semaphore(UPLOADS_AT_ONCE)
-        self._config = Config(
+        config = Config(
             connect_timeout=wait_seconds,
             read_timeout=wait_seconds,
             retries={"mode": "standard", "max_attempts": 3},
-            max_pool_connections=50,
             signature_version="s3v4",  # for addresses, botocore would take the old one with some stores
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             # Newer checksums than the signature's own are unknown to many stores that speak S3.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
+        self._config = config.merge(Config(max_pool_connections=POOL))
+        self._reading_config = config.merge(Config(max_pool_connections=max_open))
         self._resources = AsyncExitStack()
         self._client: Any = None
+        self._reading: Any = None
         self._signing: Any = None  # the host of an address is part of its signature
 
     async def prepare(self) -> None:
@@ -78,6 +85,9 @@ class S3Blobs:
         if self._client is None:
             session = aioboto3.Session(region_name=self._region)
             async with self._errors():
+                self._reading = await self._resources.enter_async_context(
+                    session.client("s3", endpoint_url=self._endpoint_url, config=self._reading_config)
+                )
                 self._client = self._signing = await self._resources.enter_async_context(
                     session.client("s3", endpoint_url=self._endpoint_url, config=self._config)
                 )
@@ -103,7 +113,7 @@ class S3Blobs:
     async def close(self) -> None:
         """See `BlobStore.close`."""
         await self._resources.aclose()
-        self._client = self._signing = None
+        self._client = self._reading = self._signing = None
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
@@ -143,7 +153,8 @@ class S3Blobs:
         """See `BlobStore.open`."""
         ranged = {} if (start, end) == (0, None) else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         async with self._errors(key):
-            answer = await self._connected().get_object(Bucket=self._bucket, Key=self._prefix + key, **ranged)
+            self._connected()
+            answer = await self._reading.get_object(Bucket=self._bucket, Key=self._prefix + key, **ranged)
         async with answer["Body"] as body:
             total = answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2]
 

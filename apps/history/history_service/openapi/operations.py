@@ -266,6 +266,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
                 403: ("address_invalid", "address_expired"),
                 404: ("message_unknown", "media_unknown"),
                 416: ("range_not_satisfiable",),
+                503: ("downloads_busy",),
             },
         )
     },
