@@ -154,7 +154,7 @@ async def until_closed(connection: ClientConnection) -> int | None:
 def upgrade(query: str = "", headers: str = "") -> bytes:
     """A handshake, as it is written to a socket."""
     return (
-        f"GET /connect?clientId=mute&timeZone=UTC{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        f"GET /connect?clientId=mute&timeZone=UTC{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         f"{headers}\r\n"
     ).encode()
