@@ -6,6 +6,7 @@ import socket
 import struct
 
 import pytest
+from structlog.testing import capture_logs
 
 from frameproto import Request, RequestKind, encode_request
 from tests.chat.conversation_parts import limits
@@ -72,3 +73,28 @@ async def test_a_goodbye_is_one_though_replies_are_still_on_their_way() -> None:
         await eventually(house, held=0)
         assert house.closed(1000) == 1
         peer.close()
+
+
+async def test_a_client_that_is_still_sending_reads_that_the_server_goes_away() -> None:
+    async with open_house(changed=limits(window=1)) as house:
+        peer = await let_in(house)
+        voice = masked(encode_request(Request(RequestKind.VOICE, b"0.5")))
+        text = masked(encode_request(Request(RequestKind.TEXT, b"x" * 900)))
+        writing = asyncio.create_task(peer.write(voice + text * 20_000))
+        async with asyncio.timeout(20):
+            while not house.studio.working:  # noqa: ASYNC110 - the server is another task's
+                await asyncio.sleep(0.005)
+    assert await peer.close_code() == 1012
+    peer.close()
+    await asyncio.wait([writing])
+
+
+async def test_the_log_tells_what_was_wrong_with_what_a_client_sent() -> None:
+    with capture_logs() as logged:
+        async with open_house() as house:
+            peer = await let_in(house)
+            await peer.write(b"\x82\x06\x00hello")
+            assert await peer.close_code() == 1002
+            peer.close()
+    (closed,) = (event for event in logged if event["event"] == "connection.closed")
+    assert (closed["close_code"], closed["reason"]) == (1002, "incorrect masking")

@@ -200,7 +200,7 @@ class Conversation:
             try:
                 frame = await self._transport.receive()
             except PeerGone as gone:
-                raise Ended(gone.code, "the client left", by_peer=True) from gone
+                raise Ended(gone.code, str(gone), by_peer=True) from gone
             except NotBinary:
                 frame = None
             turn = Turn(self._taken, self._parts.now())
@@ -335,7 +335,7 @@ class Conversation:
             except TimeoutError as stuck:
                 raise Ended(CloseCode.NOT_READING, "replies are not being read") from stuck
             except PeerGone as gone:
-                raise Ended(gone.code, "the client left", by_peer=True) from gone
+                raise Ended(gone.code, str(gone), by_peer=True) from gone
             self._finish(turn)
             self._be_patient()
             if turn.is_last:

@@ -41,17 +41,19 @@ class PeerState:
     Attributes:
         is_sending: a message is arriving, and not too slowly.
         close_code: of the close frame that ended the connection, if one did.
+        why_closed: what was wrong with what the peer sent, when the WebSocket layer ended the connection.
     """
 
     is_sending: bool = False
     close_code: int | None = None
+    why_closed: str = ""
 
 
 class PeerGone(Exception):
     """The connection is over; nothing more can be read or written."""
 
-    def __init__(self, code: int = CloseCode.VANISHED) -> None:
-        super().__init__(f"the peer is gone (close code {code})")
+    def __init__(self, code: int = CloseCode.VANISHED, why: str = "") -> None:
+        super().__init__(why or "the client left")
         self.code = code
 
 
@@ -98,7 +100,7 @@ class WebSocketTransport:
         except WebSocketDisconnected as gone:
             raise PeerGone from gone
         if event["type"] == "websocket.disconnect":
-            raise PeerGone(event.get("code") or CloseCode.NO_STATUS)
+            raise PeerGone(event.get("code") or CloseCode.NO_STATUS, self._peer.why_closed)
         frame: bytes | None = event.get("bytes")
         if frame is None:
             raise NotBinary
@@ -113,7 +115,7 @@ class WebSocketTransport:
         try:
             await self._websocket.send({"type": "websocket.send", "bytes": frame})
         except (WebSocketDisconnect, WebSocketDisconnected) as gone:
-            raise PeerGone(self._peer.close_code or CloseCode.VANISHED) from gone
+            raise PeerGone(self._peer.close_code or CloseCode.VANISHED, self._peer.why_closed) from gone
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """See `Transport.close`."""

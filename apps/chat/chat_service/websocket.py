@@ -176,7 +176,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         sent = self.conn.close_sent
         code, reason = (sent.code, sent.reason) if sent else (CloseCode.PROTOCOL_ERROR, "")
-        self.peer.close_code = code
+        self.peer.close_code, self.peer.why_closed = code, reason
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
@@ -186,8 +186,10 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """End the connection for the server goes away; whatever it waits for, the peer is told."""
-        if self.close_sent:
+        if self.transport.is_closing():
             super().shutdown()
+        elif self.close_sent:  # the peer may not have read it yet
+            self._discard_the_rest()
         elif self.handshake_complete:
             self.conn.fail(ChatCloseCode.DRAINING, "this server is restarting")
             self.handle_parser_exception()
