@@ -18,6 +18,7 @@ from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
 from history_service.claim import BucketClaim, BucketRefused, Refusal
+from history_service.erasing import Eraser
 from history_service.keys import MARKER
 from history_service.metrics import HistoryMetrics
 from history_service.records import KeptExchange
@@ -67,6 +68,7 @@ class Release:
             self.store,
             self.blobs,
             self.claim,
+            Eraser(self.store, self.blobs, self.claim, upload_seconds=30, now=utc_now),
             metrics,
             limits=SweepLimits(retention=None, orphan_age=timedelta(days=1), max_orphan_share=1),
             every=timedelta(hours=1),

@@ -204,7 +204,7 @@ async def test_a_session_can_be_made_and_renamed_before_there_are_messages(store
     for title in ("another", None):
         await store.rename_session(made, title)
         assert await store.session(made.id, client_id="anna") == replace(made, title=title)
-    await store.delete_session(made, at=NOON)
+    await store.delete_session("anna", made.id, at=NOON)
     await store.rename_session(made, "a ghost")
     assert await store.sessions("anna", after=None, limit=10) == []
 

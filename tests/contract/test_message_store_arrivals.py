@@ -131,7 +131,7 @@ async def test_a_session_that_begins_anew_goes_on_behind_what_was_read(store: Me
     follower = Follower(store, session, limit=100)
     await follower.read()
     if how == "delete the session":
-        await store.delete_session(session, at=NOON)
+        await store.delete_session("anna", session.id, at=NOON)
     elif how == "erase the client":
         await store.erase_client("anna", at=NOON)
     else:
@@ -149,7 +149,7 @@ async def test_a_deleted_message_leaves_the_places_of_the_others(store: MessageS
     exchanges = [kept(session.id, str(number)) for number in range(3)]
     await store.add(exchanges)
     for message in exchanges[1].messages():
-        await store.delete_message(message)
+        await store.delete_message("anna", message.id)
     follower = Follower(store, session, limit=1)
     while await follower.read():
         pass

@@ -19,7 +19,7 @@ async def everything(store: MessageStore, session: Session) -> list[KeptExchange
 
 async def delete(store: MessageStore, exchange: KeptExchange, side: str) -> None:
     request, reply = exchange.messages()
-    await store.delete_message(request if side == "request" else reply)
+    await store.delete_message(exchange.client_id, (request if side == "request" else reply).id)
 
 
 @pytest.mark.parametrize("side", ["request", "reply"])
@@ -60,7 +60,7 @@ async def test_a_deleted_session_is_gone_with_its_exchanges_and_turns_late_ones_
     session, other = await begin(store), await begin(store)
     mine, late, others = kept(session.id, "mine"), kept(session.id, "late"), kept(other.id, "other")
     await store.add([mine, others])
-    await store.delete_session(session, at=LATER)
+    await store.delete_session("anna", session.id, at=LATER)
     assert await store.session(session.id, client_id="anna") is None
     assert await store.exchange(mine.id, client_id="anna") is None
     assert [one.id for one in await store.sessions("anna", after=None, limit=10)] == [other.id]
@@ -78,7 +78,7 @@ async def test_what_is_said_after_a_session_was_deleted_is_kept(store: MessageSt
     session = await begin(store)
     await store.add([kept(session.id)])
     await store.rename_session(session, "a title")
-    await store.delete_session(session, at=LATER)
+    await store.delete_session("anna", session.id, at=LATER)
     old, new = kept(session.id, "old", at=LATER), kept(session.id, "new", at=LATER + timedelta(microseconds=1))
     assert await store.add([old, new]) == [Added.ERASED, Added.STORED]
     again = await store.session(session.id, client_id="anna")
@@ -94,7 +94,7 @@ async def test_what_came_while_a_session_was_being_deleted_is_kept(store: Messag
     old, new = kept(session.id, "old"), kept(session.id, "new", at=LATER)
     await store.add([old, new])
     await store.rename_session(session, "a title")
-    await store.delete_session(session, at=LATER - timedelta(seconds=1))
+    await store.delete_session("anna", session.id, at=LATER - timedelta(seconds=1))
     again = await store.session(session.id, client_id="anna")
     assert again is not None
     assert (again.started_at, again.title) == (LATER, None)
@@ -103,7 +103,7 @@ async def test_what_came_while_a_session_was_being_deleted_is_kept(store: Messag
 
 async def test_a_deleted_session_keeps_its_id_from_others(store: MessageStore) -> None:
     session = await begin(store)
-    await store.delete_session(session, at=LATER)
+    await store.delete_session("anna", session.id, at=LATER)
     bound = await bind(store, session.id, "bob", at=LATER)
     assert bound == foreign_session(session.id, "bob")
 
@@ -114,7 +114,7 @@ async def test_an_erased_client_is_gone_and_no_late_delivery_brings_anything_bac
     exchanges = [kept(session.id, f"word{at}") for at, session in enumerate(sessions)]
     bob = kept(bobs.id, client_id="bob")
     await store.add([*exchanges, bob])
-    await store.delete_session(sessions[2], at=NOON)
+    await store.delete_session("anna", sessions[2].id, at=NOON)
     for _ in range(2):
         await store.erase_client("anna", at=LATER)
         assert await store.sessions("anna", after=None, limit=10) == []
@@ -158,7 +158,7 @@ async def test_deliveries_and_an_erasure_at_once_leave_nothing_old_and_lose_noth
     await asyncio.gather(
         *(deliver(at) for at in range(15)),
         store.erase_client("anna", at=LATER),
-        store.delete_session(session, at=LATER),
+        store.delete_session("anna", session.id, at=LATER),
         *(deliver(at) for at in range(15, 30)),
     )
     (again,) = await store.sessions("anna", after=None, limit=10)

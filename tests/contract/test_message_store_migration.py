@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from frameproto.exchange import Outcome
 from history_service.records import KeptExchange, Kind, Media, Part, Side, Tally
-from history_service.stores.base import MessageStore, moment
+from history_service.stores.base import ERASED_AT_ONCE, MessageStore, moment
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from tests.contract.stores import message_count
@@ -119,10 +119,14 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
     )
     assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
     (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)
-    await store.delete_message(found)
+    await store.delete_message("anna", found.id)
     await store.prepare()  # whoever starts next changes nothing
     again = await store.session(SESSION, client_id="anna")
     assert again is not None
     assert await message_count(store, again) == 2 * COUNT - 1
-    await store.erase_client("anna", at=moment(STARTED_US + COUNT))
+    erased = 0
+    while gone := await store.erase_client("anna", at=moment(STARTED_US + COUNT)):
+        erased += len(gone)
+        assert len(gone) <= ERASED_AT_ONCE
+    assert erased == COUNT
     assert await store.sessions("anna", after=None, limit=10) == []

@@ -63,7 +63,7 @@ async def test_pages_hold_each_match_once_newest_first_whatever_is_deleted(store
             assert len(page) <= limit
             seen += page
         assert seen == expected
-    await store.delete_message(expected[4])
+    await store.delete_message("anna", expected[4].id)
     rest = await store.search("anna", ["yes"], before=expected[4].id, limit=3)
     assert [message.id for message in rest] == [message.id for message in expected[5:8]]
 

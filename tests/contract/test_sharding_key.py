@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from history_service.records import Session
-from history_service.stores.base import SessionKey
+from history_service.stores.base import Erasure, SessionKey, Upload
 from history_service.stores.mongo import MongoStore
 from tests.contract.stores import NOON, begin, bind, kept
 
@@ -48,9 +48,20 @@ async def use_everything(store: MongoStore) -> None:
     await store.last_arrival(session)
     await store.search("anna", ["one"], before=None, limit=10)
     await store.media_keys("anna", [one.id])
-    await store.delete_message(next(one.messages()))
+    await store.known_sessions("anna", [session.id])
+    upload = Upload(
+        id=uuid4(), client_id="anna", session_id=session.id, exchange_id=one.id, received_at=NOON, keys=("a", "b")
+    )
+    await store.begin_uploads([upload])
+    await store.uploads("anna")
+    for failed in (True, False):
+        await store.end_uploads([upload], failed=failed)
+    erasure = Erasure(id=uuid4(), client_id="anna", at=NOON)
+    await store.note_erasure(erasure)
+    await store.end_erasure(erasure)
+    await store.delete_message("anna", next(one.messages()).id)
     await store.expire(NOON, limit=10)
-    await store.delete_session(session, at=NOON)
+    await store.delete_session("anna", session.id, at=NOON)
     await store.add([one])
     await bind(store, session.id, "bob")
     await store.erase_client("anna", at=NOON)
@@ -72,7 +83,7 @@ def questions(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def test_every_command_names_the_client(store: MongoStore) -> None:
     await use_everything(store)
-    profiled = store._database["system.profile"].find({"ns": {"$regex": r"\.(sessions|exchanges|erased)$"}})
+    profiled = store._database["system.profile"].find({"ns": {"$regex": r"\.(sessions|exchanges|erased|uploads)$"}})
     asked = [(entry["op"], each) for entry in await profiled.to_list(None) for each in questions(entry)]
     assert {op for op, _ in asked} >= {"query", "update", "remove", "command"}
     assert len(asked) > 25

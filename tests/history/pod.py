@@ -64,8 +64,7 @@ class Pod:
 
     async def post(self, *records: Exchange | bytes, **headers: str) -> httpx2.Response:
         """Hand in a batch."""
-        encoded = [encode_exchange(one) if isinstance(one, Exchange) else one for one in records]
-        return await self.http.post("/v1/exchanges", content=encode_batch(encoded), headers={**MSGPACK, **headers})
+        return await post_batch(self.http, *records, **headers)
 
     async def hand_in(self, *records: Exchange | bytes) -> list[str]:
         """Hand in a batch, and return what became of each exchange."""
@@ -89,6 +88,12 @@ class Pod:
         folder = self.folder / "media"
         found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         return {key: content for key, content in found.items() if key != MARKER}
+
+
+async def post_batch(http: httpx2.AsyncClient, *records: Exchange | bytes, **headers: str) -> httpx2.Response:
+    """Hand in a batch."""
+    encoded = [encode_exchange(one) if isinstance(one, Exchange) else one for one in records]
+    return await http.post("/v1/exchanges", content=encode_batch(encoded), headers={**MSGPACK, **headers})
 
 
 @asynccontextmanager

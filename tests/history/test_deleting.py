@@ -168,10 +168,15 @@ async def test_an_erased_client_leaves_nothing_and_others_alone(pod: Pod) -> Non
 
 async def test_an_erasure_that_broke_off_goes_on_when_it_is_asked_for_again(pod: Pod) -> None:
     await pod.hand_in(rich_exchange())
-    pod.blobs.failure = BlobsUnavailable
+    real = pod.blobs._real.delete  # type: ignore[union-attr]
+
+    async def fail(_key: str) -> None:
+        raise BlobsUnavailable("in the middle")
+
+    pod.blobs._real.delete = fail  # type: ignore[union-attr, method-assign]
     check_problem(await pod.http.delete("/v1/clients/anna"), 503, "store_unavailable")
     assert (await pod.json(SESSIONS_PATH))["sessions"] == []
-    pod.blobs.failure = None
+    pod.blobs._real.delete = real  # type: ignore[union-attr, method-assign]
     assert pod.files() != {}
     await gone(pod, "DELETE", "/v1/clients/anna")
     assert pod.files() == {}

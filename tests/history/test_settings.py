@@ -84,6 +84,12 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
         pytest.param(
             {"S3_ENCRYPTION": "AES256"}, ["HISTORY_S3_ENCRYPTION needs HISTORY_S3_BUCKET"], id="encryption without S3"
         ),
+        pytest.param({"S3_PREFIX": "blue"}, ["HISTORY_S3_PREFIX needs HISTORY_S3_BUCKET"], id="prefix without S3"),
+        pytest.param(
+            {"S3_BUCKET": "media", "S3_PREFIX": "../blue"},
+            ['HISTORY_S3_PREFIX: must be folder names of A-Z a-z 0-9 . _ - with slashes between them (got "../blue")'],
+            id="no prefix",
+        ),
         pytest.param(
             {"S3_BUCKET": "media", "S3_KMS_KEY_ID": "ours"},
             ["HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms"],

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Final
 
-from history_service.app import blob_store, message_store, open_claim, sweep_limits
+from history_service.app import blob_store, message_store, open_claim, open_eraser, sweep_limits
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.claim import WHY, BucketRefused
 from history_service.metrics import HistoryMetrics
@@ -53,7 +53,9 @@ async def _adopt(settings: HistorySettings, store: MessageStore, blobs: BlobStor
         yield "The bucket belongs to this database already."
         return
     limits, every = sweep_limits(settings), timedelta(seconds=settings.sweep_seconds)
-    found = await Sweeper(store, blobs, claim, HistoryMetrics(), limits=limits, every=every, now=utc_now).look()
+    eraser = open_eraser(settings, store, blobs, claim, utc_now)
+    sweeper = Sweeper(store, blobs, claim, eraser, HistoryMetrics(), limits=limits, every=every, now=utc_now)
+    found = await sweeper.look()
     yield f"Media that are {settings.orphan_hours:g} hours old and more: {found.media}."
     yield f"Of these without a message, to be swept by the owner: {found.orphans}."
     yield f"Of these in sessions that this database does not know, to be left alone: {found.unknown}."

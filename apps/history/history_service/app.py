@@ -19,9 +19,10 @@ from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
-from history_service.claim import BucketClaim
+from history_service.claim import BucketClaim, BucketRefused
 from history_service.clients import Clients
 from history_service.downloads import Downloads
+from history_service.erasing import Eraser
 from history_service.ingest import Ingest
 from history_service.intake import Intake
 from history_service.media import MediaFiles
@@ -49,6 +50,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
+UPLOAD_MARGIN_SECONDS = 2.0
+MARKER_READS = 4
+"""Connections that readers of media do not get: a deletion looks first whose the bucket is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +165,12 @@ async def open_history(
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)
     claim = open_claim(settings, store, blobs)
+    eraser = open_eraser(settings, store, blobs, claim, now)
     sweeper = Sweeper(
         store,
         blobs,
         claim,
+        eraser,
         metrics,
         limits=sweep_limits(settings),
         every=timedelta(seconds=settings.sweep_seconds),
@@ -174,7 +180,7 @@ async def open_history(
     sweeping = asyncio.create_task(sweeper.run(stores.prepared), name="sweep")
     try:
         async with open_authenticator(settings, health, now=now) as authenticator:
-            app = _app(settings, store, blobs, Access(authenticator), metrics, health, now)
+            app = _app(settings, store, blobs, eraser, Access(authenticator), metrics, health, now)
             yield History(
                 settings=settings,
                 app=metrics.timing(app),
@@ -194,6 +200,7 @@ def _app(
     settings: HistorySettings,
     store: MessageStore,
     blobs: BlobStore,
+    eraser: Eraser,
     access: Access,
     metrics: HistoryMetrics,
     health: Health,
@@ -212,9 +219,10 @@ def _app(
         intake=intake,
         max_batch_bytes=settings.max_batch_bytes,
         batch_seconds=settings.batch_seconds,
+        upload_seconds=settings.upload_seconds,
     )
-    sessions = Sessions(store, blobs, access, now)
-    messages = Messages(store, blobs, access, sessions)
+    sessions = Sessions(store, eraser, access, now)
+    messages = Messages(store, eraser, access, sessions)
     secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
     addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
     downloads = Downloads(
@@ -224,7 +232,7 @@ def _app(
     )
     media = MediaFiles(blobs, messages, access, addresses, downloads, redirect=settings.media_redirect)
     metrics.watch(intake, downloads)
-    clients = Clients(store, blobs, access, now)
+    clients = Clients(store, eraser, access)
     search = Search(store, access)
     documentation = Documentation(with_tokens=settings.auth != "none")
 
@@ -234,6 +242,11 @@ def _app(
         log.warning("store.failed", store=kind, reason=str(error))
         detail = f"the store of {kind} cannot be used at the moment"
         return problem_response(Problem(503, "store_unavailable", detail, headers={"Retry-After": "2"}))
+
+    async def refused(_request: Request | WebSocket, error: Exception) -> Response:
+        log.warning("erasure.refused", detail=str(error))
+        detail = "the media store may be another's, so nothing is deleted; the log of the service says more"
+        return problem_response(Problem(503, "deletion_refused", detail))
 
     app = Starlette(
         routes=[
@@ -252,7 +265,7 @@ def _app(
             resource("/openapi.json", GET=documentation.document),
             resource("/docs", GET=documentation.page),
         ],
-        exception_handlers={StoreError: unavailable, BlobError: unavailable},
+        exception_handlers={StoreError: unavailable, BlobError: unavailable, BucketRefused: refused},
     )
     # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
     app.router.redirect_slashes = False
@@ -293,13 +306,20 @@ def blob_store(settings: HistorySettings) -> BlobStore:
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
         wait_seconds=settings.store_seconds,
-        max_open=settings.max_downloads,
+        max_open=settings.max_downloads + MARKER_READS,
     )
 
 
 def open_claim(settings: HistorySettings, store: MessageStore, blobs: BlobStore) -> BucketClaim:
     """Return what compares the two."""
     return BucketClaim(store, blobs, max_unknown_share=settings.sweep_max_orphan_share)
+
+
+def open_eraser(
+    settings: HistorySettings, store: MessageStore, blobs: BlobStore, claim: BucketClaim, now: Now
+) -> Eraser:
+    """Return what deletes for good."""
+    return Eraser(store, blobs, claim, upload_seconds=settings.upload_seconds + UPLOAD_MARGIN_SECONDS, now=now)
 
 
 def sweep_limits(settings: HistorySettings) -> SweepLimits:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -13,13 +14,13 @@ from starlette.responses import JSONResponse, Response
 from frameproto import FrameError, RequestKind, ResponseKind, decode_request, decode_response
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
 from history_service.access import CLIENT_ID, Access
-from history_service.blobs.base import BlobStore
+from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
 from history_service.keys import MediaKey
 from history_service.metrics import HistoryMetrics
 from history_service.records import KeptExchange, Kind, Media, Part, Side, content_type, format_of
-from history_service.stores.base import Added, FirstUse, MessageStore
+from history_service.stores.base import Added, FirstUse, MessageStore, StoreError, Upload
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
 
@@ -37,6 +38,7 @@ LARGEST_FRAME: Final = 1 << 31  # the batch bounds it
 class Blob:
     """Media to be kept beside an exchange."""
 
+    exchange_id: UUID
     key: str
     data: memoryview
     content_type: str
@@ -53,6 +55,7 @@ class Ingest:
         intake: how much is in work at once.
         max_batch_bytes: the largest batch.
         batch_seconds: how long one may take to arrive.
+        upload_seconds: how long storing its media may take.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Ingest:
         intake: Intake,
         max_batch_bytes: int,
         batch_seconds: float,
+        upload_seconds: float,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -73,6 +77,7 @@ class Ingest:
         self._intake = intake
         self._max_batch_bytes = max_batch_bytes
         self._batch_seconds = batch_seconds
+        self._upload_seconds = upload_seconds
 
     async def post(self, request: Request) -> Response:
         """Answer `POST /v1/exchanges`: one outcome for each exchange, in order."""
@@ -128,26 +133,69 @@ class Ingest:
                 results[index] = _refused(bad.code, str(bad))
         sessions = await self._bind(exchanges.values())
         kept: dict[int, KeptExchange] = {}
-        uploads: list[Blob] = []
+        blobs: list[Blob] = []
         for index, exchange in exchanges.items():
             session = sessions[exchange.session_id, exchange.client_id]
             try:
                 if session is None:
                     results[index] = _refused("session_taken", SESSION_TAKEN)
                 else:
-                    kept[index], blobs = _keep(exchange, session)
-                    uploads += blobs
+                    kept[index], theirs = _keep(exchange, session)
+                    blobs += theirs
             except FrameError as bad:
                 results[index] = _refused(bad.code, str(bad))
-        await _together(UPLOADS_AT_ONCE, [self._blobs.put(blob.key, blob.data, blob.content_type) for blob in uploads])
-        outcomes = await self._store.add(list(kept.values())) if kept else []
+        outcomes = await self._store_all(list(kept.values()), blobs) if kept else []
         for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
             results[index] = {"id": str(taken.id), "outcome": outcome.value}
-            if outcome is Added.ERASED:
-                await delete_all(self._blobs, [m.key for each in taken.messages() for m in each.side.media])
         for outcome, count in Counter(result["outcome"] for result in results).items():
             self._metrics.exchanges.labels(outcome).inc(count)
         return results
+
+    async def _store_all(self, exchanges: Sequence[KeptExchange], blobs: Sequence[Blob]) -> list[Added]:
+        """Store media, then messages; media that turn out not to be wanted are deleted before this returns."""
+        uploads = [_upload(exchange) for exchange in exchanges if exchange.media_keys()]
+        if not uploads:
+            return await self._store.add(exchanges)
+        try:
+            async with self._in_time():
+                settled = await self._store.begin_uploads(uploads)
+                wanted = [blob for blob in blobs if blob.exchange_id not in settled]
+                puts = [self._blobs.put(blob.key, blob.data, blob.content_type) for blob in wanted]
+                await _together(UPLOADS_AT_ONCE, puts)
+            outcomes = await self._store.add(exchanges)
+            await self._delete_unwanted(exchanges, outcomes, {blob.exchange_id for blob in wanted})
+        except Exception:
+            await self._end(uploads, failed=True)
+            raise
+        await self._end(uploads, failed=False)
+        return outcomes
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Give up storing media in time: deletions wait no longer for it."""
+        try:
+            async with asyncio.timeout(self._upload_seconds):
+                yield
+        except TimeoutError as late:
+            raise BlobsUnavailable(f"media were not stored within {self._upload_seconds:g} s") from late
+
+    async def _delete_unwanted(
+        self, exchanges: Sequence[KeptExchange], outcomes: Sequence[Added], stored: Collection[UUID]
+    ) -> None:
+        """Delete media that no message points at: it was erased meanwhile, or long ago."""
+        for exchange, outcome in zip(exchanges, outcomes, strict=True):
+            keys = exchange.media_keys()
+            if outcome is Added.ERASED:
+                await delete_all(self._blobs, keys)
+            elif outcome is Added.DUPLICATE and exchange.id in stored:
+                await delete_all(self._blobs, keys - await self._store.media_keys(exchange.client_id, [exchange.id]))
+
+    async def _end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """Say that nothing more is stored. Where it cannot be said, others wait until it must have ended."""
+        try:
+            await self._store.end_uploads(uploads, failed=failed)
+        except StoreError as error:
+            log.warning("ingest.upload_not_ended", reason=str(error))
 
     async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | None]:
         """Bind the sessions of a batch, all at once and each by its first exchange."""
@@ -181,6 +229,17 @@ async def _together(most: int, works: Sequence[Coroutine[Any, Any, T]]) -> list[
     return [task.result() for task in tasks]
 
 
+def _upload(exchange: KeptExchange) -> Upload:
+    return Upload(
+        id=uuid4(),
+        client_id=exchange.client_id,
+        session_id=exchange.session_id,
+        exchange_id=exchange.id,
+        received_at=exchange.received_at,
+        keys=tuple(exchange.media_keys()),
+    )
+
+
 def _refused(code: str, why: str) -> dict[str, Any]:
     log.warning("ingest.refused", code=code, reason=why)
     return {"id": None, "outcome": "refused", "code": code, "detail": why}
@@ -205,7 +264,7 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
     def media(side: str, part: Part, data: memoryview) -> Media:
         file_format = format_of(part, data)
         key = str(MediaKey(exchange.client_id, session_id, exchange.id, f"{side}.{file_format.suffix}"))
-        blobs.append(Blob(key, data, content_type(part, file_format)))
+        blobs.append(Blob(exchange.id, key, data, content_type(part, file_format)))
         return Media(part, key, len(data))
 
     if request.kind is RequestKind.TEXT:

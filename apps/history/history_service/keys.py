@@ -42,6 +42,11 @@ class MediaKey:
         return self.folder + self.file
 
 
+def client_folder(client_id: str) -> str:
+    """Return the prefix of all media of a client."""
+    return f"{client_id}/"
+
+
 def session_folder(client_id: str, session_id: UUID) -> str:
     """Return the prefix of all media of a session."""
     return f"{client_id}/{session_id}/"

@@ -10,8 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from history_service.access import Access, asking_client, query_limit
 from history_service.addresses import media_path
-from history_service.blobs.base import BlobStore
-from history_service.blobs.removal import delete_all
+from history_service.erasing import Eraser
 from history_service.records import Direction, Message, MessageId, Session
 from history_service.sessions import Sessions
 from history_service.stores.base import MessageStore
@@ -57,9 +56,9 @@ class Page:
 class Messages:
     """Shows conversations and single messages, and deletes these."""
 
-    def __init__(self, store: MessageStore, blobs: BlobStore, access: Access, sessions: Sessions) -> None:
+    def __init__(self, store: MessageStore, eraser: Eraser, access: Access, sessions: Sessions) -> None:
         self._store = store
-        self._blobs = blobs
+        self._eraser = eraser
         self._access = access
         self._sessions = sessions
 
@@ -110,9 +109,7 @@ class Messages:
 
     async def delete(self, request: Request) -> Response:
         """Answer `DELETE /v1/messages/{message}`: with its media, for good; the other one of its exchange stays."""
-        message = await self.visible(request)
-        await self._store.delete_message(message)
-        await delete_all(self._blobs, [media.key for media in message.side.media])
+        await self._eraser.delete_message(await self.visible(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def visible(self, request: Request, principal: Principal | None = None) -> Message:

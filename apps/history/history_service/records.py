@@ -107,6 +107,10 @@ class KeptExchange:
         if self.reply is not None:
             yield Message(MessageId(self.id, Direction.REPLY), self, self.reply, self.answered_at)
 
+    def media_keys(self) -> set[str]:
+        """Return the keys of all its media."""
+        return {media.key for message in self.messages() for media in message.side.media}
+
 
 @dataclass(frozen=True, slots=True)
 class MessageId:

@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from frameproto.uuid7 import uuid7
 from history_service.access import Access, asking_client, path_client, path_uuid, query_limit
-from history_service.blobs.base import BlobStore
-from history_service.blobs.removal import delete_below
 from history_service.bodies import read_object, read_time_zone, read_title
+from history_service.erasing import Eraser
 from history_service.records import Session, Tally
 from history_service.stores.base import MessageStore, SessionKey, microseconds, moment
 from servicekit.clock import Now
@@ -29,9 +28,9 @@ LAST_US: Final = microseconds(datetime.max.replace(tzinfo=UTC))
 class Sessions:
     """Lists, shows, makes, renames and deletes sessions."""
 
-    def __init__(self, store: MessageStore, blobs: BlobStore, access: Access, now: Now) -> None:
+    def __init__(self, store: MessageStore, eraser: Eraser, access: Access, now: Now) -> None:
         self._store = store
-        self._blobs = blobs
+        self._eraser = eraser
         self._access = access
         self._now = now
 
@@ -79,10 +78,7 @@ class Sessions:
 
     async def delete(self, request: Request) -> Response:
         """Answer `DELETE /v1/sessions/{session}`: with its messages and their media, for good."""
-        session = await self.visible(request)
-        at = self._now()
-        await self._store.delete_session(session, at=at)
-        await delete_below(self._blobs, f"{session.client_id}/{session.id}/", until=at)
+        await self._eraser.delete_session(await self.visible(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _show(self, session: Session) -> Response:

@@ -59,6 +59,9 @@ class HistorySettings(AccessSettings, HttpSettings):
     media_redirect: bool = Field(False, description="send readers of media to S3 itself, by presigned addresses")
 
     batch_seconds: Seconds = Field(30, description="how long a batch may take to arrive")
+    upload_seconds: Seconds = Field(
+        30, description="how long storing the media of a batch may take; deletions wait for it, so long at most"
+    )
     max_batches: int = Field(8, ge=1, le=10_000, description="batches in work at once; the next ones wait in line")
     max_ingest_bytes: ByteSize = Field(
         128 * MIB, ge=1024, description="the same for their bytes; memory for ingest is about three times this"

@@ -11,6 +11,7 @@ from uuid import UUID
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.removal import delete_all
 from history_service.claim import BucketClaim, BucketRefused
+from history_service.erasing import Eraser
 from history_service.keys import MediaKey, by_client
 from history_service.metrics import HistoryMetrics
 from history_service.stores.base import MessageStore, StoreError
@@ -64,6 +65,7 @@ class Sweeper:
         store: the messages.
         blobs: the media.
         claim: whether the media are this database's to delete.
+        eraser: ends deletions that broke off.
         metrics: counts what was swept.
         limits: what is swept, and when rather nothing.
         every: how long to wait from one sweep to the next.
@@ -75,6 +77,7 @@ class Sweeper:
         store: MessageStore,
         blobs: BlobStore,
         claim: BucketClaim,
+        eraser: Eraser,
         metrics: HistoryMetrics,
         *,
         limits: SweepLimits,
@@ -84,6 +87,7 @@ class Sweeper:
         self._store = store
         self._blobs = blobs
         self._claim = claim
+        self._eraser = eraser
         self._metrics = metrics
         self._limits = limits
         self._every = every
@@ -92,7 +96,7 @@ class Sweeper:
     async def run(self, prepared: asyncio.Event) -> None:
         """Sweep for as long as the pod lives, once its stores are there; the next makes up for one that fails."""
         await prepared.wait()
-        await self._guarded(self._compare())
+        await self._guarded(self._begin())
         await asyncio.sleep(self._every.total_seconds() * random.random())  # noqa: S311 - pods should take turns
         while True:
             await self._guarded(self.sweep())
@@ -106,14 +110,15 @@ class Sweeper:
         except Exception:
             log.exception("sweep.failed")
 
-    async def _compare(self) -> None:
-        """Tell at once, not only by the first sweep, when the media are another database's."""
+    async def _begin(self) -> None:
+        """Tell at once, not only by the first sweep, when the media are another database's; finish what broke off."""
         try:
             await self._claim.require()
         except BucketRefused as refused:
             self._block(refused.refusal, str(refused))
         else:
             self._metrics.sweep_is_blocked(None)
+            await self._eraser.finish_all()
 
     async def sweep(self) -> None:
         """Sweep once. Media of another database stay, and then messages stay, too: their media could not follow.
@@ -124,6 +129,7 @@ class Sweeper:
         expired = orphans = 0
         try:
             await self._claim.renew()
+            await self._eraser.finish_all()
             expired = await self._sweep_expired()
             orphans = await self._sweep_orphans()
         except BucketRefused as refused:
@@ -146,8 +152,7 @@ class Sweeper:
         before, swept = self._now() - self._limits.retention, 0
         while expired := await self._store.expire(before, limit=BATCH):
             swept += len(expired)
-            sides = [message.side for exchange in expired for message in exchange.messages()]
-            await delete_all(self._blobs, [media.key for side in sides for media in side.media])
+            await delete_all(self._blobs, {key for exchange in expired for key in exchange.media_keys()})
             await self._claim.require()
         return swept
 

@@ -122,6 +122,7 @@ OF_CLIENT: Final = _path("client", CLIENT)
 OF_SESSION: Final = _path("session", UUID)
 OF_MESSAGE: Final = _path("message", MESSAGE_ID)
 LIMITED: Final = _query("limit", LIMIT, "how many at the most")
+NO_DELETION: Final[Problems] = {503: ("deletion_refused",)}
 NO_SESSION: Final[Problems] = {400: ("session_id_malformed",), 404: ("session_unknown",)}
 NO_MESSAGE: Final[Problems] = {400: ("message_id_malformed",), 404: ("message_unknown",)}
 
@@ -150,7 +151,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             "Erase all that a client has, for good",
             GONE,
             OF_CLIENT,
-            problems={400: ("client_id_malformed",)},
+            problems={400: ("client_id_malformed",), **NO_DELETION},
         )
     },
     "/v1/clients/{client}/export": {
@@ -210,7 +211,9 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             body=JSON_OF["SessionChange"],
             problems=_with_body({**NO_SESSION, 400: ("session_id_malformed", "title_malformed")}),
         ),
-        "delete": _operation("deleteSession", "Delete a session, for good", GONE, OF_SESSION, problems=NO_SESSION),
+        "delete": _operation(
+            "deleteSession", "Delete a session, for good", GONE, OF_SESSION, problems={**NO_SESSION, **NO_DELETION}
+        ),
     },
     "/v1/sessions/{session}/messages": {
         "get": _operation(
@@ -239,7 +242,9 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
         "get": _operation(
             "getMessage", "One message", _answer(200, "the message", "Message"), OF_MESSAGE, problems=NO_MESSAGE
         ),
-        "delete": _operation("deleteMessage", "Delete a message, for good", GONE, OF_MESSAGE, problems=NO_MESSAGE),
+        "delete": _operation(
+            "deleteMessage", "Delete a message, for good", GONE, OF_MESSAGE, problems={**NO_MESSAGE, **NO_DELETION}
+        ),
     },
     "/v1/messages/{message}/media/{part}": {
         "get": _operation(

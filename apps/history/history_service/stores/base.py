@@ -13,6 +13,9 @@ from history_service.words import words_of
 
 MICROSECOND: Final = timedelta(microseconds=1)
 
+ERASED_AT_ONCE: Final = 500
+"""So many exchanges are deleted by one call."""
+
 
 class StoreError(Exception):
     """The store did not do what it was asked."""
@@ -43,6 +46,49 @@ class FirstUse:
     client_id: str
     time_zone: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """Something that is to be deleted for good, written down until it is.
+
+    Attributes:
+        id: its own.
+        client_id: whose it is.
+        at: what was received later stays.
+        session_id: the session; None, and no message: all that the client has.
+        message: the message.
+        keys: the media of the message.
+    """
+
+    id: UUID
+    client_id: str
+    at: datetime
+    session_id: UUID | None = None
+    message: MessageId | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Media of an exchange that somebody is storing.
+
+    Attributes:
+        id: of this attempt; another delivery of the same exchange has another.
+        client_id, session_id, exchange_id, received_at: of the exchange.
+        keys: what is stored.
+        active: it is under way, or its process has ended without a word.
+        age_seconds: how long ago it began, by the clock of the store.
+    """
+
+    id: UUID
+    client_id: str
+    session_id: UUID
+    exchange_id: UUID
+    received_at: datetime
+    keys: tuple[str, ...]
+    active: bool = True
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +182,13 @@ class MessageStore(Protocol):
     async def rename_session(self, session: Session, title: str | None) -> None:
         """Give a session another title, or none; that it is gone meanwhile is fine."""
 
-    async def delete_session(self, session: Session, *, at: datetime) -> None:
-        """Delete a session with the exchanges that were received up to `at`, for good.
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
+        """Delete a session with the exchanges that were received up to `at`, for good: `ERASED_AT_ONCE` of these.
 
         Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
+
+        Returns:
+            What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
         """
 
     async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
@@ -187,11 +236,36 @@ class MessageStore(Protocol):
             limit: how many at the most.
         """
 
-    async def delete_message(self, message: Message) -> None:
+    async def delete_message(self, client_id: str, message: MessageId) -> None:
         """Delete a message for good; the other one of its exchange stays."""
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> None:
-        """Delete what a client has up to `at`, for good: exchanges that were received, sessions that had begun."""
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+        """Delete what a client has up to `at`, for good: exchanges that were received, sessions that had begun.
+
+        Returns:
+            What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
+        """
+
+    async def note_erasure(self, erasure: Erasure) -> None:
+        """Write down what is to be erased."""
+
+    async def erasures(self) -> list[Erasure]:
+        """Return what is written down, oldest first, and at most so many as are read at once."""
+
+    async def end_erasure(self, erasure: Erasure) -> None:
+        """Cross out what was erased, and forget the sessions of a client that was."""
+
+    async def begin_uploads(self, uploads: Sequence[Upload]) -> set[UUID]:
+        """Write down whose media are about to be stored; return the exchanges for which that is no use.
+
+        These are here already, or `add` would turn them away. Who erases later sees the others until `end_uploads`.
+        """
+
+    async def uploads(self, client_id: str) -> list[Upload]:
+        """Return whose media are being stored, or were by a delivery that failed or a process that ended."""
+
+    async def end_uploads(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """Say that nothing more is stored; the latest that failed stays written down until the exchange comes again."""
 
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
         """Return the keys of all media that these exchanges of a client point at."""

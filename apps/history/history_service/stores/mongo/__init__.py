@@ -6,12 +6,12 @@ the client is known; docs/scaling.md tells of the others.
 """
 
 from history_service.stores.mongo.connection import check_url
-from history_service.stores.mongo.erasure import Erasure
+from history_service.stores.mongo.uploads import Uploads
 
 __all__ = ["MongoStore", "check_url"]
 
 
-class MongoStore(Erasure):
+class MongoStore(Uploads):
     """The message store in a MongoDB database.
 
     Args:

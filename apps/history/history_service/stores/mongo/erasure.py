@@ -5,16 +5,19 @@ still visible, and goes on when it is asked for again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from history_service.records import Direction, KeptExchange, Message, Session
-from history_service.stores.base import microseconds
+from history_service.records import Direction, KeptExchange, MessageId
+from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
 from history_service.stores.mongo.connection import errors
 from history_service.stores.mongo.documents import MARKS, read_exchange
 from history_service.stores.mongo.exchanges import Exchanges
+
+FACTS: Final = {"started_us": "", "time_zone": "", "title": ""}
+"""What a session has that is not deleted."""
 
 LEFT: Final[dict[str, Any]] = {
     "$add": [{"$cond": [{"$eq": [f"${side.value}", None]}, 0, 1]} for side in Direction],
@@ -22,49 +25,100 @@ LEFT: Final[dict[str, Any]] = {
 """How many messages an exchange has left."""
 
 
-class Erasure(Exchanges):
+class Deletions(Exchanges):
     """Deletions in the store."""
 
-    async def delete_message(self, message: Message) -> None:
+    async def delete_message(self, client_id: str, message: MessageId) -> None:
         """See `MessageStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
-        direction = message.id.direction
+        direction = message.direction
         others = {"$ne": [{"$substrCP": ["$$this", 0, 1]}, MARKS[direction]]}
         async with errors():
             await self._exchanges.update_one(
-                {"_id": message.id.exchange_id, "client_id": message.exchange.client_id},
+                {"_id": message.exchange_id, "client_id": client_id},
                 [
                     {"$set": {direction.value: None, "words": {"$filter": {"input": "$words", "cond": others}}}},
                     {"$set": {"messages": LEFT}},
                 ],
             )
 
-    async def delete_session(self, session: Session, *, at: datetime) -> None:
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
         """See `MessageStore.delete_session`."""
-        one = {"_id": session.id, "client_id": session.client_id}
+        at_us = microseconds(at)
         async with errors():
-            await self._sessions.update_one(one, {"$max": {"deleted_us": microseconds(at)}})
-            await self._exchanges.delete_many(
-                {
-                    "client_id": session.client_id,
-                    "session_id": session.id,
-                    "received_us": {"$lte": microseconds(at)},
-                }
+            await self._sessions.update_one(
+                {"_id": session_id, "client_id": client_id}, {"$max": {"deleted_us": at_us}}
             )
-        await self._bury(session.client_id, [session.id])
+        gone = await self._delete_some({"client_id": client_id, "session_id": session_id}, at_us)
+        if len(gone) < ERASED_AT_ONCE:
+            await self._bury(client_id, [session_id])
+        return gone
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> None:
-        """See `MessageStore.erase_client`."""
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+        """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with errors():
             await self._erased.update_one(
                 {"_id": client_id, "client_id": client_id}, {"$max": {"at_us": at_us}}, upsert=True
             )
-            await self._exchanges.delete_many({"client_id": client_id, "received_us": {"$lte": at_us}})
-            # Those without a start were deleted before.
-            begun = {"$or": [{"started_us": {"$lte": at_us}}, {"started_us": None, "deleted_us": {"$lte": at_us}}]}
-            await self._sessions.delete_many({"client_id": client_id, **begun})
-            left = await self._exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
-        await self._revive(client_id, left)
+        gone = await self._delete_some({"client_id": client_id}, at_us)
+        if len(gone) < ERASED_AT_ONCE:
+            async with errors():
+                await self._sessions.update_many(
+                    {"client_id": client_id, "started_us": {"$lte": at_us}},
+                    {"$unset": FACTS, "$max": {"deleted_us": at_us}},
+                )
+                left = await self._exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
+            await self._revive(client_id, left)
+        return gone
+
+    async def _delete_some(self, of: Mapping[str, Any], at_us: int) -> list[KeptExchange]:
+        """Delete exchanges that were received up to then, and return them."""
+        query = {**of, "received_us": {"$lte": at_us}}
+        async with errors():
+            found = await self._exchanges.find(query).limit(ERASED_AT_ONCE).to_list(ERASED_AT_ONCE)
+            ids = [document["_id"] for document in found]
+            await self._exchanges.delete_many({"client_id": of["client_id"], "_id": {"$in": ids}})
+        return [read_exchange(document) for document in found]
+
+    async def note_erasure(self, erasure: Erasure) -> None:
+        """See `MessageStore.note_erasure`."""
+        document = {
+            "_id": erasure.id,
+            "client_id": erasure.client_id,
+            "at_us": microseconds(erasure.at),
+            "session_id": erasure.session_id,
+            "message": None if erasure.message is None else str(erasure.message),
+            "keys": list(erasure.keys),
+        }
+        async with errors():
+            await self._database["erasures"].insert_one(document)
+
+    async def erasures(self) -> list[Erasure]:
+        """See `MessageStore.erasures`."""
+        async with errors():
+            found = await self._database["erasures"].find().sort("at_us", 1).limit(ERASED_AT_ONCE).to_list(None)
+        return [
+            Erasure(
+                id=document["_id"],
+                client_id=document["client_id"],
+                at=moment(document["at_us"]),
+                session_id=document["session_id"],
+                message=None if document["message"] is None else MessageId.parse(document["message"]),
+                keys=tuple(document["keys"]),
+            )
+            for document in found
+        ]
+
+    async def end_erasure(self, erasure: Erasure) -> None:
+        """See `MessageStore.end_erasure`."""
+        client_id, at_us = erasure.client_id, microseconds(erasure.at)
+        async with errors():
+            if erasure.session_id is None and erasure.message is None:
+                hidden = {"started_us": None, "deleted_us": {"$lte": at_us}}
+                await self._sessions.delete_many({"client_id": client_id, **hidden})
+                left = await self._exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
+                await self._revive(client_id, left)
+            await self._database["erasures"].delete_one({"_id": erasure.id, "client_id": client_id})
 
     async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
         """See `MessageStore.expire`. What is old is asked of all shards, the only question without a client."""
@@ -95,5 +149,5 @@ class Erasure(Exchanges):
         """Drop the facts of sessions; what has come for them meanwhile brings them back under new ones."""
         query = {"client_id": client_id, "_id": {"$in": list(session_ids)}}
         async with errors():
-            await self._sessions.update_many(query, {"$unset": {"started_us": "", "time_zone": "", "title": ""}})
+            await self._sessions.update_many(query, {"$unset": FACTS})
         await self._revive(client_id, session_ids)

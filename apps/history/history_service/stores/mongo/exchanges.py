@@ -39,28 +39,39 @@ class Exchanges(Arrivals):
         by_session: dict[tuple[str, UUID], list[KeptExchange]] = defaultdict(list)
         for exchange in exchanges:
             by_session[exchange.client_id, exchange.session_id].append(exchange)
-        clients = {client_id for client_id, _ in by_session}
-        erased = await self._erasures(clients)
-        ids = list({session_id for _, session_id in by_session})
-        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": ids}}
-        async with errors():
-            found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
-            sessions = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
+        ends, begun, erased = await self._ends(by_session)
         late: dict[str, list[KeptExchange]] = defaultdict(list)
         homeless: dict[str, list[UUID]] = defaultdict(list)
         for (client_id, session_id), theirs in by_session.items():
-            session = sessions.get((client_id, session_id), {})
-            ends = [at_us for at_us in (session.get("deleted_us"), erased.get(client_id)) if at_us is not None]
-            before = [one for one in theirs if microseconds(one.received_at) <= max(ends)] if ends else []
+            end = ends.get((client_id, session_id))
+            before = [] if end is None else [one for one in theirs if microseconds(one.received_at) <= end]
             if before:
                 late[client_id] += before
-            if len(before) < len(theirs) and session.get("started_us") is None:
+            if len(before) < len(theirs) and (client_id, session_id) not in begun:
                 homeless[client_id].append(session_id)
         for client_id, theirs in late.items():
             await self._undo(client_id, theirs, erased.get(client_id))
         for client_id, session_ids in homeless.items():
             await self._revive(client_id, session_ids)
         return {exchange.id for theirs in late.values() for exchange in theirs}
+
+    async def _ends(
+        self, sessions: Collection[tuple[str, UUID]]
+    ) -> tuple[dict[tuple[str, UUID], int], set[tuple[str, UUID]], dict[str, int]]:
+        """Return up to when what sessions get is too late, which of them are there, and when clients were erased."""
+        clients = {client_id for client_id, _ in sessions}
+        erased = await self._erasures(clients)
+        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": list({id_ for _, id_ in sessions})}}
+        async with errors():
+            found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
+            known = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
+        ends: dict[tuple[str, UUID], int] = {}
+        for session in sessions:
+            either = (known.get(session, {}).get("deleted_us"), erased.get(session[0]))
+            if given := [at_us for at_us in either if at_us is not None]:
+                ends[session] = max(given)
+        begun = {session for session, document in known.items() if document.get("started_us") is not None}
+        return ends, begun, erased
 
     async def _undo(self, client_id: str, exchanges: Sequence[KeptExchange], erased_us: int | None) -> None:
         """Delete exchanges that came too late, and sessions that were made for them while their client was erased."""

@@ -28,6 +28,10 @@ INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
     "erased": [
         IndexModel([("client_id", 1)], name="of_client"),
     ],
+    "uploads": [
+        IndexModel([("client_id", 1)], name="of_client"),
+        IndexModel([("since", 1)], name="forgotten", expireAfterSeconds=7 * 86_400),
+    ],
 }
 """All of them. Making one that is there changes nothing, so every pod may do it whenever it starts."""
 

@@ -1,10 +1,14 @@
 """Deleting in SQLite."""
 
+import json
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
-from history_service.records import Direction, KeptExchange, Message, Session
-from history_service.stores.base import microseconds
+import aiosqlite
+
+from history_service.records import Direction, KeptExchange, MessageId
+from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
 from history_service.stores.sqlite.exchanges import Exchanges
 from history_service.stores.sqlite.rows import COLUMNS, read_exchange
 
@@ -20,34 +24,38 @@ WHERE EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id AND e.m
 """
 
 
-class Erasure(Exchanges):
+class Deletions(Exchanges):
     """Deletions in the store."""
 
-    async def delete_message(self, message: Message) -> None:
+    async def delete_message(self, client_id: str, message: MessageId) -> None:
         """See `MessageStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
-        side, other = ("request", "reply") if message.id.direction is Direction.REQUEST else ("reply", "request")
-        exchange_id = message.id.exchange_id.bytes
+        side, other = ("request", "reply") if message.direction is Direction.REQUEST else ("reply", "request")
+        exchange_id = message.exchange_id.bytes
         async with self._transaction() as writer:
             await writer.execute(
-                f"UPDATE exchanges SET {side} = 'null', messages = ({other} <> 'null') WHERE id = ?", (exchange_id,)
+                f"UPDATE exchanges SET {side} = 'null', messages = ({other} <> 'null') WHERE id = ? AND client_id = ?",
+                (exchange_id, client_id),
             )
             await writer.execute(
-                "DELETE FROM words WHERE exchange_id = ? AND is_reply = ?", (exchange_id, side == "reply")
+                "DELETE FROM words WHERE exchange_id = ? AND is_reply = ? AND client_id = ?",
+                (exchange_id, side == "reply", client_id),
             )
 
-    async def delete_session(self, session: Session, *, at: datetime) -> None:
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
         """See `MessageStore.delete_session`."""
-        id_, at_us = session.id.bytes, microseconds(at)
+        id_, at_us = session_id.bytes, microseconds(at)
         async with self._transaction() as writer:
             await writer.execute(
-                "UPDATE sessions SET deleted_us = max(?, coalesce(deleted_us, 0)) WHERE id = ?", (at_us, id_)
+                "UPDATE sessions SET deleted_us = max(?, coalesce(deleted_us, 0)) WHERE id = ? AND client_id = ?",
+                (at_us, id_, client_id),
             )
-            await writer.execute("DELETE FROM exchanges WHERE session_id = ? AND received_us <= ?", (id_, at_us))
+            gone = await _delete_some(writer, "session_id = ? AND client_id = ?", id_, client_id, at_us)
             await writer.execute(BURY, (id_,))
             await writer.execute(f"{REVIVE} AND id = ? AND alive", (id_,))
+        return gone
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> None:
-        """See `MessageStore.erase_client`."""
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+        """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with self._transaction() as writer:
             await writer.execute(
@@ -55,13 +63,56 @@ class Erasure(Exchanges):
                 " ON CONFLICT (client_id) DO UPDATE SET at_us = max(at_us, excluded.at_us)",
                 (client_id, at_us),
             )
-            await writer.execute("DELETE FROM exchanges WHERE client_id = ? AND received_us <= ?", (client_id, at_us))
+            gone = await _delete_some(writer, "client_id = ?", client_id, at_us)
+            if len(gone) < ERASED_AT_ONCE:
+                await writer.execute(
+                    "UPDATE sessions SET alive = 0, title = NULL, time_zone = '', started_us = 0,"
+                    " deleted_us = max(?, coalesce(deleted_us, 0)) WHERE client_id = ? AND started_us <= ?"
+                    " AND NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id)",
+                    (at_us, client_id, at_us),
+                )
+                await writer.execute(f"{REVIVE} AND client_id = ? AND started_us <= ?", (client_id, at_us))
+        return gone
+
+    async def note_erasure(self, erasure: Erasure) -> None:
+        """See `MessageStore.note_erasure`."""
+        session = None if erasure.session_id is None else erasure.session_id.bytes
+        message = None if erasure.message is None else str(erasure.message)
+        at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)
+        async with self._transaction() as writer:
             await writer.execute(
-                "DELETE FROM sessions WHERE client_id = ? AND (started_us <= ? OR deleted_us <= ?)"
-                " AND NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id)",
-                (client_id, at_us, at_us),
+                "INSERT INTO erasures (id, client_id, at_us, session_id, message, keys) VALUES (?, ?, ?, ?, ?, ?)",
+                (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
             )
-            await writer.execute(f"{REVIVE} AND client_id = ? AND started_us <= ?", (client_id, at_us))
+
+    async def erasures(self) -> list[Erasure]:
+        """See `MessageStore.erasures`."""
+        rows = await self._read(
+            "SELECT id, client_id, at_us, session_id, message, keys FROM erasures ORDER BY at_us LIMIT ?",
+            (ERASED_AT_ONCE,),
+        )
+        return [
+            Erasure(
+                id=UUID(bytes=id_),
+                client_id=client_id,
+                at=moment(at_us),
+                session_id=None if session is None else UUID(bytes=session),
+                message=None if message is None else MessageId.parse(message),
+                keys=tuple(json.loads(keys)),
+            )
+            for id_, client_id, at_us, session, message, keys in rows
+        ]
+
+    async def end_erasure(self, erasure: Erasure) -> None:
+        """See `MessageStore.end_erasure`."""
+        async with self._transaction() as writer:
+            if erasure.session_id is None and erasure.message is None:
+                await writer.execute(
+                    "DELETE FROM sessions WHERE client_id = ? AND NOT alive AND deleted_us <= ?"
+                    " AND NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id)",
+                    (erasure.client_id, microseconds(erasure.at)),
+                )
+            await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
 
     async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
         """See `MessageStore.expire`."""
@@ -77,3 +128,13 @@ class Erasure(Exchanges):
             for session_id in {exchange.session_id for exchange in expired}:
                 await writer.execute(f"{BURY} AND started_us < ?", (session_id.bytes, before_us))
         return expired
+
+
+async def _delete_some(writer: aiosqlite.Connection, condition: str, *values: object) -> list[KeptExchange]:
+    """Delete exchanges that were received up to a time, the last of the values, and return them."""
+    rows = await writer.execute_fetchall(
+        f"SELECT {COLUMNS} FROM exchanges WHERE {condition} AND received_us <= ? LIMIT ?", (*values, ERASED_AT_ONCE)
+    )
+    gone = [read_exchange(row) for row in rows]
+    await writer.executemany("DELETE FROM exchanges WHERE id = ?", [(exchange.id.bytes,) for exchange in gone])
+    return gone

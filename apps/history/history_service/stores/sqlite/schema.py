@@ -75,6 +75,28 @@ CREATE TABLE identity (
 ) STRICT;
 """
 
+FIFTH: Final = """
+CREATE TABLE erasures (
+    id BLOB PRIMARY KEY,
+    client_id TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    session_id BLOB,
+    message TEXT,
+    keys TEXT NOT NULL
+) STRICT;
+CREATE TABLE uploads (
+    id BLOB PRIMARY KEY,
+    client_id TEXT NOT NULL,
+    session_id BLOB NOT NULL,
+    exchange_id BLOB NOT NULL,
+    received_us INTEGER NOT NULL,
+    keys TEXT NOT NULL,
+    active INTEGER NOT NULL DEFAULT 1,
+    since REAL NOT NULL
+) STRICT;
+CREATE INDEX uploads_of_client ON uploads (client_id);
+"""
+
 
 async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
     """Write the word lists of the exchanges that are there."""
@@ -90,6 +112,7 @@ STEPS: Final[Sequence[tuple[str, Fill | None]]] = (
     (SECOND, _fill_word_lists),
     (THIRD, None),
     (FOURTH, None),
+    (FIFTH, None),
 )
 """From each schema to the next, beginning with an empty file."""
 

@@ -1,0 +1,74 @@
+"""Whose media are being stored, in MongoDB. A note that nobody ends is forgotten after a week, by an index."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from pymongo import UpdateOne
+
+from history_service.stores.base import Upload, microseconds, moment
+from history_service.stores.mongo.connection import errors
+from history_service.stores.mongo.erasure import Deletions
+
+
+class Uploads(Deletions):
+    """The uploads that are under way."""
+
+    async def begin_uploads(self, uploads: Sequence[Upload]) -> set[UUID]:
+        """See `MessageStore.begin_uploads`."""
+        if not uploads:
+            return set()
+        clients = sorted({each.client_id for each in uploads})
+        ids = [each.exchange_id for each in uploads]
+        async with errors():
+            await self._database["uploads"].bulk_write([_note(each) for each in uploads], ordered=False)
+            found = self._exchanges.find({"client_id": {"$in": clients}, "_id": {"$in": ids}}, ["_id"], hint="_id_")
+            settled: set[UUID] = {document["_id"] for document in await found.to_list(None)}
+        ends, _, _ = await self._ends({(each.client_id, each.session_id) for each in uploads})
+        for each in uploads:
+            end = ends.get((each.client_id, each.session_id))
+            if end is not None and microseconds(each.received_at) <= end:
+                settled.add(each.exchange_id)
+        return settled
+
+    async def uploads(self, client_id: str) -> list[Upload]:
+        """See `MessageStore.uploads`. Their age is by the clock of the server, which wrote when they began."""
+        age = {"$subtract": ["$$NOW", "$since"]}
+        pipeline: list[dict[str, Any]] = [{"$match": {"client_id": client_id}}, {"$addFields": {"age_ms": age}}]
+        async with errors():
+            found = await self._database["uploads"].aggregate(pipeline).to_list(None)
+        return [
+            Upload(
+                id=document["_id"],
+                client_id=document["client_id"],
+                session_id=document["session_id"],
+                exchange_id=document["exchange_id"],
+                received_at=moment(document["received_us"]),
+                keys=tuple(document["keys"]),
+                active=document["active"],
+                age_seconds=document["age_ms"] / 1000,
+            )
+            for document in found
+        ]
+
+    async def end_uploads(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """See `MessageStore.end_uploads`."""
+        clients = {"client_id": {"$in": sorted({each.client_id for each in uploads})}}
+        ours: dict[str, Any] = {"_id": {"$in": [each.id for each in uploads]}}
+        earlier = {"exchange_id": {"$in": [each.exchange_id for each in uploads]}, "active": False}
+        async with errors():
+            await self._database["uploads"].delete_many({**clients, "$or": [earlier] if failed else [earlier, ours]})
+            if failed:
+                await self._database["uploads"].update_many({**clients, **ours}, {"$set": {"active": False}})
+
+
+def _note(upload: Upload) -> UpdateOne:
+    note = {
+        "session_id": upload.session_id,
+        "exchange_id": upload.exchange_id,
+        "received_us": microseconds(upload.received_at),
+        "keys": list(upload.keys),
+        "active": True,
+    }
+    which = {"_id": upload.id, "client_id": upload.client_id}
+    return UpdateOne(which, {"$setOnInsert": note, "$currentDate": {"since": True}}, upsert=True)
