@@ -37,7 +37,12 @@ def test_values_and_schema_hold_the_same_keys() -> None:
     written = {path for path in _paths(VALUES) if not path.startswith("monitoring.dashboards.labels.")}
     nested = ("behavior.", "tests.resources.", "uninstall.resources.")
     written = {path for path in written if not any(part in path for part in nested)}
-    known = set(_schema_paths(SCHEMA)) - {"global", "gateway.timeouts.request", "gateway.timeouts.backendRequest"}
+    known = set(_schema_paths(SCHEMA)) - {
+        "enabled",
+        "global",
+        "gateway.timeouts.request",
+        "gateway.timeouts.backendRequest",
+    }
     assert written == known
 
 

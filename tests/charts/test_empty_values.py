@@ -87,7 +87,7 @@ def _without(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     return kept
 
 
-def _outcome(values: Mapping[str, Any], path: Path = CHATBOT) -> Release | str:
+def outcome(values: Mapping[str, Any], path: Path = CHATBOT) -> Release | str:
     """Return what is made of values, or the sentence by which they are refused."""
     try:
         return release(values, path)
@@ -108,27 +108,27 @@ def _cases(kind: type = object) -> Iterator[Any]:
 def test_null_is_the_default_where_that_is_empty_and_refused_elsewhere(
     path: Path, base: dict[str, Any], key: str
 ) -> None:
-    outcome = _outcome(merged(base, _at(key, None)), path)
+    made = outcome(merged(base, _at(key, None)), path)
     if key.endswith(".replicas"):
-        assert isinstance(outcome, Release)  # which the last test looks at
+        assert isinstance(made, Release)  # which the last test looks at
     elif _of(values_file(path / "values.yaml"), key) in ("", [], {}, None):
-        default = _outcome(_without(base, key), path)
-        assert outcome == default or (REFUSED.search(str(outcome)) and REFUSED.search(str(default)))
+        default = outcome(_without(base, key), path)
+        assert made == default or (REFUSED.search(str(made)) and REFUSED.search(str(default)))
     else:
-        assert f"missing property '{key.rpartition('.')[2]}'" in str(outcome)
+        assert f"missing property '{key.rpartition('.')[2]}'" in str(made)
 
 
 @pytest.mark.parametrize(("path", "base", "key"), [*_cases(list)])
 def test_an_empty_list_opens_nothing(path: Path, base: dict[str, Any], key: str) -> None:
-    outcome = _outcome(merged(base, _at(key, [])), path)
-    if isinstance(outcome, str):
-        assert REFUSED.search(outcome)
+    made = outcome(merged(base, _at(key, [])), path)
+    if isinstance(made, str):
+        assert REFUSED.search(made)
         return
-    for route in outcome.all("HTTPRoute"):
+    for route in made.all("HTTPRoute"):
         assert route["spec"]["hostnames"]
         assert route["spec"]["parentRefs"]
         assert all(rule["matches"] for rule in route["spec"]["rules"])
-    for ingress in outcome.all("Ingress"):
+    for ingress in made.all("Ingress"):
         assert all(rule["http"]["paths"] for rule in ingress["spec"]["rules"])
 
 
@@ -144,19 +144,19 @@ def test_a_part_without_public_paths_is_not_reached_from_outside(way: str, part:
 
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_a_way_in_without_any_path_is_refused(way: str) -> None:
-    outcome = _outcome(merged(LEAST, {way: WAYS_IN[way], "publicPaths": {"chat": [], "history": []}}))
-    assert f"publicPaths is empty, and {way}.enabled is true" in str(outcome)
+    made = outcome(merged(LEAST, {way: WAYS_IN[way], "publicPaths": {"chat": [], "history": []}}))
+    assert f"publicPaths is empty, and {way}.enabled is true" in str(made)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/exchanges", "/v1/exchanges/", "/v1/exchanges/x"])
 def test_ingest_is_never_routed_from_outside(path: str) -> None:
-    outcome = _outcome(merged(LEAST, WAYS_IN, {"publicPaths": {"history": ["/v1/sessions", path]}}))
-    assert f"publicPaths.history holds {path}, which would let POST /v1/exchanges in from outside" in str(outcome)
+    made = outcome(merged(LEAST, WAYS_IN, {"publicPaths": {"history": ["/v1/sessions", path]}}))
+    assert f"publicPaths.history holds {path}, which would let POST /v1/exchanges in from outside" in str(made)
 
 
 @pytest.mark.parametrize("path", ["v1", "//v1", "/v1//exchanges", "/v1/./exchanges", "/v1/../v1", "/v1/%65xchanges"])
 def test_a_path_that_could_be_read_in_two_ways_is_refused(path: str) -> None:
-    assert "at '/publicPaths/history/0'" in str(_outcome(merged(LEAST, {"publicPaths": {"history": [path]}})))
+    assert "at '/publicPaths/history/0'" in str(outcome(merged(LEAST, {"publicPaths": {"history": [path]}})))
 
 
 @pytest.mark.parametrize("part", ["chat", "history"])

@@ -133,7 +133,10 @@ def test_keda_asks_for_connections() -> None:
     values = merged(SWITCHES["scaled by connections"], {"chat": {"autoscaling": {"connectionsPerPod": 40}}})
     scaled = release(values).one("ScaledObject")["spec"]
     (trigger,) = scaled["triggers"]
-    assert "fallback" not in scaled  # without Prometheus the number of pods stays as it is
+    assert scaled["fallback"] == {"failureThreshold": 5, "replicas": 10, "behavior": "currentReplicas"}
+    assert (
+        trigger["metadata"]["ignoreNullValues"] == "false"
+    )  # else it scales to the least while Prometheus has no data
     assert trigger["metadata"]["query"] == f"sum(chatbot_connections_open{{{SELECTOR}}})"
     assert trigger["metadata"]["threshold"] == "40"
     assert trigger["metadata"]["serverAddress"] == "http://prometheus:9090"

@@ -136,6 +136,7 @@ def test_a_persistent_outbox_makes_chat_a_stateful_set() -> None:
     made = release(PERSISTENT)
     chat = made.one("StatefulSet")
     (claim,) = chat["spec"]["volumeClaimTemplates"]
+    assert (claim["apiVersion"], claim["kind"]) == ("v1", "PersistentVolumeClaim")
     assert claim["spec"]["storageClassName"] == "fast"
     assert claim["spec"]["resources"]["requests"]["storage"] == "1280Mi"
     headless = made.one("Service", chat["spec"]["serviceName"])

@@ -119,3 +119,13 @@ def test_every_install_is_checked_by_hash(service: str) -> None:
     assert len(installs) == 4
     for arguments in installs:
         assert "--require-hashes" in arguments or arguments.split() == ["--no-deps", "--no-index", "/wheels/*.whl"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_process_of_any_user_may_enter_its_folder(service: str) -> None:
+    """A service looks for `.env` where it is started, and OpenShift starts it as anybody, of the group 0."""
+    text = DOCKERFILES[service].read_text()
+    assert re.findall(r"^WORKDIR (\S+)$", text.partition(" AS run")[2].partition(" AS dev")[0], re.MULTILINE) == [
+        "/app"
+    ]
+    assert "--group 0 --mode 0770 /data" in text

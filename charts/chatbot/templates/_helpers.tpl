@@ -1,14 +1,18 @@
 {{/* Names, labels and images. Most helpers take a part: (dict "root" $ "name" "chat" "values" .Values.chat). */}}
 
 {{- define "chatbot.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride }}
 {{- end }}
 
-{{/* What all names begin with: 40 characters at most, so that a StatefulSet's pods and labels fit into 63. */}}
+{{/*
+What all names begin with: 40 characters at most, so that a StatefulSet's pods and labels fit into 63. A longer one is cut, and told
+apart from others that begin alike by a hash of the whole.
+*/}}
 {{- define "chatbot.fullname" -}}
 {{- $name := include "chatbot.name" . }}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
-{{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- $full = default $full .Values.fullnameOverride }}
+{{- ternary (printf "%s-%s" (trunc 31 $full | trimSuffix "-") (sha256sum $full | trunc 8)) $full (gt (len $full) 40) }}
 {{- end }}
 
 {{/* The name of a part's objects, e.g. chatbot-chat. */}}
@@ -30,8 +34,8 @@
 
 {{/* What all pods of the release have in common. */}}
 {{- define "chatbot.selector" -}}
-app.kubernetes.io/name: {{ include "chatbot.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "chatbot.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "chatbot.part.labels" -}}
@@ -57,8 +61,8 @@ of its name), labels, annotations.
 {{- define "chatbot.metadata" -}}
 {{- $name := ternary (include "chatbot.part.name" .) (include "chatbot.fullname" .root) (hasKey . "name") }}
 {{- $labels := include (ternary "chatbot.part.labels" "chatbot.all.labels" (hasKey . "name")) . | fromYaml -}}
-name: {{ .object | default (printf "%s%s" $name (.suffix | default "")) }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .object | default (printf "%s%s" $name (.suffix | default "")) | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- merge $labels (.labels | default dict) | toYaml | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
@@ -70,7 +74,7 @@ annotations:
 {{- define "chatbot.part.image" -}}
 {{- $image := .values.image }}
 {{- $repository := $image.repository }}
-{{- with .root.Values.image.registry }}
+{{- with coalesce .root.Values.image.registry (.root.Values.global | default dict).imageRegistry }}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
 {{- end }}
 {{- if $image.digest -}}

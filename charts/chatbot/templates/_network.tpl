@@ -34,10 +34,14 @@
 
 {{- define "chatbot.egress.dns" -}}
 - ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+    {{- $openshift := ternary (list 5353) list (eq (include "chatbot.platform" .) "openshift") }}
+    {{- range concat .Values.networkPolicy.dnsPorts $openshift | uniq }}
+    {{- $port := . }}
+    {{- range list "UDP" "TCP" }}
+    - port: {{ int $port }}
+      protocol: {{ . }}
+    {{- end }}
+    {{- end }}
   {{- with .Values.networkPolicy.dns }}
   to:
     {{- toYaml . | nindent 4 }}

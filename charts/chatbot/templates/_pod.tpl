@@ -17,12 +17,12 @@ metadata:
     {{- end }}
 spec:
   {{- include "chatbot.pullSecrets" $root | indent 2 }}
-  serviceAccountName: {{ include "chatbot.part.serviceAccountName" . }}
+  serviceAccountName: {{ include "chatbot.part.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "chatbot.drain.graceSeconds" $root }}
   securityContext:
-    {{- include "chatbot.podSecurityContext" $values.podSecurityContext | nindent 4 }}
+    {{- include "chatbot.podSecurityContext" (dict "root" $root "values" $values.podSecurityContext) | nindent 4 }}
   {{- with $values.extraInitContainers }}
   initContainers:
     {{- toYaml . | nindent 4 }}
@@ -40,7 +40,7 @@ spec:
           protocol: TCP
       envFrom:
         - configMapRef:
-            name: {{ include "chatbot.part.name" . }}
+            name: {{ include "chatbot.part.name" . | quote }}
         {{- with $values.extraEnvFrom }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -97,16 +97,20 @@ spec:
     {{- default (include "chatbot.spread" . | fromYamlArray) $values.topologySpreadConstraints | toYaml | nindent 4 }}
   {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
   {{- with index $values $key }}
-  {{ $key }}: {{- ternary (printf " %v" .) (toYaml . | nindent 4) (kindIs "string" .) }}
+  {{ $key }}: {{- ternary (printf " %s" (toJson .)) (toYaml . | nindent 4) (kindIs "string" .) }}
   {{- end }}
   {{- end }}
 {{- end }}
 
 {{- define "chatbot.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
+{{- $names := .Values.image.pullSecrets | default list }}
+{{- range (.Values.global | default dict).imagePullSecrets }}
+{{- $names = append $names (kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") .) }}
+{{- end }}
+{{- with uniq $names }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -123,16 +127,21 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* The Pod Security Standard "restricted", with what the user says over it. */}}
+{{/*
+The Pod Security Standard "restricted", with what the user says over it. OpenShift gives each namespace ids of its own and refuses
+others. Takes root and values (podSecurityContext).
+*/}}
 {{- define "chatbot.podSecurityContext" -}}
-{{- $restricted := dict
-  "runAsNonRoot" true
-  "runAsUser" 10001
-  "runAsGroup" 10001
-  "fsGroup" 10001
-  "fsGroupChangePolicy" "OnRootMismatch"
-  "seccompProfile" (dict "type" "RuntimeDefault") }}
-{{- mergeOverwrite $restricted (. | default dict) | toYaml }}
+{{- $restricted := dict "runAsNonRoot" true "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- if ne (include "chatbot.platform" .root) "openshift" }}
+{{- $restricted = merge $restricted (dict "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001) }}
+{{- end }}
+{{- mergeOverwrite $restricted (.values | default dict) | toYaml }}
+{{- end }}
+
+{{/* What the cluster is: kubernetes or openshift. */}}
+{{- define "chatbot.platform" -}}
+{{- default (ternary "openshift" "kubernetes" (.Capabilities.APIVersions.Has "security.openshift.io/v1")) .Values.platform }}
 {{- end }}
 
 {{- define "chatbot.securityContext" -}}

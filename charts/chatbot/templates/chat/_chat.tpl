@@ -64,7 +64,7 @@
 {{- if .Values.chat.botScript }}
 - name: bot
   configMap:
-    name: {{ include "chatbot.fullname" . }}-chat-bot
+    name: {{ printf "%s-chat-bot" (include "chatbot.fullname" .) | quote }}
 {{- end }}
 {{- include "chatbot.volumes.ca" . }}
 {{- end }}

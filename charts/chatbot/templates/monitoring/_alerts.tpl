@@ -6,7 +6,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- $pods := include "chatbot.monitoring.selector" . }}
 {{- $rules := .Values.monitoring.rules }}
 - alert: ChatbotChatMissing
-  expr: absent(chatbot_connections_open{ {{- $pods -}} })
+  expr: >-
+    absent(chatbot_connections_open{ {{- $pods -}} })
   for: 5m
   severity: critical
   summary: No chat pod can be seen.
@@ -15,7 +16,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- with include "chatbot.alerts.leastPods" .Values.chat }}
 
 - alert: ChatbotChatPodsMissing
-  expr: count(chatbot_connections_open{ {{- $pods -}} }) < {{ . }}
+  expr: >-
+    count(chatbot_connections_open{ {{- $pods -}} }) < {{ . }}
   for: 15m
   severity: warning
   summary: Chat pods are missing.
@@ -24,7 +26,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- end }}
 
 - alert: ChatbotHistoryMissing
-  expr: absent(chatbot_history_batch_bytes_count{ {{- $pods -}} })
+  expr: >-
+    absent(chatbot_history_batch_bytes_count{ {{- $pods -}} })
   for: 5m
   severity: critical
   summary: No history pod can be seen.
@@ -33,7 +36,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- with include "chatbot.alerts.leastPods" .Values.history }}
 
 - alert: ChatbotHistoryPodsMissing
-  expr: count(chatbot_history_batch_bytes_count{ {{- $pods -}} }) < {{ . }}
+  expr: >-
+    count(chatbot_history_batch_bytes_count{ {{- $pods -}} }) < {{ . }}
   for: 15m
   severity: warning
   summary: History pods are missing.
@@ -42,7 +46,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- end }}
 
 - alert: ChatbotLimitsUnreadable
-  expr: min by (pool) (chatbot_permits_readable{ {{- $pods -}} }) == 0
+  expr: >-
+    min by (pool) (chatbot_permits_readable{ {{- $pods -}} }) == 0
   for: 2m
   severity: critical
   summary: >-
@@ -50,7 +55,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: A chat pod does not reach Redis; it lets nobody in, and closes its connections after most of a lease.
 
 - alert: ChatbotLimitsLearning
-  expr: max by (pool) (chatbot_permits_learning{ {{- $pods -}} }) == 1
+  expr: >-
+    max by (pool) (chatbot_permits_learning{ {{- $pods -}} }) == 1
   for: {{ mul 4 (ceil .Values.limits.leaseSeconds) }}s
   severity: warning
   summary: >-
@@ -58,7 +64,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: Redis may have forgotten who holds permits, and nothing new is granted. That should take one lease.
 
 - alert: ChatbotPermitsLost
-  expr: sum by (pool) (increase(chatbot_permits_lost_total{ {{- $pods -}} }[10m])) > 0
+  expr: >-
+    sum by (pool) (increase(chatbot_permits_lost_total{ {{- $pods -}} }[10m])) > 0
   for: 0m
   severity: warning
   summary: >-
@@ -66,7 +73,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: A pod could not renew its lease in time, so its connections were closed with 1013.
 
 - alert: ChatbotPodVanished
-  expr: max by (pool) (delta(chatbot_permits_reaped{ {{- $pods -}} }[10m])) > 0
+  expr: >-
+    max by (pool) (delta(chatbot_permits_reaped{ {{- $pods -}} }[10m])) > 0
   for: 0m
   severity: warning
   summary: >-
@@ -74,7 +82,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: A chat pod ended without draining (killed, out of memory, or its node is gone), or was cut off for a lease.
 
 - alert: ChatbotClientsWaiting
-  expr: max(chatbot_permits_waiting{ {{- $pods }},pool="connections"}) > 0
+  expr: >-
+    max(chatbot_permits_waiting{ {{- $pods }},pool="connections"}) > 0
   for: 10m
   severity: warning
   summary: Clients are waiting in line for a place.
@@ -133,7 +142,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: A connection was closed with 1011, a message was answered "internal" or "media_failed", or a pool of permits failed.
 
 - alert: ChatbotOutboxOld
-  expr: max by (pod) (chatbot_outbox_oldest_seconds{ {{- $pods -}} }) > {{ $rules.undeliveredSeconds }}
+  expr: >-
+    max by (pod) (chatbot_outbox_oldest_seconds{ {{- $pods -}} }) > {{ $rules.undeliveredSeconds }}
   for: 5m
   severity: warning
   summary: >-
@@ -142,7 +152,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `The oldest has waited for {{ $value | humanizeDuration }}.` }}
 
 - alert: ChatbotDeliveryDenied
-  expr: sum by (pod) (increase(chatbot_delivery_denied_total{ {{- $pods -}} }[15m])) > 0
+  expr: >-
+    sum by (pod) (increase(chatbot_delivery_denied_total{ {{- $pods -}} }[15m])) > 0
   for: 5m
   severity: critical
   summary: >-
@@ -150,7 +161,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: Its answers stay in the outbox until the token is replaced.
 
 - alert: ChatbotDeliveryTokenEnding
-  expr: min(chatbot_delivery_token_ends_timestamp_seconds{ {{- $pods -}} }) - time() < 30 * 86400
+  expr: >-
+    min(chatbot_delivery_token_ends_timestamp_seconds{ {{- $pods -}} }) - time() < 30 * 86400
   for: 10m
   severity: warning
   summary: The token of chat for history ends soon.
@@ -158,7 +170,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `It ends in {{ $value | humanizeDuration }}; then history takes no answers any more.` }}
 
 - alert: ChatbotOutboxFilling
-  expr: max by (pod) (chatbot_outbox_bytes{ {{- $pods -}} }) > {{ div (mul .Values.chat.outbox.maxMiB 1048576 4) 5 }}
+  expr: >-
+    max by (pod) (chatbot_outbox_bytes{ {{- $pods -}} }) > {{ div (mul .Values.chat.outbox.maxMiB 1048576 4) 5 }}
   for: 1m
   severity: critical
   summary: >-
@@ -167,7 +180,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `It holds {{ $value | humanize1024 }}B, over four fifths; when it is full, messages are answered busy.` }}
 
 - alert: ChatbotOutboxSetAside
-  expr: max by (pod) (chatbot_outbox_refused{ {{- $pods -}} }) > 0
+  expr: >-
+    max by (pod) (chatbot_outbox_refused{ {{- $pods -}} }) > 0
   for: 0m
   severity: warning
   summary: >-
@@ -186,7 +200,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `{{ $value | humanizePercentage }} of its requests are answered 5xx.` }}
 
 - alert: ChatbotStoreFailing
-  expr: sum by (store) (rate(chatbot_history_store_errors_total{ {{- $pods -}} }[5m])) > 0
+  expr: >-
+    sum by (store) (rate(chatbot_history_store_errors_total{ {{- $pods -}} }[5m])) > 0
   for: 10m
   severity: warning
   summary: >-
@@ -194,7 +209,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: Operations on MongoDB (messages) or S3 (media) have been failing for 10 minutes.
 
 - alert: ChatbotSweepBlocked
-  expr: max by (reason) (chatbot_history_sweep_blocked{ {{- $pods -}} }) > 0
+  expr: >-
+    max by (reason) (chatbot_history_sweep_blocked{ {{- $pods -}} }) > 0
   for: 5m
   severity: warning
   summary: History deletes no media.

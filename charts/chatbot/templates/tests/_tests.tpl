@@ -18,7 +18,7 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   securityContext:
-    {{- include "chatbot.podSecurityContext" $root.Values.chat.podSecurityContext | nindent 4 }}
+    {{- include "chatbot.podSecurityContext" (dict "root" $root "values" $root.Values.chat.podSecurityContext) | nindent 4 }}
   containers:
     - name: client
       image: {{ include "chatbot.part.image" $part | quote }}
