@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -18,6 +19,7 @@ from servicekit.settings.origins import parse_origin
 from servicekit.tokens import JwtAuth, mint
 from tests.chat.conversation_parts import limits
 from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed, upgrade
+from tests.permits.parts import until
 
 SECRET = "a secret that is long enough for sha-256"
 
@@ -354,3 +356,27 @@ async def test_pongs_that_wait_behind_unread_frames_are_not_missed() -> None:
             await chat.send(encode_request(Request(RequestKind.VOICE, b"0.4")))
         for _ in range(4):
             assert decode_response(await chat.recv()).text == "you said voice"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_back(turns: int) -> None:
+    async with open_house(capacity=1) as house:
+        held = await house.connections.acquire("ben", wait_seconds=0)
+        events = iter([{"type": "websocket.connect"}])
+
+        async def receive() -> dict[str, str]:
+            event = next(events, None)
+            return event if event is not None else await asyncio.get_running_loop().create_future()
+
+        async def send(message: object) -> None: ...
+
+        scope = {"type": "websocket", "path": "/connect", "query_string": b"clientId=anna&timeZone=UTC", "headers": []}
+        entering = asyncio.create_task(house.door.enter(WebSocket(scope, receive, send)))
+        await until(house.connections, lambda state: state.waiting == 1)
+        held.release()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        entering.cancel()
+        with contextlib.suppress(asyncio.CancelledError, KeyError):  # this scope tells nothing of the peer's state
+            await entering
+        await until(house.connections, lambda state: (state.held, state.waiting) == (0, 0))

@@ -73,7 +73,10 @@ class Door:
                 await deny(websocket, denied)
                 return
             with bound_contextvars(client_id=visitor.client_id):
-                await self._converse(websocket, visitor, permit)
+                try:
+                    await self._converse(websocket, visitor, permit)
+                finally:
+                    permit.release()
 
     async def peek(self, request: "Request") -> "Response":
         """Answer what a handshake with the same parameters would meet now."""
@@ -135,7 +138,6 @@ class Door:
             log.info("connection.closed", close_code=end.code, reason=end.reason, by_peer=end.by_peer)
             self._parts.metrics.closed(end.code)
         finally:
-            permit.release()
             self._inside.discard(conversation)
             if not self._inside:
                 self._empty.set()
