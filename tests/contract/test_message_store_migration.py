@@ -22,6 +22,7 @@ from tests.contract.stores import message_count
 
 SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")
 STARTED_US = 1_772_000_000_000_000
+BEFORE_SYMBOLS = 5  # the schema of SQLite
 COUNT = 1203  # more than the migration takes at once
 
 SCHEMA_1 = """
@@ -48,7 +49,7 @@ def document(number: int) -> dict[str, Any]:
         "answered_us": STARTED_US + number + 1,
         "outcome": "answered",
         "request": {"kind": "voice", "text": None, "media": [voice]},
-        "reply": {"kind": "text", "text": f"Number {number} of Straße", "media": []},
+        "reply": {"kind": "text", "text": f"Number {number} of Straße in İstanbul 🎉", "media": []},
     }
 
 
@@ -115,7 +116,7 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         answered_at=moment(last["answered_us"]),
         outcome=Outcome.ANSWERED,
         request=Side(Kind.VOICE, None, (Media(Part.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
-        reply=Side(Kind.TEXT, f"Number {COUNT - 1} of Straße"),
+        reply=Side(Kind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
     )
     assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
     (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)
@@ -130,3 +131,29 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         assert len(gone) <= ERASED_AT_ONCE
     assert erased == COUNT
     assert await store.sessions("anna", after=None, limit=10) == []
+
+
+async def test_word_lists_of_an_older_definition_are_written_anew(
+    request: pytest.FixtureRequest, tmp_path: Path, pods: list[MessageStore]
+) -> None:
+    """Schema 2 of MongoDB and 5 of SQLite knew no symbols, and kept the dots of letters."""
+    await asyncio.gather(*(pod.prepare() for pod in pods))
+    store = pods[0]
+    assert len(await store.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
+    if isinstance(store, MongoStore):
+        database = store._database
+        await database["exchanges"].update_many({}, {"$set": {"words": ["r:old"]}})
+        await database["schema"].update_one({"_id": "version"}, {"$set": {"version": 2}})
+        again: MessageStore = MongoStore(request.getfixturevalue("mongodb_url"), database.name)
+    else:
+        await store.close()
+        with sqlite3.connect(tmp_path / "messages.sqlite") as connection:
+            connection.execute("UPDATE words SET word = 'old' WHERE word = '🎉'")
+            connection.execute(f"PRAGMA user_version = {BEFORE_SYMBOLS}")
+        connection.close()
+        again = SqliteStore(tmp_path / "messages.sqlite")
+    try:
+        await again.prepare()
+        assert len(await again.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
+    finally:
+        await again.close()

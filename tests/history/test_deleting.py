@@ -197,7 +197,8 @@ async def test_search_over_http(pod: Pod) -> None:
     assert seen == expected
     found = (await pod.json(path, q="hello 2"))["messages"]
     assert found == (await pod.json(f"/v1/sessions/{SESSION}/messages", limit=4))["messages"][1::-1]
-    assert await pod.json(path, q="?!") == {"messages": [], "next": None}
+    for wordless in ("?!", "...", "\u200d", "++"):
+        check_problem(await pod.http.get(path, params={"q": wordless}), 400, "query_without_words")
     assert await pod.json(path, q="dog " + " ".join("abcdefgh"[: n % 7 + 1] for n in range(50))) == {
         "messages": [],
         "next": None,

@@ -92,6 +92,12 @@ async def test_the_whole_comes_with_all_a_player_wants_to_know(pod: Pod, path: s
         (f"bytes=-{SIZE}", 0, SIZE),
         (f"bytes=-{SIZE + 1}", 0, SIZE),
         ("bytes= 5 - 9", 5, 10),
+        ("bytes=0-99999999999999999999", 0, SIZE),
+        (f"bytes=7-{'9' * 5000}", 7, SIZE),
+        (f"bytes=-{'9' * 5000}", 0, SIZE),
+        (f"bytes={'0' * 30}5-{'0' * 30}9", 5, 10),
+        ("Bytes=5-9", 5, 10),
+        ("BYTES=-500", SIZE - 500, SIZE),
     ],
 )
 async def test_a_range(pod: Pod, path: str, ranges: str, start: int, end: int) -> None:
@@ -102,7 +108,10 @@ async def test_a_range(pod: Pod, path: str, ranges: str, start: int, end: int) -
     assert answer.headers["content-type"] == "audio/mpeg"
 
 
-@pytest.mark.parametrize("ranges", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 5}", f"bytes={10**17}-", "bytes=-0"])
+@pytest.mark.parametrize(
+    "ranges",
+    [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 5}", f"bytes={10**17}-", "bytes=-0", "bytes=-00", f"bytes={'9' * 5000}-"],
+)
 async def test_a_range_behind_the_end_cannot_be_had(pod: Pod, path: str, ranges: str) -> None:
     answer = await get(pod, path, ranges)
     check_problem(answer, 416, "range_not_satisfiable", detail=str(SIZE))
@@ -111,7 +120,7 @@ async def test_a_range_behind_the_end_cannot_be_had(pod: Pod, path: str, ranges:
 
 @pytest.mark.parametrize(
     "ranges",
-    ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=9-5", "items=0-5", "bytes=0-1,5-9", "bytes=0-" + "9" * 5000],
+    ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=9-5", "items=0-5", "bytes=0-1,5-9"],
     ids=lambda ranges: ranges[:16] or "empty",
 )
 async def test_what_is_no_single_range_of_bytes_is_passed_over(pod: Pod, path: str, ranges: str) -> None:

@@ -19,7 +19,8 @@ from history_service.records import Media, Message, Part
 from servicekit.problems import Problem
 from servicekit.tokens import Principal
 
-RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
+MAX_DIGITS: Final = 18  # of a position; one with more is behind the end of any media, and Python reads only so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,12 @@ def _no_media() -> Problem:
     return Problem(404, "media_unknown", "this message has no such media")
 
 
+def _position(digits: str) -> str:
+    """Return a position as it is, or one that is behind the end of any media."""
+    digits = digits.lstrip("0") or digits[:1]
+    return digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS
+
+
 def _range(header: str | None, size: int) -> Span | None:
     """Return the one range that is asked for; several, or another unit, may be answered by the whole (RFC 9110, 14.2).
 
@@ -145,7 +152,7 @@ def _range(header: str | None, size: int) -> Span | None:
     found = RANGE.fullmatch(header.replace(" ", "")) if header else None
     if found is None or found.groups() == ("", ""):
         return None
-    first, last = found.groups()
+    first, last = map(_position, found.groups())
     if not first:
         start, end = max(0, size - int(last)), size
     else:

@@ -27,7 +27,7 @@ class Search:
         self._access.require_client(request, client_id)
         words, limit = _query(request), query_limit(request)
         before = read_message_id(request, "cursor")
-        found = await self._store.search(client_id, words, before=before, limit=limit + 1) if words else []
+        found = await self._store.search(client_id, words, before=before, limit=limit + 1)
         page = found[:limit]
         following = str(page[-1].id) if len(found) > limit else None
         return JSONResponse({"messages": [document(message) for message in page], "next": following})
@@ -38,4 +38,8 @@ def _query(request: Request) -> list[str]:
     raw = request.query_params.get("q", "")
     if not 1 <= len(raw) <= MAX_QUERY_CHARACTERS:
         raise Problem(400, "query_malformed", f"q must have 1 to {MAX_QUERY_CHARACTERS} characters")
-    return words_of(raw)
+    words = words_of(raw)
+    if not words:
+        detail = "q must have a word: letters, digits, emoji or other symbols; punctuation alone finds nothing"
+        raise Problem(400, "query_without_words", detail)
+    return words

@@ -196,7 +196,15 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             _query("q", QUERY, "the words", required=True),
             LIMITED,
             _query("cursor", MESSAGE_ID, "the `next` of the page before"),
-            problems={400: ("client_id_malformed", "query_malformed", "limit_malformed", "cursor_malformed")},
+            problems={
+                400: (
+                    "client_id_malformed",
+                    "query_malformed",
+                    "query_without_words",
+                    "limit_malformed",
+                    "cursor_malformed",
+                )
+            },
         )
     },
     "/v1/sessions/{session}": {

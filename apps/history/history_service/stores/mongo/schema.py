@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure
 from history_service.stores.base import StoreUnusable, read_side
 from history_service.stores.mongo.documents import words_document
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 BATCH: Final = 500
 INDEX_NOT_FOUND: Final = 27
 
@@ -59,6 +59,8 @@ async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database 
         for collection, names in REPLACED.items():
             for name in names:
                 await _drop_index(database[collection], name)
+    if schema is not None and schema["version"] < 3:  # noqa: PLR2004 - symbols became words, the dot of an i counts no more
+        await _renew_word_lists(database)
     await database["schema"].update_one({"_id": "version"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
 
 
@@ -91,3 +93,25 @@ async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401
             ],
             ordered=False,
         )
+
+
+async def _renew_word_lists(database: Any) -> None:  # noqa: ANN401
+    """Write the word lists anew that are others today."""
+    exchanges = database["exchanges"]
+    found = exchanges.find({}, ["client_id", "request", "reply", "words"], batch_size=BATCH)
+    while documents := await found.to_list(BATCH):
+        renewed = [
+            (document, words_document(read_side(document["request"]), read_side(document["reply"])))
+            for document in documents
+        ]
+        changes = [
+            UpdateOne(
+                # Not one that was changed meanwhile, by a deletion or a pod that is ahead.
+                {"_id": document["_id"], "client_id": document["client_id"], "words": document["words"]},
+                {"$set": {"words": words}},
+            )
+            for document, words in renewed
+            if words != document["words"]
+        ]
+        if changes:
+            await exchanges.bulk_write(changes, ordered=False)
