@@ -234,6 +234,14 @@ def test_a_file_of_settings_counts_less_than_the_environment(
     assert capsys.readouterr().err == "warning: TEA_PROT is not a setting; did you mean TEA_PORT?\n"
 
 
+def test_a_file_of_settings_may_begin_with_a_byte_order_mark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    (elsewhere / ".env").write_text("TEA_PORT=7\nTEA_PROT=5\n", encoding="utf-8-sig")
+    assert tea(monkeypatch).port == 7
+    assert capsys.readouterr().err == "warning: TEA_PROT is not a setting; did you mean TEA_PORT?\n"
+
+
 def test_a_mistake_in_the_file_is_told_like_any_other(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
 ) -> None:
