@@ -41,7 +41,7 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         env_file=".env",
-        env_file_encoding="utf-8-sig",  # some editors begin a file with a byte order mark
+        env_file_encoding="utf-8",
         env_ignore_empty=True,
         # Lists are comma-separated, not JSON; see _split_lists.
         enable_decoding=False,

@@ -118,9 +118,7 @@ def _answer_arguments(
 def _read(cls: type[A], wrong: list[str]) -> A | None:
     file = cls.model_config.get("env_file")
     try:
-        in_file = (
-            dotenv_values(file, encoding=cls.model_config.get("env_file_encoding")) if isinstance(file, str) else {}
-        )
+        in_file = dotenv_values(file) if isinstance(file, str) else {}
         variables = {name: value or "" for name, value in {**in_file, **os.environ}.items()}
         for line in warnings_about(cls, variables):
             sys.stderr.write(f"warning: {line}\n")
