@@ -1,10 +1,11 @@
-"""Change modules and see whether tests notice: python -m tests.mutation [--sample N] [--seed N] [MODULE …]."""
+"""Change modules and see whether tests notice: python -m tests.mutation [--sample N] [--seconds N] [MODULE …]."""
 
 import argparse
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import math
 import os
 import random
 import signal
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TARGETS))
     parser.add_argument("--sample", type=int, default=0, help="changes of each module, by chance; 0: all")
     parser.add_argument("--seed", type=int, default=1, help="of that chance")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="for each module; the rest is left out")
     parser.add_argument("--lines", help="only changes in these lines, such as 10-40")
     told = parser.parse_args()
     os.chdir(ROOT)
@@ -101,11 +103,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, run_valkey(Path(folder)) as valkey:
         os.environ["TEST_REDIS_URL"] = valkey.url
         for module in told.modules or TARGETS:
-            _report(module, told.sample, random.Random(told.seed), told.lines)
+            _report(module, told.sample, random.Random(told.seed), told.lines, told.seconds)
     return 0
 
 
-def _report(module: str, sample: int, chance: random.Random, lines: str | None) -> None:
+def _report(module: str, sample: int, chance: random.Random, lines: str | None, seconds: float) -> None:
     spec = importlib.machinery.PathFinder.find_spec(module.split(".", maxsplit=1)[0])
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -116,14 +118,17 @@ def _report(module: str, sample: int, chance: random.Random, lines: str | None) 
         first, last = map(int, lines.split("-"))
         mutants = [mutant for mutant in mutants if first <= mutant.line <= last]
     score = Score(len(mutants))
-    if sample:
-        mutants = sorted(chance.sample(mutants, min(sample, len(mutants))), key=lambda mutant: mutant.line)
+    chance.shuffle(mutants)
+    mutants = mutants[: sample or None]
     begun = time.monotonic()
     if not _passes(module, str(path), Mutant(0, "nothing", source), 600.0):
         _say(f"{module}: its tests fail without any change")
         return
     limit = max(LEAST_SECONDS, PATIENCE * (time.monotonic() - begun))
+    over_at = begun + seconds
     for mutant in mutants:
+        if time.monotonic() > over_at:
+            break
         score.tried += 1
         if _passes(module, str(path), mutant, limit):
             _say(f"  {module}:{mutant.line}: {mutant.what}")
