@@ -6,11 +6,14 @@ from itertools import repeat
 from typing import Any
 
 from permits.redis.link import Reply, Word
+from permits.redis.requests import Ask
 from permits.redis.scripts import Status
 from tests.permits.virtual import NAMES, Clock, Flight, VirtualPod, VirtualStore
 
 SERVING = ("operate", "renew", "enter", "set", "leave")
-"""The scripts that leave nobody in line who could be served."""
+"""The scripts that leave nobody in line who could be served, or say that there is more to do."""
+MORE = {"operate": 2, "renew": 5, "enter": 5, "set": 2, "leave": 1}
+"""Where in their replies they say that."""
 
 
 def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
@@ -30,6 +33,7 @@ class Waiter:
     ticket: int
     pod: str
     until: int
+    limit: int
     client: str
 
 
@@ -37,7 +41,7 @@ class Image:
     """All keys of a pool at one moment."""
 
     def __init__(self, values: list[Any]) -> None:
-        pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held, _ = values
+        pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held, *_ = values
         self.pool = _texts(pool)
         self.pods = _texts(pods)
         self.leases = {pod.decode(): int(end) for pod, end in leases}
@@ -45,8 +49,8 @@ class Image:
         for id_, (ticket, pod, client) in ((id_, note.split(" ", 2)) for id_, note in _texts(permits).items()):
             self.permits[id_] = (int(ticket), pod, client)
         self.waiters: dict[str, Waiter] = {}
-        for id_, words in ((id_, note.split(" ", 4)) for id_, note in _texts(waiters).items()):
-            self.waiters[id_] = Waiter(int(words[0]), words[1], int(words[3]), words[4])
+        for id_, words in ((id_, note.split(" ", 5)) for id_, note in _texts(waiters).items()):
+            self.waiters[id_] = Waiter(int(words[0]), words[1], int(words[3]), int(words[4]), words[5])
         self.line = {id_.decode(): int(ticket) for id_, ticket in line}
         self.clients, self.clients_waiting = _counts(clients), _counts(clients_waiting)
         self.pods_waiting, self.pods_held = _counts(pods_waiting), _counts(pods_held)
@@ -55,14 +59,25 @@ class Image:
         """Return one of the numbers of the pool."""
         return int(self.pool.get(field, 0))
 
+    def epoch(self) -> int:
+        """Return the number of the epoch; 0: there is none."""
+        return int(self.pool.get("epoch", "0").partition("-")[0])
+
     def pool_now(self, server_ms: int) -> int:
         """Return pool time, when the server's clock says `server_ms`."""
-        passed = server_ms - self.number("seen")
-        return self.number("clock") + (passed if 0 < passed <= self.number("step") else 0)
+        return self.number("clock") + max(0, min(server_ms - self.number("seen"), self.number("step")))
 
     def learning(self, server_ms: int) -> bool:
         """Say whether nothing new may be granted."""
         return self.pool_now(server_ms) < self.number("learning_until")
+
+    def whole(self, incarnation: str) -> bool:
+        """Say whether a pod is in, and has declared all that it has to declare."""
+        return self.pods.get(incarnation, "").endswith(" 0")
+
+    def sweeps(self) -> bool:
+        """Say whether records of pods that are gone may still be there."""
+        return self.pool.get("sweep", "").startswith("h") or "sweep_again" in self.pool
 
     def ticket_of(self, id_: str) -> int:
         """Return the ticket of a permit or waiter."""
@@ -81,14 +96,17 @@ class Image:
         assert self.pods_waiting == Counter(waiter.pod for waiter in waiting)
         assert self.line == {id_: waiter.ticket for id_, waiter in self.waiters.items()}
         assert not self.line.keys() & self.permits.keys()
+        assert self.number("held") == len(held)
+        assert "damaged" not in self.pool
+        assert self.pods.keys() == self.leases.keys()
         alive = {*(pod for _, pod, _ in held), *(waiter.pod for waiter in waiting)}
-        assert alive <= self.pods.keys() == self.leases.keys()
+        assert alive <= self.pods.keys() or self.sweeps()
         tickets = [*(ticket for ticket, _, _ in held), *self.line.values()]
         assert max(tickets, default=0) <= self.number("tickets")
         assert self.number("high_water") >= len(held) or not self.pool
 
 
-EMPTY = Image([{}, {}, [], {}, {}, [], {}, {}, {}, {}, set()])
+EMPTY = Image([{}, {}, [], {}, {}, [], {}, {}, {}, {}, set(), {}])
 
 
 class World:
@@ -110,12 +128,14 @@ class World:
         self.image = EMPTY
         self.executed: list[Flight] = []
         self._held: set[str] = set()
+        self._asked: dict[str, Ask] = {}
         self._ceilings: dict[str, int] = {}
         self._legacy = 0
         self._tickets: dict[str, int] = {}
         self._generations: dict[str, int] = {}
         self._last_ticket = 0
         self._clock_went_back = False
+        self._newest_epoch = 0
 
     def everybody(self) -> list[VirtualPod]:
         """Return all pods that ever were."""
@@ -158,6 +178,15 @@ class World:
         """Put another server in its place, with some data; that breaks all connections."""
         self._lose_image()
         self.store.restart(data)
+        self._break_connections()
+
+    def fail_back(self, data: dict[str, bytes], run: int) -> None:
+        """Put a server in its place that was the store before, was not restarted, and has the data that it had then."""
+        self._lose_image()
+        self.store.restart(data, run)
+        self._break_connections()
+
+    def _break_connections(self) -> None:
         self.executed.clear()
         for pod in self.everybody():
             pod.way.cut()
@@ -211,13 +240,14 @@ class World:
                 if notice.startswith(f"{pod.name}."):
                     pod.way.notices.append(notice)
         after.check()
+        self._newest_epoch = max(self._newest_epoch, after.epoch())
         if before.pool.get("epoch") == after.pool.get("epoch"):
             self._check_step(before, after, script, argv)
         if script in ("operate", "renew", "declare"):
             self._check_generation(before, str(argv[0]), int(argv[1]), Status(reply[0]))
         if script == "enter" and Status(reply[0]) is Status.DONE:
             assert argv[3] not in after.pods
-        if script in SERVING and Status(reply[0]) is Status.DONE:
+        if script in SERVING and Status(reply[0]) is Status.DONE and not reply[MORE[script]]:
             self._check_line_served(after)
         self._note_grants(before, after)
         return reply
@@ -249,17 +279,17 @@ class World:
         handed = [before.line[id_] for id_ in new if id_ in before.line]
         still = [ticket for id_, ticket in before.line.items() if id_ in after.line]
         assert max(handed, default=0) <= min(still, default=1 << 62)
-        if after.learning(now):
-            assert new <= before.line.keys()
-            assert len(new) <= len(before.permits.keys() - after.permits.keys())
-        elif new - before.line.keys():
-            assert not [w for id_, w in before.waiters.items() if id_ in after.line and w.until > after.pool_now(now)]
+        assert not after.learning(now)
+        if new - before.line.keys():
+            assert not before.line.keys() & after.line.keys(), "somebody overtook the line"
 
     def _check_dropped(self, before: Image, after: Image, named: set[str]) -> None:
         """Nobody loses a place in line who did not give it up, while their pod lives and their time is not over."""
         asks = {ask.id: ask for pod in self.everybody() for ask in pod.asks}
         slack = before.number("step") if self._clock_went_back else 0
         for id_, waiter in before.waiters.items():
+            if waiter.limit and after.clients[waiter.client] >= waiter.limit:
+                continue
             if id_ not in after.line and id_ not in after.permits and waiter.pod in after.pods and id_ not in named:
                 assert ((asks[id_].deadline or 0) * 1000) <= self.clock.now + slack + 1
 
@@ -285,7 +315,7 @@ class World:
             self._legacy = 0
 
     def _remembers(self) -> bool:
-        return self.image.pool.get("run") == f"run{self.store.run}"
+        return self.image.pool.get("run") == f"run{self.store.run}" and self.image.epoch() == self._newest_epoch
 
     def _check_places(self) -> None:
         """Whoever stands in line keeps the ticket, through whatever happens to the store."""
@@ -297,14 +327,17 @@ class World:
         """Check the truth: there are never more permits than the capacity, and the store knows each of them."""
         self._check_places()
         held = self.held()
+        self._asked = {ask.id: ask for pod in self.everybody() for ask in pod.asks}
         self._held &= held
         for id_ in held - self._held:
             assert len(self._held) < max(self._ceilings[id_], self._legacy), "more permits than the capacity"
             self._held.add(id_)
+        clients = Counter(self._asked[id_].client_id for id_ in held)
+        assert max(clients.values(), default=0) <= self.per_client, "more permits than the limit of a client"
         if not self._remembers():
             return
         for pod in self.everybody():
             for permit in [] if pod.gone else pod.held():
                 incarnation = permit.lease.incarnation
-                if not self.image.learning(self.store.now()) or incarnation in self.image.pods:
+                if not self.image.learning(self.store.now()) or self.image.whole(incarnation):
                     assert self.image.permits.get(permit.id, (0, ""))[1] == incarnation, "the store does not know it"

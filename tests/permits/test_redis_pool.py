@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from permits import ClientLimitReached, LineFull, Permit, PermitTimeout, Verdict
-from permits.redis import RedisPool
+from permits.redis import PoolOperator, RedisPool
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import open_gate
 from tests.permits.parts import SECONDS, ask, hold, in_line, until
@@ -145,13 +145,14 @@ async def test_a_paused_pod_wakes_up_with_nothing_and_waits_its_turn(
 async def test_capacity_set_by_hand_counts_until_the_settings_change(
     open_pod: OpenPod, store: "Redis", name: str
 ) -> None:
+    operator = PoolOperator(name, store)
     pool = await open_pod(capacity=2, lease_seconds=1.8)
     permits = await hold(pool, "a", "b")
     waiting = await in_line(pool, "c", "d")
-    await store.hset(f"permits:{{{name}}}:pool", "capacity", "3")
+    await operator.set_capacity(3)
     async with asyncio.timeout(SECONDS):
         assert (await waiting[0]).valid()
-    await store.hset(f"permits:{{{name}}}:pool", "capacity", "1")
+    await operator.set_capacity(1)
     assert all(permit.valid() for permit in permits)
     permits[0].release()
     await open_pod(capacity=2)

@@ -8,18 +8,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from permits.redis import dispatch
+from permits.redis import dispatch, store
 from permits.redis.requests import Ask
 from permits.redis.store import Terms
 from tests.permits.model import World
 from tests.permits.virtual import Clock, Flight, VirtualPod, VirtualStore
 
 LEASE_MS = 1600
-STEP_MS = LEASE_MS * 3 // 16
+STEP_MS = LEASE_MS // 2 * 3 // 16
 PODS = 3
 CAPACITY = 2
 PER_CLIENT = 3
-TERMS = Terms(capacity=CAPACITY, per_client=PER_CLIENT, max_waiting=5, lease_seconds=LEASE_MS / 1000)
+LEASES_MS = (LEASE_MS, LEASE_MS // 2, LEASE_MS * 3 // 2)
+TERMS = [
+    Terms(capacity=CAPACITY, per_client=PER_CLIENT, max_waiting=5, lease_seconds=lease_ms / 1000)
+    for lease_ms in LEASES_MS
+]
 
 which_pod = st.integers(0, PODS - 1)
 which_client = st.sampled_from("abc")
@@ -33,17 +37,19 @@ class PoolMachine(RuleBasedStateMachine):
 
     def __init__(self, url: str) -> None:
         super().__init__()
+        self.started = 0
         self.clock = Clock()
         self.store = VirtualStore(url, self.clock)
         self.world = World(self.store, self.clock, PER_CLIENT)
         self.saved: dict[str, bytes] = {}
-        self.jumped_at = -LEASE_MS
+        self.jumped_at = -max(LEASES_MS)
         for _ in range(PODS):
             self.start_pod()
         self.wait_leases(1)
 
     def start_pod(self) -> None:
-        self.world.pods.append(VirtualPod(self.clock, self.store.name, TERMS))
+        self.started += 1
+        self.world.pods.append(VirtualPod(self.clock, self.store.name, TERMS[self.started % len(TERMS)]))
 
     def retire(self, at: int) -> VirtualPod:
         pod = self.world.pods.pop(at)
@@ -196,7 +202,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(milliseconds=st.sampled_from([-100_000, -STEP_MS, -50, 50, STEP_MS - 1, STEP_MS, 900, 100_000]))
     def the_servers_clock_jumps(self, milliseconds: int) -> None:
         if milliseconds > 0:
-            if self.clock.now - self.jumped_at < LEASE_MS:
+            if self.clock.now - self.jumped_at < max(LEASES_MS):
                 return
             self.jumped_at = self.clock.now
         self.world.jump(milliseconds)
@@ -211,6 +217,31 @@ class PoolMachine(RuleBasedStateMachine):
             self.world.forget()
         else:
             self.world.restart(self.saved if what.endswith("data") else {})
+
+    @rule(with_its_data=st.booleans(), new_pod=st.booleans(), steps=st.integers(0, 30))
+    def another_server_takes_over_and_the_first_comes_back(
+        self, with_its_data: bool, new_pod: bool, steps: int
+    ) -> None:
+        first = (self.store.save(), self.store.run)
+        self.world.restart(first[0] if with_its_data else {})
+        for step in range(steps):
+            self.world.pass_time(150)
+            if step % 5 == 0:
+                self.world.pods[step % PODS].acquire("abcd"[step % 4], 700)
+        self.world.fail_back(*first)
+        if new_pod:
+            for pod in self.world.pods:
+                pod.way.hold("requests")
+            self.start_pod()
+            newcomer = self.world.pods[-1]
+            newcomer.acquire("d", 0)
+            self.world.settle()
+            for pod in self.world.pods:
+                pod.way.open()
+            self.world.pods.remove(newcomer)
+            self.world.past.append(newcomer)
+            newcomer.leave()
+        self.world.settle()
 
     @rule(capacity=st.integers(1, 4), pod=which_pod, what=st.sampled_from(["capacity", "capacity", "allow", "refuse"]))
     def an_operator_sets_something(self, capacity: int, pod: int, what: str) -> None:
@@ -244,13 +275,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.wait_leases(1)
         assert not self.world.image.permits
         assert not self.world.image.line
-        assert self.store.keys_left() <= {"pool", "pods", "leases", "refused"}
+        assert self.store.keys_left() <= {"pool", "pods", "leases", "refused", "lease_lengths"}
         self.world.pods[-1].acquire("d", 0)
         self.world.settle()
         assert len(self.world.held()) == 1
 
     def wait_leases(self, leases: int) -> None:
-        for _ in range(leases * LEASE_MS // 150 + 1):
+        for _ in range(leases * max(LEASES_MS) // 150 + 1):
             self.world.pass_time(150)
 
 
@@ -260,6 +291,7 @@ def test_whatever_happens_there_are_never_more_permits_than_the_capacity(
 ) -> None:
     monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)  # so that several calls are often under way
     monkeypatch.setattr(dispatch, "FEW_RELEASES", 1)
+    monkeypatch.setattr(store, "MAX_DECLARED", 1)
     run_state_machine_as_test(
         partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(

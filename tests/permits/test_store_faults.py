@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from permits import Permit, PermitPool, PermitTimeout, PoolState, PoolUnavailable
+from permits import Permit, PermitPool, PermitTimeout, PoolLearning, PoolState, PoolUnavailable, Verdict
 from permits.redis import PoolOperator
 from permits.redis.lease import RedisPermit
 from tests.permits.conftest import OpenPod
@@ -113,8 +113,14 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
     tickets = [permit.ticket for permit in permits]
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
-    with pytest.raises(PermitTimeout):
+    with pytest.raises(PoolLearning) as learning:
         await hold(one, "c")
+    assert 0 < learning.value.left_seconds <= 3
+    outlook = await one.peek("c")
+    assert (outlook.verdict, outlook.learning_seconds > 0) == (Verdict.LEARNING, True)
+    with pytest.raises(PoolLearning) as learning:
+        await one.acquire("c", wait_seconds=0.05)
+    assert learning.value.place == 1
     state = await until(two, lambda state: state.held == 2)
     assert (state.clients, state.capacity, state.learning_seconds > 1) == ({"a": 1, "b": 1}, 3, True)
     assert all(permit.valid() for permit in permits)
@@ -124,7 +130,7 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
     assert (await one.state()).clients == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_while_learning_what_is_given_back_goes_to_those_who_wait_in_the_order_of_their_tickets(
+async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order_of_tickets(
     open_pod: OpenPod, own_store: Valkey
 ) -> None:
     one, two = [await open_pod(own_store.url, lease_seconds=3) for _ in range(2)]
@@ -134,9 +140,11 @@ async def test_while_learning_what_is_given_back_goes_to_those_who_wait_in_the_o
         await redis.flushall()
     await until(one, lambda state: (state.held, state.waiting) == (1, 2))
     permit.release()
+    state = await until(one, lambda state: state.held == 0)
+    assert (state.waiting, state.learning_seconds > 0) == (2, True)
     async with asyncio.timeout(SECONDS):
         handed = await first
-    assert (await one.state()).learning_seconds > 0
+    assert (await one.state()).learning_seconds == 0
     assert not second.done()
     handed.release()
     async with asyncio.timeout(SECONDS):
@@ -175,7 +183,7 @@ async def test_a_store_that_is_started_again_learns(open_pod: OpenPod, tmp_path:
         (permit,) = await hold(pool, "a")
     with run_valkey(tmp_path, before.port, appendonly=remembers):
         await back(pool)
-        with pytest.raises(PermitTimeout):
+        with pytest.raises(PoolLearning):
             await hold(pool, "b")
         state = await until(pool, lambda state: state.held == 1)
         assert (state.clients, state.learning_seconds > 0) == ({"a": 1}, True)
@@ -252,7 +260,7 @@ async def test_who_leaves_the_line_while_the_pod_looks_for_a_lost_notice_leaves_
             await asyncio.wait([leaves])
             await PoolOperator(one.name, redis).trust()
             ends = await asyncio.gather(stays, leaves, return_exceptions=True)
-        assert isinstance(ends[1], PermitTimeout)
+        assert isinstance(ends[1], PoolLearning if forgotten else PermitTimeout)
         assert isinstance(ends[0], RedisPermit)
         state = await two.state()
         assert (state.clients, state.waiting) == ({"b": 1}, 0)

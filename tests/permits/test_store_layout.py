@@ -19,7 +19,7 @@ from permits.redis import RedisPool
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.scripts import load_scripts
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, hold, in_line
+from tests.permits.parts import SECONDS, hold, in_line, until
 from tests.support.servers import ROOT
 from tests.support.valkey import run_valkey
 
@@ -31,7 +31,7 @@ LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pool", "records", "server")}
 def test_all_keys_of_a_pool_share_one_slot_of_a_cluster(pool_name: str) -> None:
     names = (*keys_of(pool_name), channel_of(pool_name, "pod/1"))
     assert {key_slot(name.encode()) for name in names} == {key_slot(pool_name.encode())}
-    assert len(set(names)) == len(names) == 12
+    assert len(set(names)) == len(names) == 13
 
 
 @pytest.mark.parametrize("pool_name", ["", "a b", "a{b", "a}b", "x" * 65, "ä", "a\n"], ids=repr)
@@ -67,7 +67,7 @@ async def test_who_holds_how_many_can_be_read_with_one_command(open_pod: OpenPod
     pool = await open_pod(capacity=3)
     await hold(pool, "anna", "ben", "anna")
     await in_line(pool, "ben", "clara")
-    prefix = f"permits:{{{name}}}"
+    prefix = f"permits:{{{name}}}:2"
     assert await store.hgetall(f"{prefix}:clients") == {"anna": "2", "ben": "1"}
     assert await store.hgetall(f"{prefix}:clients_waiting") == {"ben": "1", "clara": "1"}
 
@@ -108,7 +108,7 @@ async def test_an_empty_pool_leaves_nothing_but_its_numbers_and_its_pods(
     (await waiter).release()
     assert (await pool.state()).held == 0
     kept = {key async for key in store.scan_iter(match=f"*{name}*", count=10_000)}
-    assert kept == {f"permits:{{{name}}}:{key}" for key in ("pool", "pods", "leases")}
+    assert kept == {f"permits:{{{name}}}:2:{key}" for key in ("pool", "pods", "leases", "lease_lengths")}
 
 
 async def test_a_waiter_whose_record_was_taken_by_hand_holds_up_nobody(
@@ -117,13 +117,13 @@ async def test_a_waiter_whose_record_was_taken_by_hand_holds_up_nobody(
     pool = await open_pod(capacity=2, lease_seconds=60)
     permits = await hold(pool, "a", "a")
     forgotten, *waiters = await in_line(pool, "b", "c", "d")
-    (first,) = await store.zrange(f"permits:{{{name}}}:line", 0, 0)
-    await store.hdel(f"permits:{{{name}}}:waiters", str(first))
+    (first,) = await store.zrange(f"permits:{{{name}}}:2:line", 0, 0)
+    await store.hdel(f"permits:{{{name}}}:2:waiters", str(first))
     for permit in permits:
         permit.release()
     async with asyncio.timeout(SECONDS):
         assert all([(await waiter).valid() for waiter in waiters])
-    assert (await pool.state()).clients == {"c": 1, "d": 1}
+    await until(pool, lambda state: dict(state.clients) == {"c": 1, "d": 1} and state.waiting == 1)
     forgotten.cancel()
 
 
@@ -190,7 +190,7 @@ async def assert_invariants(store: "Redis", name: str) -> tuple[int, int]:
     held = [record.split(" ", 2) for record in permits.values()]
     waiting = {
         id_: (ticket, pod, client)
-        for id_, (ticket, pod, _, _, client) in ((id_, record.split(" ", 4)) for id_, record in waiters.items())
+        for id_, (ticket, pod, _, _, _, client) in ((id_, record.split(" ", 5)) for id_, record in waiters.items())
     }
     assert counts(clients) == Counter(client for _, _, client in held)
     assert counts(pods_held) == Counter(pod for _, pod, _ in held)
@@ -218,6 +218,6 @@ async def _snapshot(store: "Redis", name: str) -> list[Any]:
         for key in keys_of(name):
             if key.endswith((":leases", ":line")):
                 moment.zrange(key, 0, -1, withscores=True)
-            elif not key.endswith(":refused"):
+            elif not key.endswith((":refused", ":lease_lengths")):
                 moment.hgetall(key)
         return list(await moment.execute())

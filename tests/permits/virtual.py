@@ -32,7 +32,7 @@ local function server_run()
   return redis.call('HGET', KEYS[1] .. ':server', 'run')
 end
 """
-SCRIPTS = load_scripts(SERVER_LUA)
+SCRIPTS = load_scripts(SERVER_LUA, looks=2)
 NAMES = {script.sha: name for name, script in zip(SCRIPTS.__dataclass_fields__, SCRIPTS.all(), strict=True)}
 START_MS = 1_700_000_000_000
 
@@ -59,7 +59,7 @@ class VirtualStore:
         self.keys = keys_of(self.name)
         self.clock = clock
         self.skew = 0
-        self.run = 0
+        self.run = self.runs = 0
         connect: Any = redis.Redis.from_url  # parts of what it returns have no types
         self._redis = connect(url)
         for script in SCRIPTS.all():
@@ -95,10 +95,11 @@ class VirtualStore:
         """Return all data."""
         return {key: dump for key in self.keys if (dump := self._redis.dump(key)) is not None}
 
-    def restart(self, data: dict[str, bytes]) -> None:
-        """Become another server with some data."""
+    def restart(self, data: dict[str, bytes], run: int | None = None) -> None:
+        """Become another server with some data; or one that was the store before."""
         self.forget()
-        self.run += 1
+        self.runs += 1
+        self.run = self.runs if run is None else run
         for key, dump in data.items():
             self._redis.restore(key, 0, dump)
 
@@ -263,6 +264,7 @@ class VirtualPod:
         self._loop = VirtualLoop(clock)
         store = Store(VirtualLink(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
         self.faults = 0
+        self.lease_ms = round(terms.lease_seconds * 1000)
         self._dispatch = Dispatch(
             store,
             self.name,

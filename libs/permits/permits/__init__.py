@@ -8,6 +8,7 @@ from permits.errors import (
     PermitLost,
     PermitTimeout,
     PoolClosed,
+    PoolLearning,
     PoolMisuse,
     PoolUnavailable,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "PermitPool",
     "PermitTimeout",
     "PoolClosed",
+    "PoolLearning",
     "PoolMisuse",
     "PoolObserver",
     "PoolState",

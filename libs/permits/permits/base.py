@@ -38,14 +38,22 @@ class Verdict(Enum):
     WAIT = "wait"
     CLIENT_LIMIT = "client_limit"
     LINE_FULL = "line_full"
+    LEARNING = "learning"
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The answer to a peek: the verdict, and the place in line that one would get (0: none needed)."""
+    """The answer to a peek.
+
+    Attributes:
+        verdict: what it would be.
+        place: the place in line that one would get; 0: none needed.
+        learning_seconds: for how much longer nothing is granted, when the pool is learning.
+    """
 
     verdict: Verdict
     place: int = 0
+    learning_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class PermitPool(Protocol):
 
         Raises:
             PermitTimeout: nothing became free in time.
+            PoolLearning: nothing was granted in time, because the store may have forgotten grants.
             ClientLimitReached: at once, so that the head of the line may always be served.
             LineFull: too many are waiting.
             PoolUnavailable: the store cannot be asked.

@@ -4,6 +4,7 @@
     ├── PermitTimeout          cluster_full         nothing became free in time
     ├── ClientLimitReached     client_limit         this client holds or waits for all it may have
     ├── LineFull               line_full            too many wait already
+    ├── PoolLearning           limits_learning      the store may have forgotten permits, and grants nothing for a while
     ├── PoolUnavailable        limits_unavailable   the store of the limits cannot be asked
     ├── PoolClosed             draining             this process gives nothing out any more
     └── PermitLost             permit_lost          the permit of a `permit()` block was lost, and the block cancelled
@@ -47,6 +48,19 @@ class LineFull(PermitError):
     """Too many are waiting in line already."""
 
     code = "line_full"
+
+
+class PoolLearning(PermitError):
+    """The store may have forgotten who holds permits; nothing is granted until those who do have said so."""
+
+    code = "limits_learning"
+
+    def __init__(self, left_seconds: float, place: int = 0) -> None:
+        super().__init__(f"{(type(self).__doc__ or '').strip()} That takes {left_seconds:.1f} s more at most.")
+        self.left_seconds = left_seconds
+        """For how much longer, at most."""
+        self.place = place
+        """The place in line when the time was over; 0: there was none."""
 
 
 class PoolUnavailable(PermitError):

@@ -1,44 +1,69 @@
 #!lua flags=allow-oom
--- Takes in what a pod holds, and who waits there, after the store has forgotten it.
+-- Takes in what a pod holds, and who waits there, after the store has forgotten it; in as many parts as it takes.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows, 5 capacity by its settings,
---       6 how many permits follow; then three for each permit: id, ticket, client; and four for each waiter: id, ticket, client, waits on (ms).
--- Returns: {DONE, lease (ms), epoch}, and the lease counts anew; {GONE}: too late, all of it is lost; or {STALE}.
+-- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the newest epoch that it has heard of, 5 the highest ticket
+--       of it, 6 the longest lease that it has heard of (ms), 7 capacity by its settings, 8 permits per client by its
+--       settings, 9 the number of this part, 10 "1" for the last one,
+--       11 how many permits follow; then three for each permit: id, ticket, client; and four for each waiter: id, ticket,
+--       client, waits on (ms).
+-- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms)}, and after the last part the lease counts anew; {GONE}:
+--          too late, all of it is lost; {STALE}: begin again; or {NAMELESS}.
 -- It is only ever too late for a pod whose own deadline has passed: learning takes longer than that.
 
-local own, generation, lease_ms, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
+local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local seed, limit, part, last, count_of_permits = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), ARGV[10] == '1', tonumber(ARGV[11])
 
-local refused = refusal(own, generation, lease_ms, ARGV[4])
-local known = tonumber(string.match(call('HGET', PODS, own) or '', '^%d+'))
-if refused ~= FORGOTTEN or known == generation then
-  return { refused or DONE, lease_ms, epoch } -- known == generation: this very declaration has been here before
+if not trust_store(math.max(lease_ms, tonumber(ARGV[6])), ARGV[4], tonumber(ARGV[5])) then
+  return { NAMELESS }
 end
-learn_at_least(lease_ms)
-if not learning() then
-  return { GONE }
+local known, _, _, part_before = parse_pod(call('HGET', PODS, own))
+learn_at_least(math.max(lease_ms, tonumber(ARGV[6])))
+local function answer(status)
+  finish(own)
+  local _, longest = lease_lengths()
+  return { status, lease_ms, epoch, capacity, longest or lease_ms }
 end
-if known then
-  strike({ [own] = true }) -- what an earlier declaration said; see `refusal`
+if known and generation < known then
+  return answer(STALE)
+elseif known == generation and (part_before == 0 or part <= part_before) then
+  return answer(DONE) -- this part has been here before
+elseif part ~= (known == generation and part_before or 0) + 1 then
+  return answer(STALE)
+elseif learning_left() == 0 then
+  return answer(GONE)
 end
 move_on()
-seed_capacity(tonumber(ARGV[5]), false)
-call('HSET', PODS, own, generation .. ' ' .. whole(lease_ms))
-call('ZADD', LEASES, whole(clock + lease_ms), own)
-measure_step()
+seed_capacity(seed, false)
+put_pod(own, generation, lease_ms, seed, last and 0 or part)
 
-local at = 7
-for _ = 1, count do
-  local ticket = tonumber(ARGV[at + 1])
-  grant(ARGV[at], wide(ticket), own, ARGV[at + 2])
-  tickets = math.max(tickets, ticket)
+local ids, at = {}, 12
+for _ = 1, count_of_permits do
+  ids[#ids + 1] = ARGV[at]
   at = at + 3
 end
 while at < #ARGV do
-  local ticket = tonumber(ARGV[at + 1])
-  join_line(ARGV[at], wide(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + step, ARGV[at + 2])
-  tickets = math.max(tickets, ticket)
+  ids[#ids + 1] = ARGV[at]
   at = at + 4
 end
-finish(own)
-return { DONE, lease_ms, epoch }
+fetch(PERMITS, ids)
+fetch(WAITERS, ids)
+
+at = 12
+for index = 1, #ids do
+  local id, ticket, client = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local new = not record_of(PERMITS, id) and not record_of(WAITERS, id) -- otherwise an earlier declaration said the same
+  tickets = math.max(tickets, ticket)
+  if index <= count_of_permits then
+    if new then
+      grant(id, wide(ticket), own, client)
+    end
+    at = at + 3
+  else
+    if new then
+      join_line(id, wide(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + step, limit, client)
+    end
+    at = at + 4
+  end
+end
+return answer(DONE)

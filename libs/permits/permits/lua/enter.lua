@@ -2,34 +2,38 @@
 -- Lets a pod in as a new incarnation with a lease of its own.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the incarnation it was before ("" for none),
---       5 capacity by its settings, 6 "1" when those settings are news: the first time that a process enters.
--- Returns: {DONE, lease (ms), epoch}; {NEWER}: a newer version of this software has been here, stay out;
---          or {SHUT_OUT}: an operator refuses this pod.
+-- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the newest epoch that its process has heard of ("" for
+--       none), 5 the highest ticket of it, 6 the longest lease that it has heard of (ms), 7 the incarnation it was before
+--       ("" for none), 8 capacity by its settings, 9 "1" when those settings are news: the first time that a process enters.
+-- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms), more to do}; {NEWER}: a newer version of this software has
+--          been here, stay out; {SHUT_OUT}: an operator refuses this pod; {NAMELESS}: the server does not say who it is.
 -- What the earlier incarnation held or waited for is taken back: its pod has declared it lost.
 -- The capacity is seeded from the settings of the first pod. Later, news that differ from the last seed are a decision
 -- of the operator and replace the capacity; news that repeat it leave alone what was set by hand since.
 
-local own, generation, lease_ms, before = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local seed, news = tonumber(ARGV[5]), ARGV[6] == '1'
+local own, generation, lease_ms, before = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[7]
+local longest_known, seed, news = tonumber(ARGV[6]), tonumber(ARGV[8]), ARGV[9] == '1'
 
-if (tonumber(call('HGET', POOL, 'layout')) or 0) > LAYOUT then
+if not damaged and (tonumber(call('HGET', POOL, 'layout')) or 0) > LAYOUT then
   return { NEWER }
-elseif call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
+end
+if not trust_store(math.max(lease_ms, longest_known), ARGV[4], tonumber(ARGV[5])) then
+  return { NAMELESS }
+end
+if call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
+  finish(own)
   return { SHUT_OUT }
 end
-trust_store(lease_ms)
 move_on()
-call('HSET', POOL, 'layout', LAYOUT)
 seed_capacity(seed, news)
-call('HSET', PODS, own, generation .. ' ' .. whole(lease_ms))
-call('ZADD', LEASES, whole(clock + lease_ms), own)
-measure_step()
-learn_at_least(lease_ms)
+put_pod(own, generation, lease_ms, seed, 0)
+learn_at_least(math.max(lease_ms, longest_known))
 if before ~= '' then
-  remove_pods({ [before] = true })
+  remove_pod(before)
 end
 reap()
+sweep()
 serve_line()
 finish(own)
-return { DONE, lease_ms, epoch }
+local _, longest = lease_lengths()
+return { DONE, lease_ms, epoch, capacity, longest, more and 1 or 0 }

@@ -1,24 +1,17 @@
 #!lua flags=no-writes
--- Names all that a pod holds and waits for, for a pod that has drifted. Linear in what the pool holds.
+-- Names some of what a pod holds or waits for, for a pod that has drifted. Call again until the cursor is 0.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 incarnation.
--- Returns: {permits held, id, …, id of each waiter, …}
+-- ARGV: 1 incarnation, 2 "permits" or "waiters", 3 the cursor; 0 to begin with.
+-- Returns: {cursor, id, …}. What was there from the first call to the last is named, once or more often.
 
-local own, ids = ARGV[1], { 0 }
-local permits = call('HGETALL', PERMITS)
-for at = 1, #permits, 2 do
-  local _, pod = parse(permits[at + 1])
+local own, key = ARGV[1], ARGV[2] == 'permits' and PERMITS or WAITERS
+local found = call('HSCAN', key, ARGV[3], 'COUNT', LOOKS)
+local ids, words = { found[1] }, found[2]
+for at = 1, #words, 2 do
+  local _, pod = parse(words[at + 1])
   if pod == own then
-    ids[#ids + 1] = permits[at]
-  end
-end
-ids[1] = #ids - 1
-local waiters = call('HGETALL', WAITERS)
-for at = 1, #waiters, 2 do
-  local _, pod = parse_waiter(waiters[at + 1])
-  if pod == own then
-    ids[#ids + 1] = waiters[at]
+    ids[#ids + 1] = words[at]
   end
 end
 return ids

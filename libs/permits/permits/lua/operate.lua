@@ -2,29 +2,32 @@
 -- Acquires, releases and leaves the line: all that one pod asked for in one turn of its event loop, in that order.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows,
---       5 permits per client (0: no limit of its own), 6 the longest line;
+-- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows, 5 the highest ticket of it,
+--       6 permits per client (0: no limit of its own), 7 the longest line;
 --       then the operations:
 --         "acquire" id client ms  take a permit, or stand in line for it, for so long at most: its pod takes it from the
 --                                 line by then, and one step later nothing is handed to it any more
 --         "try" id client         take a permit, now or never
 --         "release" id            give a permit back, or leave the line, without an answer
 --         "leave" id              leave the line, unless the permit was handed over already
--- Returns: {GONE}, {STALE} or {FORGOTTEN}: refused, nothing was done; or
---          {DONE, {id, ticket, …} handed to this pod's own waiters, code, ticket, place, code, ticket, place, …}
---          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none.
+-- Returns: {GONE}, {STALE}, {FORGOTTEN} or {NAMELESS}: refused, nothing was done; or
+--          {DONE, {id, ticket, …} handed to this pod's own waiters (ticket 0: over the limit of its client), more to do,
+--           code, ticket, place, code, ticket, place, …}
+--          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none. With
+--          LEARNING, the ticket is for how long yet (ms).
 -- Each operation may be repeated: an id that holds or waits is told the same again, an id unknown to a release is ignored.
 -- An id belongs to the incarnation that asked with it; for any other one it is NOWHERE, and a release of it is ignored.
 
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local per_client, longest_line = tonumber(ARGV[5]), tonumber(ARGV[6])
+local per_client, longest_line = tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local refused = refusal(own, generation, lease_ms, ARGV[4])
+local refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
 if refused then
+  finish(own)
   return { refused }
 end
 
-local answers = { DONE, false }
+local answers = { DONE, false, 0 }
 local function answer(code, ticket, place)
   local last = #answers
   answers[last + 1] = code
@@ -34,7 +37,7 @@ local function answer(code, ticket, place)
 end
 
 local function place_of(id)
-  return call('ZRANK', LINE, id) + 1
+  return (call('ZRANK', LINE, id) or 0) + 1
 end
 
 local function asked_by(client)
@@ -44,7 +47,7 @@ end
 local function obstacle(client)
   if per_client > 0 and asked_by(client) >= per_client then
     return CLIENT_LIMIT
-  elseif held >= capacity or learning() then
+  elseif held >= capacity or waiting > 0 or learning() then
     return FULL
   end
 end
@@ -72,6 +75,8 @@ local function acquire(id, client, wait_ms)
   if why and not reaped then
     reaped = true
     reap(own) -- this pod was let in above, so what is done here must stay its own until a heartbeat says otherwise
+    sweep()
+    serve_line()
     why = obstacle(client)
   end
   if not why then
@@ -81,12 +86,13 @@ local function acquire(id, client, wait_ms)
   elseif why == CLIENT_LIMIT then
     answer(CLIENT_LIMIT, 0, 0)
   elseif not wait_ms then
-    answer(FULL, 0, waiting + 1)
+    answer(learning() and LEARNING or FULL, learning_left(), waiting + 1)
   elseif waiting >= longest_line then
     answer(LINE_FULL, 0, waiting + 1)
   else
     local ticket = next_ticket()
-    join_line(id, wide(ticket), own, pool_now(), pool_now() + wait_ms + step, client)
+    local limit = learning() and per_client or 0
+    join_line(id, wide(ticket), own, pool_now(), pool_now() + wait_ms + step, limit, client)
     answer(WAITING, ticket, waiting)
   end
 end
@@ -119,12 +125,19 @@ local function leave(id)
     return answer(NOWHERE, 0, 0)
   end
   local ticket, pod, client = parse_waiter(record)
-  answer(LEFT, tonumber(ticket), place_of(id))
+  if not ticket then
+    return answer(NOWHERE, 0, 0)
+  end
+  if learning() then
+    answer(LEARNING, learning_left(), place_of(id))
+  else
+    answer(LEFT, tonumber(ticket), place_of(id))
+  end
   leave_line(id, pod, client)
 end
 
 local WORDS = { acquire = 4, try = 3, release = 2, leave = 2 } -- of each operation
-local first, last = 7, #ARGV
+local first, last = 8, #ARGV
 
 local ids = {}
 local at = first
@@ -163,4 +176,5 @@ end
 serve_line()
 
 answers[2] = finish(own)
+answers[3] = more and 1 or 0
 return answers

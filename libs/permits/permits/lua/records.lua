@@ -1,26 +1,33 @@
 -- The keys of a pool, and how scripts read and write them; it stands, after server.lua, in front of pool.lua.
 --
--- KEYS, the same eleven for every script (permits/redis/keys.py names them):
---   1 pool             hash    layout, epoch, run, clock, seen, step, learning_since,
---                              learning_until, capacity, capacity_version, capacity_seed, tickets, high_water, reaped, jumps
---   2 pods             hash    incarnation → "generation lease" (lease in ms); who is not in it is refused
+-- KEYS, the same twelve for every script (permits/redis/keys.py names them):
+--   1 pool             hash    layout, epoch, run, clock, seen, step, learning_since, learning_until, capacity,
+--                              capacity_version, capacity_seed, jumps, sum (of those before); tickets, high_water, held,
+--                              reaped, sweep, sweep_again, audited
+--   2 pods             hash    incarnation → "generation lease capacity part" (lease in ms, capacity by its settings, the
+--                              last part of its declaration, 0 when it is whole); who is not in it is refused
 --   3 leases           zset    incarnation by the end of its lease (pool time)
 --   4 permits          hash    id → "ticket incarnation client" of each permit held
 --   5 clients          hash    client → permits held
 --   6 line             zset    id by ticket of each waiter
---   7 waiters          hash    id → "ticket incarnation since until client" of each waiter (pool time)
+--   7 waiters          hash    id → "ticket incarnation since until limit client" of each waiter (pool time; the limit is
+--                              0 for a waiter whose client was looked at when it came)
 --   8 clients_waiting  hash    client → waiters
 --   9 pods_waiting     hash    incarnation → waiters
 --  10 pods_held        hash    incarnation → permits held
 --  11 refused          set     pods that may not renew
+--  12 lease_lengths    hash    lease (ms) → pods that have one of this length
 
 local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]
 local PERMITS, CLIENTS = KEYS[4], KEYS[5]
 local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local PODS_HELD, REFUSED = KEYS[10], KEYS[11]
+local PODS_HELD, REFUSED, LEASE_LENGTHS = KEYS[10], KEYS[11], KEYS[12]
 local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
 
 local call = redis.call
+
+-- Set when something stands in the store that no script has written: the next heartbeat begins a new epoch.
+local damaged = false
 
 -- Whole numbers larger than 2^31 must be written so, or Lua writes them in powers of ten.
 local function whole(number)
@@ -35,23 +42,29 @@ local function wide(ticket)
 end
 
 -- The parts of a record are found by hand, for patterns take five times as long. Pods have no spaces, clients may. The
--- ticket stays as wide as it is.
+-- ticket stays as wide as it is. Nothing for a record that no script has written.
 local function parse(record)
   local pod = TICKET_WIDTH + 2
   local space = string.find(record, ' ', pod, true)
+  if not space or string.sub(record, pod - 1, pod - 1) ~= ' ' then
+    damaged = true
+    return
+  end
   return string.sub(record, 1, TICKET_WIDTH), string.sub(record, pod, space - 1), string.sub(record, space + 1)
 end
 
 local function parse_waiter(record)
   local ticket, pod, rest = parse(record)
-  local first = string.find(rest, ' ', 1, true)
-  local second = string.find(rest, ' ', first + 1, true)
-  local since, until_ms = string.sub(rest, 1, first - 1), string.sub(rest, first + 1, second - 1)
-  return ticket, pod, string.sub(rest, second + 1), tonumber(since), tonumber(until_ms)
+  local since, until_ms, limit, client = string.match(rest or '', '^(%d+) (%d+) (%d+) (.*)$')
+  if not since or not tonumber(ticket) then
+    damaged = true
+    return
+  end
+  return ticket, pod, client, tonumber(since), tonumber(until_ms), tonumber(limit)
 end
 
 local function ticket_of(record)
-  return tonumber(string.sub(record, 1, TICKET_WIDTH))
+  return tonumber(string.sub(record, 1, TICKET_WIDTH)) or 0
 end
 
 -- Records and counts change with nearly every operation, and a call may bring hundreds. So they are read here once, changed
@@ -121,8 +134,14 @@ local function write_back()
   end
   for key, fields in pairs(changes) do
     for field, by in pairs(fields) do
-      if by ~= 0 and call('HINCRBY', key, field, by) <= 0 then
-        call('HDEL', key, field)
+      if by ~= 0 then
+        local number = redis.pcall('HINCRBY', key, field, by)
+        if type(number) ~= 'number' then -- what stood there was no number
+          damaged = true
+        elseif number <= 0 then
+          damaged = damaged or number < 0
+          call('HDEL', key, field)
+        end
       end
     end
     changes[key] = {}

@@ -4,9 +4,10 @@
 -- KEYS: see records.lua.
 -- ARGV: 1 how many of the line to show.
 -- Returns: {{as state.lua, without clients}, {client, held by it, …},
---           {incarnation, lease left (ms), permits held, waiters, …},
+--           {incarnation, lease left (ms), permits held, waiters, capacity by its settings, …},
 --           {id, ticket, incarnation, waiting for (ms), waits on (ms), client, …} of the head of the line,
---           {refused pod, …}, {epoch, capacity version, jumps of the clock}}
+--           {refused pod, …}, {epoch, capacity version, jumps of the clock, capacity by
+--           the settings that were last taken up}}
 
 local now = pool_now()
 local pods = {}
@@ -17,21 +18,25 @@ for at = 1, #leases, 2 do
   pods[#pods + 1] = tonumber(leases[at + 1]) - now
   pods[#pods + 1] = tonumber(call('HGET', PODS_HELD, pod)) or 0
   pods[#pods + 1] = tonumber(call('HGET', PODS_WAITING, pod)) or 0
+  local _, _, setting = parse_pod(call('HGET', PODS, pod))
+  pods[#pods + 1] = setting or 0
 end
 local line = {}
 for _, id in ipairs(call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
-  local ticket, pod, client, since, until_ms = parse_waiter(call('HGET', WAITERS, id))
-  for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
-    line[#line + 1] = word
+  local ticket, pod, client, since, until_ms = parse_waiter(call('HGET', WAITERS, id) or '')
+  if ticket then
+    for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
+      line[#line + 1] = word
+    end
   end
 end
-local more = call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps')
-local left = learning() and learning_until - now or 0
+local fields = call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps', 'capacity_seed')
+local left = learning_left()
 return {
-  { held, capacity, high_water, waiting, left, tonumber(more[1]) or 0 },
+  { held, capacity, high_water, waiting, left, tonumber(fields[1]) or 0 },
   call('HGETALL', CLIENTS),
   pods,
   line,
   call('SMEMBERS', REFUSED),
-  { tonumber(epoch) or 0, tonumber(more[2]) or 0, tonumber(more[3]) or 0 },
+  { epoch_number(epoch), tonumber(fields[2]) or 0, tonumber(fields[3]) or 0, tonumber(fields[4]) or 0 },
 }

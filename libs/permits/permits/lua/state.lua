@@ -6,7 +6,7 @@
 -- Returns: {held, capacity, high-water mark, waiting, learning for so long (ms), permits reaped so far,
 --           client, held by it, client, held by it, …}
 
-local left = learning() and learning_until - pool_now() or 0
+local left = learning_left()
 local state = { held, capacity, high_water, waiting, left, tonumber(call('HGET', POOL, 'reaped')) or 0 }
 for _, word in ipairs(call('HGETALL', CLIENTS)) do
   state[#state + 1] = word

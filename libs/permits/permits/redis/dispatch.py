@@ -28,7 +28,7 @@ from enum import IntEnum
 from itertools import count
 from uuid import uuid4
 
-from permits.errors import PermitError, PermitTimeout, PoolUnavailable
+from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolLearning, PoolUnavailable
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
@@ -44,6 +44,7 @@ BEATS_PER_LEASE = 8
 ANSWERS_PER_LEASE = 4  # an answer that takes longer than one of these parts is given up
 MANY_ANSWERS = 16  # in one turn: enough to hand them out in two parts
 FEW_RELEASES = 8  # in one call, while somebody stands in line
+MOST_SEARCHED = 200  # asked about with one heartbeat, in search of a lost notice
 MAX_ATTEMPTS = 3  # of an ask that meets one forgotten incarnation after the other
 FIRST_BACKOFF_SECONDS = 0.02
 UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was taken in
@@ -68,6 +69,7 @@ class Dispatch:
         answer_seconds: how long to wait for the store at most; a quarter of the lease is the limit.
         on_lost: hears how many permits were lost, whenever a lease ends.
         on_fault: hears of each fault that nobody foresaw.
+        on_capacity: hears how many permits there are, with each sign of life of the store.
         clock: by which leases are counted.
 
     Attributes:
@@ -83,11 +85,14 @@ class Dispatch:
         answer_seconds: float,
         on_lost: Callable[[int], None],
         on_fault: Callable[[], None],
+        on_capacity: Callable[[int], None] = lambda _: None,
         clock: Clock = lease_clock,
     ) -> None:
         self._store = store
         self._on_lost = on_lost
         self._on_fault = on_fault
+        self._on_capacity = on_capacity
+        self._searched = 0  # the ticket up to which waiters were asked about, in search of a lost notice
         self._clock = clock
         self.failing = False
         self._pod = pod
@@ -186,8 +191,12 @@ class Dispatch:
         if lease is self._lease and lease.valid():
             for permit_id, ticket in handed:
                 ask = self._asks.get(permit_id)
-                if ask is not None:
+                if ask is None:
+                    continue
+                if ticket:
                     self._grant(ask, lease, ticket)
+                else:
+                    self._refuse(ask, ClientLimitReached())
 
     def beat_soon(self) -> None:
         """Renew the lease now; that finds permits whose notice was missed."""
@@ -291,6 +300,10 @@ class Dispatch:
         When somebody stands in line, many releases are more than one call, so that the first who are handed a permit
         can use it while the store serves the next.
         """
+        if self._down is not None:  # whatever is wrong with the store, a heartbeat mends it
+            self._beat_due = False
+            await self._store.send(Call(lease, [], beat=True))
+            return
         releases: list[Request] = []
         others: list[Request] = []
         for request in self._queue:
@@ -347,6 +360,7 @@ class Dispatch:
         entry = await self._store.enter(lease.incarnation, before, news=not self.entered.is_set())
         self._lease = lease
         self._count_on(lease, entry)
+        self._beat_due |= entry.more
         self.entered.set()
         return lease
 
@@ -357,7 +371,7 @@ class Dispatch:
         log.warning("permits: the store has lost its memory; %s declares what it holds", lease.incarnation)
         lease.epoch = UNKNOWN
         waiting = [ask for ask in self._asks.values() if ask.in_line]
-        entry = await self._store.declare(lease.incarnation, lease.epoch, list(lease.held.values()), waiting)
+        entry = await self._store.declare(lease.incarnation, list(lease.held.values()), waiting)
         if entry is None:
             lease.end()
         else:
@@ -395,6 +409,8 @@ class Dispatch:
         self._hand_over(lease, turn.handed)
         if turn.renewal is not None:
             self._renewed(lease, turn.renewal)
+        if turn.more:
+            self.beat_soon()
         if lease is not self._lease or lease.over.is_set():
             return
         self._set_aside.extend(turn.unserved)
@@ -434,17 +450,34 @@ class Dispatch:
                 ask.join_line(ticket, place)
             case Code.NOWHERE:
                 self._refuse(ask, PermitTimeout(ask.place))  # the store, too, has found that its time is over
+            case Code.LEARNING:
+                self._refuse(ask, PoolLearning(ticket / 1000, place))
             case _:
                 self._refuse(ask, refusal_of(code, place or ask.place))
 
     def _renewed(self, lease: Lease, renewal: Renewal) -> None:
-        self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch))
+        self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.capacity))
         waiting = [ask for ask in self._asks.values() if ask.in_line]
-        if len(waiting) > renewal.waiters:  # to ask again is to learn who was granted what; who leaves learns it so
-            self._queue.extend(ask for ask in waiting if not ask.leaving)
-            self._wake.set()
+        missing = len(waiting) - renewal.waiters
+        if missing > 0:
+            self._search(waiting, missing)
+        else:
+            self._searched = 0
+
+    def _search(self, waiting: list[Ask], missing: int) -> None:
+        """Ask about some of those in line, for so many of them have missed a notice.
+
+        The first in line are served first, so it is them who are asked about first, and with the next heartbeat those
+        behind them. To ask again is to learn who was granted what; who leaves learns it so.
+        """
+        asked = [ask for ask in waiting if ask.ticket > self._searched][: min(missing, MOST_SEARCHED)]
+        self._searched = asked[-1].ticket if asked else 0
+        queued = {request for request in self._queue if isinstance(request, Ask)}
+        self._queue.extend(ask for ask in asked if not ask.leaving and ask not in queued)
+        self._wake.set()
 
     def _count_on(self, lease: Lease, entry: Entry) -> None:
+        self._on_capacity(entry.capacity)
         lease.epoch = entry.epoch
         lease.renewed(entry.sent_at, entry.lease_seconds)
         if self._beat_alarm is not None:
@@ -492,6 +525,7 @@ class Dispatch:
     def _in_touch(self) -> None:
         if self._down is not None:
             log.warning("permits: the store is back")
+            self._wake.set()
         self._down = None
         self.failing = False
         self._failures = 0

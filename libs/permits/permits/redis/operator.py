@@ -21,6 +21,10 @@ class PoolUnknown(Exception):
     """Nobody has used this pool yet, or the store has forgotten it."""
 
 
+class PoolKnown(Exception):
+    """This pool was used before."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodView:
     """One pod.
@@ -32,6 +36,7 @@ class PodView:
         held: permits that it holds.
         waiting: waiters that came through it.
         refused: whether an operator refuses to renew its lease.
+        capacity: what its settings say.
     """
 
     name: str
@@ -40,6 +45,7 @@ class PodView:
     held: int
     waiting: int
     refused: bool
+    capacity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ class PoolOperator:
             PoolUnavailable: the store cannot be asked.
         """
         figures, clients, pods, line, refused, more = await self._run(self._scripts.show, LINE_SHOWN)
-        epoch, capacity_version, jumps = more
+        epoch, capacity_version, jumps, _ = more
         if not epoch:
             raise PoolUnknown(f"nobody has used a pool called {self.name} here")
         shut_out = frozenset(_text(pod) for pod in refused)
@@ -162,10 +168,23 @@ class PoolOperator:
         """End the learning: vouch that nobody holds what the store does not know. Raises as `set_capacity`."""
         await self._set("trust", "")
 
+    async def begin(self) -> None:
+        """Make a pool that nobody has used: its first pods need not learn. Vouch that nobody holds permits of it.
+
+        Raises:
+            PoolKnown: somebody has used it.
+            PoolUnavailable: the store cannot be asked.
+        """
+        status, *_ = await self._run(self._scripts.set, "new", "")
+        if Status(status) is not Status.DONE:
+            raise PoolKnown(f"pool {self.name} has been used here before; `trust` ends its learning")
+
     async def _set(self, what: str, value: str | int) -> None:
-        status, *_ = await self._run(self._scripts.set, what, value)
+        status, *rest = await self._run(self._scripts.set, what, value)
         if Status(status) is not Status.DONE:
             raise PoolUnknown(f"nobody has used a pool called {self.name} here")
+        while rest[-1]:  # there is more to hand out than one call may
+            _, *rest = await self._run(self._scripts.set, "serve", "")
 
     async def _run(self, script: Script, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
         client: Any = self._redis  # its execute_command has no type
@@ -197,10 +216,10 @@ def _clients(words: Sequence[bytes]) -> Iterator[tuple[str, int]]:
 
 
 def _pods(words: Sequence[Any], refused: frozenset[str]) -> Iterator[PodView]:
-    for at in range(0, len(words), 4):
-        incarnation, left_ms, held, waiting = words[at : at + 4]
+    for at in range(0, len(words), 5):
+        incarnation, left_ms, held, waiting, capacity = words[at : at + 5]
         name, _, number = _text(incarnation).rpartition(".")
-        yield PodView(name, int(number), left_ms / 1000, held, waiting, name in refused)
+        yield PodView(name, int(number), left_ms / 1000, held, waiting, name in refused, capacity)
 
 
 def _line(words: Sequence[Any]) -> Iterator[WaiterView]:

@@ -29,6 +29,7 @@ _VERDICTS = {
     Code.WAITING: Verdict.WAIT,
     Code.CLIENT_LIMIT: Verdict.CLIENT_LIMIT,
     Code.LINE_FULL: Verdict.LINE_FULL,
+    Code.LEARNING: Verdict.LEARNING,
 }
 
 
@@ -109,8 +110,8 @@ class RedisPool(Pool):
         self._check_use()
         if self._closed:
             raise PoolClosed
-        code, place = await self._look(self._scripts.peek, client_id, *self._limits)
-        return Outlook(_VERDICTS[Code(code)], place)
+        code, place, learning_ms = await self._look(self._scripts.peek, client_id, *self._limits)
+        return Outlook(_VERDICTS[Code(code)], place, learning_ms / 1000)
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""
@@ -195,6 +196,8 @@ class _Opened:
         report: Report,
     ) -> None:
         self._name = name
+        self._setting = terms.capacity
+        self._capacity = terms.capacity
         process = f"{pod}/{uuid4().hex}"
         self._store = Store(Link(redis, scripts.all(), keys_of(name)[0]), scripts, name, terms)
         self.dispatch = Dispatch(
@@ -204,6 +207,7 @@ class _Opened:
             answer_seconds=answer_seconds,
             on_lost=report.lost,
             on_fault=report.failed,
+            on_capacity=self._compare_capacity,
         )
         self._notices = Notices(
             redis,
@@ -217,6 +221,19 @@ class _Opened:
             asyncio.create_task(self.dispatch.run(), name=f"permits-{name}"),
             asyncio.create_task(self._notices.run(), name=f"permits-{name}-notices"),
         ]
+
+    def _compare_capacity(self, capacity: int) -> None:
+        """Say so when the capacity on record is not, or no longer, what the settings of this pod say."""
+        if capacity != self._capacity:
+            self._capacity = capacity
+            if capacity != self._setting:
+                log.warning(
+                    "permits: pool %s has a capacity of %d, and the settings of this pod say %d; "
+                    "it was set by hand, or by pods with other settings",
+                    self._name,
+                    capacity,
+                    self._setting,
+                )
 
     def ready(self) -> bool:
         """Say whether the store has let this pod in, and nothing is wrong with the pod itself."""

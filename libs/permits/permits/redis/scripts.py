@@ -1,5 +1,6 @@
 """The Lua scripts: read from `permits/lua`, put together, told apart by the SHA-1 that Redis knows them by."""
 
+import re
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from functools import cache
@@ -21,6 +22,8 @@ class Status(IntEnum):
     """A newer version of this software uses the pool: stay out."""
     SHUT_OUT = -4
     """An operator refuses this pod."""
+    NAMELESS = -5
+    """The server does not say who it is, so that nobody could tell it from another."""
 
 
 class Code(IntEnum):
@@ -33,10 +36,14 @@ class Code(IntEnum):
     LINE_FULL = 5
     LEFT = 6
     NOWHERE = 7
+    LEARNING = 8
 
 
 CODES = {code.value: code for code in Code}
 """As `Code(…)`, for a tenth of the time."""
+
+
+_LOOKS = re.compile(r"^local LOOKS = \d+ ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +75,17 @@ class Scripts:
 
 
 @cache
-def load_scripts(server: str | None = None) -> Scripts:
+def load_scripts(server: str | None = None, looks: int | None = None) -> Scripts:
     """Read the scripts that come with this package.
 
     Args:
         server: Lua in place of `lua/server.lua`, for a server with another clock. None: that file itself.
+        looks: at how many records one script looks. None: as many as `lua/pool.lua` says.
     """
-    shared = "\n".join((_read("server") if server is None else server, _read("records"), _read("pool")))
+    pool = _read("pool")
+    if looks is not None:
+        pool = _LOOKS.sub(f"local LOOKS = {looks} ", pool, count=1)
+    shared = "\n".join((_read("server") if server is None else server, _read("records"), pool))
     return Scripts(**{field.name: _compose(field.name, shared) for field in fields(Scripts)})
 
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.keys import keys_of
@@ -13,7 +14,8 @@ from permits.redis.link import Link, Reply, StoreLost, Word
 from permits.redis.requests import Ask, Operation, Question, Request
 from permits.redis.scripts import CODES, Code, Script, Scripts, Status
 
-MAX_OPERATIONS = 500  # in one script call, so that no call keeps the store busy for more than a few milliseconds
+MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
+MAX_DECLARED = 200  # permits and waiters in one part of a declaration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,14 @@ class Renewal:
         lease_seconds: for how long, from then.
         waiters: how many of this pod stand in line, as the store has it.
         held: how many permits this pod holds, as the store has it.
+        capacity: how many permits there are.
     """
 
     sent_at: float
     lease_seconds: float
     waiters: int
     held: int
+    capacity: int
 
 
 @dataclass(slots=True)
@@ -75,19 +79,23 @@ class Turn:
 
     Attributes:
         answers: for every ask and leave that the store looked at.
-        handed: ids and tickets of waiters of this pod whom these calls gave a permit.
+        handed: ids and tickets of waiters of this pod whom these calls gave a permit; ticket 0: over the limit.
+        more: whether the store has more to do, and wants a heartbeat for it.
         renewal: of the lease, when the heartbeat went along and was welcome.
         gone: whether the incarnation is known to be over.
         forgotten: whether the store has lost its memory, and wants to be told what is held.
         unserved: operations that it did not look at, because of either.
+        longest_ms: the longest lease that a pod has; 0: that was not said.
     """
 
     answers: list[Answer] = field(default_factory=list)
     handed: list[tuple[str, int]] = field(default_factory=list)
+    more: bool = False
     renewal: Renewal | None = None
     gone: bool = False
     forgotten: bool = False
     unserved: list[Operation] = field(default_factory=list)
+    longest_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +106,43 @@ class Entry:
         sent_at: by the clock of leases, just before it was asked for.
         lease_seconds: for how long it counts, from then.
         epoch: the memory of the store that knows it.
+        capacity: how many permits there are.
+        more: whether the store has more to do, and wants a heartbeat for it.
     """
 
     sent_at: float
     lease_seconds: float
     epoch: str
+    capacity: int
+    more: bool = False
+
+
+@dataclass(slots=True)
+class Witness:
+    """What this process knows of the store, and tells it, so that one that has gone back to an earlier state finds out.
+
+    Attributes:
+        epoch: the newest that it has heard of.
+        ticket: the highest that it has heard of in that epoch.
+        longest_ms: the longest lease that a pod has.
+    """
+
+    epoch: str = ""
+    ticket: int = 0
+    longest_ms: int = 0
+
+    def know(self, epoch: str, longest_ms: int) -> None:
+        """Hear of an epoch, and of the longest lease."""
+        if epoch != self.epoch:
+            self.epoch, self.ticket = epoch, 0
+        self.longest_ms = longest_ms
+
+    def saw(self, ticket: int) -> None:
+        """Hear of a ticket."""
+        self.ticket = max(self.ticket, ticket)
+
+
+NAMELESS = "the server does not tell its run id (INFO server), so nobody could tell it from another"
 
 
 class KeptOut(StoreLost):
@@ -121,6 +161,7 @@ class Store:
 
     Attributes:
         calls: what was sent and not answered yet, the first first.
+        witness: what this process knows of the store.
     """
 
     def __init__(self, link: Link, scripts: Scripts, name: str, terms: Terms, *, clock: Clock = lease_clock) -> None:
@@ -132,6 +173,11 @@ class Store:
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
         self.calls: deque[Call] = deque()
+        self.witness = Witness()
+
+    def _knowledge(self) -> tuple[Word, ...]:
+        witness = self.witness
+        return witness.epoch, witness.ticket, witness.longest_ms
 
     async def enter(self, incarnation: str, before: str, *, news: bool) -> Entry:
         """Let this pod in; `lua/enter.lua` says more.
@@ -141,7 +187,8 @@ class Store:
             StoreLost: there was no answer.
         """
         await self._link.connect()
-        words = (incarnation, self._link.generation, self._lease_ms, before, self._terms.capacity, int(news))
+        terms = (before, self._terms.capacity, int(news))
+        words = (incarnation, self._link.generation, self._lease_ms, *self._knowledge(), *terms)
         sent_at = self._clock()
         [[status, *rest]] = await self._link.exchange([self._call(self._scripts.enter, *words)])
         match Status(status):
@@ -149,41 +196,63 @@ class Store:
                 raise KeptOut("a newer version of permits uses this pool; update this pod")
             case Status.SHUT_OUT:
                 raise KeptOut("an operator refuses this pod")
-        lease_ms, epoch = rest
-        return Entry(sent_at, lease_ms / 1000, epoch.decode())
+            case Status.NAMELESS:
+                raise KeptOut(NAMELESS)
+        *entry, more = rest
+        return self._entry(sent_at, entry, more=bool(more))
 
-    async def declare(
-        self, incarnation: str, epoch: str, permits: Sequence[RedisPermit], waiters: Sequence[Ask]
-    ) -> Entry | None:
+    def _entry(self, sent_at: float, reply: Sequence[Any], *, more: bool = False) -> Entry:
+        lease_ms, epoch, capacity, longest_ms = reply
+        self.witness.know(epoch.decode(), longest_ms)
+        return Entry(sent_at, lease_ms / 1000, epoch.decode(), capacity, more)
+
+    async def declare(self, incarnation: str, permits: Sequence[RedisPermit], waiters: Sequence[Ask]) -> Entry | None:
         """Tell a store that has lost its memory what this pod holds and who waits; None: it is too late.
 
         Raises:
             StoreLost: there was no answer; it may be told again.
         """
         await self._link.connect()
-        sent_at, now = self._clock(), asyncio.get_running_loop().time()
-        words: list[Word] = [incarnation, self._link.generation, self._lease_ms, epoch, self._terms.capacity]
-        words.append(len(permits))
-        for permit in permits:
-            words += (permit.id, permit.ticket, permit.client_id)
-        for ask in waiters:
-            words += (ask.id, ask.ticket, ask.client_id, ask.wait_ms(now))
-        [[status, *rest]] = await self._link.exchange([self._call(self._scripts.declare, *words)])
-        if Status(status) is not Status.DONE:
-            return None
-        lease_ms, fresh = rest
-        return Entry(sent_at, lease_ms / 1000, fresh.decode())
+        generation, knowledge = self._link.generation, self._knowledge()
+        parts = list(_parts(permits, waiters))
+        sent_at, rest = self._clock(), list[Any]()
+        for number, (some_permits, some_waiters) in enumerate(parts, 1):
+            sent_at, now = self._clock(), asyncio.get_running_loop().time()
+            words: list[Word] = [incarnation, generation, self._lease_ms, *knowledge]
+            words += (self._terms.capacity, self._terms.per_client or 0, number, int(number == len(parts)))
+            words.append(len(some_permits))
+            for permit in some_permits:
+                words += (permit.id, permit.ticket, permit.client_id)
+            for ask in some_waiters:
+                words += (ask.id, ask.ticket, ask.client_id, ask.wait_ms(now))
+            [[status, *rest]] = await self._link.exchange([self._call(self._scripts.declare, *words)])
+            match Status(status):
+                case Status.GONE:
+                    return None
+                case Status.STALE | Status.NAMELESS:
+                    raise StoreLost("the declaration was not taken")
+        return self._entry(sent_at, rest)
 
     async def holdings(self, incarnation: str) -> tuple[set[str], set[str]]:
         """Return the ids of the permits that the store has for an incarnation, and of its waiters.
+
+        Only what is there all the time that this takes is certain to be named.
 
         Raises:
             StoreLost: there was no answer.
         """
         await self._link.connect()
-        [[count, *ids]] = await self._link.exchange([self._call(self._scripts.holdings, incarnation)])
-        names = [name.decode() for name in ids]
-        return set(names[:count]), set(names[count:])
+        return await self._scan(incarnation, "permits"), await self._scan(incarnation, "waiters")
+
+    async def _scan(self, incarnation: str, what: str) -> set[str]:
+        found: set[str] = set()
+        cursor = "0"
+        while True:
+            [[after, *ids]] = await self._link.exchange([self._call(self._scripts.holdings, incarnation, what, cursor)])
+            found.update(name.decode() for name in ids)
+            cursor = after.decode()
+            if cursor == "0":
+                return found
 
     async def leave(self, incarnation: str) -> None:
         """Let this pod go, with all that it holds.
@@ -192,7 +261,9 @@ class Store:
             StoreLost: there was no answer.
         """
         await self._link.connect()
-        await self._link.exchange([self._call(self._scripts.leave, incarnation)])
+        more = True
+        while more:
+            [[_, more]] = await self._link.exchange([self._call(self._scripts.leave, incarnation)])
 
     async def send(self, *calls: Call) -> None:
         """Send each of these calls in a write of its own. When the connection breaks, `receive` hears of it."""
@@ -224,7 +295,9 @@ class Store:
 
     async def _write(self, call: Call) -> None:
         await self._link.connect()
-        pod = (call.lease.incarnation, self._link.generation, self._lease_ms, call.lease.epoch)
+        lease, witness = call.lease, self.witness
+        ticket = witness.ticket if witness.epoch == lease.epoch else 0
+        pod = (lease.incarnation, self._link.generation, self._lease_ms, lease.epoch, ticket)
         call.sent_at, now = self._clock(), asyncio.get_running_loop().time()
         commands = [
             self._call(batch.script, *batch.argv)
@@ -251,6 +324,11 @@ class Store:
                 _operated(turn, batch, reply)
         if call.beat:
             _renewed(turn, call.sent_at, replies[-1])
+        if call.lease.epoch == self.witness.epoch:
+            if turn.answers:
+                self.witness.saw(max(ticket for _, _, ticket, _ in turn.answers))
+            if turn.longest_ms:
+                self.witness.longest_ms = turn.longest_ms
         return turn
 
     async def close(self) -> None:
@@ -278,11 +356,23 @@ def _batches(requests: Sequence[Request]) -> Iterator[Question | list[Operation]
         yield operations
 
 
+def _parts(
+    permits: Sequence[RedisPermit], waiters: Sequence[Ask]
+) -> Iterator[tuple[Sequence[RedisPermit], Sequence[Ask]]]:
+    """Cut a declaration into parts; one at least."""
+    yield permits[:MAX_DECLARED], () if permits else waiters[:MAX_DECLARED]
+    for at in range(MAX_DECLARED, len(permits), MAX_DECLARED):
+        yield permits[at : at + MAX_DECLARED], ()
+    for at in range(0 if permits else MAX_DECLARED, len(waiters), MAX_DECLARED):
+        yield (), waiters[at : at + MAX_DECLARED]
+
+
 def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None:
     if not _welcome(turn, reply):
         turn.unserved.extend(operations)
         return
-    _, handed, *numbers = reply
+    _, handed, more, *numbers = reply
+    turn.more |= bool(more)
     _add_handed(turn, handed)
     words = iter(numbers)
     threes = zip(words, words, words, strict=True)
@@ -292,9 +382,10 @@ def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None
 
 def _renewed(turn: Turn, sent_at: float, reply: Reply) -> None:
     if _welcome(turn, reply):
-        _, handed, lease_ms, waiters, held = reply
+        _, handed, lease_ms, waiters, held, more, capacity, turn.longest_ms = reply
+        turn.more |= bool(more)
         _add_handed(turn, handed)
-        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held)
+        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, capacity)
 
 
 def _welcome(turn: Turn, reply: Reply) -> bool:
@@ -305,6 +396,8 @@ def _welcome(turn: Turn, reply: Reply) -> bool:
             turn.gone = True
         case Status.FORGOTTEN:
             turn.forgotten = True
+        case Status.NAMELESS:
+            raise StoreLost(NAMELESS)
         case _:
             raise StoreLost("another connection of this pod has spoken since")
     return False
