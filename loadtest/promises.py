@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-EXPLAINED_DENIALS: Final = frozenset({"cluster_full", "line_full", "client_limit", "draining", "limits_unavailable"})
+EXPLAINED_DENIALS: Final = frozenset(
+    {"cluster_full", "line_full", "client_limit", "draining", "limits_learning", "limits_unavailable"}
+)
 EXPLAINED_REFUSALS: Final = frozenset({"busy"})
 EXPLAINED_CLOSES: Final = frozenset({1000, 1012, 1013})
 SERVER_CLOSES: Final = frozenset({1000, 1009, 1011, 1012, 1013, 4000, 4001, 4002, 4003})

@@ -15,6 +15,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from permits.redis import PoolOperator
+from permits.redis.keys import channel_of
 from permits.redis.operator import PodView, PoolView
 from tests.chaos import terms
 from tests.chaos.journal import Ask, Story
@@ -164,7 +165,7 @@ class Cluster:
         return all(worker.process.poll() is not None for worker in self.workers)
 
     async def _notices_flow(self) -> bool:
-        return len(await self.redis.pubsub_channels(f"permits:{{{terms.POOL}}}:pod:*")) >= len(self.workers)
+        return len(await self.redis.pubsub_channels(channel_of(terms.POOL, "*"))) >= len(self.workers)
 
     async def until(self, reached: Callable[[], bool], what: str) -> None:
         """Wait until the journals show something."""

@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frameproto import Request, RequestKind, decode_response, encode_request
+from permits import Outlook, PoolLearning, Verdict
 from permits.memory import MemoryPermit
 from servicekit.clock import utc_now
 from servicekit.settings.origins import parse_origin
@@ -380,3 +381,24 @@ async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_
         with contextlib.suppress(asyncio.CancelledError, KeyError):  # this scope tells nothing of the peer's state
             await entering
         await until(house.connections, lambda state: (state.held, state.waiting) == (0, 0))
+
+
+@pytest.mark.parametrize("asks", ["handshake", "peek"])
+async def test_a_pool_that_learns_is_called_that(monkeypatch: pytest.MonkeyPatch, asks: str) -> None:
+    async with open_house() as house:
+
+        async def refuse(_client_id: str, **_terms: object) -> None:
+            raise PoolLearning(11.2, place=3)
+
+        async def look(_client_id: str) -> Outlook:
+            return Outlook(Verdict.LEARNING, 3, 11.2)
+
+        monkeypatch.setattr(house.connections, "acquire", refuse)
+        monkeypatch.setattr(house.connections, "peek", look)
+        if asks == "handshake":
+            status, problem, headers = await denial(house.url())
+        else:
+            async with aiohttp.ClientSession() as http, http.get(house.url(scheme="http")) as response:
+                status, problem, headers = response.status, await response.json(), dict(response.headers)
+        assert (status, problem["code"], problem["seconds"], problem["place"]) == (503, "limits_learning", 12, 3)
+        assert {name.lower(): value for name, value in headers.items()}["retry-after"] == "12"

@@ -8,6 +8,7 @@ from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxFull
 from frameproto import ResponseKind
 from frameproto.exchange import Outcome
+from permits import PermitError, PoolLearning, PoolUnavailable
 from permits.memory import MemoryPool
 from tests.chat.conversation_parts import START, Scene, limits, open_scene, texts
 
@@ -122,6 +123,24 @@ async def test_no_permit_in_time_is_answered_busy_and_not_kept() -> None:
     assert len(scene.ledger.kept) == 1
     scene.line.text("again")
     assert (await scene.line.replies(3))[2].text == "you said again"
+    await goodbye(scene)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"), [(PoolLearning(11.2), "limits_learning"), (PoolUnavailable(), "limits_unavailable")]
+)
+async def test_a_message_is_told_the_same_of_the_limits_as_a_connection(
+    monkeypatch: pytest.MonkeyPatch, refusal: PermitError, code: str
+) -> None:
+    scene = await open_scene()
+
+    async def refuse(_client_id: str, **_terms: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(scene.messages, "acquire", refuse)
+    scene.line.text("hello")
+    (reply,) = await scene.line.replies(1)
+    assert (reply.kind, reply.error_code) == (ResponseKind.ERROR, code)
     await goodbye(scene)
 
 

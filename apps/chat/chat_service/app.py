@@ -34,7 +34,7 @@ from permits.redis import RedisPool
 from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
-from servicekit.health import Health
+from servicekit.health import Health, Verdict
 from servicekit.logs import get_logger
 from servicekit.problems import install
 from servicekit.runner import Listener
@@ -194,7 +194,7 @@ async def open_chat(
         stack.push_async_callback(door.wait_until_empty)  # before pools and outbox close: conversations need them
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
-            health.register(f"permits_{pool.name}", pool.ready)
+            health.register(f"permits_{pool.name}", partial(_permits_verdict, pool))
         _watch(metrics, outbox, pod_bytes, media)
         _watch_token(metrics, settings)
         app = Starlette(
@@ -288,6 +288,11 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
             metrics.begin(pool.name)
             await stack.enter_async_context(pool)
         yield connections, messages
+
+
+def _permits_verdict(pool: PermitPool) -> Verdict:
+    """Say whether a pool can serve this pod, and whether something keeps newcomers out meanwhile."""
+    return Verdict(ok=pool.ready(), reason=pool.condition())
 
 
 def _limits(settings: "ChatSettings") -> ConversationLimits:

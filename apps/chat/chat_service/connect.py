@@ -13,7 +13,16 @@ from structlog.contextvars import bound_contextvars
 
 from chat_service.conversation import Conversation, ConversationParts
 from chat_service.transport import SUBPROTOCOL, WebSocketTransport
-from permits import ClientLimitReached, LineFull, Outlook, PermitError, PermitTimeout, PoolClosed, Verdict
+from permits import (
+    ClientLimitReached,
+    LineFull,
+    Outlook,
+    PermitError,
+    PermitTimeout,
+    PoolClosed,
+    PoolLearning,
+    Verdict,
+)
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, deny, problem_response
 
@@ -100,6 +109,8 @@ class Door:
                 return self._denial(ClientLimitReached())
             case Verdict.LINE_FULL:
                 return self._denial(LineFull())
+            case Verdict.LEARNING:
+                return self._denial(PoolLearning(outlook.learning_seconds, outlook.place))
 
     async def close(self, *, spread_seconds: float) -> None:
         """Let nobody in any more, and let those inside finish, one after the other, over at most `spread_seconds`.
@@ -180,6 +191,15 @@ class Door:
                 return Problem(503, full.code, "all places are taken", extra=extra, headers=retry)
             case LineFull():
                 return Problem(503, full.code, "too many clients are waiting already", headers=retry)
+            case PoolLearning():
+                seconds = max(1, math.ceil(full.left_seconds))
+                return Problem(
+                    503,
+                    full.code,
+                    "the store of the limits may have forgotten who is connected; nobody new is let in meanwhile",
+                    extra={"seconds": seconds, "place": full.place},
+                    headers={"Retry-After": str(seconds)},
+                )
             case PoolClosed():
                 return _draining()
             case _:

@@ -20,6 +20,7 @@ the peer, then frees slot and bytes. A slow reader therefore fills its own windo
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,7 +36,7 @@ from chat_service.turns import TurnOrder
 from frameproto import FrameError, Request, RequestKind, decode_request, encode_response, error_response
 from frameproto.exchange import Exchange, Outcome
 from frameproto.uuid7 import uuid7
-from permits import PermitError
+from permits import PermitError, PoolLearning, PoolUnavailable
 from servicekit.budget import ByteBudget
 from servicekit.logs import get_logger
 
@@ -266,7 +267,7 @@ class Conversation:
                 response, outcome = encode_response(await answerer.render(incoming, text)), Outcome.ANSWERED
         except PermitError as full:
             log.info("message.busy", reason=full.code)
-            return self._refuse("busy", "too many messages are being processed; send it again in a moment")
+            return self._refuse(*_why_not_now(full))
         except OutsideHours as closed:
             return self._refuse(closed.code, str(closed))
         except MediaError as unusable:
@@ -414,6 +415,18 @@ class Conversation:
 
 async def _ready(reply: Reply) -> Reply:
     return reply
+
+
+def _why_not_now(refusal: PermitError) -> tuple[str, str]:
+    """Return the code and the sentence for a message that gets no permit."""
+    match refusal:
+        case PoolLearning():
+            seconds = max(1, math.ceil(refusal.left_seconds))
+            return refusal.code, f"the limits are being learned anew; send it again in {seconds} s"
+        case PoolUnavailable():
+            return refusal.code, "the limits cannot be checked at the moment; send it again in a moment"
+        case _:
+            return "busy", "too many messages are being processed; send it again in a moment"
 
 
 def _error_frame(code: str, why: str) -> bytes:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from chat_service.transport import CloseCode
 from frameproto import RequestKind
 from frameproto.exchange import Outcome
-from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolUnavailable
+from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolLearning, PoolUnavailable
 from servicekit.metrics import count_cuts, metrics_app, new_registry
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class PermitMetrics:
         for how in (AT_ONCE, WAITED):
             self._granted.labels(pool, how)
         self._faults.labels(pool)
-        for refusal in (ClientLimitReached, LineFull, PoolUnavailable, PoolClosed):
+        for refusal in (ClientLimitReached, LineFull, PoolLearning, PoolUnavailable, PoolClosed):
             self._refused.labels(pool, refusal.code)
         for metric in (self._timed_out, self._lost, self._wait_seconds):
             metric.labels(pool)

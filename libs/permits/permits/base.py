@@ -89,6 +89,9 @@ class PermitPool(Protocol):
     def ready(self) -> bool:
         """Say whether the pool has ever been able to grant, and is not closed."""
 
+    def condition(self) -> str:
+        """Return why nothing new may be granted, as this process knows it: the code of a `PermitError`, or nothing."""
+
     async def acquire(self, client_id: str, *, wait_seconds: float) -> Permit:
         """Return a permit, waiting in line for it. Cancelling gives everything back.
 

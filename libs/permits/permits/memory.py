@@ -95,6 +95,10 @@ class MemoryPool(Pool):
         """See `PermitPool.ready`."""
         return self._is_ours() and not self._closed
 
+    def condition(self) -> str:
+        """See `PermitPool.condition`."""
+        return PoolClosed.code if self._closed else ""
+
     async def acquire(self, client_id: str, *, wait_seconds: float) -> MemoryPermit:
         """See `PermitPool.acquire`."""
         begun_at = self._check_use().time()

@@ -55,6 +55,10 @@ class Pool(ABC):
         """See `PermitPool.ready`."""
 
     @abstractmethod
+    def condition(self) -> str:
+        """See `PermitPool.condition`."""
+
+    @abstractmethod
     async def acquire(self, client_id: str, *, wait_seconds: float) -> HeldPermit:
         """See `PermitPool.acquire`."""
 

@@ -16,9 +16,6 @@ from starlette.routing import BaseRoute, Route
 from servicekit.clock import Now, utc_now
 from servicekit.logs import get_logger
 
-Check = Callable[[], bool | Awaitable[bool]]
-"""Says whether one thing this process needs is there; an exception counts as no."""
-
 DEFAULT_CHECK_SECONDS = 1.0
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz"})
@@ -29,10 +26,14 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one readiness check said; `reason` is empty when it passed, and holds nothing a store said."""
+    """What one readiness check said; `reason` may say more also when it passed, and holds nothing a store said."""
 
     ok: bool
     reason: str = ""
+
+
+Check = Callable[[], "bool | Verdict | Awaitable[bool]"]
+"""Says whether one thing this process needs is there; an exception counts as no."""
 
 
 class Health:
@@ -95,6 +96,8 @@ class Health:
             return Verdict(ok=False, reason=f"no answer within {timeout_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - whatever a check raises, the probe must be answered
             return Verdict(ok=False, reason=type(error).__name__)
+        if isinstance(passed, Verdict):
+            return passed
         return Verdict(ok=True) if passed else Verdict(ok=False, reason="not yet")
 
     async def _healthz(self, _request: Request) -> JSONResponse:
@@ -107,5 +110,5 @@ class Health:
         verdicts = await self.verdicts()
         ready = not self._draining and all(verdict.ok for verdict in verdicts.values())
         status = "draining" if self._draining else "ready" if ready else "not_ready"
-        checks = {name: "ok" if verdict.ok else verdict.reason for name, verdict in verdicts.items()}
+        checks = {name: verdict.reason or "ok" for name, verdict in verdicts.items()}
         return JSONResponse({"status": status, "checks": checks}, status_code=200 if ready else 503, headers=_NO_STORE)

@@ -24,7 +24,7 @@ Exit codes:
   0  done
   1  not done: you said no, or a fault of ours
   2  the command line is wrong
-  3  there is no such pool or pod, or more than one is meant
+  3  there is no such pool or pod, or more than one is meant; for --new: there is one
   5  the store cannot be asked
   6  the output cannot be written
   130  stopped by Ctrl-C; `watch` ends with 0
@@ -136,18 +136,21 @@ def allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
 @main.command()
 @option.options(
     option.pool,
+    click.option("--new", "is_new", is_flag=True, help="Make a pool that nobody has used before."),
     click.option("--yes", is_flag=True, help="Do not ask whether you are sure."),
     option.store,
     option.as_json,
 )
-def trust(pool: str, url: str, *, yes: bool, as_json: bool) -> None:
+def trust(pool: str, url: str, *, is_new: bool, yes: bool, as_json: bool) -> None:
     """Let POOL grant again, though it is learning.
 
     After its store was restarted or emptied, a pool learns for a lease: living pods say what they hold, and nothing new
     is granted. End that only when you know that no pod is out there which holds permits and could not say so; otherwise
     more may be held than the capacity says.
+
+    With --new, before the first pod starts, make a pool that need not learn. The store must not know it.
     """
-    run(_trust(pool, url, yes=yes, as_json=as_json))
+    run(_begin(pool, url, as_json=as_json) if is_new else _trust(pool, url, yes=yes, as_json=as_json))
 
 
 @main.command(epilog="\b\nAdd one line to the start file of your shell:\n  " + "\n  ".join(WHERE.values()))
@@ -211,6 +214,17 @@ async def _allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
         print_json({"pool": pool, "pod": name, "refused": False})
     else:
         answers().print(f"{pool}: {escape(printable(name))} may come in again")
+
+
+async def _begin(pool: str, url: str, *, as_json: bool) -> None:
+    async with option.open_store(url) as redis:
+        operator = PoolOperator(pool, redis)
+        await operator.begin()
+        after = await operator.show()
+    if as_json:
+        print_json(as_object(pool, after))
+    else:
+        answers().print(f"{pool}: is new; its first pods grant at once, and seed its capacity")
 
 
 async def _trust(pool: str, url: str, *, yes: bool, as_json: bool) -> int:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from permits.errors import PoolUnavailable
-from permits.redis import PoolUnknown
+from permits.redis import PoolKnown, PoolUnknown
 
 NOT_DONE: Final = 1
 WRONG_USE: Final = 2
@@ -46,7 +46,7 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
-    except (NotThere, PoolUnknown) as missing:
+    except (NotThere, PoolUnknown, PoolKnown) as missing:
         complain(str(missing))
         code = NOT_THERE
     except PoolUnavailable as away:

@@ -59,9 +59,13 @@ def _parts(name: str, view: PoolView) -> Iterator[RenderableType]:
             f"[yellow]learning for {seconds(state.learning_seconds)} more: the store may have forgotten permits, so "
             "nothing new is granted[/]"
         )
+    others = {pod.capacity for pod in view.pods} - {state.capacity}
+    if others:
+        said = ", ".join(map(str, sorted(others)))
+        yield f"[yellow]the settings of some pods say a capacity of {said}; it was set by hand, or pods differ[/]"
     begun, times = _time(view.epoch), view.capacity_version
     yield f"[dim]epoch since {begun}  capacity set {times} times  clock jumps {view.jumps}[/]"
-    yield _table(["pod", ">lease left", ">held", ">waiting", ""], [_pod(pod) for pod in view.pods])
+    yield _table(["pod", ">lease left", ">held", ">waiting", ">settings say", ""], [_pod(pod) for pod in view.pods])
     gone = sorted(view.refused - {pod.name for pod in view.pods})
     if gone:
         yield f"[yellow]refused[/]  {escape(printable('  '.join(gone)))}"
@@ -78,7 +82,8 @@ def _parts(name: str, view: PoolView) -> Iterator[RenderableType]:
 
 def _pod(pod: PodView) -> Sequence[str]:
     left = seconds(pod.lease_left_seconds) if pod.lease_left_seconds > 0 else "over"
-    return printable(pod.name), left, str(pod.held), str(pod.waiting), "refused" if pod.refused else ""
+    numbers = pod.held, pod.waiting, pod.capacity
+    return printable(pod.name), left, *map(str, numbers), "refused" if pod.refused else ""
 
 
 def _waiter(waiter: WaiterView) -> Sequence[str]:

@@ -7,7 +7,7 @@
 --       settings, 9 the number of this part, 10 "1" for the last one,
 --       11 how many permits follow; then three for each permit: id, ticket, client; and four for each waiter: id, ticket,
 --       client, waits on (ms).
--- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms)}, and after the last part the lease counts anew; {GONE}:
+-- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms), learning for so long yet (ms)}, and after the last part the lease counts anew; {GONE}:
 --          too late, all of it is lost; {STALE}: begin again; or {NAMELESS}.
 -- It is only ever too late for a pod whose own deadline has passed: learning takes longer than that.
 
@@ -22,7 +22,7 @@ learn_at_least(math.max(lease_ms, tonumber(ARGV[6])))
 local function answer(status)
   finish(own)
   local _, longest = lease_lengths()
-  return { status, lease_ms, epoch, capacity, longest or lease_ms }
+  return { status, lease_ms, epoch, capacity, longest or lease_ms, learning_left() }
 end
 if known and generation < known then
   return answer(STALE)

@@ -5,7 +5,8 @@
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the newest epoch that its process has heard of ("" for
 --       none), 5 the highest ticket of it, 6 the longest lease that it has heard of (ms), 7 the incarnation it was before
 --       ("" for none), 8 capacity by its settings, 9 "1" when those settings are news: the first time that a process enters.
--- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms), more to do}; {NEWER}: a newer version of this software has
+-- Returns: {DONE, lease (ms), epoch, capacity, longest lease (ms), learning for so long yet (ms),
+--          more to do}; {NEWER}: a newer version of this software has
 --          been here, stay out; {SHUT_OUT}: an operator refuses this pod; {NAMELESS}: the server does not say who it is.
 -- What the earlier incarnation held or waited for is taken back: its pod has declared it lost.
 -- The capacity is seeded from the settings of the first pod. Later, news that differ from the last seed are a decision
@@ -36,4 +37,4 @@ sweep()
 serve_line()
 finish(own)
 local _, longest = lease_lengths()
-return { DONE, lease_ms, epoch, capacity, longest, more and 1 or 0 }
+return { DONE, lease_ms, epoch, capacity, longest, learning_left(), more and 1 or 0 }

@@ -6,7 +6,8 @@
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows, 5 the highest ticket of it.
 -- Returns: {GONE}, {STALE}, {FORGOTTEN} or {NAMELESS}: not renewed; or
 --          {DONE, {id, ticket, …} handed to this pod's own waiters (ticket 0: over the limit of its client), lease (ms),
---           waiters of this pod, permits it holds, more to do, capacity, longest lease (ms)}
+--           waiters of this pod, permits it holds, more to do, capacity, longest lease (ms),
+--           learning for so long yet (ms)}
 -- A lease that has ended is not renewed, whether or not it was reaped yet: its pod has told its holders so.
 -- A pod that believes in more waiters than there are has missed a notice; one whose sum of permits and waiters differs
 -- has drifted from the store.
@@ -43,4 +44,5 @@ return {
   more and 1 or 0,
   capacity,
   longest or lease_ms,
+  learning_left(),
 }

@@ -36,7 +36,7 @@ from permits.redis.link import StoreLost
 from permits.redis.patience import Patience
 from permits.redis.requests import Ask, Leave, Operation, Question, Release, Request, refusal_of
 from permits.redis.scripts import Code
-from permits.redis.store import Answer, Call, Entry, Renewal, Store, Turn
+from permits.redis.store import Answer, Call, Condition, Entry, Renewal, Store, Turn
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Dispatch:
         answer_seconds: how long to wait for the store at most; a quarter of the lease is the limit.
         on_lost: hears how many permits were lost, whenever a lease ends.
         on_fault: hears of each fault that nobody foresaw.
-        on_capacity: hears how many permits there are, with each sign of life of the store.
+        on_news: hears of the condition of the pool, with each heartbeat.
         clock: by which leases are counted.
 
     Attributes:
@@ -85,13 +85,13 @@ class Dispatch:
         answer_seconds: float,
         on_lost: Callable[[int], None],
         on_fault: Callable[[], None],
-        on_capacity: Callable[[int], None] = lambda _: None,
+        on_news: Callable[[Condition], None] = lambda _: None,
         clock: Clock = lease_clock,
     ) -> None:
         self._store = store
         self._on_lost = on_lost
         self._on_fault = on_fault
-        self._on_capacity = on_capacity
+        self._on_news = on_news
         self._searched = 0  # the ticket up to which waiters were asked about, in search of a lost notice
         self._clock = clock
         self.failing = False
@@ -456,7 +456,7 @@ class Dispatch:
                 self._refuse(ask, refusal_of(code, place or ask.place))
 
     def _renewed(self, lease: Lease, renewal: Renewal) -> None:
-        self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.capacity))
+        self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.condition))
         waiting = [ask for ask in self._asks.values() if ask.in_line]
         missing = len(waiting) - renewal.waiters
         if missing > 0:
@@ -477,7 +477,7 @@ class Dispatch:
         self._wake.set()
 
     def _count_on(self, lease: Lease, entry: Entry) -> None:
-        self._on_capacity(entry.capacity)
+        self._on_news(entry.condition)
         lease.epoch = entry.epoch
         lease.renewed(entry.sent_at, entry.lease_seconds)
         if self._beat_alarm is not None:
@@ -521,6 +521,11 @@ class Dispatch:
                 self._withdraw(ask, PermitTimeout(ask.place))
             elif not ask.in_line:
                 self._withdraw(ask, PoolUnavailable())
+
+    @property
+    def out_of_touch(self) -> bool:
+        """Whether the store cannot be asked, as far as we know."""
+        return self._down is not None
 
     def _in_touch(self) -> None:
         if self._down is not None:

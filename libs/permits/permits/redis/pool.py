@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from permits.arguments import check_client, check_seconds, check_terms, check_wait
 from permits.base import Outlook, PoolState, Verdict
-from permits.errors import PermitError, PoolClosed, PoolUnavailable
+from permits.errors import PermitError, PoolClosed, PoolLearning, PoolUnavailable
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
 from permits.redis.clients import Client, check_store
@@ -20,7 +20,7 @@ from permits.redis.link import Link, Reply, StoreLost
 from permits.redis.notices import Notices
 from permits.redis.requests import Question
 from permits.redis.scripts import Code, Script, Scripts, load_scripts
-from permits.redis.store import Store, Terms
+from permits.redis.store import Condition, Store, Terms
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,12 @@ class RedisPool(Pool):
     def ready(self) -> bool:
         """See `PermitPool.ready`."""
         return self._opened is not None and not self._closed and self._is_ours() and self._opened.ready()
+
+    def condition(self) -> str:
+        """See `PermitPool.condition`."""
+        if self._opened is None or not self._is_ours():
+            return PoolUnavailable.code
+        return PoolClosed.code if self._closed else self._opened.condition()
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
         """See `PermitPool.acquire`."""
@@ -198,6 +204,7 @@ class _Opened:
         self._name = name
         self._setting = terms.capacity
         self._capacity = terms.capacity
+        self._learned_at = 0.0  # event loop time
         process = f"{pod}/{uuid4().hex}"
         self._store = Store(Link(redis, scripts.all(), keys_of(name)[0]), scripts, name, terms)
         self.dispatch = Dispatch(
@@ -207,7 +214,7 @@ class _Opened:
             answer_seconds=answer_seconds,
             on_lost=report.lost,
             on_fault=report.failed,
-            on_capacity=self._compare_capacity,
+            on_news=self._hear_news,
         )
         self._notices = Notices(
             redis,
@@ -222,8 +229,18 @@ class _Opened:
             asyncio.create_task(self._notices.run(), name=f"permits-{name}-notices"),
         ]
 
-    def _compare_capacity(self, capacity: int) -> None:
-        """Say so when the capacity on record is not, or no longer, what the settings of this pod say."""
+    def condition(self) -> str:
+        """See `PermitPool.condition`."""
+        if self.dispatch.out_of_touch or not self.ready():
+            return PoolUnavailable.code
+        if asyncio.get_running_loop().time() < self._learned_at:
+            return PoolLearning.code
+        return ""
+
+    def _hear_news(self, condition: Condition) -> None:
+        """Take in how the pool is, and say so when its capacity is not what the settings of this pod say."""
+        self._learned_at = asyncio.get_running_loop().time() + condition.learning_seconds
+        capacity = condition.capacity
         if capacity != self._capacity:
             self._capacity = capacity
             if capacity != self._setting:

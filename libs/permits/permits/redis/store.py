@@ -33,6 +33,19 @@ Answer = tuple[Ask, Code, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How the pool is.
+
+    Attributes:
+        capacity: how many permits there are.
+        learning_seconds: for how much longer nothing is granted.
+    """
+
+    capacity: int
+    learning_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """A lease that counts again.
 
@@ -41,14 +54,14 @@ class Renewal:
         lease_seconds: for how long, from then.
         waiters: how many of this pod stand in line, as the store has it.
         held: how many permits this pod holds, as the store has it.
-        capacity: how many permits there are.
+        condition: of the pool.
     """
 
     sent_at: float
     lease_seconds: float
     waiters: int
     held: int
-    capacity: int
+    condition: Condition
 
 
 @dataclass(slots=True)
@@ -106,14 +119,14 @@ class Entry:
         sent_at: by the clock of leases, just before it was asked for.
         lease_seconds: for how long it counts, from then.
         epoch: the memory of the store that knows it.
-        capacity: how many permits there are.
+        condition: of the pool.
         more: whether the store has more to do, and wants a heartbeat for it.
     """
 
     sent_at: float
     lease_seconds: float
     epoch: str
-    capacity: int
+    condition: Condition
     more: bool = False
 
 
@@ -202,9 +215,9 @@ class Store:
         return self._entry(sent_at, entry, more=bool(more))
 
     def _entry(self, sent_at: float, reply: Sequence[Any], *, more: bool = False) -> Entry:
-        lease_ms, epoch, capacity, longest_ms = reply
+        lease_ms, epoch, capacity, longest_ms, learning_ms = reply
         self.witness.know(epoch.decode(), longest_ms)
-        return Entry(sent_at, lease_ms / 1000, epoch.decode(), capacity, more)
+        return Entry(sent_at, lease_ms / 1000, epoch.decode(), Condition(capacity, learning_ms / 1000), more)
 
     async def declare(self, incarnation: str, permits: Sequence[RedisPermit], waiters: Sequence[Ask]) -> Entry | None:
         """Tell a store that has lost its memory what this pod holds and who waits; None: it is too late.
@@ -382,10 +395,10 @@ def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None
 
 def _renewed(turn: Turn, sent_at: float, reply: Reply) -> None:
     if _welcome(turn, reply):
-        _, handed, lease_ms, waiters, held, more, capacity, turn.longest_ms = reply
+        _, handed, lease_ms, waiters, held, more, capacity, turn.longest_ms, learning_ms = reply
         turn.more |= bool(more)
         _add_handed(turn, handed)
-        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, capacity)
+        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, Condition(capacity, learning_ms / 1000))
 
 
 def _welcome(turn: Turn, reply: Reply) -> bool:

@@ -1,0 +1,262 @@
+"""For how long one call of the permits keeps the store busy, with 10,000 in the queue: ./taskw bench:scripts.
+
+Each case is built by hand in a Valkey of its own, and then played by the scripts as pods would, call by call, until
+there is nothing more to do. The figures are what the server itself measures for each script (`commandstats`), so that
+neither network nor Python is in them. Each case is played several times, and the round whose longest call was the
+shortest counts: what a busy machine adds is no fault of the scripts.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bench.valkey import run_valkey
+from permits.redis.keys import keys_of
+from permits.redis.scripts import Script, load_scripts
+
+LEASE_MS = 15_000
+MANY = 10_000
+PER_CALL = 200
+LIMIT_MS = 5.0
+ROUNDS = 5
+SCRIPTS = load_scripts()
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What one case took.
+
+    Attributes:
+        calls: how many calls.
+        longest_ms: the longest.
+        total_ms: all of them.
+    """
+
+    calls: int
+    longest_ms: float
+    total_ms: float
+
+
+class Pool:
+    """A pool whose pods are this bench."""
+
+    def __init__(self, redis: Any, name: str) -> None:  # noqa: ANN401 - its commands have no types
+        self._redis = redis
+        self._keys = keys_of(name)
+        self._epochs: dict[str, str] = {}
+        self.times: list[float] = []
+
+    async def run(self, script: Script, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+        """Run a script, and note how long it kept the server."""
+        await self._redis.execute_command("CONFIG", "RESETSTAT")
+        reply = await self._redis.execute_command("EVALSHA", script.sha, len(self._keys), *self._keys, *argv)
+        stats = await self._redis.info("commandstats")
+        self.times.append(stats["cmdstat_evalsha"]["usec"] / 1000)
+        return reply
+
+    async def enter(self, pod: str, capacity: int, lease_ms: int = LEASE_MS) -> None:
+        """Let a pod in."""
+        reply = await self.run(SCRIPTS.enter, pod, 1, lease_ms, "", 0, 0, "", capacity, 1)
+        self._epochs[pod] = reply[2].decode()
+
+    async def trust(self) -> None:
+        """End the learning."""
+        await self.run(SCRIPTS.set, "trust", "")
+
+    async def operate(self, pod: str, *words: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+        """Let a pod ask for something."""
+        return await self.run(SCRIPTS.operate, pod, 1, LEASE_MS, self._epochs[pod], 0, 0, 1_000_000, *words)
+
+    async def acquire(self, pod: str, many: int, wait_ms: int = 600_000) -> None:
+        """Let a pod ask for many permits."""
+        for start in range(0, many, PER_CALL):
+            ids = range(start, min(many, start + PER_CALL))
+            words = (word for id_ in ids for word in ("acquire", f"{pod}-{id_}", f"client-{id_ % 97}", wait_ms))
+            await self.operate(pod, *words)
+
+    async def beat(self, pod: str) -> bool:
+        """Let a pod send its heartbeat; say whether there is more to do."""
+        reply = await self.run(SCRIPTS.renew, pod, 1, LEASE_MS, self._epochs[pod], 0)
+        return bool(reply[5])
+
+    async def beat_while_there_is_more(self, pod: str) -> None:
+        """Send heartbeats until there is nothing more to do."""
+        while await self.beat(pod):
+            pass
+
+    async def leave(self, pod: str) -> None:
+        """Let a pod go, call by call."""
+        while (await self.run(SCRIPTS.leave, pod))[1]:
+            pass
+
+    async def set_capacity(self, capacity: int) -> None:
+        """Change the capacity, call by call."""
+        more = (await self.run(SCRIPTS.set, "capacity", capacity))[2]
+        while more:
+            more = (await self.run(SCRIPTS.set, "serve", ""))[2]
+
+    async def run_out(self, *, leases: bool) -> None:
+        """Let the lease of every pod but the first be over, or the time of everybody in line."""
+        pool, _, lease_ends, *_ = self._keys
+        if leases:
+            names = await self._redis.zrange(lease_ends, 0, -1)
+            await self._redis.zadd(lease_ends, {name: 1 for name in names if name != b"pod/0.1"})
+        else:
+            waiters = self._keys[6]
+            records = await self._redis.hgetall(waiters)
+            over = {
+                id_: b" ".join([*(words := note.split(b" ", 5))[:3], b"1", *words[4:]]) for id_, note in records.items()
+            }
+            await self._redis.hset(waiters, mapping=over)
+        assert pool
+
+
+Case = Callable[[Pool], Awaitable[None]]
+
+
+async def pods_die(pool: Pool) -> None:
+    """1,000 pods that held 10 permits each die at once."""
+    await pool.enter("pod/0.1", MANY)
+    await pool.trust()
+    for number in range(1, 1001):
+        await pool.enter(f"pod/{number}.1", MANY)
+        await pool.acquire(f"pod/{number}.1", 10)
+    await pool.run_out(leases=True)
+    pool.times.clear()
+    await pool.beat_while_there_is_more("pod/0.1")
+
+
+async def line_expired(pool: Pool) -> None:
+    """One release meets 10,000 waiters whose time is over."""
+    await pool.enter("pod/0.1", 1)
+    await pool.trust()
+    await pool.acquire("pod/0.1", MANY + 1)
+    await pool.run_out(leases=False)
+    pool.times.clear()
+    await pool.operate("pod/0.1", "release", "pod/0.1-0")
+    await pool.beat_while_there_is_more("pod/0.1")
+
+
+async def large_pod_leaves(pool: Pool) -> None:
+    """A pod leaves that has 10,000 permits and 10,000 waiters."""
+    await pool.enter("pod/0.1", MANY)
+    await pool.trust()
+    await pool.enter("pod/1.1", MANY)
+    await pool.acquire("pod/1.1", 2 * MANY)
+    pool.times.clear()
+    await pool.leave("pod/1.1")
+
+
+async def capacity_is_raised(pool: Pool) -> None:
+    """The capacity is raised by 10,000 while 10,000 wait."""
+    await pool.enter("pod/0.1", 1)
+    await pool.trust()
+    await pool.acquire("pod/0.1", MANY)
+    pool.times.clear()
+    await pool.set_capacity(2 * MANY)
+
+
+async def notice_lost(pool: Pool) -> None:
+    """One notice is lost among 8,000 waiters: the pod asks about the first of them."""
+    await pool.enter("pod/0.1", 1)
+    await pool.trust()
+    await pool.acquire("pod/0.1", 8000)
+    pool.times.clear()
+    await pool.beat("pod/0.1")
+    await pool.operate("pod/0.1", "acquire", "pod/0.1-1", "client-1", 600_000)
+
+
+async def busy(pool: Pool) -> None:
+    """A full call of operations, with 10,000 in the queue."""
+    await pool.enter("pod/0.1", MANY)
+    await pool.trust()
+    await pool.acquire("pod/0.1", 2 * MANY)
+    pool.times.clear()
+    half = PER_CALL // 2
+    releases = (word for number in range(half) for word in ("release", f"pod/0.1-{number}"))
+    asks = (w for number in range(half) for w in ("acquire", f"more-{number}", "client-1", 600_000))
+    await pool.operate("pod/0.1", *releases, *asks)
+
+
+async def declared(pool: Pool) -> None:
+    """A pod declares 10,000 permits and 10,000 waiters, after the store has forgotten them."""
+    await pool.enter("pod/0.1", MANY)
+    pool.times.clear()
+    parts = 2 * MANY // PER_CALL
+    for part in range(parts):
+        ids = range(part * PER_CALL, (part + 1) * PER_CALL)
+        held = PER_CALL if part < parts // 2 else 0
+        words: list[str | int] = []
+        for id_ in ids:
+            words += (f"id-{id_}", id_ + 1, f"client-{id_ % 97}")
+            if not held:
+                words.append(600_000)
+        last = int(part == parts - 1)
+        head = ("pod/1.1", 1, LEASE_MS, "", 0, LEASE_MS, MANY, 0, part + 1, last, held)
+        await pool.run(SCRIPTS.declare, *head, *words)
+
+
+CASES: dict[str, Case] = {
+    "1,000 pods die": pods_die,
+    "a release meets 10,000 expired waiters": line_expired,
+    "a pod with 20,000 leaves": large_pod_leaves,
+    "the capacity is raised by 10,000": capacity_is_raised,
+    "a notice is lost among 8,000 waiters": notice_lost,
+    "a pod with 20,000 declares": declared,
+    "200 operations, 10,000 in the queue": busy,
+}
+
+
+@asynccontextmanager
+async def open_pool(url: str, name: str) -> AsyncIterator[Pool]:
+    """Open a pool of its own for a case."""
+    async with Redis.from_url(url) as redis:
+        for script in SCRIPTS.all():
+            await redis.script_load(script.text)
+        yield Pool(redis, name)
+        await redis.flushall()
+
+
+async def measure(url: str) -> dict[str, Times]:
+    """Play all cases."""
+    measured = {}
+    for number, (title, case) in enumerate(CASES.items()):
+        rounds = []
+        for _ in range(ROUNDS):
+            async with open_pool(url, f"case-{number}") as pool:
+                await case(pool)
+                rounds.append(Times(len(pool.times), max(pool.times), sum(pool.times)))
+        measured[title] = min(rounds, key=lambda times: times.longest_ms)
+    return measured
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status says whether every call was short enough."""
+    parser = argparse.ArgumentParser(prog="bench:scripts", description="How long one call keeps the store busy.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    with run_valkey() as valkey:
+        measured = asyncio.run(measure(valkey.url))
+    if options.json:
+        print(json.dumps({title: vars_of(times) for title, times in measured.items()}))
+    else:
+        print(f"{'':42}{'calls':>7}{'longest':>12}{'all':>12}")
+        for title, times in measured.items():
+            print(f"{title:42}{times.calls:>7}{times.longest_ms:>9.2f} ms{times.total_ms:>9.0f} ms")
+    return 0 if all(times.longest_ms < LIMIT_MS for times in measured.values()) else 1
+
+
+def vars_of(times: Times) -> dict[str, float]:
+    """Return the figures by name."""
+    return {"calls": times.calls, "longest_ms": times.longest_ms, "total_ms": times.total_ms}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""What somebody's hand does to a pool in the store: noticed in time, and mended from what the pods know."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from permits import PermitError, PoolLearning
+from permits.redis import PoolKnown, PoolOperator, RedisPool
+from tests.permits.conftest import OpenPod
+from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.test_store_layout import assert_invariants
+
+LEASE_SECONDS = 1.2
+Hand = Callable[[Any, str], Awaitable[object]]
+
+
+async def _first(store: Any, key: str) -> str:
+    return str(next(iter(await store.hgetall(key))))
+
+
+async def _lose_a_permit(store: Any, prefix: str) -> None:
+    await store.hdel(f"{prefix}permits", await _first(store, f"{prefix}permits"))
+
+
+async def _garble_a_permit(store: Any, prefix: str) -> None:
+    await store.hset(f"{prefix}permits", await _first(store, f"{prefix}permits"), "garbage")
+
+
+async def _garble_a_waiter(store: Any, prefix: str) -> None:
+    await store.hset(f"{prefix}waiters", await _first(store, f"{prefix}waiters"), "x" * 80)
+
+
+async def _garble_a_pod(store: Any, prefix: str) -> None:
+    await store.hset(f"{prefix}pods", await _first(store, f"{prefix}pods"), "garbage")
+
+
+async def _lose_a_place_in_line(store: Any, prefix: str) -> None:
+    await store.zpopmin(f"{prefix}line")
+
+
+async def _lengthen_a_lease(store: Any, prefix: str) -> None:
+    pod = await _first(store, f"{prefix}pods")
+    await store.zadd(f"{prefix}leases", {pod: 10**15})
+
+
+async def _replace(store: Any, prefix: str, key: str, value: str) -> None:
+    await store.delete(prefix + key)
+    await store.set(prefix + key, value)
+
+
+def _field(name: str, value: str) -> Hand:
+    return lambda store, prefix: store.hset(f"{prefix}pool", name, value)
+
+
+def _count(key: str) -> Hand:
+    async def add(store: Any, prefix: str) -> None:
+        await store.hset(prefix + key, await _first(store, prefix + key), 77)
+
+    return add
+
+
+def _gone(key: str) -> Hand:
+    return lambda store, prefix: store.delete(prefix + key)
+
+
+def _other_type(key: str) -> Hand:
+    return lambda store, prefix: _replace(store, prefix, key, "a word")
+
+
+HANDS: dict[str, Hand] = {
+    "a permit is deleted": _lose_a_permit,
+    "a permit is added": lambda store, prefix: store.hset(f"{prefix}permits", "x", "0" * 32 + " pod/x.1 anna"),
+    "a permit is garbled": _garble_a_permit,
+    "a waiter is garbled": _garble_a_waiter,
+    "a pod is garbled": _garble_a_pod,
+    "a place in line is deleted": _lose_a_place_in_line,
+    "a lease is lengthened": _lengthen_a_lease,
+    **{
+        f"{name} = {value}": _field(name, value)
+        for name, value in [("capacity", "1000"), ("capacity", "many"), ("step", "0"), ("clock", "99999999999999")]
+    },
+    **{
+        f"{name} = {value}": _field(name, value)
+        for name, value in [("tickets", "1"), ("tickets", "1e300"), ("epoch", "x")]
+    },
+    **{f"{key} is gone": _gone(key) for key in ["pool", "pods", "permits", "line", "waiters"]},
+    **{f"{key} is a string": _other_type(key) for key in ["pool", "permits", "refused"]},
+    **{f"{key} counts wrongly": _count(key) for key in ["clients", "pods_waiting"]},
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+async def test_what_somebodys_hand_has_changed_is_mended(
+    open_pod: OpenPod, store: "Redis", name: str, hand: str
+) -> None:
+    pods = [await open_pod(capacity=3, lease_seconds=LEASE_SECONDS, max_waiting=9) for _ in range(2)]
+    permits = [*await hold(pods[0], "anna", "ben"), *await hold(pods[1], "carl")]
+    waiters = [*await in_line(pods[0], "dora", wait_seconds=60), *await in_line(pods[1], "emil", wait_seconds=60)]
+    await HANDS[hand](store, f"permits:{{{name}}}:2:")
+    await _sound_again(pods, store, name)
+    valid = [permit for permit in permits if permit.valid()]
+    assert len(valid) == 3 or hand in LOSE
+    for permit in permits:
+        permit.release()
+    async with asyncio.timeout(2 * SECONDS):
+        ends = await asyncio.gather(*waiters, return_exceptions=True)
+    served = [end for end in ends if not isinstance(end, BaseException)]
+    assert len(served) == 2 or hand in LOSE
+    for permit in served:
+        permit.release()
+    await until(pods[0], lambda state: (state.held, state.waiting, dict(state.clients)) == (0, 0, {}))
+    assert (await pods[0].state()).capacity == 3
+    assert len([await pods[1].acquire("anna", wait_seconds=SECONDS) for _ in range(3)]) == 3
+    await assert_invariants(store, name)
+
+
+LOSE = {"a pod is garbled"}
+"""What costs a pod its lease, as if it had been silent: the store has no more than its word for what it had."""
+
+
+async def _sound_again(pods: list[RedisPool], store: "Redis", name: str) -> None:
+    """Wait for two leases: by then it is noticed, and learned."""
+    deadline = asyncio.get_running_loop().time() + 3 * LEASE_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        for pod in pods:
+            with suppress(PermitError):
+                await pod.state()
+        await asyncio.sleep(0.05)
+    await until(pods[0], lambda state: state.learning_seconds == 0)
+
+
+async def test_a_pool_that_an_operator_made_grants_at_once_and_no_other_does(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    operator = PoolOperator(name, store)
+    await operator.begin()
+    with pytest.raises(PoolKnown):
+        await operator.begin()
+    pool = await open_pod(capacity=2, learns=True)
+    (permit,) = await hold(pool, "anna")
+    assert permit.valid()
+    assert (await pool.state()).capacity == 2
+    with pytest.raises(PoolKnown):
+        await operator.begin()
+
+
+async def test_a_pool_that_nobody_made_learns(open_pod: OpenPod) -> None:
+    pool = await open_pod(learns=True)
+    assert pool.condition() == PoolLearning.code
+    with pytest.raises(PoolLearning):
+        await hold(pool, "anna")
