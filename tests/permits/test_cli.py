@@ -32,7 +32,7 @@ async def test_show_tells_all_of_a_pool(cli: Cli, open_pod: OpenPod, name: str) 
     assert lines[0] == f"{name} held 3 of 3 high-water 3 waiting 1 reaped 0".split()
     [pod_one] = [line for line in lines if line and line[0].startswith("one/")]
     [pod_two] = [line for line in lines if line and line[0].startswith("two/")]
-    assert (pod_one[2:], pod_two[2:]) == (["s", "3", "0"], ["s", "0", "1"])
+    assert (pod_one[2:], pod_two[2:]) == (["s", "3", "0", "3"], ["s", "0", "1", "3"])
     assert ["anna", "2"] in lines
     assert ["ben", "1"] in lines
     [waiter] = [line for line in lines if "carl" in line]
@@ -321,3 +321,20 @@ async def test_no_color_means_none(open_pod: OpenPod, name: str, tmp_path: Path,
             return terminal.raw
 
         assert ("\x1b[32m" in await asyncio.to_thread(show)) is colourful
+
+
+async def test_a_new_pool_can_be_made_once_and_need_not_learn(cli: Cli, open_pod: OpenPod, name: str) -> None:
+    made = await cli("trust", name, "--new")
+    assert (made.code, made.out) == (0, f"{name}: is new; its first pods grant at once, and seed its capacity\n")
+    pool = await open_pod(capacity=3, learns=True)
+    assert (await pool.acquire("anna", wait_seconds=0)).valid()
+    again = await cli("trust", name, "--new")
+    assert (again.code, again.out) == (3, "")
+    assert "has been used here before" in again.err
+
+
+async def test_show_says_when_settings_disagree_with_the_capacity(cli: Cli, open_pod: OpenPod, name: str) -> None:
+    await open_pod(capacity=3)
+    assert "settings of some pods" not in (await cli("show", name)).out
+    await open_pod(capacity=5)
+    assert "the settings of some pods say a capacity of 3" in (await cli("show", name)).out
