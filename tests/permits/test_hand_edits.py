@@ -60,6 +60,7 @@ async def taken_away(store: "Redis", name: str, incarnation: str, client: str) -
         together.delete(key(name, "permits"))
         together.hdel(key(name, "clients"), client)
         together.hdel(key(name, "pods_held"), incarnation)
+        together.hset(key(name, "pool"), "held", 0)
         await together.execute()
 
 
