@@ -93,6 +93,21 @@ def test_what_is_no_address_of_redis_is_refused_without_showing_it(
             'CHAT_HISTORY_URL: must be an address that begins with http or https (got "ftp://history")',
         ),
         (
+            "CHAT_REDIS_URL",
+            "redis://:hunter2@host/0?nonsense=1",
+            "CHAT_REDIS_URL: has an option behind its ? that there is not, or one with a wrong value",
+        ),
+        (
+            "CHAT_REDIS_URL",
+            "redis://:hunter2@host/0?socket_timeout=soon",
+            "CHAT_REDIS_URL: has an option behind its ? that there is not, or one with a wrong value",
+        ),
+        (
+            "CHAT_REDIS_URL",
+            "rediss://:hunter2@host/0?ssl_ca_certs=/nowhere/ca.pem",
+            "CHAT_REDIS_URL: ssl_ca_certs names a file that cannot be read",
+        ),
+        (
             "CHAT_HISTORY_URL",
             "history:8001",
             'CHAT_HISTORY_URL: must be an address that begins with http or https (got "history:8001")',
@@ -170,4 +185,5 @@ def test_a_data_folder_that_cannot_be_is_one_line(elsewhere: Path, where: str, l
     ended = run_to_its_end("chat_service", elsewhere, CHAT_DATA_DIR=where, CHAT_PORT=0, CHAT_METRICS_PORT=0)
     assert (ended.code, ended.out) == (1, "")
     assert line in ended.err
+    assert "set CHAT_DATA_DIR" in ended.err
     assert len(ended.err.splitlines()) == 1

@@ -1,15 +1,20 @@
 """A whole pod: its stores, its probes, its metrics, and what it says to requests it does not know."""
 
+import asyncio
 import socket
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
+from history_service.app import open_history
 from history_service.blobs.base import BlobsUnavailable
+from history_service.settings import HistorySettings
 from history_service.stores.base import StoreUnavailable, StoreUnusable
 from tests.history.pod import Pod, check_problem, open_pod, rich_exchange
 from tests.support.exchanges import SESSION
@@ -47,6 +52,27 @@ async def test_a_pod_starts_without_the_media_store_and_finds_it_later(tmp_path:
         pod.blobs.failure = None
         await pod.wait_until_ready()
         assert await pod.hand_in(rich_exchange()) == ["stored"]
+
+
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        pytest.param({}, "HISTORY_DATA_DIR", id="a folder that cannot be"),
+        pytest.param(
+            {"mongodb_url": "mongodb://127.0.0.1:1/", "store_seconds": 0.1}, "HISTORY_MONGODB_URL", id="no MongoDB"
+        ),
+    ],
+)
+async def test_the_log_names_the_setting_of_the_store_that_is_not_reached(
+    tmp_path: Path, given: dict[str, Any], setting: str
+) -> None:
+    (tmp_path / "file").touch()
+    settings = HistorySettings(data_dir=tmp_path / "file" / "data", **given)
+    with capture_logs() as logs:
+        async with open_history(settings), asyncio.timeout(30):
+            while not (told := [entry for entry in logs if entry["event"] == "stores.not_ready"]):  # noqa: ASYNC110 - a log sets no event
+                await asyncio.sleep(0.01)
+    assert told[0]["setting"] == setting
 
 
 async def test_before_the_store_is_open_requests_are_answered_by_come_again(tmp_path: Path) -> None:

@@ -103,6 +103,11 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
             ],
             id="everything swept at once",
         ),
+        pytest.param(
+            {"MONGODB_URL": f"mongodb://anna:{PASSWORD}@host/?tls=true&tlsCAFile=/nowhere/ca.pem"},
+            ["HISTORY_MONGODB_URL: names a file for TLS that cannot be used: No such file or directory"],
+            id="an authority that is not there",
+        ),
         pytest.param({"AUTH": "basic"}, ['HISTORY_AUTH: must be one of none, jwt (got "basic")'], id="unknown auth"),
         pytest.param(
             {"AUTH": "jwt", "TOKEN_SECRETS": f"{SECRET},{PASSWORD}"},

@@ -9,8 +9,10 @@ from servicekit.listener import Address, CannotListen, Listener, bind_all
 from tests.support.ports import free_port
 
 
-def listener(port: int = 0, host: str = "127.0.0.1", name: str = "tea", hint: str = "") -> Listener:
-    return Listener(app=Starlette(), host=host, port=port, name=name, hint=hint)
+def listener(
+    port: int = 0, host: str = "127.0.0.1", name: str = "tea", hint: str = "", host_hint: str = ""
+) -> Listener:
+    return Listener(app=Starlette(), host=host, port=port, name=name, hint=hint, host_hint=host_hint)
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
@@ -64,21 +66,24 @@ def test_when_one_port_is_taken_none_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "line"),
+    ("host", "port", "reason", "setting"),
     [
-        pytest.param("192.0.2.1", 0, "cannot listen on 192.0.2.1:0: cannot assign requested address", id="not ours"),
-        pytest.param("127.0.0.1", 70_000, "cannot listen on 127.0.0.1:70000: ", id="no port at all"),
-        pytest.param("::zz", 1, "cannot listen on [::zz]:1: ", id="no address"),
-        pytest.param("a" * 64, 1, f"cannot listen on {'a' * 64}:1: ", id="a name too long"),
-        pytest.param("tea pot", 1, "cannot listen on tea pot:1: ", id="no name at all"),
+        pytest.param("192.0.2.1", 0, "cannot assign requested address", "TEA_HOST", id="not ours"),
+        pytest.param("127.0.0.1", 70_000, "", "TEA_PORT", id="no port at all"),
+        pytest.param("::zz", 1, "", "TEA_HOST", id="no address"),
+        pytest.param("a" * 64, 1, "", "TEA_HOST", id="a name too long"),
+        pytest.param("tea pot", 1, "", "TEA_HOST", id="no name at all"),
+        pytest.param("tea.invalid", 1, "", "TEA_HOST", id="an unknown name"),
     ],
 )
-def test_whatever_cannot_be_listened_on_is_one_line_with_a_reason(host: str, port: int, line: str) -> None:
+def test_whatever_cannot_be_listened_on_is_one_line_with_a_reason_and_the_setting(
+    host: str, port: int, reason: str, setting: str
+) -> None:
     with pytest.raises(CannotListen) as refused:
-        bind_all([listener(port, host, hint="set TEA_PORT")])
+        bind_all([listener(port, host, hint="set TEA_PORT", host_hint="set TEA_HOST")])
     said = str(refused.value)
-    assert said.startswith(line)
-    assert said.endswith(" (set TEA_PORT)")
+    assert said.startswith(f"cannot listen on {Address('', host, port)}: {reason}")
+    assert said.endswith(f" (set {setting})")
     assert len(said.splitlines()) == 1
 
 

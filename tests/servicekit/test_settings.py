@@ -2,6 +2,7 @@
 
 import os
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -255,6 +256,34 @@ def test_a_file_that_is_not_text_is_one_mistake(capsys: pytest.CaptureFixture[st
         load_all((TeaSettings, CakeSettings), [], prog="cafe", description="")
     assert left.value.code == 2
     assert capsys.readouterr().err.splitlines()[:-1] == [".env: must be text in UTF-8"]
+
+
+def test_a_file_that_cannot_be_read_is_one_mistake_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    def denied(*_: object) -> None:  # the super user could read it
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(import_module("servicekit.settings.load"), "dotenv_values", denied)
+    with pytest.raises(SystemExit) as left:
+        load_all((TeaSettings, CakeSettings), [], prog="cafe", description="")
+    assert left.value.code == 2
+    (line, _) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{elsewhere}/.env: cannot be read: Permission denied (make it readable, ")
+
+
+def test_a_file_that_a_setting_names_is_not_taken_for_the_file_of_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class RecipeSettings(TeaSettings):
+        @model_validator(mode="after")
+        def _recipe_is_there(self) -> Self:
+            Path("/nowhere/recipe").read_bytes()
+            return self
+
+    with pytest.raises(SystemExit):
+        load(RecipeSettings, [], prog="cafe", description="")
+    assert capsys.readouterr().err.splitlines()[:-1] == ["/nowhere/recipe: cannot be read: No such file or directory"]
 
 
 def test_several_services_tell_their_mistakes_together(

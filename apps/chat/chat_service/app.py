@@ -75,6 +75,7 @@ class Chat:
                 port=settings.port,
                 name="chat",
                 hint="set CHAT_PORT",
+                host_hint="set CHAT_HOST",
                 ws=self.websocket,
                 ws_max_bytes=settings.max_frame_bytes,
                 ws_ping_seconds=settings.ping_seconds,
@@ -89,6 +90,7 @@ class Chat:
                 port=settings.metrics_port,
                 name="chat-metrics",
                 hint="set CHAT_METRICS_PORT",
+                host_hint="set CHAT_HOST",
                 http=settings.http_limits(),
                 on_cut=self.on_cut,
                 allowed_hosts=settings.metrics_hosts(settings.host),
@@ -244,7 +246,7 @@ def _ids(settings: "ChatSettings") -> Iterator[ExchangeIds]:
     try:
         ids = ExchangeIds(settings.data_dir / "outbox" / "ids")
     except OSError as error:
-        raise OutboxUnwritable(f"the ids in {settings.data_dir} cannot be used: {error.strerror}") from error
+        raise OutboxUnwritable(f"CHAT_DATA_DIR: {error.filename} cannot be used: {error.strerror}") from error
     try:
         yield ids
     finally:

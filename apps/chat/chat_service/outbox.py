@@ -127,7 +127,10 @@ class Outbox:
                 f"the outbox folder {folder} is in use by another process; give each its own CHAT_DATA_DIR"
             ) from error
         except OSError as error:
-            raise OutboxUnwritable(f"the outbox folder {folder} cannot be used: {error.strerror}") from error
+            raise OutboxUnwritable(
+                f"the outbox folder {folder} cannot be used: {error.strerror}; set CHAT_DATA_DIR to a folder that this "
+                "process may write to"
+            ) from error
         return outbox
 
     @property

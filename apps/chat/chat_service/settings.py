@@ -1,11 +1,14 @@
 """Every setting of the chat service: typed, bounded, documented. `python -m chat_service --help` prints this table."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
+from redis.asyncio.connection import ConnectionPool, parse_url
+from redis.exceptions import RedisError
 
 from chat_service.bot.script import Script, ScriptError, load_script
 from chat_service.hours import OpeningHours
@@ -34,7 +37,22 @@ def _redis(secret: SecretStr) -> SecretStr:
         raise ValueError(REDIS_FORM) from bad
     if not sound or not ((database.isascii() and database.isdigit()) or database == ""):
         raise ValueError(REDIS_FORM)
+    _check_redis_options(secret.get_secret_value())
     return secret
+
+
+def _check_redis_options(url: str) -> None:
+    """Check what stands behind the question mark. Nothing of the address is told, which may hold a password."""
+    try:
+        options: dict[str, Any] = dict(parse_url(url))
+        pool: Any = ConnectionPool.from_url(url)
+        pool.make_connection()
+    except (ValueError, TypeError, RedisError):
+        raise ValueError("has an option behind its ? that there is not, or one with a wrong value") from None
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        file = options.get(name)
+        if file is not None and not os.access(file, os.R_OK):
+            raise ValueError(f"{name} names a file that cannot be read")
 
 
 def _base_url(url: AnyHttpUrl) -> AnyHttpUrl:

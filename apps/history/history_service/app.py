@@ -85,6 +85,7 @@ class History:
                 port=self.settings.port,
                 name="history",
                 hint="set HISTORY_PORT",
+                host_hint="set HISTORY_HOST",
                 http=self.settings.http_limits(),
                 on_cut=self.on_cut,
                 allowed_hosts=self.settings.served_hosts(host),
@@ -95,6 +96,7 @@ class History:
                 port=self.settings.metrics_port,
                 name="history-metrics",
                 hint="set HISTORY_METRICS_PORT",
+                host_hint="set HISTORY_HOST",
                 http=self.settings.http_limits(),
                 on_cut=self.on_cut,
                 allowed_hosts=self.settings.metrics_hosts(host),
@@ -110,9 +112,10 @@ class History:
 class Stores:
     """The two stores of a pod, prepared in the background: a pod starts without them, and is ready with them."""
 
-    def __init__(self, store: MessageStore, blobs: BlobStore) -> None:
+    def __init__(self, store: MessageStore, blobs: BlobStore, settings: HistorySettings) -> None:
         self._store = store
         self._blobs = blobs
+        self._settings = settings
         self.prepared = asyncio.Event()
 
     async def prepare(self) -> None:
@@ -124,13 +127,27 @@ class Stores:
                 await self._blobs.prepare()
             except Exception as failed:
                 unforeseen = not isinstance(failed, StoreError | BlobError)
-                log.warning("stores.not_ready", reason=str(failed), next_try_seconds=pause, exc_info=unforeseen)
+                log.warning(
+                    "stores.not_ready",
+                    reason=str(failed),
+                    setting=self._setting(failed),
+                    next_try_seconds=pause,
+                    exc_info=unforeseen,
+                )
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_RETRY_SECONDS)
             else:
                 log.info("stores.ready")
                 self.prepared.set()
                 return
+
+    def _setting(self, failed: Exception) -> str:
+        """Return which settings say where the store is that cannot be used."""
+        if isinstance(failed, BlobError):
+            return (
+                "HISTORY_DATA_DIR" if self._settings.s3_bucket is None else "HISTORY_S3_BUCKET, HISTORY_S3_ENDPOINT_URL"
+            )
+        return "HISTORY_DATA_DIR" if self._settings.mongodb_url is None else "HISTORY_MONGODB_URL"
 
     async def are_prepared(self) -> bool:
         """Say whether both have been reached once."""
@@ -160,7 +177,7 @@ async def open_history(
     """
     store = store or message_store(settings)
     blobs = blobs or blob_store(settings)
-    stores = Stores(store, blobs)
+    stores = Stores(store, blobs, settings)
     metrics = HistoryMetrics()
     health = Health(metadata.version("chatbot-history"))
     health.register("stores", stores.are_prepared)

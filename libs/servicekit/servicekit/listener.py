@@ -1,15 +1,18 @@
 """The ports of a process: what is served where, and the sockets for it."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from starlette.types import ASGIApp
 
 from servicekit.hosts import AllowedHosts
 from servicekit.http_pace import HttpLimits
+
+PORT_ERRORS: Final = {errno.EADDRINUSE, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Listener:
         port: the port; 0 picks a free one, which `serve` tells its `ready`.
         name: what logs call it.
         hint: what to change when the port is taken, such as `set CHAT_PORT`.
+        host_hint: what to change when the host is none of this machine, such as `set CHAT_HOST`.
         ws: uvicorn's name of a WebSocket implementation, or a protocol class; None: no WebSocket here.
         ws_max_bytes: the largest WebSocket message.
         ws_max_queue: how many received messages may wait before reading stops.
@@ -39,6 +43,7 @@ class Listener:
     port: int
     name: str = "http"
     hint: str = ""
+    host_hint: str = ""
     ws: type[asyncio.Protocol] | Literal["websockets-sansio", "wsproto"] | None = None
     ws_max_bytes: int = 16 * 1024 * 1024
     ws_max_queue: int = 32
@@ -121,10 +126,16 @@ def _bind(listener: Listener) -> Bound:
     except (OSError, OverflowError, ValueError) as error:
         for sock in sockets:
             sock.close()
-        advice = f" ({listener.hint})" if listener.hint else ""
+        hint = listener.hint if _is_about_port(error) else listener.host_hint
+        advice = f" ({hint})" if hint else ""
         where = Address(listener.name, listener.host, listener.port)
         raise CannotListen(f"cannot listen on {where}: {_reason(error)}{advice}") from error
     return Bound(listener, tuple(sockets))
+
+
+def _is_about_port(error: Exception) -> bool:
+    """Say whether another port may help; for all else it takes another host."""
+    return isinstance(error, OverflowError) or (isinstance(error, OSError) and error.errno in PORT_ERRORS)
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import NoReturn, TypeVar, overload
 
 from dotenv import dotenv_values
@@ -119,16 +120,22 @@ def _read(cls: type[A], wrong: list[str]) -> A | None:
     file = cls.model_config.get("env_file")
     try:
         in_file = dotenv_values(file) if isinstance(file, str) else {}
-        variables = {name: value or "" for name, value in {**in_file, **os.environ}.items()}
-        for line in warnings_about(cls, variables):
-            sys.stderr.write(f"warning: {line}\n")
+    except UnicodeDecodeError:
+        _add_once(wrong, f"{file}: must be text in UTF-8")
+        return None
+    except OSError as error:
+        advice = "make it readable, or start in another folder; every setting can be an environment variable instead"
+        _add_once(wrong, f"{Path.cwd() / str(file)}: cannot be read: {error.strerror} ({advice})")
+        return None
+    variables = {name: value or "" for name, value in {**in_file, **os.environ}.items()}
+    for line in warnings_about(cls, variables):
+        sys.stderr.write(f"warning: {line}\n")
+    try:
         return cls()
     except ValidationError as error:
         wrong += mistakes(cls, error)
-    except UnicodeDecodeError:
-        _add_once(wrong, f"{file}: must be text in UTF-8")
-    except OSError as error:
-        _add_once(wrong, f"{file}: cannot be read: {error.strerror}")
+    except OSError as error:  # of a file that a setting names
+        _add_once(wrong, f"{error.filename or 'a file that a setting names'}: cannot be read: {error.strerror}")
     return None
 
 

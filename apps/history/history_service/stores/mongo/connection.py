@@ -51,6 +51,8 @@ def check_url(url: str) -> None:
         raise ValueError("must begin with mongodb:// or mongodb+srv://")
     try:
         parse_uri(url)
+    except OSError as error:
+        raise ValueError(f"names a file for TLS that cannot be used: {error.strerror or error}") from None
     except (PyMongoError, ValueError):
         raise ValueError(
             "must be mongodb://host:port/?option=value; user name and password percent-encoded, options known ones"
