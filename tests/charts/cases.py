@@ -154,6 +154,7 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
     "settings and script": merged(
         LEAST,
         {
+            "tests": {"timeZone": "Europe/Berlin"},
             "chat": {
                 "settings": {"CHAT_IDLE_SECONDS": 900, "CHAT_TIME_ZONES": "Europe/*", "CHAT_MAX_TEXT_BYTES": 4194304},
                 "botScript": SCRIPT,

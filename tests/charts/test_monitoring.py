@@ -16,9 +16,8 @@ from tests.charts.release import CHATBOT, NAME, NAMESPACE, Object, chart, merged
 ROOT = CHATBOT.parents[1]
 OPERATIONS = ROOT / "docs/operations.md"
 WATCHED = SWITCHES["watched by pod"]
-ALERTS: list[Object] = release(merged(WATCHED, {"monitoring": {"rules": {"disabled": []}}})).one("PrometheusRule")[
-    "spec"
-]["groups"][0]["rules"]
+ALL_RULES = {"monitoring": {"rules": {"disabled": [], "runbookUrl": "docs/operations.md"}}}
+ALERTS: list[Object] = release(merged(WATCHED, ALL_RULES)).one("PrometheusRule")["spec"]["groups"][0]["rules"]
 DASHBOARDS: dict[str, Object] = {path.stem: json.loads(path.read_text()) for path in CHATBOT.glob("dashboards/*.json")}
 PANELS = [
     pytest.param(panel, id=f"{name}: {panel['title']}")
@@ -97,6 +96,11 @@ def test_alerts_can_be_left_out_and_point_elsewhere() -> None:
     url = made["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"]
     assert url == "https://docs.example.com/ops#chatbotchatmissing"
     assert made["metadata"]["labels"]["x"] == "y"
+
+
+def test_alerts_lead_nowhere_until_it_is_said_where() -> None:
+    made = release(WATCHED).one("PrometheusRule")
+    assert all("runbook_url" not in rule["annotations"] for rule in made["spec"]["groups"][0]["rules"])
 
 
 def test_alerts_know_the_limits_of_the_release() -> None:

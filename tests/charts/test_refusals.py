@@ -68,6 +68,14 @@ def test_each_is_needed(needed: str) -> None:
             {"chat": {"extraEnv": [{"name": "CHAT_REDIS_URL", "value": "redis://other"}]}},
             "chat.extraEnv holds CHAT_REDIS_URL, which the chart sets: use its own value",
         ),
+        (
+            {"history": {"extraEnv": [{"name": "HISTORY_PORT", "value": "1"}]}},
+            "history.extraEnv holds HISTORY_PORT, which would override what the chart sets from its values",
+        ),
+        (
+            {"chat": {"settings": {"CHAT_TIME_ZONES": "Europe/*,+0?:00"}}},
+            "tests.timeZone (Etc/UTC) is not among the served zones (CHAT_TIME_ZONES: Europe/*,+0?:00)",
+        ),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -104,6 +112,14 @@ def test_what_does_not_fit_together_is_told(values: dict[str, Any], said: str) -
 )
 def test_keys_that_are_unknown_and_values_of_the_wrong_kind_are_told(values: dict[str, Any], said: str) -> None:
     assert said in refusal(merged(LEAST, values))
+
+
+@pytest.mark.parametrize(
+    ("served", "zone"),
+    [("UTC", "Etc/UTC"), ("*", "Etc/UTC"), ("Asia/*, Europe/*", "Europe/Berlin"), ("+0?:00", "+07:00")],
+)
+def test_a_zone_that_is_served_is_taken(served: str, zone: str) -> None:
+    release(merged(LEAST, {"chat": {"settings": {"CHAT_TIME_ZONES": served}}, "tests": {"timeZone": zone}}))
 
 
 def test_open_doors_must_be_asked_for_and_are_mentioned() -> None:

@@ -30,6 +30,15 @@ def restarts(pods: list[dict[str, Any]]) -> int:
     return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])
 
 
+def test_a_secret_that_is_missing_is_told_before_anything_is_made(release: Release) -> None:
+    values = release.values(OLD, {"redis": {"existingSecret": "nowhere"}})
+    with pytest.raises(
+        helm_python.HelmError, match=r"the Secret nowhere \(redis.existingSecret\) is not in the namespace"
+    ):
+        release.helm.install(release.chart(), NAME, values, timeout=60)
+    assert release.pods(CHAT_PODS) == []
+
+
 def test_it_installs_and_every_pod_is_ready(release: Release) -> None:
     begin = time.monotonic()
     release.install(OLD)

@@ -67,6 +67,11 @@ gateway.{{ $list }} is needed: an HTTPRoute without it would be for nobody, or f
 {{- end }}
 
 {{- define "chatbot.checks.fit" -}}
+{{- with get (.Values.chat.settings | default dict) "CHAT_TIME_ZONES" }}
+{{- if and $.Values.tests.enabled (not (include "chatbot.checks.zoneIsServed" (dict "zone" $.Values.tests.timeZone "served" .))) }}
+tests.timeZone ({{ $.Values.tests.timeZone }}) is not among the served zones (CHAT_TIME_ZONES: {{ . }}), so helm test would be turned away: name one that is
+{{- end }}
+{{- end }}
 {{- with .Values.sizing }}
 {{- if lt (int .maxConnectionMiB) (int .maxFrameMiB) }}
 sizing.maxConnectionMiB ({{ .maxConnectionMiB }}) must be at least sizing.maxFrameMiB ({{ .maxFrameMiB }})
@@ -98,7 +103,23 @@ a chat pod that held all {{ .Values.limits.connections | int }} connections woul
 {{- range $variable := $values.extraEnv }}
 {{- if has $variable.name (include "chatbot.env.ours" $ | fromYamlArray) }}
 {{ $name }}.extraEnv holds {{ $variable.name }}, which the chart sets: use its own value
+{{- else if hasKey (include (printf "chatbot.%s.config" $name) $ | fromYaml) $variable.name }}
+{{ $name }}.extraEnv holds {{ $variable.name }}, which would override what the chart sets from its values: use these, or {{ $name }}.settings
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* "yes" when a zone fits one of several globs, separated by commas. UTC has several names, and any of them counts. */}}
+{{- define "chatbot.checks.zoneIsServed" -}}
+{{- $zones := list .zone }}
+{{- if has .zone (list "Etc/UTC" "UTC" "Etc/UCT" "UCT" "Zulu" "Etc/Zulu" "Universal" "Etc/Universal") }}
+{{- $zones = list "Etc/UTC" "UTC" "Etc/UCT" "UCT" "Zulu" "Etc/Zulu" "Universal" "Etc/Universal" }}
+{{- end }}
+{{- range $glob := splitList "," .served }}
+{{- $pattern := printf "^%s$" ($glob | trim | regexQuoteMeta | replace "\\*" ".*" | replace "\\?" ".") }}
+{{- range $zones }}
+{{- if regexMatch $pattern . }}yes{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -108,7 +129,7 @@ That the Secrets are there, where a cluster can be asked. Rendered offline there
 that every namespace has.
 */}}
 {{- define "chatbot.checks.secrets" -}}
-{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}
+{{- if and .Values.checkSecrets (lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt") }}
 {{- range $need := include "chatbot.secrets" . | fromYamlArray }}
 {{- $secret := lookup "v1" "Secret" $.Release.Namespace $need.name }}
 {{- if not $secret }}
