@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from chat_service.memory import worst_pod_bytes
+from chat_service.settings import ChatSettings
 from tests.charts.cases import LEAST, SWITCHES, USUAL_WAYS
 from tests.charts.release import Object, merged, release
 
@@ -159,7 +161,8 @@ def test_memory_follows_from_what_a_pod_may_hold() -> None:
     assert resources["limits"] == {"memory": f"{200 + 256 + 8 * 20 + 3 * 1024}Mi"}
     assert resources["requests"] == {"cpu": "250m", "memory": f"{200 + 3 * 128 + 256 // 2}Mi"}
     all_on_one = release(merged(LEAST, {"limits": {"connections": 7}})).container("chat")["resources"]
-    assert all_on_one["limits"] == {"memory": f"{200 + 512 + 16 * 7 + 2 * 1024}Mi"}
+    worst = worst_pod_bytes(ChatSettings.model_validate({}), connections=7)
+    assert all_on_one["limits"] == {"memory": f"{worst // 1024**2}Mi"}
 
 
 @cases

@@ -1,4 +1,8 @@
 import asyncio
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -462,6 +466,61 @@ async def test_a_text_waits_for_nobodys_video() -> None:
         scene.line.leave()
         await scene.running
     await goodbye(anna)
+
+
+async def test_a_reply_that_waits_for_its_reader_holds_no_request() -> None:
+    size = 1_000_000
+    roomy = limits(max_frame_bytes=2 * size, max_bytes=20 * size, send_seconds=1000)
+    scene = await open_scene(changed=roomy, pod_bytes=FairByteBudget(100 * size, text_bytes=0))
+    scene.line.reads.clear()
+    with traced() as kept_bytes:
+        for _ in range(8):
+            scene.line.video(b"1".ljust(size))
+        await asyncio.sleep(10)
+        assert len(scene.ledger.kept) == 8
+        scene.ledger.kept.clear()
+        assert scene.pod_bytes.used < size
+        assert kept_bytes() < size
+    scene.line.reads.set()
+    await scene.line.replies(8)
+    await goodbye(scene)
+
+
+async def test_a_connection_that_is_idle_holds_no_message() -> None:
+    size = 1_000_000
+    scene = await open_scene(changed=limits(max_frame_bytes=2 * size, max_bytes=20 * size))
+    with traced() as kept_bytes:
+        scene.line.video(b"1".ljust(size))
+        await scene.line.replies(1)
+        scene.ledger.kept.clear()
+        await asyncio.sleep(1)
+        assert kept_bytes() < size / 2
+    await goodbye(scene)
+
+
+async def test_messages_that_were_under_way_at_the_end_are_not_kept_in_memory() -> None:
+    size = 1_000_000
+    roomy = limits(max_frame_bytes=2 * size, max_bytes=20 * size)
+    with traced() as kept_bytes:
+        for _ in range(3):
+            scene = await open_scene(changed=roomy, pod_bytes=FairByteBudget(100 * size, text_bytes=0))
+            for _ in range(8):
+                scene.line.video(b"10".ljust(size))
+            await asyncio.sleep(1)
+            await goodbye(scene)
+            del scene
+        gc.collect()
+        assert kept_bytes() < size
+
+
+@contextmanager
+def traced() -> Iterator[Callable[[], int]]:
+    """Yield a function that says how many bytes were allocated since, and are still held."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 async def test_typing_delays_run_side_by_side() -> None:

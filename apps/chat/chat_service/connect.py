@@ -12,6 +12,7 @@ from uuid import uuid4
 from structlog.contextvars import bound_contextvars
 
 from chat_service.conversation import Conversation, ConversationParts
+from chat_service.memory import GarbageTimer
 from chat_service.transport import SUBPROTOCOL, WebSocketTransport
 from permits import (
     ClientLimitReached,
@@ -65,6 +66,7 @@ class Door:
         self._inside: set[Conversation] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._garbage = GarbageTimer()
 
     async def enter(self, websocket: "WebSocket") -> None:
         """Serve one WebSocket handshake and, when it is let in, the whole conversation."""
@@ -149,6 +151,8 @@ class Door:
             log.info("connection.closed", close_code=end.code, reason=end.reason, by_peer=end.by_peer)
             self._parts.metrics.closed(end.code)
         finally:
+            if conversation.left_garbage:
+                self._garbage.start()
             self._inside.discard(conversation)
             if not self._inside:
                 self._empty.set()

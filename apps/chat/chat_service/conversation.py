@@ -149,6 +149,8 @@ class Conversation:
         self._unreadable_in_a_row = 0
         self._taken = 0
         self._bot_turns = TurnOrder()
+        self.left_garbage = False
+        """Messages were under way at the end; tracebacks of what was cancelled hold them in reference cycles."""
 
     def drain(self) -> None:
         """Read no more; when all that was taken is answered, close with 1012."""
@@ -171,6 +173,7 @@ class Conversation:
                     self._abandon(turn)
         finally:
             self._permit.release()
+            self.left_garbage = bool(self._unfinished)
             for turn in list(self._unfinished):
                 self._finish(turn)
         return end
@@ -187,7 +190,8 @@ class Conversation:
                 loops.create_task(self._watch_token())
                 loops.create_task(self._watch_drain(reading))
         except* Ended as ends:
-            end = next(e for e in ends.exceptions if isinstance(e, Ended))
+            first = next(e for e in ends.exceptions if isinstance(e, Ended))
+            end = Ended(first.code, first.reason, by_peer=first.by_peer)  # the tracebacks of the others hold messages
         except* Exception as bugs:
             log.exception("conversation.bug", exc_info=bugs)
             end = Ended(CloseCode.INTERNAL, "internal error")
@@ -196,26 +200,34 @@ class Conversation:
 
     async def _read(self) -> None:
         self._be_patient()
-        last = False
-        while not last:
-            try:
-                frame = await self._transport.receive()
-            except PeerGone as gone:
-                raise Ended(gone.code, str(gone), by_peer=True) from gone
-            except NotBinary:
-                frame = None
-            turn = Turn(self._taken, self._parts.now())
-            await self._window.acquire()
-            self._taken += 1
-            self._unfinished.add(turn)
-            self._all_sent.clear()
-            try:
-                await self._charge(turn, frame or b"")
-            except asyncio.CancelledError:
-                self._finish(turn)
-                raise
-            last = self._begin(turn, frame)
-            self._turns.put_nowait(turn)
+        while await self._read_one():
+            pass
+
+    async def _read_one(self) -> bool:
+        """Take one message; return whether there may be another.
+
+        Here, as in the other loops, each round is a call of its own: no variable holds a message while another is
+        awaited.
+        """
+        try:
+            frame = await self._transport.receive()
+        except PeerGone as gone:
+            raise Ended(gone.code, str(gone), by_peer=True) from gone
+        except NotBinary:
+            frame = None
+        turn = Turn(self._taken, self._parts.now())
+        await self._window.acquire()
+        self._taken += 1
+        self._unfinished.add(turn)
+        self._all_sent.clear()
+        try:
+            await self._charge(turn, frame or b"")
+        except asyncio.CancelledError:
+            self._finish(turn)
+            raise
+        last = self._begin(turn, frame)
+        self._turns.put_nowait(turn)
+        return not last
 
     def _begin(self, turn: Turn, frame: bytes | None) -> bool:
         """Start to answer one frame. Returns whether it was one unreadable frame too many."""
@@ -304,14 +316,19 @@ class Conversation:
 
     async def _deliver(self) -> None:
         while True:
-            turn = await self._turns.get()
-            assert turn.answer is not None  # noqa: S101 - set before the turn is queued
-            await asyncio.wait([turn.answer])  # unlike awaiting the task, this can be cancelled without cancelling it
-            reply = turn.answer.result()
-            frame = await self._keep(reply)
-            self._recharge(turn, len(frame))
-            self._outgoing.put_nowait((turn, frame))
-            turn.release_permit()
+            await self._deliver_one(await self._turns.get())
+
+    async def _deliver_one(self, turn: Turn) -> None:
+        assert turn.answer is not None  # noqa: S101 - set before the turn is queued
+        await asyncio.wait([turn.answer])  # unlike awaiting the task, this can be cancelled without cancelling it
+        reply, turn.answer = (
+            turn.answer.result(),
+            None,
+        )  # its exchange has the request, which is not to wait for a reader
+        frame = await self._keep(reply)
+        self._recharge(turn, len(frame))
+        self._outgoing.put_nowait((turn, frame))
+        turn.release_permit()
 
     async def _keep(self, reply: Reply) -> bytes:
         """Put the exchange into the outbox before its reply may leave; without that there is no answer."""
@@ -329,21 +346,24 @@ class Conversation:
 
     async def _send(self) -> None:
         while True:
-            turn, frame = await self._outgoing.get()
-            try:
-                async with asyncio.timeout(self._limits.send_seconds):
-                    await self._transport.send(frame)
-            except TimeoutError as stuck:
-                raise Ended(CloseCode.NOT_READING, "replies are not being read") from stuck
-            except PeerGone as gone:
-                raise Ended(gone.code, str(gone), by_peer=True) from gone
-            self._finish(turn)
-            self._be_patient()
-            if turn.is_last:
-                raise Ended(CloseCode.UNREADABLE, "too many unreadable frames in a row")
+            await self._send_one(*await self._outgoing.get())
+
+    async def _send_one(self, turn: Turn, frame: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._limits.send_seconds):
+                await self._transport.send(frame)
+        except TimeoutError as stuck:
+            raise Ended(CloseCode.NOT_READING, "replies are not being read") from stuck
+        except PeerGone as gone:
+            raise Ended(gone.code, str(gone), by_peer=True) from gone
+        self._finish(turn)
+        self._be_patient()
+        if turn.is_last:
+            raise Ended(CloseCode.UNREADABLE, "too many unreadable frames in a row")
 
     def _finish(self, turn: Turn) -> None:
         """The turn is over: everything it held goes back."""
+        turn.answer = None  # a cancelled task holds its traceback, that the message, and the turn the task: for ever
         turn.release_permit()
         self._recharge(turn, 0)
         self._unfinished.discard(turn)

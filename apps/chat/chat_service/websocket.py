@@ -221,6 +221,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self._forget_early()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
         super().connection_lost(exc)
+        self.conn.parser.close()  # it holds half a message, and itself
+        self.conn.reader.buffer.clear()
 
     def _keep_for_later(self, data: bytes) -> None:
         """Keep what came before the handshake is answered; what is over the limit stays in the sockets, unread."""

@@ -19,6 +19,7 @@ import uvicorn
 
 from servicekit.bounded_http import answer_refusals, bounded
 from servicekit.capacity import Capacity
+from servicekit.heap import return_freed_memory
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
 from servicekit.stopping import StopSignals, leave_with, stop_signals
@@ -105,6 +106,7 @@ def run(main: Coroutine[Any, Any, int] | Callable[[], Coroutine[Any, Any, int]])
     raises is raised here too. A signal before `serve` cancels `main`, and the exit code is 0.
     """
     gc.set_threshold(*GC_THRESHOLDS)
+    return_freed_memory()
     code = EXIT_FAILURE
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

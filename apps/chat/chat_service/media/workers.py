@@ -209,13 +209,16 @@ class ProcessMediaWorkers:
 async def _really_ended(job: "asyncio.Task[T]") -> T:
     """Wait for the end of a job; when the wait is cancelled, only let it be cancelled after that end."""
     cancelled: asyncio.CancelledError | None = None
-    while not job.done():
-        try:
-            await asyncio.wait([job])
-        except asyncio.CancelledError as request:
-            cancelled = request
-    if cancelled is not None:
-        if not job.cancelled():
-            job.exception()  # nobody is there to hear of it
-        raise cancelled
-    return job.result()
+    try:
+        while not job.done():
+            try:
+                await asyncio.wait([job])
+            except asyncio.CancelledError as request:
+                cancelled = request
+        if cancelled is not None:
+            if not job.cancelled():
+                job.exception()  # nobody is there to hear of it
+            raise cancelled
+        return job.result()
+    finally:
+        del job, cancelled  # or a traceback through this frame would hold itself, and the message that it is about
