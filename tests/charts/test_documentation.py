@@ -76,6 +76,21 @@ def test_examples_work(example: str) -> None:
     release(values if "auth" in values else {**LEAST, **values})
 
 
+def test_examples_of_ways_in_lead_somewhere() -> None:
+    examples = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    ways = [values for values in examples if "ingress" in values]
+    assert [values["ingress"]["className"] for values in ways] == ["nginx", "alb", "gce"]
+    for values in ways:
+        made = release({**LEAST, **values})
+        ingress = made.one("Ingress")
+        assert ingress["metadata"].get("annotations", {}) == values["ingress"].get("annotations", {})
+        for part in ("chat", "history"):
+            service = made.one("Service", f"-{part}")
+            annotations = values.get(part, {}).get("service", {}).get("annotations", {})
+            assert service["metadata"].get("annotations", {}) == annotations
+            assert service["spec"]["type"] == "ClusterIP"
+
+
 def test_the_readme_counts_memory_and_seconds_as_the_chart_does() -> None:
     made = release(LEAST)
     limit = made.container("chat")["resources"]["limits"]["memory"].removesuffix("Mi")
