@@ -1,6 +1,8 @@
 """Room for newcomers: what is idle goes first, and a newcomer that finds none is told so."""
 
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -86,3 +88,20 @@ def test_what_is_gone_takes_no_room(where: str) -> None:
             port.discard(one)
             capacity.gone(one)
         assert capacity.used == 0
+
+
+@pytest.mark.parametrize("hard", [256, 1024])
+def test_a_program_takes_as_many_descriptors_as_it_may_have(hard: int) -> None:
+    program = f"""
+import resource
+from servicekit.runner import run
+
+async def main():
+    print(resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)
+    return 0
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, {hard}))
+run(main)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == f"({hard}, {hard})\n"

@@ -7,10 +7,21 @@ for files, stores and workers, and for newcomers that are only told that there i
 import resource
 from collections import OrderedDict
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final, Protocol
 
+MAX_DESCRIPTORS: Final = 65_536
 MAX_RESERVE: Final = 512
 MIN_RESERVE: Final = 64
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many file descriptors as there may be. The usual soft limit, 1024, is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft < most:
+        with suppress(OSError, ValueError):  # some systems have another limit below the one they tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Holder(Protocol):

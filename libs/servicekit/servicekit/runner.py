@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from servicekit.bounded_http import answer_refusals, bounded
-from servicekit.capacity import Capacity
+from servicekit.capacity import Capacity, raise_descriptor_limit
 from servicekit.heap import return_freed_memory
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
@@ -102,11 +102,13 @@ async def serve(
 def run(main: Coroutine[Any, Any, int] | Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run the program `main` in an event loop made for servers and return its exit code.
 
-    uvloop where it can be imported, and a garbage collector that looks seldom (see `GC_THRESHOLDS`). What `main`
-    raises is raised here too. A signal before `serve` cancels `main`, and the exit code is 0.
+    uvloop where it can be imported, a garbage collector that looks seldom (see `GC_THRESHOLDS`), and as many file
+    descriptors as there may be. What `main` raises is raised here too. A signal before `serve` cancels `main`, and the
+    exit code is 0.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     return_freed_memory()
+    raise_descriptor_limit()
     code = EXIT_FAILURE
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
