@@ -125,7 +125,7 @@ def _report(module: str, sample: int, chance: random.Random, lines: str | None, 
         _say(f"{module}: its tests fail without any change")
         return
     limit = max(LEAST_SECONDS, PATIENCE * (time.monotonic() - begun))
-    over_at = begun + seconds
+    over_at = time.monotonic() + seconds
     for mutant in mutants:
         if time.monotonic() > over_at:
             break

@@ -295,14 +295,14 @@ def test_who_holds_a_permit_hears_that_it_is_lost(tmp_path: Path) -> None:
     with run_valkey(tmp_path) as valkey:
 
         def make() -> Pool:
-            return RedisPool(name, redis=Redis.from_url(valkey.url), capacity=2, lease_seconds=1)
+            return RedisPool(name, redis=Redis.from_url(valkey.url), capacity=2, lease_seconds=6)
 
         with SyncPool(make) as pool:
             trust(name, valkey.url)
             permit = pool.acquire("anna", wait_seconds=0, on_lost=on_lost)
             pool.acquire("ben", wait_seconds=0, on_lost=on_lost).release()
             valkey.process.kill()
-            assert told.wait(SECONDS)
+            assert told.wait(3 * SECONDS)
             assert not permit.valid()
             with pytest.raises(PoolUnavailable):
                 pool.acquire("anna", wait_seconds=SECONDS)
