@@ -23,21 +23,29 @@ MAX_PIXEL_RATIO: Final = 10  # pixels that are longer than that are a mistake in
 
 
 class Orientation(Enum):
-    """The eight ways to lay a rectangle onto a screen, each as the steps of FFmpeg's filters that do it."""
+    """The eight ways to lay a rectangle onto a screen, each as the FFmpeg filters that do it, separated by commas.
 
-    UPRIGHT = ()
-    MIRRORED = ("hflip",)
-    FLIPPED = ("vflip",)
-    UPSIDE_DOWN = ("hflip", "vflip")
-    CLOCKWISE = ("transpose=clock",)
-    COUNTERCLOCKWISE = ("transpose=cclock",)
-    TRANSPOSED = ("transpose=cclock_flip",)
-    TRANSVERSED = ("transpose=clock_flip",)
+    Not as tuples: Python before 3.11.3 makes another value of a member that is an empty one.
+    """
+
+    UPRIGHT = ""
+    MIRRORED = "hflip"
+    FLIPPED = "vflip"
+    UPSIDE_DOWN = "hflip,vflip"
+    CLOCKWISE = "transpose=clock"
+    COUNTERCLOCKWISE = "transpose=cclock"
+    TRANSPOSED = "transpose=cclock_flip"
+    TRANSVERSED = "transpose=clock_flip"
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The filters, in order."""
+        return tuple(step for step in self.value.split(",") if step)
 
     @property
     def sideways(self) -> bool:
         """Say whether width and height change places."""
-        return any(step.startswith("transpose") for step in self.value)
+        return any(step.startswith("transpose") for step in self.steps)
 
 
 STRAIGHT: Final = {  # whether x is mirrored, whether y is

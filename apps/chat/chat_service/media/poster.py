@@ -78,7 +78,7 @@ def _oriented(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
         ),
-        *(graph.add(*step.split("=")) for step in orientation.value),
+        *(graph.add(*step.split("=")) for step in orientation.steps),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*steps).configure()
