@@ -24,6 +24,7 @@ from history_service.stores.base import (
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from tests.contract.stores import NOON, begin, bind, kept
+from tests.support.mongod import run_mongod
 from tests.support.ports import free_port
 
 
@@ -230,6 +231,15 @@ async def test_mongodb_that_is_not_there_is_unavailable() -> None:
         with pytest.raises(StoreUnavailable, match="MongoDB cannot be"):
             await attempt()
     await store.close()
+
+
+async def test_mongodb_without_a_replica_set_is_refused(tmp_path: Path) -> None:
+    """It has no transactions."""
+    with run_mongod(tmp_path, replica_set=False) as url:
+        store = MongoStore(url, "test")
+        with pytest.raises(StoreUnusable, match="--replSet"):
+            await store.prepare()
+        await store.close()
 
 
 async def test_mongodb_of_a_newer_version_is_refused(mongodb_url: str) -> None:

@@ -15,7 +15,7 @@ from tests.support.servers import in_environment, server, wait_until
 
 
 @contextmanager
-def run_mongod(folder: Path, port: int | None = None) -> Iterator[str]:
+def run_mongod(folder: Path, port: int | None = None, *, replica_set: bool = True) -> Iterator[str]:
     """Run one on loopback, with its data in a folder; yields its address."""
     port = port or free_port()
     url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
@@ -23,11 +23,12 @@ def run_mongod(folder: Path, port: int | None = None) -> Iterator[str]:
     data.mkdir(exist_ok=True)
     log = folder / "mongod.log"
     options = f"""
-        --dbpath {data} --port {port} --bind_ip 127.0.0.1 --nounixsocket --replSet rs0 --oplogSize 64
+        --dbpath {data} --port {port} --bind_ip 127.0.0.1 --nounixsocket
         --wiredTigerCacheSizeGB 0.25 --networkMessageCompressors disabled
         --setParameter diagnosticDataCollectionEnabled=false --setParameter ttlMonitorSleepSecs=1
         --wiredTigerEngineConfigString log=(prealloc=false,file_max=10MB)
     """.split()
+    options += ["--replSet", "rs0", "--oplogSize", "64"] if replica_set else []
     binary = in_environment("lib/python3*/site-packages/fiftyone/db/bin/mongod")
     client: MongoClient[dict[str, Any]] = MongoClient(url, serverSelectionTimeoutMS=200)
     with client:
@@ -47,7 +48,8 @@ def run_mongod(folder: Path, port: int | None = None) -> Iterator[str]:
         with server([binary, *options], log, answers):
             members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
             try:
-                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+                if replica_set:
+                    client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             except OperationFailure as error:
                 if error.code != 23:  # it was initiated in an earlier life on this folder
                     raise
