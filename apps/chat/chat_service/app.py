@@ -272,7 +272,7 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
         if settings.redis_url is not None:
             redis = Redis.from_url(settings.redis_url.get_secret_value())
             stack.push_async_callback(redis.aclose)
-            make = partial(RedisPool, redis=redis, lease_seconds=settings.lease_seconds)
+            make = partial(RedisPool, redis=redis, lease_seconds=settings.lease_seconds, prefix=settings.permits_prefix)
         connections = make(
             "connections",
             capacity=settings.max_connections,

@@ -103,6 +103,11 @@ class ChatSettings(AccessSettings, HttpSettings):
     max_waiting: int = Field(1000, ge=0, description="clients that may wait in line for a place, cluster-wide")
     connect_wait_seconds: Seconds = Field(10, description="how long a client may wait in line for a place")
     message_wait_seconds: Seconds = Field(5, description="how long a message may wait before it is answered busy")
+    permits_prefix: str = Field(
+        "permits",
+        pattern=r"^[A-Za-z0-9_.:-]{1,200}$",
+        description="what the names of the limits in Redis begin with; pods with the same prefix share the limits",
+    )
     lease_seconds: float = Field(
         15,
         ge=0.5,

@@ -20,7 +20,8 @@
   "CHAT_MAX_POD_BYTES" (printf "%vMiB" $sizing.maxPodMiB)
   "CHAT_MEDIA_PROCESSES" $sizing.mediaProcesses
   "CHAT_OUTBOX_MAX_BYTES" (printf "%vMiB" .Values.chat.outbox.maxMiB)
-  "CHAT_DRAIN_SECONDS" .Values.drainSeconds }}
+  "CHAT_DRAIN_SECONDS" .Values.drainSeconds
+  "CHAT_PERMITS_PREFIX" (printf "permits:%s:%s" .Release.Namespace .Release.Name) }}
 {{- $config = merge $config (include "chatbot.config.access" (dict "root" . "prefix" "CHAT") | fromYaml) }}
 {{- with .Values.redis.url }}
 {{- $_ := set $config "CHAT_REDIS_URL" . }}

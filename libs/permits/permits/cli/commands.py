@@ -60,13 +60,13 @@ def main() -> None:
 
 
 @main.command()
-@option.options(option.any_pool, option.store, option.as_json)
-def show(pool: str | None, url: str, *, as_json: bool) -> None:
+@option.options(option.any_pool, option.store, option.prefix, option.as_json)
+def show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> None:
     """Show POOL, or every pool in the store.
 
     Tables end after 20 rows. With --json there are all clients, and the first 100 of the line.
     """
-    run(_show(pool, url, as_json=as_json))
+    run(_show(pool, url, prefix, as_json=as_json))
 
 
 @main.command()
@@ -81,14 +81,15 @@ def show(pool: str | None, url: str, *, as_json: bool) -> None:
         help="How often to look.",
     ),
     option.store,
+    option.prefix,
     option.as_json,
 )
-def watch(pool: str, refresh: float, url: str, *, as_json: bool) -> None:
+def watch(pool: str, refresh: float, url: str, prefix: str, *, as_json: bool) -> None:
     """Watch POOL until Ctrl-C.
 
     Without a terminal, and with --json, this prints one JSON object a line, as `show --json` does.
     """
-    run(watch_pool(pool, url, refresh_seconds=refresh, as_json=as_json), interrupted=0)
+    run(watch_pool(pool, url, prefix, refresh_seconds=refresh, as_json=as_json), interrupted=0)
 
 
 @main.command("set")
@@ -101,36 +102,37 @@ def watch(pool: str, refresh: float, url: str, *, as_json: bool) -> None:
         help="Permits there are, in the whole cluster.",
     ),
     option.store,
+    option.prefix,
     option.as_json,
 )
-def set_pool(pool: str, capacity: int, url: str, *, as_json: bool) -> None:
+def set_pool(pool: str, capacity: int, url: str, prefix: str, *, as_json: bool) -> None:
     """Change the capacity of POOL, for all pods at once.
 
     More permits go to the line at once. Fewer take nothing from those who hold; nothing new is granted until enough is
     given back. It stays so until a pod starts with other settings than the pods before it.
     """
-    run(_set(pool, capacity, url, as_json=as_json))
+    run(_set(pool, capacity, url, prefix, as_json=as_json))
 
 
 @main.command()
-@option.options(option.pool, option.pod, option.store, option.as_json)
-def refuse(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+@option.options(option.pool, option.pod, option.store, option.prefix, option.as_json)
+def refuse(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
     """Shut POD out of POOL; its permits go to others.
 
     Its lease is renewed no more, what it holds is free as that ends, and it is not let in again. For a pod that must
     not serve any more. POD is its name as `show` has it, or the beginning of that.
     """
-    run(_refuse(pool, pod, url, as_json=as_json))
+    run(_refuse(pool, pod, url, prefix, as_json=as_json))
 
 
 @main.command()
-@option.options(option.pool, option.pod, option.store, option.as_json)
-def allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+@option.options(option.pool, option.pod, option.store, option.prefix, option.as_json)
+def allow(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
     """Let POD into POOL again.
 
     POD is the name of a refused one as `show` has it, or the beginning of that.
     """
-    run(_allow(pool, pod, url, as_json=as_json))
+    run(_allow(pool, pod, url, prefix, as_json=as_json))
 
 
 @main.command()
@@ -139,9 +141,10 @@ def allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
     click.option("--new", "is_new", is_flag=True, help="Make a pool that nobody has used before."),
     click.option("--yes", is_flag=True, help="Do not ask whether you are sure."),
     option.store,
+    option.prefix,
     option.as_json,
 )
-def trust(pool: str, url: str, *, is_new: bool, yes: bool, as_json: bool) -> None:
+def trust(pool: str, url: str, prefix: str, *, is_new: bool, yes: bool, as_json: bool) -> None:
     """Let POOL grant again, though it is learning.
 
     After its store was restarted or emptied, a pool learns for a lease: living pods say what they hold, and nothing new
@@ -150,7 +153,7 @@ def trust(pool: str, url: str, *, is_new: bool, yes: bool, as_json: bool) -> Non
 
     With --new, before the first pod starts, make a pool that need not learn. The store must not know it.
     """
-    run(_begin(pool, url, as_json=as_json) if is_new else _trust(pool, url, yes=yes, as_json=as_json))
+    run(_begin(pool, url, prefix, as_json=as_json) if is_new else _trust(pool, url, prefix, yes=yes, as_json=as_json))
 
 
 @main.command(epilog="\b\nAdd one line to the start file of your shell:\n  " + "\n  ".join(WHERE.values()))
@@ -163,22 +166,22 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "permits", "_PERMITS_COMPLETE").source())
 
 
-async def _show(pool: str | None, url: str, *, as_json: bool) -> None:
+async def _show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> None:
     async with option.open_store(url) as redis:
-        pools = [pool] if pool is not None else await find_pools(redis)
+        pools = [pool] if pool is not None else await find_pools(redis, prefix)
         if not pools:
             notes().print("nobody has used a pool in this store yet")
         for number, name in enumerate(pools):
-            view = await PoolOperator(name, redis).show()
+            view = await PoolOperator(name, redis, prefix).show()
             if as_json:
                 print_json(as_object(name, view))
             else:
                 answers().print(*[""] * bool(number), as_tables(name, view), sep="\n")
 
 
-async def _set(pool: str, capacity: int, url: str, *, as_json: bool) -> None:
+async def _set(pool: str, capacity: int, url: str, prefix: str, *, as_json: bool) -> None:
     async with option.open_store(url) as redis:
-        operator = PoolOperator(pool, redis)
+        operator = PoolOperator(pool, redis, prefix)
         before = (await operator.show()).state.capacity
         await operator.set_capacity(capacity)
         after = await operator.show()
@@ -189,9 +192,9 @@ async def _set(pool: str, capacity: int, url: str, *, as_json: bool) -> None:
     answers().print(f"{pool}: capacity {before} → {after.state.capacity}; held {held}, waiting {waiting}")
 
 
-async def _refuse(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+async def _refuse(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
     async with option.open_store(url) as redis:
-        operator = PoolOperator(pool, redis)
+        operator = PoolOperator(pool, redis, prefix)
         view = await operator.show()
         name = _the_one(pod, _names(view), f"no pod of {pool}")
         await operator.refuse(name)
@@ -205,9 +208,9 @@ async def _refuse(pool: str, pod: str, url: str, *, as_json: bool) -> None:
     answers().print(f"{pool}: {escape(printable(name))} is refused{back}")
 
 
-async def _allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
+async def _allow(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
     async with option.open_store(url) as redis:
-        operator = PoolOperator(pool, redis)
+        operator = PoolOperator(pool, redis, prefix)
         name = _the_one(pod, sorted((await operator.show()).refused), f"no refused pod of {pool}")
         await operator.allow(name)
     if as_json:
@@ -216,9 +219,9 @@ async def _allow(pool: str, pod: str, url: str, *, as_json: bool) -> None:
         answers().print(f"{pool}: {escape(printable(name))} may come in again")
 
 
-async def _begin(pool: str, url: str, *, as_json: bool) -> None:
+async def _begin(pool: str, url: str, prefix: str, *, as_json: bool) -> None:
     async with option.open_store(url) as redis:
-        operator = PoolOperator(pool, redis)
+        operator = PoolOperator(pool, redis, prefix)
         await operator.begin()
         after = await operator.show()
     if as_json:
@@ -227,9 +230,9 @@ async def _begin(pool: str, url: str, *, as_json: bool) -> None:
         answers().print(f"{pool}: is new; its first pods grant at once, and seed its capacity")
 
 
-async def _trust(pool: str, url: str, *, yes: bool, as_json: bool) -> int:
+async def _trust(pool: str, url: str, prefix: str, *, yes: bool, as_json: bool) -> int:
     async with option.open_store(url) as redis:
-        operator = PoolOperator(pool, redis)
+        operator = PoolOperator(pool, redis, prefix)
         view = await operator.show()
         left_seconds = view.state.learning_seconds
         if left_seconds > 0 and not yes and not _is_sure(pool, view):

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from permits.redis.keys import keys_of
+from permits.redis.keys import DEFAULT_PREFIX, keys_of
 
 ANSWER_SECONDS: Final = 5.0
 ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
@@ -105,6 +105,25 @@ store = click.option(
     metavar="URL",
     callback=_address,
     help="Where the store is: redis://host:6379/0, or rediss:// for TLS.",
+)
+
+
+def _prefix_of(_context: click.Context, _option: click.Parameter, prefix: str) -> str:
+    try:
+        keys_of("pool", prefix)
+    except ValueError as bad:
+        raise click.BadParameter(str(bad)) from bad
+    return prefix
+
+
+prefix = click.option(
+    "--prefix",
+    default=DEFAULT_PREFIX,
+    show_default=True,
+    envvar="CHAT_PERMITS_PREFIX",
+    show_envvar=True,
+    callback=_prefix_of,
+    help="What the names of the pool's keys begin with.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")

@@ -14,7 +14,7 @@ from permits.errors import PoolUnavailable
 from permits.redis import PoolOperator, PoolUnknown
 
 
-async def watch_pool(name: str, url: str, *, refresh_seconds: float, as_json: bool) -> None:
+async def watch_pool(name: str, url: str, prefix: str, *, refresh_seconds: float, as_json: bool) -> None:
     """Show a pool until cancelled.
 
     Raises:
@@ -22,7 +22,7 @@ async def watch_pool(name: str, url: str, *, refresh_seconds: float, as_json: bo
         PoolUnavailable: the store cannot be asked. On a terminal this is only raised by the first look.
     """
     async with open_store(url) as redis:
-        operator = PoolOperator(name, redis)
+        operator = PoolOperator(name, redis, prefix)
         if as_json or not answers().is_terminal:
             await _print_lines(operator, refresh_seconds)
         else:

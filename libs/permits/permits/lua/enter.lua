@@ -29,6 +29,7 @@ move_on()
 seed_capacity(seed, news)
 put_pod(own, generation, lease_ms, seed, 0)
 learn_at_least(math.max(lease_ms, longest_known))
+share_with_old_pods()
 if before ~= '' then
   remove_pod(before)
 end

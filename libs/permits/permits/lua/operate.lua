@@ -47,7 +47,7 @@ end
 local function obstacle(client)
   if per_client > 0 and asked_by(client) >= per_client then
     return CLIENT_LIMIT
-  elseif held >= capacity or waiting > 0 or learning() then
+  elseif free() <= 0 or waiting > 0 or learning() then
     return FULL
   end
 end

@@ -11,7 +11,7 @@ local client, per_client, longest_line = ARGV[1], tonumber(ARGV[2]), tonumber(AR
 local asked = (tonumber(call('HGET', CLIENTS, client)) or 0) + (tonumber(call('HGET', CLIENTS_WAITING, client)) or 0)
 if per_client > 0 and asked >= per_client then
   return { CLIENT_LIMIT, 0, 0 }
-elseif held < capacity and waiting == 0 and not learning() then
+elseif free() > 0 and waiting == 0 and not learning() then
   return { GRANTED, 0, 0 }
 elseif waiting >= longest_line then
   return { LINE_FULL, waiting + 1, 0 }

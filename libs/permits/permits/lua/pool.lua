@@ -54,10 +54,11 @@ end
 
 local capacity, tickets, high_water, epoch, clock, seen, step, learning_until
 local held, waiting
+local reserved = 0 -- places that pods of layout 1 have, or may take
 local tickets_before, high_water_before, held_before
 local function read_pool()
   local numbers =
-    redis.pcall('HMGET', POOL, 'capacity', 'tickets', 'high_water', 'epoch', 'clock', 'seen', 'step', 'learning_until', 'held', 'damaged')
+    redis.pcall('HMGET', POOL, 'capacity', 'tickets', 'high_water', 'epoch', 'clock', 'seen', 'step', 'learning_until', 'held', 'damaged', 'reserved')
   if numbers.err then
     damaged, numbers = true, {}
   end
@@ -67,6 +68,7 @@ local function read_pool()
   held_before = tonumber(numbers[9]) or 0
   tickets_before, high_water_before = tickets, high_water
   held, waiting = size('HLEN', PERMITS), size('ZCARD', LINE)
+  reserved = tonumber(numbers[11]) or 0
   damaged = damaged or held ~= held_before or numbers[10] == '1'
 end
 read_pool()
@@ -425,12 +427,16 @@ local function serve_waiter(id, record)
   end
 end
 
+local function free()
+  return capacity - reserved - held
+end
+
 -- Hand what is free to the head of the line, and on to the next for each whose time is over.
 local function serve_line()
-  if waiting == 0 or capacity - held <= 0 or learning() then
+  if waiting == 0 or free() <= 0 or learning() then
     return
   end
-  local most = math.min(waiting, capacity - held, looks)
+  local most = math.min(waiting, free(), looks)
   while most > 0 do
     local heads, ids = call('ZPOPMIN', LINE, most), {}
     for at = 1, #heads, 2 do
@@ -447,9 +453,9 @@ local function serve_line()
         damaged = true
       end
     end
-    most = #ids > 0 and math.min(waiting, capacity - held, looks) or 0
+    most = #ids > 0 and math.min(waiting, free(), looks) or 0
   end
-  if waiting > 0 and capacity - held > 0 then
+  if waiting > 0 and free() > 0 then
     more = true
   end
 end
@@ -489,6 +495,38 @@ local function reap(but)
     more = more or removed >= MOST_PODS - 1
     call('HINCRBY', POOL, 'reaped', permits)
     measure_step()
+  end
+end
+
+-- During an upgrade, pods of layout 1 may still be there; they have a pool of their own, with keys of other names. So that no
+-- more are held than there are, that pool is given half of the capacity at most, and as many places as it holds or may yet
+-- hand out are not free here. When its pods are gone, or silent for their longest lease, it is removed.
+local function share_with_old_pods()
+  local before = reserved
+  reserved = 0
+  if OLD_POOL and call('TYPE', OLD_POOL).ok == 'hash' then
+    local begin = string.sub(OLD_POOL, 1, -#'pool' - 1)
+    local longest, pods = 0, call('TYPE', begin .. 'pods').ok == 'hash' and call('HVALS', begin .. 'pods') or {}
+    for _, pod in ipairs(pods) do
+      longest = math.max(longest, tonumber(string.match(pod, ' (%d+)$')) or 0)
+    end
+    local old = call('HMGET', OLD_POOL, 'seen', 'capacity')
+    if #pods == 0 or server_ms() - (tonumber(old[1]) or 0) > longest then
+      for _, key in ipairs({
+        'pool', 'pods', 'leases', 'permits', 'clients', 'line', 'waiters', 'clients_waiting', 'pods_waiting', 'pods_held', 'refused',
+      }) do
+        call('DEL', begin .. key)
+      end
+    else
+      local share = math.floor(capacity / 2)
+      if (tonumber(old[2]) or 0) > share then
+        call('HSET', OLD_POOL, 'capacity', share)
+      end
+      reserved = math.max(call('HLEN', OLD_PERMITS), share)
+    end
+  end
+  if reserved ~= before then
+    call('HSET', POOL, 'reserved', reserved)
   end
 end
 

@@ -1,9 +1,9 @@
 -- The keys of a pool, and how scripts read and write them; it stands, after server.lua, in front of pool.lua.
 --
--- KEYS, the same twelve for every script (permits/redis/keys.py names them):
+-- KEYS, the same for every script (permits/redis/keys.py names them):
 --   1 pool             hash    layout, epoch, run, clock, seen, step, learning_since, learning_until, capacity,
 --                              capacity_version, capacity_seed, jumps, sum (of those before); tickets, high_water, held,
---                              reaped, sweep, sweep_again, audited
+--                              reserved, reaped, sweep, sweep_again, audited
 --   2 pods             hash    incarnation → "generation lease capacity part" (lease in ms, capacity by its settings, the
 --                              last part of its declaration, 0 when it is whole); who is not in it is refused
 --   3 leases           zset    incarnation by the end of its lease (pool time)
@@ -17,11 +17,15 @@
 --  10 pods_held        hash    incarnation → permits held
 --  11 refused          set     pods that may not renew
 --  12 lease_lengths    hash    lease (ms) → pods that have one of this length
+-- and two of the pool of layout 1, whose pods may still be there during an upgrade (pool.lua, share_with_old_pods):
+--  13 pool             hash    capacity, seen
+--  14 permits          hash    of each permit held
 
 local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]
 local PERMITS, CLIENTS = KEYS[4], KEYS[5]
 local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local PODS_HELD, REFUSED, LEASE_LENGTHS = KEYS[10], KEYS[11], KEYS[12]
+local OLD_POOL, OLD_PERMITS = KEYS[13], KEYS[14]
 local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
 
 local call = redis.call

@@ -19,6 +19,7 @@ if not trust_store(lease_ms, pods_epoch, witness) then
   return { NAMELESS }
 end
 move_on()
+share_with_old_pods()
 reap()
 local refused = refusal(own, generation, lease_ms, pods_epoch, witness)
 if not refused and call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then

@@ -3,6 +3,8 @@
 import re
 
 LAYOUT = 2
+DEFAULT_PREFIX = "permits"
+_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _POOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEYS = (
     "pool",
@@ -20,33 +22,47 @@ _KEYS = (
 )
 
 
-def _prefix(pool_name: str) -> str:
+_OLD_KEYS = ("pool", "permits")
+"""Of layout 1, whose pods may still be there during an upgrade."""
+
+
+def _begin(pool_name: str, prefix: str) -> str:
     """Return what the names of a pool's keys begin with; they say which layout this is."""
     if not _POOL_NAME.fullmatch(pool_name):
         raise ValueError(f"a pool's name is 1 to 64 letters, digits, '_', '.' and '-', not {pool_name!r}")
-    return f"permits:{{{pool_name}}}:{LAYOUT}:"
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(
+            f"the prefix of a pool's keys is 1 to 200 letters, digits, '_', '.', ':' and '-', not {prefix!r}"
+        )
+    return f"{prefix}:{{{pool_name}}}:{LAYOUT}:"
 
 
-def keys_of(pool_name: str) -> tuple[str, ...]:
+def keys_of(pool_name: str, prefix: str = DEFAULT_PREFIX) -> tuple[str, ...]:
     """Return the keys of a pool in the order in which every script takes them; `lua/records.lua` says what they hold.
 
     Raises:
-        ValueError: the name would not make one hash tag.
+        ValueError: the name would not make one hash tag, or the prefix would make another.
     """
-    prefix = _prefix(pool_name)
-    return tuple(prefix + key for key in _KEYS)
+    begin = _begin(pool_name, prefix)
+    return tuple(begin + key for key in _KEYS)
 
 
-EVERY_POOL = f"permits:{{*}}:{LAYOUT}:pool"
-"""Matches the first key of every pool."""
+def script_keys_of(pool_name: str, prefix: str = DEFAULT_PREFIX) -> tuple[str, ...]:
+    """Return the keys that scripts are given: the pool's own, and those of its predecessor of layout 1."""
+    return *keys_of(pool_name, prefix), *(f"permits:{{{pool_name}}}:{key}" for key in _OLD_KEYS)
 
 
-def pool_of(key: str) -> str | None:
+def every_pool(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return a pattern for the first keys of all pools with this prefix."""
+    return f"{prefix}:{{*}}:{LAYOUT}:pool"
+
+
+def pool_of(key: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """Return the pool whose first key this is; None for the key of something else."""
-    name = key.removeprefix("permits:{").removesuffix(f"}}:{LAYOUT}:pool")
-    return name if _POOL_NAME.fullmatch(name) and key == keys_of(name)[0] else None
+    name = key.removeprefix(prefix + ":{").removesuffix(f"}}:{LAYOUT}:pool")
+    return name if _POOL_NAME.fullmatch(name) and key == keys_of(name, prefix)[0] else None
 
 
-def channel_of(pool_name: str, pod: str) -> str:
+def channel_of(pool_name: str, pod: str, prefix: str = DEFAULT_PREFIX) -> str:
     """Return the channel on which a pod hears of permits that were handed to its waiters."""
-    return f"{_prefix(pool_name)}pod:{pod}"
+    return f"{_begin(pool_name, prefix)}pod:{pod}"

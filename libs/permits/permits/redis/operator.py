@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from permits.base import PoolState
 from permits.errors import PoolUnavailable
 from permits.redis.clients import Client, check_store
-from permits.redis.keys import EVERY_POOL, keys_of, pool_of
+from permits.redis.keys import DEFAULT_PREFIX, every_pool, pool_of, script_keys_of
 from permits.redis.scripts import Script, Status, load_scripts
 
 LINE_SHOWN: Final = 100
@@ -90,16 +90,16 @@ class PoolView:
     jumps: int
 
 
-async def find_pools(redis: Client) -> list[str]:
-    """Return the names of all pools in a store.
+async def find_pools(redis: Client, prefix: str = DEFAULT_PREFIX) -> list[str]:
+    """Return the names of all pools in a store whose keys begin so.
 
     Raises:
         PoolUnavailable: the store cannot be asked.
     """
     names = set()
     with _asking():
-        async for key in redis.scan_iter(match=EVERY_POOL, count=SCANNED_AT_ONCE):
-            names.add(pool_of(_text(key)))
+        async for key in redis.scan_iter(match=every_pool(prefix), count=SCANNED_AT_ONCE):
+            names.add(pool_of(_text(key), prefix))
     return sorted(name for name in names if name is not None)
 
 
@@ -109,17 +109,18 @@ class PoolOperator:
     Args:
         name: which pool.
         redis: a client of the store.
+        prefix: of its keys.
 
     Raises:
-        ValueError: this cannot be the name of a pool.
+        ValueError: this cannot be the name of a pool, or its prefix.
         TypeError: this is no client of `redis.asyncio`.
     """
 
-    def __init__(self, name: str, redis: Client) -> None:
+    def __init__(self, name: str, redis: Client, prefix: str = DEFAULT_PREFIX) -> None:
         check_store(redis)
         self.name = name
         self._redis = redis
-        self._keys = keys_of(name)
+        self._keys = script_keys_of(name, prefix)
         self._scripts = load_scripts()
 
     async def show(self) -> PoolView:

@@ -14,7 +14,7 @@ from permits.observer import PoolObserver, Report
 from permits.pool import Pool
 from permits.redis.clients import Client, check_store
 from permits.redis.dispatch import Dispatch
-from permits.redis.keys import channel_of, keys_of
+from permits.redis.keys import DEFAULT_PREFIX, channel_of, keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Link, Reply, StoreLost
 from permits.redis.notices import Notices
@@ -44,6 +44,7 @@ class RedisPool(Pool):
         max_waiting: how many may stand in line.
         lease_seconds: how long this pod may be out of touch with the store before what it holds is lost.
         answer_seconds: how long to wait for the store before a caller is refused; at most a quarter of the lease.
+        prefix: what the names of all keys begin with; pools of the same name and prefix are one.
         pod: what operators call this process; the host's name by default.
         observer: is told what becomes of those who ask.
 
@@ -62,6 +63,7 @@ class RedisPool(Pool):
         max_waiting: int = 1000,
         lease_seconds: float = 15.0,
         answer_seconds: float = 2.0,
+        prefix: str = DEFAULT_PREFIX,
         pod: str | None = None,
         observer: PoolObserver | None = None,
     ) -> None:
@@ -69,7 +71,8 @@ class RedisPool(Pool):
         check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
         check_seconds("lease_seconds", lease_seconds)
         check_seconds("answer_seconds", answer_seconds)
-        keys_of(name)
+        keys_of(name, prefix)
+        self._prefix = prefix
         super().__init__(name)
         self._redis = redis
         self._pod = _one_word(pod or socket.gethostname())
@@ -158,6 +161,7 @@ class RedisPool(Pool):
             self._redis,
             self.name,
             self._terms,
+            prefix=self._prefix,
             pod=self._pod,
             scripts=self._scripts,
             answer_seconds=self._answer_seconds,
@@ -196,6 +200,7 @@ class _Opened:
         name: str,
         terms: Terms,
         *,
+        prefix: str,
         pod: str,
         scripts: Scripts,
         answer_seconds: float,
@@ -206,7 +211,7 @@ class _Opened:
         self._capacity = terms.capacity
         self._learned_at = 0.0  # event loop time
         process = f"{pod}/{uuid4().hex}"
-        self._store = Store(Link(redis, scripts.all(), keys_of(name)[0]), scripts, name, terms)
+        self._store = Store(Link(redis, scripts.all(), keys_of(name, prefix)[0]), scripts, name, terms, prefix=prefix)
         self.dispatch = Dispatch(
             self._store,
             process,
@@ -218,7 +223,7 @@ class _Opened:
         )
         self._notices = Notices(
             redis,
-            channel_of(name, process),
+            channel_of(name, process, prefix),
             hear=self.dispatch.hear,
             on_fault=report.failed,
             on_subscribed=self.dispatch.beat_soon,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from permits.redis.clock import Clock, lease_clock
-from permits.redis.keys import keys_of
+from permits.redis.keys import DEFAULT_PREFIX, script_keys_of
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.link import Link, Reply, StoreLost, Word
 from permits.redis.requests import Ask, Operation, Question, Request
@@ -170,6 +170,7 @@ class Store:
         scripts: loaded by the link.
         name: of the pool.
         terms: its numbers.
+        prefix: of the keys.
         clock: by which leases are counted.
 
     Attributes:
@@ -177,11 +178,20 @@ class Store:
         witness: what this process knows of the store.
     """
 
-    def __init__(self, link: Link, scripts: Scripts, name: str, terms: Terms, *, clock: Clock = lease_clock) -> None:
+    def __init__(
+        self,
+        link: Link,
+        scripts: Scripts,
+        name: str,
+        terms: Terms,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        clock: Clock = lease_clock,
+    ) -> None:
         self._link = link
         self._clock = clock
         self._scripts = scripts
-        self._keys = keys_of(name)
+        self._keys = script_keys_of(name, prefix)
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
