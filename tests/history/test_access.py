@@ -7,8 +7,11 @@ from pathlib import Path
 import httpx2
 import jwt
 import pytest
+from starlette.requests import Request
 
+from history_service.access import query_limit
 from history_service.stores.base import StoreUnavailable
+from servicekit.problems import Problem
 from servicekit.tokens import INGEST_SCOPE, mint
 from tests.history.pod import SHOWN, Pod, check_problem, open_pod
 from tests.support.exchanges import SESSION, exchange
@@ -139,3 +142,18 @@ async def test_who_asks_is_checked_before_a_store_is_asked(pod: Pod) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_probes_need_no_token(pod: Pod, path: str) -> None:
     assert (await pod.http.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(("query", "limit"), [("", 50), ("limit=1", 1), ("limit=200", 200)])
+def test_a_page_has_as_many_items_as_asked_for_and_fifty_by_default(query: str, limit: int) -> None:
+    assert query_limit(request_of(query)) == limit
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=20000", "limit=-1", "limit=", "limit=x"])
+def test_a_page_has_no_more_than_two_hundred_items(query: str) -> None:
+    with pytest.raises(Problem, match="from 1 to 200"):
+        query_limit(request_of(query))
+
+
+def request_of(query: str) -> Request:
+    return Request({"type": "http", "query_string": query.encode(), "headers": []})
