@@ -90,6 +90,24 @@ async def test_a_client_at_its_limit_is_refused_at_once(open_pool: Opener, held:
     assert len(await hold(pool, "anna", "anna")) == 2
 
 
+async def test_a_client_that_was_in_line_has_the_limit_that_it_had(open_pool: Opener) -> None:
+    pool = await open_pool(3, per_client=2)
+    permits = await hold(pool, "a", "b", "c")
+    with pytest.raises(PermitTimeout):
+        await pool.acquire("anna", wait_seconds=0.01)
+    (waiting,) = await in_line(pool, "anna")
+    permits[0].release()
+    served = await waiting
+    permits[1].release()
+    await hold(pool, "anna")
+    with pytest.raises(ClientLimitReached):
+        await pool.acquire("anna", wait_seconds=SECONDS)
+    served.release()
+    await hold(pool, "anna")
+    with pytest.raises(ClientLimitReached):
+        await pool.acquire("anna", wait_seconds=SECONDS)
+
+
 async def test_a_line_that_is_full_is_refused_at_once(open_pool: Opener) -> None:
     pool = await open_pool(1, max_waiting=2)
     (permit,) = await hold(pool, "holder")

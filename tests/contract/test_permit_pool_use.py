@@ -56,6 +56,22 @@ async def test_a_block_waits_as_long_as_it_says(open_pool: Opener) -> None:
     await nothing_held(pool)
 
 
+async def test_a_block_or_a_generator_leaves_no_task_behind(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+
+    @pool.limited("stream", wait_seconds=0)
+    async def stream() -> AsyncIterator[int]:
+        yield 1
+
+    before = asyncio.all_tasks()
+    async with pool.permit("anna", wait_seconds=0):
+        pass
+    assert [number async for number in stream()] == [1]
+    async with asyncio.timeout(SECONDS):
+        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - a watcher that was cancelled has one turn left
+            await asyncio.sleep(0.002)
+
+
 async def test_a_block_is_entered_once(open_pool: Opener) -> None:
     pool = await open_pool(2)
     block = pool.permit("anna", wait_seconds=0)
