@@ -27,9 +27,16 @@ MOMENTS = st.timedeltas(timedelta(days=-1), timedelta(days=1))
 
 def made(path: Path, *moments: datetime) -> list[UUID]:
     """Return the ids that one process makes."""
-    ids = ExchangeIds(path)
+    clock = NOON
+    ids = ExchangeIds(path, lambda: clock)
+
+    def make(moment: datetime) -> UUID:
+        nonlocal clock
+        clock = moment
+        return ids.make(moment)
+
     try:
-        return [ids.make(moment) for moment in moments]
+        return [make(moment) for moment in moments]
     finally:
         ids.close()
 
@@ -70,6 +77,15 @@ def test_a_clock_that_is_behind_is_told_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
         made(tmp_path / "ids", *[NOON - timedelta(hours=1)] * 3)
     assert [(entry["event"], entry["seconds"]) for entry in logs] == [("ids.clock_behind", 3601.0)]
+
+
+def test_a_message_that_waited_is_no_sign_of_a_clock_that_is_behind(tmp_path: Path) -> None:
+    ids = ExchangeIds(tmp_path / "ids", lambda: NOON)
+    with capture_logs() as logs:
+        first, second = ids.make(NOON), ids.make(NOON - timedelta(seconds=30))
+    ids.close()
+    assert first < second
+    assert logs == []
 
 
 def test_a_damaged_file_is_told_and_ids_follow_the_clock(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ async def open_chat(
             limits=_limits(settings),
             metrics=metrics,
             now=now,
-            new_id=stack.enter_context(_ids(settings)).make,
+            new_id=stack.enter_context(_ids(settings, now)).make,
         )
         admission = Admission(
             served_zones=settings.time_zones,
@@ -241,10 +241,10 @@ async def _outbox(settings: "ChatSettings", now: Now) -> AsyncIterator[Outbox]:
 
 
 @contextmanager
-def _ids(settings: "ChatSettings") -> Iterator[ExchangeIds]:
+def _ids(settings: "ChatSettings", now: Now) -> Iterator[ExchangeIds]:
     """Open the ids, in the folder that the outbox has locked for this process."""
     try:
-        ids = ExchangeIds(settings.data_dir / "outbox" / "ids")
+        ids = ExchangeIds(settings.data_dir / "outbox" / "ids", now)
     except OSError as error:
         raise OutboxUnwritable(f"CHAT_DATA_DIR: {error.filename} cannot be used: {error.strerror}") from error
     try:

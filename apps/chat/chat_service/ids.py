@@ -6,6 +6,7 @@ the file is written once in that time and not for each id.
 """
 
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,9 +22,14 @@ DIGITS: Final = 16  # written in place in one call, so the file is never half of
 
 
 class ExchangeIds:
-    """Makes the ids of one process. Open it with the path of its file."""
+    """Makes the ids of one process.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file that remembers how far ids got.
+        now: the wall clock, which is told from the moments of ids: a message may have waited before it has its id.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         """Go on behind the ids of an earlier process.
 
         Raises:
@@ -36,14 +42,15 @@ class ExchangeIds:
         self._reserved_ms = int(known) if known.isdigit() else 0
         self._mint = IdMint(after_millisecond=self._reserved_ms)
         self._is_behind = False
+        self._now = now
 
-    def make(self, now: datetime) -> UUID:
+    def make(self, moment: datetime) -> UUID:
         """Return a new id for the given moment, or for a later one when ids have got that far already."""
-        made = self._mint.make(now)
+        made = self._mint.make(moment)
         made_ms = millisecond(made)
         if made_ms >= self._reserved_ms:
             self._reserve(made_ms + AHEAD_MS)
-        self._tell_whether_behind((made_ms - int(now.timestamp() * 1000)) / 1000)
+        self._tell_whether_behind((made_ms - int(self._now().timestamp() * 1000)) / 1000)
         return made
 
     def close(self) -> None:
