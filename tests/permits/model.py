@@ -227,8 +227,7 @@ class World:
 
     def repeat(self, flight: Flight) -> list[Reply]:
         """Let the store carry out what it may have carried out before."""
-        skipped = len(self.store.keys) + 1
-        return [self.run(NAMES[str(sha)], *argv[skipped:]) for _, sha, *argv in flight.commands]
+        return [self.run(NAMES[str(sha)], *words[int(keys) :]) for _, sha, keys, *words in flight.commands]
 
     def run(self, script: str, *argv: Word) -> Reply:
         """Run a script, and compare what was before with what is then."""

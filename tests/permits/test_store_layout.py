@@ -24,7 +24,7 @@ from tests.support.servers import ROOT
 from tests.support.valkey import run_valkey
 
 SCRIPTS = ("declare", "enter", "holdings", "leave", "operate", "peek", "renew", "set", "show", "state")
-LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pool", "records", "server")}
+LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pods", "pool", "records", "server")}
 
 
 @pytest.mark.parametrize("pool_name", ["connections", "a", "A.b-c_9" * 9])

@@ -21,6 +21,17 @@
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local per_client, longest_line = tonumber(ARGV[6]), tonumber(ARGV[7])
 
+local reap, sweep
+local function load_pods()
+  if not reap then
+    reap, sweep = define_pods()
+  end
+end
+trust = function(...)
+  load_pods()
+  return trust(...)
+end
+
 local refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
 if refused then
   finish(own)
@@ -74,6 +85,7 @@ local function acquire(id, client, wait_ms)
   local why = obstacle(client)
   if why and not reaped then
     reaped = true
+    load_pods()
     reap(own) -- this pod was let in above, so what is done here must stay its own until a heartbeat says otherwise
     sweep()
     serve_line()

@@ -50,7 +50,7 @@ end
 local function parse(record)
   local pod = TICKET_WIDTH + 2
   local space = string.find(record, ' ', pod, true)
-  if not space or string.sub(record, pod - 1, pod - 1) ~= ' ' then
+  if not space or string.byte(record, pod - 1) ~= 32 then
     damaged = true
     return
   end

@@ -91,6 +91,10 @@ def load_scripts(server: str | None = None, looks: int | None = None) -> Scripts
 
 def _compose(name: str, shared: str) -> Script:
     first_line, _, body = _read(name).partition("\n")  # Redis wants the flags in the very first line
+    if name == "operate":
+        shared = f"{shared}\nlocal function define_pods()\n{_read('pods')}\nreturn reap, sweep\nend"
+    elif "no-writes" not in first_line:
+        shared = f"{shared}\n{_read('pods')}"
     text = f"{first_line}\n{shared}\n{body}"
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
