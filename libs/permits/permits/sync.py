@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 30.0
 """Beyond what a caller waits for: a loop that is silent for longer is stuck."""
 CLOSE_SECONDS: Final = 10.0
+FORK_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 1.0
 """How often a thread that waits looks whether the pool's is alive, and the pool's for permits that nobody has."""
 
@@ -214,6 +215,11 @@ class SyncPool:
                 worker.start()
                 self._worker = worker
             return self._worker
+
+    def settle(self) -> None:
+        """Wait until no pool is being opened: what its thread imports or locks meanwhile would be locked in a fork."""
+        if self._lock.acquire(timeout=FORK_SECONDS):
+            self._lock.release()
 
     def forget(self) -> None:
         """Begin again, in a process that was just forked: its parent goes on with what was."""
@@ -464,6 +470,11 @@ def _close_all() -> None:
         pool.close()
 
 
+def _before_fork() -> None:
+    for pool in list(_pools):
+        pool.settle()
+
+
 def _forked() -> None:
     for pool in list(_pools):
         pool.forget()
@@ -471,4 +482,4 @@ def _forked() -> None:
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_before_fork, after_in_child=_forked)
