@@ -45,7 +45,7 @@ async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives
     own_store.process.send_signal(signal.SIGCONT)
     permit.release()
     assert (await back(pool)).held == 0
-    assert (await hold(pool, "a"))[0].valid()
+    assert (await pool.acquire("a", wait_seconds=SECONDS)).valid()
 
 
 async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: Valkey) -> None:

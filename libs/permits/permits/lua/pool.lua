@@ -26,7 +26,7 @@
 --   - the numbers of the pool do not agree with each other or with the records: somebody's hand was here.
 -- What is then stored may be out of date, so all of it is dropped, and the pool learns: for the longest lease that anybody
 -- knows of it grants nothing, while living pods declare what they hold and who waits with which ticket. A silence of
--- all pods for a lease leaves what is stored as it is, but for one step nothing is granted: so long, pods that have been to
+-- all pods for a lease leaves what is stored as it is, but for a lease nothing is granted: so long, pods that have been to
 -- another server meanwhile may take to say so.
 --
 -- A script must not fail half way: there is no undoing. So all that may fail by rights of the user is asked with pcall.
