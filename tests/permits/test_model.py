@@ -1,0 +1,212 @@
+"""Epochs, leases and learning as a small model: two pods, two permits, two servers, some faults, every order of events.
+
+Time goes in quarters of a lease. A pod trusts its lease for three of them, a store for four; a store learns for four.
+A store moves its time on by one quarter at most with each heartbeat. The rules of the scripts are written here in a few
+lines, so that every order of events can be tried; the state machine shows that the scripts follow them.
+
+`PERMITS_MODEL_FAULTS` says how many faults one history may have; `./taskw test:model` tries more than the usual one.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+Heartbeat = Callable[["State", int], "State"]
+
+CAPACITY: Final = 2
+LEASE, DEADLINE, LEARNING = 4, 3, 4
+FAULTS: Final = int(os.environ.get("PERMITS_MODEL_FAULTS", "1"))
+OWN, OTHER = 1, 0  # whose run is on record in a server
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pod:
+    """What a pod believes.
+
+    Attributes:
+        epoch: the newest one that it knows.
+        inside: whether it was let in.
+        left: for how many quarters it may trust its lease.
+        held: how many permits it believes it holds.
+    """
+
+    epoch: int = 0
+    inside: bool = False
+    left: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a server stores.
+
+    Attributes:
+        epoch: its epoch; 0 for an empty store.
+        run: whether the run on record is its own.
+        learning: for how many quarters nothing new is granted.
+        unseen: how many quarters passed since the last heartbeat of any pod.
+        leases: of both pods, in quarters.
+        held: permits of both pods.
+    """
+
+    epoch: int = 0
+    run: int = OTHER
+    learning: int = 0
+    unseen: int = 0
+    leases: tuple[int, int] = (0, 0)
+    held: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything. Pods reach the first server."""
+
+    pods: tuple[Pod, Pod]
+    servers: tuple[Server, Server]
+    faults_left: int
+
+
+def put(pair: tuple[T, T], at: int, value: T) -> tuple[T, T]:
+    return (value, pair[1]) if at == 0 else (pair[0], value)
+
+
+def tick(state: State) -> State:
+    """A quarter of a lease passes."""
+
+    def older(pod: Pod) -> Pod:
+        left = max(0, pod.left - 1)
+        return replace(pod, left=left, held=pod.held if left else 0, inside=pod.inside and left > 0)
+
+    def unseen(server: Server) -> Server:
+        return replace(server, unseen=min(LEASE + 1, server.unseen + 1))
+
+    (one, two), (active, idle) = state.pods, state.servers
+    return replace(state, pods=(older(one), older(two)), servers=(unseen(active), unseen(idle)))
+
+
+def trusted(state: State, pod: Pod, *, proves: bool) -> Server:
+    """The store after its comparison with the server it runs on and with what the pod knows.
+
+    Epochs are named by the time and the run that began them: a new one is newer than all others and like none of them.
+    """
+    server = state.servers[0]
+    if server.run == OWN and not (proves and pod.epoch > server.epoch):
+        return server
+    newest = max(*(each.epoch for each in state.pods), *(each.epoch for each in state.servers))
+    return Server(epoch=newest + 1, run=OWN, learning=LEARNING)
+
+
+def moved_on(server: Server) -> Server:
+    """The store after a heartbeat has moved its time on and removed the pods whose lease is over."""
+    passed = min(1, server.unseen)
+    learning = LEARNING if server.unseen > LEASE else max(0, server.learning - passed)
+    one, two = (max(0, left - passed) for left in server.leases)
+    held = (server.held[0] if one else 0, server.held[1] if two else 0)
+    return replace(server, learning=learning, unseen=0, leases=(one, two), held=held)
+
+
+def beat(state: State, at: int, *, proves: bool = True) -> State:
+    """A pod sends its heartbeat. It enters, or declares what it holds, when it must."""
+    pod = state.pods[at]
+    server = moved_on(trusted(state, pod, proves=proves))
+    known = server.leases[at] > 0 and pod.inside and pod.epoch == server.epoch
+    if not known and pod.inside and pod.epoch != server.epoch and server.learning:
+        server = replace(server, held=put(server.held, at, pod.held))
+    elif not known or server.held[at] < pod.held:  # a stranger, or permits that only the pod knows of: they are lost
+        pod = replace(pod, held=0)
+        server = replace(server, held=put(server.held, at, 0))
+    pod = replace(pod, epoch=server.epoch, inside=True, left=DEADLINE)
+    server = replace(server, leases=put(server.leases, at, LEASE))
+    return replace(state, pods=put(state.pods, at, pod), servers=(server, state.servers[1]))
+
+
+def acquire(state: State, at: int) -> State | None:
+    """A pod asks for a permit."""
+    pod, server = state.pods[at], state.servers[0]
+    if not pod.inside or pod.epoch != server.epoch or server.run != OWN or not server.leases[at]:
+        return None
+    if server.learning or sum(server.held) >= CAPACITY:
+        return None
+    return _holds(state, at, pod, server, change=1)
+
+
+def release(state: State, at: int) -> State | None:
+    """A pod gives a permit back."""
+    pod, server = state.pods[at], state.servers[0]
+    if not pod.held or pod.epoch != server.epoch or not server.held[at]:
+        return None
+    return _holds(state, at, pod, server, change=-1)
+
+
+def _holds(state: State, at: int, pod: Pod, server: Server, *, change: int) -> State:
+    server = replace(server, held=put(server.held, at, server.held[at] + change))
+    pod = replace(pod, held=pod.held + change)
+    return replace(state, pods=put(state.pods, at, pod), servers=(server, state.servers[1]))
+
+
+def faults(state: State) -> Iterator[State]:
+    """The store is emptied; the other server takes over with its own data, a copy, or none; a pod is started anew."""
+    if state.faults_left == 0:
+        return
+    state = replace(state, faults_left=state.faults_left - 1)
+    active, idle = state.servers
+    yield replace(state, servers=(Server(), idle))
+    for data in (idle, replace(active, run=OTHER), Server()):
+        yield replace(state, servers=(data, active))
+    for at in (0, 1):
+        yield replace(state, pods=put(state.pods, at, Pod()))
+
+
+def normal(state: State) -> State:
+    """One state for all that differ only by the names of epochs and pods."""
+    epochs = sorted({0, *(pod.epoch for pod in state.pods), *(server.epoch for server in state.servers)})
+    rank = {epoch: index for index, epoch in enumerate(epochs)}
+    one, two = (replace(pod, epoch=rank[pod.epoch]) for pod in state.pods)
+    active, idle = (replace(server, epoch=rank[server.epoch]) for server in state.servers)
+
+    def seen_as(at: int) -> tuple[object, ...]:
+        return (one, two)[at], active.leases[at], active.held[at], idle.leases[at], idle.held[at]
+
+    if seen_as(0) <= seen_as(1):
+        return State((one, two), (active, idle), state.faults_left)
+    return State((two, one), (_swapped(active), _swapped(idle)), state.faults_left)
+
+
+def _swapped(server: Server) -> Server:
+    return replace(server, leases=server.leases[::-1], held=server.held[::-1])
+
+
+def followers(state: State, heartbeat: Heartbeat) -> Iterator[State]:
+    """Everything that can happen next."""
+    yield tick(state)
+    for at in (0, 1):
+        yield heartbeat(state, at)
+        yield from (after for after in (acquire(state, at), release(state, at)) if after is not None)
+    yield from faults(state)
+
+
+def explore(heartbeat: Heartbeat, most_faults: int) -> tuple[int, State | None]:
+    """Try everything; return how many states there are, and one with too many permits if there is one."""
+    start = State((Pod(), Pod()), (Server(), Server()), most_faults)
+    seen, to_do = {start}, [start]
+    while to_do:
+        for state in map(normal, followers(to_do.pop(), heartbeat)):
+            if sum(pod.held for pod in state.pods) > CAPACITY:
+                return len(seen), state
+            if state not in seen:
+                seen.add(state)
+                to_do.append(state)
+    return len(seen), None
+
+
+def test_no_order_of_events_gives_out_more_permits_than_there_are() -> None:
+    states, wrong = explore(beat, FAULTS)
+    assert wrong is None
+    assert states > 10_000
+
+
+def test_without_what_pods_know_a_server_that_comes_back_gives_out_too_many() -> None:
+    _, wrong = explore(lambda state, at: beat(state, at, proves=False), 2)  # a fail-over and a fail-back
+    assert wrong is not None
