@@ -85,11 +85,13 @@ def video(
         return path.read_bytes()
 
 
-def song_in_mp4() -> bytes:
+def song_in_mp4(title: str = "") -> bytes:
     """Return an MP4 with sound only."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "song.mp4"
         with av.open(str(path), "w") as file:
+            if title:
+                file.metadata["title"] = title
             track = file.add_stream("aac", rate=22_050, layout="mono")
             quiet = av.AudioFrame(format="s16", layout="mono", samples=22_050)
             quiet.planes[0].update(bytes(44_100))

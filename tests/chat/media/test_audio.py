@@ -83,6 +83,10 @@ def test_an_encrypted_song_is_refused_as_that() -> None:
         hear(song_in_mp4().replace(b"mp4a", b"enca"), max_seconds=10)
 
 
+def test_a_song_is_not_taken_for_an_encrypted_one_by_its_title() -> None:
+    assert hear(song_in_mp4("La casa encantada"), max_seconds=10).whole
+
+
 def test_sound_goes_on_behind_a_damaged_part() -> None:
     whole = tone(4, "sound.mp3", "libmp3lame")
     for hole in (bytes(2000), Random(2).randbytes(2000), b"ID3" + bytes(900)):

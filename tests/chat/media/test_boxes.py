@@ -83,6 +83,11 @@ def in_fragments(*runs: bytes) -> bytes:
     return FTYP + MOOV + b"".join(box(b"moof", box(b"traf", run)) for run in runs) + MDAT
 
 
+def in_64_bits(whole: bytes) -> bytes:
+    """Return a box with its size in 64 bits, however small it is."""
+    return struct.pack(">I4sQ", 1, whole[4:8], len(whole) + 8) + whole[8:]
+
+
 @pytest.mark.parametrize(
     ("mp4", "why"),
     [
@@ -95,6 +100,8 @@ def in_fragments(*runs: bytes) -> bytes:
         (in_fragments(table(b"trun", 2**32 - 1)), "more than 1,000 entries"),
         (in_track(table(b"stsz", 1001, before=bytes(4))), "more than 1,000 entries"),
         *((in_track(table(kind, 1001)), "more than 1,000 entries") for kind in (b"stts", b"ctts", b"stsc", b"stco")),
+        (in_track(in_64_bits(table(b"stts", 1001))), "more than 1,000 entries"),
+        (FTYP + box(b"moov", in_64_bits(box(b"trak", box(b"free") * 101))) + MDAT, "more than 100 pieces"),
         (FTYP + box(b"sidx", struct.pack(">I4x4x4x4x2xH", 0, 1001)) + MOOV + MDAT, "more than 1,000 entries"),
         (FTYP + box(b"sidx", struct.pack(">I4x4x8x8x2xH", 1 << 24, 1001)) + MOOV + MDAT, "more than 1,000 entries"),
     ],

@@ -23,7 +23,8 @@ LARGE_SIZE: Final = struct.Struct(">Q")
 TO_THE_END: Final = 0  # in place of a size: this box is the last one
 IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
 NEEDED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
-ENCRYPTED: Final = (b"encv", b"enca")
+ENCRYPTED: Final = frozenset({b"encv", b"enca"})
+SAMPLE_ENTRIES_AT: Final = 8  # in stsd: behind version, flags and count
 MEDIA: Final = frozenset({b"mdat", b"moof"})
 CONTAINERS: Final = frozenset(
     {b"moov", b"trak", b"edts", b"mdia", b"minf", b"dinf", b"stbl", b"mvex", b"moof", b"traf", b"mfra"}
@@ -90,9 +91,11 @@ def refuse_encrypted(mp4: Buffer, boxes: Sequence[Box]) -> None:
         MediaError: `media_unreadable`.
     """
     view = memoryview(mp4)
-    for box in boxes:
-        if box.kind == b"moov" and any(entry in bytes(view[box.start : box.end]) for entry in ENCRYPTED):
-            raise _unreadable("this file is encrypted (DRM), and only its own player opens it; send a recording")
+    for box in _all_boxes(view, boxes, USUAL_LIMITS):
+        if box.kind == b"stsd":
+            entries = Box(box.kind, box.start + SAMPLE_ENTRIES_AT, box.end)
+            if any(entry.kind in ENCRYPTED for entry in _children(view, entries, USUAL_LIMITS)):
+                raise _unreadable("this file is encrypted (DRM), and only its own player opens it; send a recording")
 
 
 def top_level_boxes(mp4: Buffer, limits: WorkLimits) -> Iterator[Box]:
@@ -121,16 +124,21 @@ def top_level_boxes(mp4: Buffer, limits: WorkLimits) -> Iterator[Box]:
 
 def _check_work(view: memoryview, boxes: Sequence[Box], limits: WorkLimits) -> None:
     """Count boxes and table entries, those that FFmpeg would see. Raises MediaError, `media_too_complex`."""
-    count = entries = 0
-    unread = list(boxes)
-    while unread:
-        box = unread.pop()
-        count += 1
+    entries = 0
+    for count, box in enumerate(_all_boxes(view, boxes, limits), 1):
         if count > limits.max_boxes:
             raise _too_many_boxes(limits)
         entries += _entries(view, box)
         if entries > limits.max_entries:
             raise _too_complex(f"the tables of this MP4 have more than {limits.max_entries:,} entries")
+
+
+def _all_boxes(view: memoryview, boxes: Sequence[Box], limits: WorkLimits) -> Iterator[Box]:
+    """Yield these boxes and all within them, as far as FFmpeg looks for any."""
+    unread = list(boxes)
+    while unread:
+        box = unread.pop()
+        yield box
         if box.kind in CONTAINERS:
             unread.extend(_children(view, box, limits))
 
@@ -142,10 +150,14 @@ def _children(view: memoryview, parent: Box, limits: WorkLimits) -> Iterator[Box
         if parent.end - at < SIZE_AND_TYPE.size:
             return
         size, kind = SIZE_AND_TYPE.unpack_from(view, at)
+        start = at + SIZE_AND_TYPE.size
+        if size == IS_LARGE and parent.end - start >= LARGE_SIZE.size:
+            (size,) = LARGE_SIZE.unpack_from(view, start)
+            start += LARGE_SIZE.size
         end = parent.end if size == TO_THE_END else at + size
-        if end < at + SIZE_AND_TYPE.size:  # FFmpeg gives up here, too; a box of more than 4 GiB does not occur
+        if end < start:  # FFmpeg gives up here, too
             return
-        yield Box(kind, at + SIZE_AND_TYPE.size, min(end, parent.end))
+        yield Box(kind, start, min(end, parent.end))
         at = end
 
 
