@@ -70,6 +70,18 @@ async def test_a_short_job_goes_before_long_ones_of_clients_that_are_as_new() ->
         job.cancel()
 
 
+async def test_a_long_job_has_its_turn_though_new_clients_with_short_ones_keep_coming() -> None:
+    shop = Shop(1, per_client=1)
+    jobs = [shop.job("anna", 1, expected_seconds=0.1)]
+    await asyncio.sleep(0.5)
+    video = shop.job("ben", 1, expected_seconds=16)
+    for number in range(100):
+        jobs.append(shop.job(f"newcomer-{number}", 1, expected_seconds=0.1))
+        await asyncio.sleep(1)
+    assert video.done()
+    await asyncio.gather(*jobs)
+
+
 async def test_worker_time_is_shared_not_jobs() -> None:
     shop = Shop(1, per_client=1)
     jobs = [shop.job("long", 10) for _ in range(20)] + [shop.job("short", 1) for _ in range(200)]

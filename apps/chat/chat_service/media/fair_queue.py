@@ -1,9 +1,11 @@
 """The queue for media workers: the next free worker goes to the client that will have used the least worker time.
 
-This is fair queueing by virtual time (Goyal, Vin and Cheng, "Start-time Fair Queuing", 1996). Each client has a tag,
-the worker time it has used. The waiting client is served next whose tag and expected time of its next job are least
-together. A client that comes anew starts at the tag that is served now. It goes before all that have used more, and
-gets nothing for the time in which it asked for nothing.
+This is fair queueing by virtual time (Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing
+Algorithm", 1989). Each client has a tag, the worker time it has used. The waiting client is served next whose tag and
+expected time of its next job are least together. A client that comes anew starts at the virtual time: what each client
+would have used if the workers had been shared evenly. It goes before all that have used more, and gets nothing for the
+time in which it asked for nothing. The virtual time goes on with every job, so that a long job is not passed by for
+ever, even if new clients with short ones keep coming.
 """
 
 import asyncio
@@ -95,9 +97,10 @@ class FairWorkerQueue(Generic[W]):
     def give_back(self, worker: W) -> None:
         """Take a worker back; the time since it was handed out counts for its client."""
         client, since = self._taken.pop(id(worker))
-        client.running -= 1
         client.last_seconds = asyncio.get_running_loop().time() - since
         client.tag += client.last_seconds
+        self._tag += client.last_seconds / sum(not each.idle for each in self._clients.values())
+        client.running -= 1
         self.add(worker)
 
     def close(self) -> None:
