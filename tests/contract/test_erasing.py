@@ -247,6 +247,34 @@ async def test_what_was_broken_off_is_finished_by_the_next_sweep(
         assert await backend.store.known_sessions("anna", [session.id]) == set()
 
 
+async def test_an_erasure_whose_media_cannot_be_deleted_holds_up_no_other(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locked = backend.blobs.delete, list[str]()
+
+    async def delete(key: str) -> None:
+        if key in locked:
+            raise BlobsUnavailable("the object is locked")
+        await real(key)
+
+    for client_id in ("anna", "bert"):
+        session = await begin(backend.store, client_id=client_id)
+        exchange = kept(session.id, client_id, client_id=client_id)
+        for key in exchange.media_keys():
+            await backend.blobs.put(key, b"x", "audio/mpeg")
+            locked.append(key)
+        await backend.store.add([exchange])
+    eraser = backend.eraser()
+    monkeypatch.setattr(backend.blobs, "delete", delete)
+    for client_id in ("anna", "bert"):
+        with pytest.raises(BlobsUnavailable):
+            await eraser.erase_client(client_id)
+    locked[:] = [key for key in locked if key.startswith("anna/")]
+    await eraser.finish_all()
+    assert [erasure.client_id for erasure in await backend.store.erasures()] == ["anna"]
+    assert await backend.media() == set(locked) != set()
+
+
 async def test_a_late_delivery_stores_no_media(backend: Backend, http: httpx2.AsyncClient) -> None:
     old, other = fresh(session_id=uuid4()), fresh(session_id=uuid4())
     await hand_in(http, old, other)

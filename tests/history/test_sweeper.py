@@ -222,6 +222,31 @@ async def test_media_of_sessions_that_were_never_here_are_left_and_counted(pod: 
     assert metrics.registry.get_sample_value("chatbot_history_unknown_media") == 3
 
 
+async def test_media_that_are_being_stored_again_are_left(pod: Pod) -> None:
+    lost = rich_exchange()
+    await lose_documents(pod, lost)
+    age(pod, 2)
+    swept = asyncio.Event()
+    began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    real = pod.blobs._real.put  # type: ignore[union-attr]
+
+    async def put_slowly(*given: Any) -> None:
+        if not began.done():
+            began.set_result(None)
+        await swept.wait()
+        await real(*given)
+
+    pod.blobs._real.put = put_slowly  # type: ignore[union-attr, method-assign]
+    delivery = asyncio.create_task(pod.hand_in(lost))
+    await began
+    pod.blobs._real.put = real  # type: ignore[union-attr, method-assign]
+    await sweeper(pod).sweep()
+    left = pod.files()
+    swept.set()
+    assert await delivery == ["stored"]
+    assert len(left) == len(pod.files()) == 3
+
+
 async def test_a_bucket_that_changes_its_owner_during_a_sweep_is_left(pod: Pod) -> None:
     await lose_documents(pod, rich_exchange())
     age(pod, 2)

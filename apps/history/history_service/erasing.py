@@ -6,7 +6,7 @@ No time of an object is looked at. What is to be erased is written down first, s
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.removal import delete_all
@@ -58,10 +58,24 @@ class Eraser:
         await self._begin(Erasure(id=uuid4(), client_id=client_id, at=self._now(), message=message.id, keys=keys))
 
     async def finish_all(self) -> None:
-        """Finish what was broken off, by a process that ended or a store that failed."""
+        """Finish what was broken off, by a process that ended or a store that failed.
+
+        One whose media cannot be deleted, such as a locked object, holds up no other; the next sweep tries it again.
+        """
         for erasure in await self._store.erasures():
-            await self._finish(erasure)
-            log.info("erasure.finished")  # whose it was is what was to be forgotten
+            try:
+                await self._finish(erasure)
+            except BlobError as failed:
+                log.warning("erasure.not_finished", erasure=str(erasure.id), reason=str(failed))
+            else:
+                log.info("erasure.finished")  # whose it was is what was to be forgotten
+
+    async def is_coming(self, client_id: str, exchange_id: UUID) -> bool:
+        """Say whether media of an exchange are being stored."""
+        return any(
+            upload.exchange_id == exchange_id and self._is_under_way(upload)
+            for upload in await self._store.uploads(client_id)
+        )
 
     async def _begin(self, erasure: Erasure) -> None:
         await self._claim.require()
@@ -105,7 +119,7 @@ class Eraser:
         """
         while True:
             uploads = [each for each in await self._store.uploads(erasure.client_id) if _concerns(erasure, each)]
-            under_way = [each for each in uploads if each.active and each.age_seconds <= self._upload_seconds]
+            under_way = [each for each in uploads if self._is_under_way(each)]
             ended = [each for each in uploads if each not in under_way]
             if ended:
                 pointed_at = await self._store.media_keys(erasure.client_id, {each.exchange_id for each in ended})
@@ -114,6 +128,9 @@ class Eraser:
             if not under_way:
                 return
             await asyncio.sleep(POLL_SECONDS)
+
+    def _is_under_way(self, upload: Upload) -> bool:
+        return upload.active and upload.age_seconds <= self._upload_seconds
 
     async def _delete_leftovers(self, erasure: Erasure) -> None:
         """Delete media of exchanges that are not here and are not coming: of deliveries that failed long ago, say."""

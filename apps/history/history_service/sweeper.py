@@ -191,6 +191,8 @@ class Sweeper:
     async def _delete_orphans(self, folder: str, key: MediaKey, before: datetime) -> int:
         # Looking at everything took its time; a delivery may have come meanwhile, or the bucket another owner.
         fresh = [found async for found in self._blobs.list(folder)]
+        if await self._eraser.is_coming(key.client_id, key.exchange_id):  # before its message is looked for
+            return 0
         pointed_at = await self._store.media_keys(key.client_id, [key.exchange_id])
         orphans = [each.key for each in fresh if each.modified_at < before and each.key not in pointed_at]
         if orphans:
