@@ -153,6 +153,8 @@ def test_the_files_of_the_machine_are_not_looked_at(tmp_path: Path) -> None:
         ("Atlantic/*", ["Atlantic/Reykjavik", "Atlantic/Jan_Mayen"], ["Europe/Berlin", "Africa/Abidjan"]),
         ("UTC", ["Etc/UTC", "Zulu"], ["Etc/GMT+0", "+00:00"]),
         ("Etc/GMT+3", ["Etc/GMT+3"], ["Etc/GMT-3", "-03:00"]),
+        ("Etc/GMT 3", ["Etc/GMT+3"], ["Etc/GMT-3"]),
+        ("-00:00", ["+00:00"], ["UTC"]),
     ],
 )
 def test_served_zones(globs: str, served: list[str], refused: list[str]) -> None:

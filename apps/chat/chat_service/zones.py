@@ -80,13 +80,7 @@ class ServedZones:
         globs = tuple(part.strip() for part in raw.split(",") if part.strip())
         if not globs:
             raise ValueError('must name at least one time zone, e.g. "*" or "Europe/*,UTC"')
-        for glob in globs:
-            if not any(sign in glob for sign in WILD):
-                try:
-                    parse_time_zone(glob)
-                except ZoneError as bad:
-                    raise ValueError(f"{glob}: {bad}") from bad
-        return cls(globs)
+        return cls(tuple(map(_glob, globs)))
 
     def serves(self, name: str) -> bool:
         """Say whether the zone with this name is served."""
@@ -94,6 +88,16 @@ class ServedZones:
 
     def __str__(self) -> str:
         return ",".join(self.globs)
+
+
+def _glob(raw: str) -> str:
+    """Return a glob as it is, and a zone by the name that its clients get: `-00:00` is `+00:00`."""
+    if any(sign in raw for sign in WILD):
+        return raw
+    try:
+        return parse_time_zone(raw).name
+    except ZoneError as bad:
+        raise ValueError(f"{raw}: {bad}") from bad
 
 
 @cache
