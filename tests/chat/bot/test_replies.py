@@ -32,6 +32,7 @@ kind = "video"
 say = "video"
 """
 NOTHING = [" ", "\t\n", "\u3000\u00a0", "\x1c", "\0", "\x1b", "\u200b", "\u2028", "\ufeff", " \u200d \x07"]
+NOTHING += ["\u3164", "\u2800 \u2800", "\ufe0f", "\U000e0100", "\u115f\u1160"]  # what people copy for an empty message
 
 
 async def echoed(text: str, more: str = "") -> str:

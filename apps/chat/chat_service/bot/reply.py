@@ -9,6 +9,9 @@ SPEECHLESS: Final = "I do not know what to say to that."
 
 KEPT_CONTROLS: Final = "\n\t"
 INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and signs without ink, by which people send messages that look empty; Unicode calls none of them a space."""
+VARIATION_SELECTORS: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 FULL_LINE: Final = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 
 
@@ -20,9 +23,13 @@ def presentable(said: str) -> str:
     """
     if not said.isprintable():
         said = "".join(_shown(letter) for letter in FULL_LINE.sub("\n", said))
-    if all(unicodedata.category(letter) in INVISIBLE or letter in KEPT_CONTROLS for letter in said):
-        return ""
-    return said
+    return said if any(map(_is_seen, said)) else ""
+
+
+def _is_seen(letter: str) -> bool:
+    if unicodedata.category(letter) in INVISIBLE or letter in BLANKS:
+        return False
+    return VARIATION_SELECTORS.match(letter) is None
 
 
 def _shown(letter: str) -> str:
