@@ -112,3 +112,18 @@ async def test_frames_between_messages_are_no_upload() -> None:
         assert closing.result() == 4000
         assert house.closed(4000) == 1
         peer.close()
+
+
+async def test_pongs_within_a_message_are_no_upload() -> None:
+    async with open_house(changed=limits(first_message_seconds=600), pong_seconds=0.2) as house:
+        peer = await let_in(house)
+        closing = asyncio.create_task(peer.close_code())
+        await peer.write(bytes([2, 0x81]) + bytes(4) + b"x")  # the first fragment of a message that never goes on
+        for _ in range(200):
+            await peer.write(b"\x8a\xfd" + bytes(4) + bytes(125))
+            await asyncio.wait([closing], timeout=0.05)
+            if closing.done():
+                break
+        assert closing.done()
+        assert closing.result() == 4000
+        peer.close()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode
+from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
 
 from chat_service.transport import PEER_STATE, PeerState
@@ -32,7 +32,6 @@ from chat_service.transport import CloseCode as ChatCloseCode
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
-    from websockets.frames import Frame
     from websockets.http11 import Request
 
     from chat_service.fair_bytes import Charge, FairByteBudget
@@ -43,6 +42,7 @@ GOING_AWAY: Final = "This server is going away; connect again.\n"
 NO_ROOM: Final = (
     "This server has no memory left for what is sent before a handshake is answered; wait for the answer.\n"
 )
+CONTROL_HEAD_BYTES: Final = 6  # of a ping or pong from a client
 MAX_FRAGMENTS: Final = 65_536  # of one message; the size limit counts bytes, and empty fragments have none
 
 
@@ -68,6 +68,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     got_event: bool = False
     upload_timer: asyncio.TimerHandle | None = None
     uploaded_bytes: int = 0
+    control_bytes: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with nothing that came too early."""
@@ -142,9 +143,14 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_events(self) -> None:
         """Handle what the bytes in hand came to."""
         self.got_event = bool(self.conn.events)
+        self.control_bytes = sum(
+            CONTROL_HEAD_BYTES + len(event.data)
+            for event in self.conn.events
+            if isinstance(event, Frame) and event.opcode in CTRL_OPCODES
+        )
         super().handle_events()
 
-    def handle_cont(self, event: "Frame") -> None:
+    def handle_cont(self, event: Frame) -> None:
         """Collect one fragment; a message in absurdly many fragments is refused like one that is too large."""
         if len(self.frames) >= MAX_FRAGMENTS:
             self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
@@ -161,7 +167,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         super().send_receive_event_to_app()
 
-    def handle_close(self, event: "Frame") -> None:
+    def handle_close(self, event: Frame) -> None:
         """Answer the peer's close, and do not let a peer that stopped reading keep the socket."""
         super().handle_close(event)
         self._stop_upload()
@@ -207,9 +213,9 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self._keep_for_later(data)
             return
         self.heard_at = self.loop.time()
-        self.got_event = False
+        self.got_event, self.control_bytes = False, 0
         super().data_received(data)
-        self._follow_upload(len(data))
+        self._follow_upload(len(data) - self.control_bytes)
         if not self.handshake_initiated:  # the first call brings the whole request, and there was nothing to make of it
             self._refuse_handshake()
 
@@ -305,7 +311,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.quiet_timer = self.loop.call_later(QUIET_SECONDS, self.transport.close)
 
     def _follow_upload(self, size: int) -> None:
-        """Hold a message that is arriving to the least rate, as long as we read. `size` bytes have just come."""
+        """Hold a message that is arriving to the least rate, as long as we read. `size` bytes of it came."""
         rest = len(self.conn.reader.buffer)
         self.peer.is_sending = bool(self.frames or rest or (size and not self.got_event))
         if not self.peer.is_sending or self.read_paused or not self.handshake_complete or self.close_sent:
