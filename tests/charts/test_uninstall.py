@@ -171,6 +171,15 @@ def test_a_pod_that_ends_with_something_left_over_is_told(tmp_path: Path, values
     assert f"kubectl scale {uninstall.api.kind.lower()} {WORKLOAD} --replicas=2" in trouble
 
 
+def test_a_pod_that_is_removed_by_force_is_not_taken_for_one_that_delivered(tmp_path: Path) -> None:
+    uninstall = Uninstall(tmp_path, {})
+    uninstall.api.add(StandInPod("one"), StandInPod("two", exit_code=None))
+    code, said, trouble = uninstall.run()
+    assert code == 1
+    assert "pods did not end in good order: two for unknown reasons" in trouble
+    assert "history has all" not in said
+
+
 def test_whatever_scales_chat_up_meanwhile_does_not_win(tmp_path: Path) -> None:
     uninstall = Uninstall(tmp_path, {})
     uninstall.api.add(StandInPod("one"))

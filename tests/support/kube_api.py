@@ -29,14 +29,14 @@ class StandInPod:
     """A pod of the workload.
 
     Attributes:
-        exit_code: with which its container will end.
+        exit_code: with which its container will end; None: it is removed by force, and nobody sees its end.
         lasts: how long it takes to end, in seconds.
         state, last_state: of its container, as in the API.
     """
 
     name: str
     ip: str = "127.0.0.1"
-    exit_code: int = 0
+    exit_code: int | None = 0
     lasts: float = 0.2
     state: dict[str, Any] = field(default_factory=lambda: {"running": {}})
     last_state: dict[str, Any] = field(default_factory=dict)
@@ -91,8 +91,9 @@ class KubeApi:
 
     def _end(self, pod: StandInPod) -> None:
         time.sleep(pod.lasts)
-        pod.state = {"terminated": {"exitCode": pod.exit_code}}
-        self.happened("MODIFIED", pod)
+        if pod.exit_code is not None:
+            pod.state = {"terminated": {"exitCode": pod.exit_code}}
+            self.happened("MODIFIED", pod)
         del self.pods[pod.name]
         self.happened("DELETED", pod)
 

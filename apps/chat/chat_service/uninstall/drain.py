@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
@@ -133,10 +133,10 @@ class Drain:
         except NotFound:
             self._tell("there is no ScaledObject, so nothing scales chat up again")
 
-    def _send_away(self) -> dict[str, tuple[str, int | None]]:
-        """Scale to nothing and wait until all pods are gone; return their names and exit codes by their ids."""
+    def _send_away(self) -> dict[str, Pod]:
+        """Scale to nothing and wait until all pods are gone; return what was last seen of them, by their ids."""
         plan = self._plan
-        ends: dict[str, tuple[str, int | None]] = {}
+        ends: dict[str, Pod] = {}
         pods, version = self._cluster.pods(plan.selector, CONTAINER)
         while True:
             if self._cluster.replicas(plan.kind, plan.name):  # whoever scales it up meanwhile does not win
@@ -160,14 +160,19 @@ class Drain:
                 time.sleep(LOOK_SECONDS)
             pods, version = self._cluster.pods(plan.selector, CONTAINER)
 
-    def _note(self, ends: dict[str, tuple[str, int | None]], pod: Pod) -> None:
-        known = ends.get(pod.uid, (pod.name, None))[1]
-        ends[pod.uid] = (pod.name, known if pod.exit_code is None else pod.exit_code)
+    def _note(self, ends: dict[str, Pod], pod: Pod) -> None:
+        known = ends[pod.uid].exit_code if pod.uid in ends else None
+        ends[pod.uid] = replace(pod, exit_code=known) if pod.exit_code is None else pod
         if pod.exit_code is not None and known is None:
             self._tell(f"{pod.name} has ended with exit code {pod.exit_code}")
 
-    def _judge(self, ends: dict[str, tuple[str, int | None]]) -> None:
-        bad = sorted(f"{name} with {code}" for name, code in ends.values() if code)
+    def _judge(self, ends: dict[str, Pod]) -> None:
+        """Tell of pods that ended with something left over, or may have: removed by force, or with their node."""
+        bad = sorted(
+            f"{pod.name} {'for unknown reasons' if pod.exit_code is None else f'with {pod.exit_code}'}"
+            for pod in ends.values()
+            if pod.exit_code or (pod.exit_code is None and not pod.empty)
+        )
         if not bad:
             return
         where = (
