@@ -1,6 +1,7 @@
 """Peers at the edge of the protocol: what they do may cost them their connection, and us next to nothing."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -60,4 +61,21 @@ async def test_nothing_is_read_ahead_of_a_message_that_waits_for_its_turn() -> N
         async with asyncio.timeout(20):
             assert (await reader.readuntil(b"voice")).startswith(b"\x82")
         assert writer.transport.get_write_buffer_size() > size  # one was in hand, some was in the sockets
+        writer.close()
+
+
+async def test_a_text_takes_no_more_memory_than_its_bytes() -> None:
+    size = 8_000_000
+    async with open_house(changed=limits(max_frame_bytes=size, max_bytes=2 * size)) as house:
+        reader, writer = await raw_connection(house)
+        face = "\U0001f600".encode()  # with it, each letter of a string takes four bytes
+        message = b"\x81\xff" + size.to_bytes(8) + bytes(4) + b"x" * (size - len(face)) + face
+        tracemalloc.start()
+        try:
+            writer.write(message)
+            async with asyncio.timeout(20):
+                await reader.readuntil(b"not_binary")
+            assert tracemalloc.get_traced_memory()[1] < 4 * size
+        finally:
+            tracemalloc.stop()
         writer.close()
