@@ -37,7 +37,7 @@ local function move_on()
   if step > 0 and (passed < 0 or passed > step) then
     call('HINCRBY', POOL, 'jumps', 1)
     local _, longest = lease_lengths()
-    if longest and passed > longest and learning_until < clock + longest then
+    if longest and passed >= longest and learning_until < clock + longest then
       learning_until = clock + longest
       set_fields('learning_since', whole(clock), 'learning_until', whole(learning_until))
     end
