@@ -88,8 +88,9 @@ def test_a_message_that_waited_is_no_sign_of_a_clock_that_is_behind(tmp_path: Pa
     assert logs == []
 
 
-def test_a_damaged_file_is_told_and_ids_follow_the_clock(tmp_path: Path) -> None:
-    (tmp_path / "ids").write_text("nonsense")
+@pytest.mark.parametrize("damaged", ["nonsense", "9" * 16, "17803", "0" * 17, "\0" * 16])
+def test_a_damaged_file_is_told_and_ids_follow_the_clock(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "ids").write_text(damaged)
     with capture_logs() as logs:
         (one,) = made(tmp_path / "ids", NOON)
     assert [entry["event"] for entry in logs] == ["ids.unreadable"]

@@ -18,6 +18,7 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 AHEAD_MS: Final = 1000
+LAST_MS: Final = 1 << 47  # in the year 6429; an id has 48 bits for its millisecond
 DIGITS: Final = 16  # written in place in one call, so the file is never half of one value and half of another
 
 
@@ -36,10 +37,12 @@ class ExchangeIds:
             OSError: the file cannot be used.
         """
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        known = os.pread(self._file, DIGITS, 0)
-        if known and not known.isdigit():
+        known = os.pread(self._file, DIGITS + 1, 0)
+        is_sound = len(known) == DIGITS and known.isdigit() and int(known) < LAST_MS
+        if known and not is_sound:
             log.warning("ids.unreadable", file=str(path), consequence="ids follow the clock")
-        self._reserved_ms = int(known) if known.isdigit() else 0
+            os.ftruncate(self._file, 0)
+        self._reserved_ms = int(known) if is_sound else 0
         self._mint = IdMint(after_millisecond=self._reserved_ms)
         self._is_behind = False
         self._now = now

@@ -215,7 +215,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: warning
   summary: History deletes no media.
   description: >-
-    {{ `What is kept does not fit together ({{ $labels.reason }}); nothing is swept or erased until somebody has looked.` }}
+    {{ `What is kept does not fit together ({{ $labels.reason }}); media without a message stay, and unless the reason is orphan_share nothing is erased either, until somebody has looked.` }}
 {{- end }}
 
 {{/* How many pods of a service there are at least, where that is more than one; one that is missing is another alert. Takes its values. */}}
