@@ -21,23 +21,6 @@
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local per_client, longest_line = tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local reap, sweep
-local function load_pods()
-  if not reap then
-    reap, sweep = define_pods()
-  end
-end
-trust = function(...)
-  load_pods()
-  return trust(...)
-end
-
-local refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
-if refused then
-  finish(own)
-  return { refused }
-end
-
 local answers = { DONE, false, 0 }
 local function answer(code, ticket, place)
   local last = #answers
@@ -72,7 +55,19 @@ local function waiter_of(id)
   return waiting > 0 and record_of(WAITERS, id)
 end
 
-local reaped = false
+-- Whether the lease of another pod has ended, or what a removed one held is not all swept.
+local function dead_pods()
+  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', whole(pool_now()), 'LIMIT', 0, 2)) do
+    if pod ~= own then
+      return true
+    end
+  end
+  local state = call('HMGET', POOL, 'sweep', 'sweep_again')
+  return state[2] or string.sub(state[1] or '', 1, 1) == 'h'
+end
+
+local looked = false -- for dead pods; once is enough
+local blocked = false -- whether an acquire must wait until the dead are removed
 local function acquire(id, client, wait_ms)
   local record = record_of(PERMITS, id)
   if record then
@@ -83,13 +78,12 @@ local function acquire(id, client, wait_ms)
     return belongs(record) and answer(WAITING, ticket_of(record), place_of(id)) or answer(NOWHERE, 0, 0)
   end
   local why = obstacle(client)
-  if why and not reaped then
-    reaped = true
-    load_pods()
-    reap(own) -- this pod was let in above, so what is done here must stay its own until a heartbeat says otherwise
-    sweep()
-    serve_line()
-    why = obstacle(client)
+  if why and not looked then
+    looked = true
+    if dead_pods() then
+      blocked = true
+      return
+    end
   end
   if not why then
     local ticket = next_ticket()
@@ -151,40 +145,63 @@ end
 local WORDS = { acquire = 4, try = 3, release = 2, leave = 2 } -- of each operation
 local first, last = 8, #ARGV
 
-local ids = {}
-local at = first
-while at <= last do
-  ids[#ids + 1] = ARGV[at + 1]
-  at = at + WORDS[ARGV[at]]
-end
-fetch(PERMITS, ids)
-if waiting > 0 then
-  local others = {}
-  for _, id in ipairs(ids) do
-    if not records[PERMITS][id] then
-      others[#others + 1] = id
-    end
+local function fetch_all()
+  local ids, at = {}, first
+  while at <= last do
+    ids[#ids + 1] = ARGV[at + 1]
+    at = at + WORDS[ARGV[at]]
   end
-  fetch(WAITERS, others)
+  fetch(PERMITS, ids)
+  if waiting > 0 then
+    local others = {}
+    for _, id in ipairs(ids) do
+      if not records[PERMITS][id] then
+        others[#others + 1] = id
+      end
+    end
+    fetch(WAITERS, others)
+  end
 end
 
-at = first
-while at <= last do
-  local what, id = ARGV[at], ARGV[at + 1]
-  if what == 'release' then
-    release(id)
-  else
-    serve_line() -- those who came first go first: to what was released, and to all that is free when learning has just ended
-    if what == 'acquire' then
-      acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
-    elseif what == 'try' then
-      acquire(id, ARGV[at + 2], nil)
+local refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
+local at = first
+repeat
+  if refused == UNSURE or blocked then
+    -- HERE STANDS pods.lua
+    if blocked then
+      blocked = false
+      reap(own) -- this pod was let in, so what is done here must stay its own until a heartbeat says otherwise
+      sweep()
     else
-      leave(id)
+      refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
     end
   end
-  at = at + WORDS[what]
-end
+  if refused then
+    finish(own)
+    return { refused }
+  end
+  if at == first then
+    fetch_all()
+  end
+  while at <= last and not blocked do
+    local what, id = ARGV[at], ARGV[at + 1]
+    if what == 'release' then
+      release(id)
+    else
+      serve_line() -- those who came first go first: to what was released, and to all that is free when learning has just ended
+      if what == 'acquire' then
+        acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
+      elseif what == 'try' then
+        acquire(id, ARGV[at + 2], nil)
+      else
+        leave(id)
+      end
+    end
+    if not blocked then
+      at = at + WORDS[what]
+    end
+  end
+until not blocked
 serve_line()
 
 answers[2] = finish(own)

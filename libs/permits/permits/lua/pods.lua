@@ -1,11 +1,39 @@
 -- Pods, epochs and pool time: what heartbeats need, and operations hardly ever. It stands behind pool.lua in the scripts that
--- need it; in operate.lua it is loaded when it is needed, for to define it costs more than a short call.
+-- need it; in operate.lua it stands in the branch that needs it, for to define it costs as much as a short call.
 
 local MOST_PODS = 50 -- that one script removes
 local MOST_COUNTS = 2000 -- that one script adds up
 -- An epoch's first ticket is the time; no pool gives out so many that the next epoch would begin below its last.
 local TICKETS_PER_MS = 1000
 local MOST = 2 ^ 53
+
+-- The numbers that change seldom are sealed with a sum, so that a heartbeat sees when somebody's hand has changed one.
+local function sum_of_pool()
+  local values = call(
+    'HMGET', POOL,
+    'layout',
+    'epoch',
+    'run',
+    'clock',
+    'seen',
+    'step',
+    'learning_since',
+    'learning_until',
+    'capacity',
+    'capacity_version',
+    'capacity_seed',
+    'jumps'
+  )
+  for index, value in ipairs(values) do
+    values[index] = value or '-'
+  end
+  return redis.sha1hex(table.concat(values, ' '))
+end
+
+local function set_fields(...)
+  call('HSET', POOL, ...)
+  new_sum = sum_of_pool
+end
 
 -- The shortest and the longest lease of the pods that are here; nothing when there are none.
 local function lease_lengths()

@@ -36,6 +36,7 @@ local LOOKS = 200 -- waiters, and records, that one script looks at
 
 -- What became of a call.
 local DONE, GONE, STALE, FORGOTTEN, NEWER, SHUT_OUT, NAMELESS = 1, 0, -1, -2, -3, -4, -5
+local UNSURE = 'unsure' -- never an answer
 -- What became of an acquire or a leave.
 local GRANTED, WAITING, FULL, CLIENT_LIMIT, LINE_FULL, LEFT, NOWHERE, LEARNING = 1, 2, 3, 4, 5, 6, 7, 8
 
@@ -72,35 +73,7 @@ read_pool()
 local handed = {} -- incarnation → the ids and tickets that this script handed to its waiters; ticket 0: over the limit
 local looks = LOOKS -- at waiters, left to this script
 local more = false -- whether there is more to do
-local unsealed = false -- whether a number has changed that the sum is made of
-
--- The numbers that change seldom are sealed with a sum, so that a heartbeat sees when somebody's hand has changed one.
-local function sum_of_pool()
-  local values = call(
-    'HMGET', POOL,
-    'layout',
-    'epoch',
-    'run',
-    'clock',
-    'seen',
-    'step',
-    'learning_since',
-    'learning_until',
-    'capacity',
-    'capacity_version',
-    'capacity_seed',
-    'jumps'
-  )
-  for index, value in ipairs(values) do
-    values[index] = value or '-'
-  end
-  return redis.sha1hex(table.concat(values, ' '))
-end
-
-local function set_fields(...)
-  call('HSET', POOL, ...)
-  unsealed = true
-end
+local new_sum -- when a number has changed that the sum is made of: a function of pods.lua that returns it
 
 local cached_now
 local function pool_now()
@@ -127,22 +100,36 @@ local function parse_pod(record)
   return tonumber(generation), tonumber(lease_ms), tonumber(setting), tonumber(part)
 end
 
+local pods_here = {} -- incarnation → whether it is in
+local function is_here(pod)
+  if pods_here[pod] == nil then
+    pods_here[pod] = call('HEXISTS', PODS, pod) == 1
+  end
+  return pods_here[pod]
+end
+
 local trust -- `trust_store` of pods.lua, once that is loaded
+
+local function generation_of(pod)
+  return tonumber(string.match(call('HGET', PODS, pod) or '', '^(%d+) %d+ %d+ %d+$'))
+end
 
 -- Nothing, when this call may be served; otherwise what to answer instead:
 -- GONE for an incarnation that was reaped or replaced; FORGOTTEN for one that does not know this epoch, which may declare
 -- what it holds; STALE for a call that was delayed on a connection which its pod gave up since; NAMELESS by a server that
--- does not say who it is. The first call on a new connection asks whether the server is still the same, for whoever
+-- does not say who it is; UNSURE when that takes pods.lua, and it is not loaded. The first call on a new connection asks whether the server is still the same, for whoever
 -- restarts breaks all connections.
 -- One that is known here and does not know the epoch has not heard that it was let in: by a declaration whose answer was
 -- lost, or by one that was delayed and says what was true before. So it must declare again.
 local function refusal(pod, generation, lease_ms, pods_epoch, witness)
-  local known = parse_pod(call('HGET', PODS, pod))
+  local known = generation_of(pod)
   if not epoch or not known or generation > known or witness > tickets or pods_epoch ~= epoch or damaged then
-    if not trust(lease_ms, pods_epoch, witness) then
+    if not trust then
+      return UNSURE
+    elseif not trust(lease_ms, pods_epoch, witness) then
       return NAMELESS
     end
-    known = parse_pod(call('HGET', PODS, pod))
+    known = generation_of(pod)
   end
   if not known then
     return pods_epoch == epoch and GONE or FORGOTTEN
@@ -154,19 +141,12 @@ local function refusal(pod, generation, lease_ms, pods_epoch, witness)
     local _, length, setting, part = parse_pod(call('HGET', PODS, pod))
     call('HSET', PODS, pod, generation .. ' ' .. whole(length) .. ' ' .. whole(setting) .. ' ' .. part)
   end
+  pods_here[pod] = true
 end
 
 local function next_ticket()
   tickets = tickets + 1
   return tickets
-end
-
-local pods_here = {} -- incarnation → whether it is in
-local function is_here(pod)
-  if pods_here[pod] == nil then
-    pods_here[pod] = call('HEXISTS', PODS, pod) == 1
-  end
-  return pods_here[pod]
 end
 
 -- In what follows, tickets are wide.
@@ -296,9 +276,9 @@ local function finish(own)
     words[#words + 1] = 1
     more = true
   end
-  if unsealed then
+  if new_sum then
     words[#words + 1] = 'sum'
-    words[#words + 1] = sum_of_pool()
+    words[#words + 1] = new_sum()
   end
   if #words > 0 then
     call('HSET', POOL, unpack(words))

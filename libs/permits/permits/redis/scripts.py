@@ -43,6 +43,9 @@ CODES = {code.value: code for code in Code}
 """As `Code(…)`, for a tenth of the time."""
 
 
+_PODS = "-- HERE STANDS pods.lua"
+"""A script with this line needs it in one branch only."""
+
 _LOOKS = re.compile(r"^local LOOKS = \d+ ", re.MULTILINE)
 
 
@@ -91,8 +94,8 @@ def load_scripts(server: str | None = None, looks: int | None = None) -> Scripts
 
 def _compose(name: str, shared: str) -> Script:
     first_line, _, body = _read(name).partition("\n")  # Redis wants the flags in the very first line
-    if name == "operate":
-        shared = f"{shared}\nlocal function define_pods()\n{_read('pods')}\nreturn reap, sweep\nend"
+    if _PODS in body:
+        body = body.replace(_PODS, _read("pods"))
     elif "no-writes" not in first_line:
         shared = f"{shared}\n{_read('pods')}"
     text = f"{first_line}\n{shared}\n{body}"
