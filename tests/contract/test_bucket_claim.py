@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -115,7 +115,10 @@ class Local:
         await self.take_back(source, target)
 
     async def take_back(self, source: str, target: str) -> None:
-        with sqlite3.connect(self._path(source)) as read, sqlite3.connect(self._path(target)) as write:
+        with (
+            closing(sqlite3.connect(self._path(source))) as read,
+            closing(sqlite3.connect(self._path(target))) as write,
+        ):
             read.backup(write)
 
     def _path(self, database: str) -> Path:

@@ -327,7 +327,8 @@ def say(*words):
 @contextmanager
 def script(lines: str, *words: str) -> "Iterator[subprocess.Popen[str]]":
     """Run a program that has a pool with a lease of a minute, so that nothing comes back by the end of a lease."""
-    command = [sys.executable, "-c", SCRIPT + lines, *words]
+    quiet = ("-W", "ignore::DeprecationWarning")  # from 3.12 on, a fork of a process with threads warns
+    command = [sys.executable, *quiet, "-c", SCRIPT + lines, *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

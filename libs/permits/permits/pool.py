@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -131,19 +131,19 @@ class Pool(ABC):
             guard = LossGuard(permit)
             try:
                 async with aclosing(function(*args, **kwargs)) as generator:
-                    step = generator.asend(None)
+                    step = partial(generator.asend, None)
                     while True:
                         try:
                             async with guard:  # the caller, who has the turn in between, is not cancelled
-                                value = await step
+                                value = await step()
                         except StopAsyncIteration:
                             return
                         try:
-                            step = generator.asend((yield value))
+                            step = partial(generator.asend, (yield value))
                         except GeneratorExit:
                             raise
                         except BaseException as error:  # noqa: BLE001 - `athrow` of the function's own generator
-                            step = generator.athrow(error)
+                            step = partial(generator.athrow, error)
             finally:
                 guard.stop()
                 permit.release()

@@ -71,7 +71,7 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
     try:
         with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container:
             yield container
-    except MemoryError as bomb:
+    except (MemoryError, av.BlockingIOError) as bomb:  # the second: no memory for the stack of a thread
         raise MediaError(
             "media_too_complex", f"decoding this {label} takes too much memory; send another one"
         ) from bomb

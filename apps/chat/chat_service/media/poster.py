@@ -90,6 +90,7 @@ def _jpeg(frame: av.VideoFrame) -> bytes:
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1  # one picture gains nothing from more
     encoder.options = {"qmin": QUALITY, "qmax": QUALITY, "flags": "+bitexact"}  # or it names its FFmpeg
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
