@@ -237,7 +237,7 @@ async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) ->
     ],
 )
 async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes]) -> None:
-    async with workers_of(1, memory_bytes=200 * 1024**2) as workers:
+    async with workers_of(1, memory_bytes=165 * 1024**2) as workers:
         with pytest.raises(MediaError) as failed:
             await getattr(workers, kind)(make())
         assert failed.value.code in {"media_failed", "media_too_complex"}
