@@ -16,7 +16,7 @@ from history_service.claim import BucketClaim, Marker
 from history_service.erasing import Eraser
 from history_service.keys import MARKER
 from history_service.metrics import HistoryMetrics
-from history_service.sweeper import Sweeper, SweepLimits
+from history_service.sweeper import MOST_FAILURES, Sweeper, SweepLimits
 from servicekit.clock import utc_now
 from tests.history.pod import Pod, open_pod, rich_exchange
 from tests.support.exchanges import MORNING, SESSION, exchange
@@ -245,6 +245,32 @@ async def test_media_that_are_being_stored_again_are_left(pod: Pod) -> None:
     swept.set()
     assert await delivery == ["stored"]
     assert len(left) == len(pod.files()) == 3
+
+
+@pytest.mark.parametrize("locked", [1, 10])
+async def test_an_orphan_that_cannot_be_deleted_holds_up_no_other_but_many_are_a_store_that_fails(
+    pod: Pod, locked: int
+) -> None:
+    records = [rich_exchange() for _ in range(12)]
+    await lose_documents(pod, *records)
+    age(pod, 2)
+    real = pod.blobs._real.delete  # type: ignore[union-attr]
+    stay = {str(record.id) for record in records[:locked]}
+
+    async def delete(key: str) -> None:
+        if key.split("/")[2] in stay:
+            raise BlobsUnavailable("this object is locked")
+        await real(key)
+
+    pod.blobs._real.delete = delete  # type: ignore[union-attr, method-assign]
+    sweep = sweeper(pod, free_orphans=100).sweep()
+    if locked < MOST_FAILURES:
+        await sweep
+        assert {key.split("/")[2] for key in pod.files()} == stay
+    else:
+        with pytest.raises(BlobsUnavailable, match="locked"):
+            await sweep
+        assert {key.split("/")[2] for key in pod.files()} >= stay
 
 
 async def test_a_bucket_that_changes_its_owner_during_a_sweep_is_left(pod: Pod) -> None:

@@ -321,10 +321,8 @@ class Conversation:
     async def _deliver_one(self, turn: Turn) -> None:
         assert turn.answer is not None  # noqa: S101 - set before the turn is queued
         await asyncio.wait([turn.answer])  # unlike awaiting the task, this can be cancelled without cancelling it
-        reply, turn.answer = (
-            turn.answer.result(),
-            None,
-        )  # its exchange has the request, which is not to wait for a reader
+        reply = turn.answer.result()
+        turn.answer = None  # it has the request, which is not to stay in memory for as long as a reader takes
         frame = await self._keep(reply)
         self._recharge(turn, len(frame))
         self._outgoing.put_nowait((turn, frame))

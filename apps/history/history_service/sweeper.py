@@ -23,6 +23,8 @@ log = get_logger(__name__)
 BATCH: Final = 500
 MOST_FOLDERS: Final = 50_000
 """So many exchanges with orphans are remembered at once; a sweep that finds more leaves the rest to the next."""
+MOST_FAILURES: Final = 10
+"""With so many orphans that cannot be deleted it is the store that fails, and the sweep ends."""
 BRAKE: Final = "orphan_share"
 
 SweepOrphans = Literal["on", "off", "dry-run"]
@@ -183,9 +185,15 @@ class Sweeper:
         self._metrics.sweep_is_blocked(None)
         if limits.orphans == "dry-run":
             return 0
-        swept = 0
+        swept = failures = 0
         for folder, key in found.folders.items():
-            swept += await self._delete_orphans(folder, key, before)
+            try:
+                swept += await self._delete_orphans(folder, key, before)
+            except BlobError as failed:  # one that cannot be deleted, such as a locked object, holds up no other
+                failures += 1
+                log.warning("sweep.orphan_stays", folder=folder, reason=str(failed))
+                if failures == MOST_FAILURES:
+                    raise
         return swept
 
     async def _delete_orphans(self, folder: str, key: MediaKey, before: datetime) -> int:

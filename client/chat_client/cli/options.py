@@ -1,4 +1,7 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+`permits.cli.options` has some of these lines, too, as `permits` depends on no package of ours.
+"""
 
 import os
 from collections.abc import Callable

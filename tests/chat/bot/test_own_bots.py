@@ -69,7 +69,13 @@ async def test_a_setting_chooses_the_bot(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_file_of_a_model_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "latin").write_bytes(b"\xe4")
-    for name, why in (("nowhere", "cannot be read"), ("empty", "is empty"), ("latin", "is not UTF-8")):
+    (tmp_path / "long").write_text("ä" * 40_000)
+    for name, why in (
+        ("long", "is larger than 64 KiB"),
+        ("nowhere", "cannot be read"),
+        ("empty", "is empty"),
+        ("latin", "is not UTF-8"),
+    ):
         chosen = settings(monkeypatch, bot="llm", llm_model="m", llm_prompt_file=str(tmp_path / name))
         with pytest.raises(CannotStartBot, match=f"CHAT_LLM_PROMPT_FILE: .*{why}"):
             async with open_bot(chosen, ChatMetrics().bot):

@@ -9,6 +9,7 @@ import pytest
 from botkit import BotError, Memory, RequestKind, Turn
 from botkit.testing import MONDAY_MORNING
 from chat_service.bot.runner import BotRunner, CircuitBreaker
+from frameproto import encode_response, error_response
 
 HELLO = Turn(kind=RequestKind.TEXT, client_id="anna", local_time=MONDAY_MORNING, text="hello")
 
@@ -143,6 +144,32 @@ async def test_a_bot_that_fails_is_not_our_bug(reply: Callable[[Turn, Memory], A
     assert failed.value.code == "bot_failed"
     assert "lost" not in str(failed.value)
     assert observer.failures == ["bot_failed"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "sent", "sent_code"),
+    [
+        ("closed today", "shop_closed", "closed today", "shop_closed"),
+        ("", "shop_closed", "the bot could not reply", "shop_closed"),
+        (" \x1b", "shop_closed", "the bot could not reply", "shop_closed"),
+        ("half \ud83d", "bot_failed", "half \ufffd", "bot_failed"),
+        ("closed", "Shop closed", "closed", "bot_failed"),
+        ("closed", "shop: closed", "closed", "bot_failed"),
+        ("closed", "x" * 100, "closed", "bot_failed"),
+        ("x" * 10_000, "bot_failed", "x" * 500, "bot_failed"),
+    ],
+    ids=lambda given: ascii(given[:20]),
+)
+async def test_whatever_an_error_of_a_bot_says_it_can_be_sent(
+    message: str, code: str, sent: str, sent_code: str
+) -> None:
+    def refuse(turn: Turn, memory: Memory) -> str:
+        raise BotError(message, code=code, retryable=True)
+
+    with pytest.raises(BotError) as failed:
+        await runner(Bot(refuse)).reply(HELLO, Memory())
+    assert (str(failed.value), failed.value.code, failed.value.retryable) == (sent, sent_code, True)
+    assert encode_response(error_response(failed.value.code, str(failed.value)))
 
 
 async def endless(turn: Turn, memory: Memory) -> AsyncIterator[str]:

@@ -1,7 +1,7 @@
 """Which bot a pod has, by `CHAT_BOT`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,14 +42,12 @@ async def open_bot(settings: "ChatSettings", observer: BotObserver) -> AsyncIter
         fallback=script if settings.bot_fallback and bot is not script else None,
         observer=observer,
     )
-    try:
-        await runner.__aenter__()
-    except Exception as exc:
-        raise CannotStartBot(f"CHAT_BOT: {settings.bot} does not start: {type(exc).__name__}: {exc}") from exc
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(runner)
+        except Exception as exc:
+            raise CannotStartBot(f"CHAT_BOT: {settings.bot} does not start: {type(exc).__name__}: {exc}") from exc
         yield runner
-    finally:
-        await runner.__aexit__(None, None, None)
 
 
 def _bot(settings: "ChatSettings", script: ScriptedBot, observer: BotObserver) -> Responder:
@@ -102,11 +100,14 @@ def _read(variable: str, path: Path) -> str:
     """Read a small text file that a setting names. Raises CannotStartBot."""
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_PROMPT_BYTES + 1).decode("utf-8-sig").strip()
+            raw = file.read(MAX_PROMPT_BYTES + 1)
+        if len(raw) > MAX_PROMPT_BYTES:
+            raise CannotStartBot(f"{variable}: {path} is larger than {MAX_PROMPT_BYTES // 1024} KiB; shorten it")
+        text = raw.decode("utf-8-sig").strip()
     except OSError as exc:
         raise CannotStartBot(f"{variable}: {path} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise CannotStartBot(f"{variable}: {path} is not UTF-8; save it as UTF-8") from exc
-    if not text or len(text) > MAX_PROMPT_BYTES:
-        raise CannotStartBot(f"{variable}: {path} is {'larger than 64 KiB' if text else 'empty'}")
+    if not text:
+        raise CannotStartBot(f"{variable}: {path} is empty")
     return text

@@ -10,11 +10,15 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from botkit import BotError, Memory, Reply, Responder, Turn, pieces, whole
+from chat_service.bot.reply import presentable
+from frameproto import FrameError, error_response
 from servicekit.logs import get_logger
 
 log = get_logger(__name__)
 
 CUT: Final = "…"
+FAILED: Final = "bot_failed"
+MAX_MESSAGE_CHARACTERS: Final = 500  # of what a bot says in place of a reply
 
 
 class BotObserver(Protocol):
@@ -128,11 +132,12 @@ class BotRunner:
         try:
             said = await self._replied(turn, memory)
         except BotError as exc:
-            self._observer.failed(self._name, exc.code)
-            log.warning("bot.failed", bot=self._name, code=exc.code, reason=str(exc))
+            failure = _sendable(exc)
+            self._observer.failed(self._name, failure.code)
+            log.warning("bot.failed", bot=self._name, code=failure.code, reason=str(failure))
             if self._breaker.failed():
-                log.error("bot.passed_by", bot=self._name, fallback=self._fallback is not None)  # noqa: TRY400 - the traceback is the bot's
-            raise
+                log.warning("bot.passed_by", bot=self._name, fallback=self._fallback is not None)
+            raise failure from exc
         self._breaker.succeeded()
         return said
 
@@ -184,3 +189,16 @@ class BotRunner:
         if self._fallback is None:
             raise BotError("the bot does not answer at present; send it again in a minute", retryable=True)
         return await whole(self._fallback.reply(turn, memory))
+
+
+def _sendable(failure: BotError) -> BotError:
+    """Return a bot's error as an error frame can say it: code and words are the bot's own, and may be anything."""
+    message = presentable(str(failure))[:MAX_MESSAGE_CHARACTERS]
+    try:
+        is_code = error_response(failure.code, message or "-").error_code == failure.code
+    except FrameError:
+        is_code = False
+    code = failure.code if is_code else FAILED
+    if not message:
+        return BotError(code=code, retryable=failure.retryable)
+    return BotError(message, code=code, retryable=failure.retryable)
