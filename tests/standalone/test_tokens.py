@@ -61,6 +61,39 @@ def test_the_printed_commands_work_and_what_is_said_reaches_history(
         assert service.stop() == 0, "nothing is left in the outbox"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"HISTORY_TOKEN_SECRETS": "a secret of history that is long enough"}, id="secrets"),
+        pytest.param({"HISTORY_TOKEN_AUDIENCE": "history"}, id="audiences"),
+    ],
+)
+def test_services_that_take_different_tokens_are_told_with_a_token_each(
+    tmp_path: Path, settings: dict[str, object], more: dict[str, str]
+) -> None:
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
+    with running("standalone", tmp_path / "log", {**settings, **BOTH, **more}) as service:
+        first, second = printed_commands(service, "token")
+        (send,), (read,) = printed_commands(service, "send"), printed_commands(service, "history")
+        for command, secret in (
+            (first, SECRET),
+            (send, SECRET),
+            (second, more.get("HISTORY_TOKEN_SECRETS", SECRET)),
+            (read, ""),
+        ):
+            done = subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=tmp_path,
+                env={**clean, "CHAT_TOKEN_SECRET": secret},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, (command, done.stderr)
+
+
 def test_history_that_only_an_issuer_signs_for_needs_a_token_of_the_issuer(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:

@@ -12,7 +12,7 @@ from servicekit.settings import AccessSettings
 from servicekit.settings.fields import variable_name
 from servicekit.terminal import wants_colour
 
-TOKEN_FILE = "you.token"  # noqa: S105 - the name of a file
+TOKEN_FILE, HISTORY_TOKEN_FILE = "you.token", "you-history.token"
 DEFAULT_AUDIENCE = AccessSettings.model_fields["token_audience"].default
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
@@ -27,9 +27,12 @@ def welcome(at: Mapping[str, Address], chat: AccessSettings, history: AccessSett
     """Return the lines to print, with client commands that work from here; addresses by the names of listeners."""
     bold, dim, reset = (BOLD, DIM, RESET) if wants_colour(sys.stdout) else ("", "", "")
     client = _client_command()
-    options = f"--history http://{at['history']}"
     asking = [settings for settings in (chat, history) if settings.auth != "none"]
     token = f" --token-file {TOKEN_FILE}" if asking else ""
+    apart = len(asking) > 1 and not _takes_tokens_of(history, chat)
+    both = "" if apart else f" --history http://{at['history']}"  # one command has one token
+    between = _token_of_its_own(history, client) if apart else ""
+    history_token = f" --token-file {HISTORY_TOKEN_FILE}" if apart else token
     return f"""
 {bold}The chatbot is ready.{reset}
 
@@ -39,28 +42,58 @@ def welcome(at: Mapping[str, Address], chat: AccessSettings, history: AccessSett
 
 {_how_to_get_a_token(asking[0], client) if asking else "In a second terminal, talk to it:"}
 
-  {bold}{client} connect ws://{at["chat"]} --client-id you {options}{token}{reset}
+  {bold}{client} connect ws://{at["chat"]} --client-id you{both}{token}{reset}
 
 or send one thing, and read it all back:
 
-  {client} send voice ws://{at["chat"]} samples/hello.mp3 --client-id you{token}
-  {client} history --client-id you {options}{token}
+  {client} send voice ws://{at["chat"]} samples/hello.mp3 --client-id you{token}{between}
+  {client} history --client-id you --history http://{at["history"]}{history_token}
 
 {dim}Ctrl-C stops it; what was said stays in the data folder.{reset}
 """
 
 
+def _takes_tokens_of(one: AccessSettings, other: AccessSettings) -> bool:
+    """Say whether a service takes every token that can be made for the other one."""
+    same = ("token_audience", "token_issuer", "token_jwks_url", "token_jwks_file")
+    secrets = {secret.get_secret_value() for secret in one.token_secrets}
+    return all(secret.get_secret_value() in secrets for secret in other.token_secrets) and all(
+        getattr(one, name) == getattr(other, name) for name in same
+    )
+
+
 def _how_to_get_a_token(settings: AccessSettings, client: str) -> str:
     if not settings.token_secrets:
         return f"Save a token of your issuer, whose subject is the client id you, as {TOKEN_FILE}, and talk to it:"
-    secrets = variable_name(type(settings), "token_secrets")
-    more = "" if settings.token_audience == DEFAULT_AUDIENCE else f" --audience {shlex.quote(settings.token_audience)}"
-    more += "" if settings.token_issuer is None else f" --issuer {shlex.quote(settings.token_issuer)}"
-    return f"""In a second terminal, make a token, with a secret of {secrets} in CHAT_TOKEN_SECRET:
+    return f"""In a second terminal, make a token, with a secret of {_secrets(settings)} in CHAT_TOKEN_SECRET:
 
-  {client} token --client-id you --lifetime 8h{more} > {TOKEN_FILE}
+  {_command_for_a_token(settings, client)} > {TOKEN_FILE}
 
 and talk to it:"""
+
+
+def _token_of_its_own(history: AccessSettings, client: str) -> str:
+    """Return what stands before the commands for history when it takes other tokens than chat."""
+    if not history.token_secrets:
+        return f"""
+
+History takes tokens of another issuer; save one as {HISTORY_TOKEN_FILE}, and read it back:
+"""
+    return f"""
+
+History takes other tokens than chat. Make one, with a secret of {_secrets(history)} in CHAT_TOKEN_SECRET:
+
+  {_command_for_a_token(history, client)} > {HISTORY_TOKEN_FILE}"""
+
+
+def _secrets(settings: AccessSettings) -> str:
+    return variable_name(type(settings), "token_secrets")
+
+
+def _command_for_a_token(settings: AccessSettings, client: str) -> str:
+    more = "" if settings.token_audience == DEFAULT_AUDIENCE else f" --audience {shlex.quote(settings.token_audience)}"
+    more += "" if settings.token_issuer is None else f" --issuer {shlex.quote(settings.token_issuer)}"
+    return f"{client} token --client-id you --lifetime 8h{more}"
 
 
 def _client_command() -> str:
