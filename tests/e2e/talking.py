@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,15 @@ class Historian:
     stack: Stack
 
     async def get(self, path: str) -> Any:
-        async with self.http.get(self.stack.history_url() + path) as response:
-            assert response.status == 200, (path, response.status, await response.text())
-            return await response.json()
+        """Return what history answers. While the balancer finds no pod that is up, ask again."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            async with self.http.get(self.stack.history_url() + path) as response:
+                by_balancer = response.status == HTTPStatus.SERVICE_UNAVAILABLE and response.content_type == "text/html"
+                if not by_balancer or asyncio.get_running_loop().time() > deadline:
+                    assert response.status == HTTPStatus.OK, (path, response.status, await response.text())
+                    return await response.json()
+            await asyncio.sleep(0.05)
 
     async def media(self, href: str) -> bytes:
         async with self.http.get(self.stack.history_url() + href) as response:
