@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from frameproto.connection import CloseCode
+
 EXPLAINED_DENIALS: Final = frozenset(
     {"cluster_full", "line_full", "client_limit", "draining", "limits_learning", "limits_unavailable"}
 )
 EXPLAINED_REFUSALS: Final = frozenset({"busy"})
-EXPLAINED_CLOSES: Final = frozenset({1000, 1012, 1013})
-SERVER_CLOSES: Final = frozenset({1000, 1009, 1011, 1012, 1013, 4000, 4001, 4002, 4003})
-"""The closes that docs/protocol.md knows. No close of a living server is silent."""
+EXPLAINED_CLOSES: Final = frozenset({CloseCode.GOODBYE, CloseCode.DRAINING, CloseCode.PERMIT_LOST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

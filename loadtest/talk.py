@@ -12,18 +12,16 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from frameproto import Request, Response, decode_response, encode_request
+from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, CloseCode, Parameter
 
-SUBPROTOCOL: Final = Subprotocol("chatbot.v1")
-SESSION_HEADER: Final = "chatbot-session"
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 CLOSE_SECONDS: Final = 5.0
-BROKEN: Final = int(CloseCode.ABNORMAL_CLOSURE)
+BROKEN: Final = int(CloseCode.ABNORMAL)
 PORTS: Final = {"ws": 80, "wss": 443}
 WRONG: Final = int(CloseCode.PROTOCOL_ERROR)
 
@@ -192,8 +190,10 @@ def open_talk(
         Denied: the server did not let us in, and said why.
         NoAnswer: there is no connection, and nobody said why.
     """
-    query = {"clientId": client_id, "timeZone": time_zone} | ({"sessionId": session_id} if session_id else {})
-    url = f"{address.rstrip('/')}/connect?{urlencode(query, quote_via=quote)}"
+    query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
+    if session_id:
+        query[Parameter.SESSION_ID] = session_id
+    url = f"{address.rstrip('/')}{CONNECT_PATH}?{urlencode(query, quote_via=quote)}"
     parts = urlsplit(url)
     try:
         sock = socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), timeout=wait_seconds)
@@ -202,7 +202,7 @@ def open_talk(
     opening = connect_websocket(
         url,
         sock=sock,
-        subprotocols=[SUBPROTOCOL],
+        subprotocols=[Subprotocol(SUBPROTOCOL_V1)],
         additional_headers={"Authorization": f"Bearer {token}"} if token else None,
         compression=None,
         max_size=MAX_REPLY_BYTES,

@@ -10,7 +10,7 @@ import aiohttp
 from bench.keeping.servers import Pod
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request, encode_response
 from frameproto.exchange import Exchange, Outcome, encode_batch, encode_exchange
-from frameproto.uuid7 import uuid7
+from servicekit.uuid7 import uuid7
 
 SESSIONS = 20
 """A batch is of so many sessions, each of another client."""

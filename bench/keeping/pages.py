@@ -18,7 +18,7 @@ from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_read
 from bench.keeping.servers import Servers
 from bench.keeping.terms import Step, Terms
 from bench.samples import Sample
-from frameproto.uuid7 import uuid7
+from servicekit.uuid7 import uuid7
 
 SESSION_MESSAGES = 1000
 """How many messages a session has, except the long one."""

@@ -12,17 +12,15 @@ from uuid import UUID
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
-from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from chat_client.errors import ClientError, ConnectionLost, Refused, Unreachable, WrongAnswer
 from frameproto import Buffer, FrameError, Request, RequestKind, Response, decode_response, encode_request
+from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, CloseCode, Parameter
 
-SUBPROTOCOL: Final = Subprotocol("chatbot.v1")
-SESSION_HEADER: Final = "chatbot-session"
 CHUNK_BYTES: Final = 64 * 1024  # a frame goes out in fragments of this size, so that its progress can be seen
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-NOT_UNDERSTOOD: Final = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG}
+NOT_UNDERSTOOD: Final = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_TEXT, CloseCode.TOO_LARGE}
 ERRORS: Final = 400  # the first status of HTTP that says no
 SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
@@ -168,15 +166,15 @@ async def connect(
         Refused: the server did not let us in, and said why.
         Unreachable: there is no server, or it does not answer.
     """
-    query = {"clientId": client_id, "timeZone": time_zone}
+    query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
     if session_id is not None:
-        query["sessionId"] = str(session_id)
+        query[Parameter.SESSION_ID] = str(session_id)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     url = connect_address(address)
     websocket = await _open(
         connect_websocket(
             f"{url}?{urlencode(query, quote_via=quote)}",
-            subprotocols=[SUBPROTOCOL],
+            subprotocols=[Subprotocol(SUBPROTOCOL_V1)],
             additional_headers=headers,
             compression=None,
             max_size=MAX_REPLY_BYTES,
@@ -200,7 +198,7 @@ async def connect(
 
 
 def connect_address(address: str) -> str:
-    """Return where to connect: the address with the scheme of WebSocket and the path `/connect`.
+    """Return where to connect: the address with the scheme of WebSocket and the path of connections.
 
     Raises:
         Unreachable: it is not an address.
@@ -215,7 +213,7 @@ def connect_address(address: str) -> str:
         raise Unreachable(f"{address} is not the address of a chatbot; one looks like ws://127.0.0.1:8000")
     path = parts.path.rstrip("/")
     return urlunsplit(
-        (SCHEMES[parts.scheme], parts.netloc, path if path.endswith("/connect") else f"{path}/connect", "", "")
+        (SCHEMES[parts.scheme], parts.netloc, path if path.endswith(CONNECT_PATH) else path + CONNECT_PATH, "", "")
     )
 
 
@@ -261,4 +259,4 @@ def _ignore(sent: int) -> None:
 def _lost(closed: ConnectionClosed) -> ClientError:
     if closed.sent is not None and not closed.rcvd_then_sent and closed.sent.code in NOT_UNDERSTOOD:
         return WrongAnswer(f"what the server sent cannot be read: {closed.sent.reason}")
-    return ConnectionLost(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else ConnectionLost(1006)
+    return ConnectionLost(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else ConnectionLost(CloseCode.ABNORMAL)

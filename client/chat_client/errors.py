@@ -12,7 +12,8 @@ that the bot answered with an error.
 """
 
 import json
-from typing import Final
+
+from frameproto.connection import CloseCode, Reconnect
 
 
 class ClientError(Exception):
@@ -77,38 +78,19 @@ class ConnectionLost(ClientError):
     exit_code = 5
 
     def __init__(self, code: int, reason: str = "") -> None:
-        meaning = CLOSE_CODES.get(code, "the server closed the connection")
+        try:
+            known = CloseCode(code)
+            meaning, reconnect = known.meaning, known.reconnect
+        except ValueError:
+            meaning, reconnect = "the server closed the connection", Reconnect.LATER
         super().__init__(f"{meaning} ({code}{f': {reason}' if reason else ''})")
         self.code = code
-        if code == TOKEN_EXPIRED:  # as at the door: the server refuses, and the same client cannot come again
+        if reconnect is Reconnect.FRESH_TOKEN:  # as with a denial: the same client with the same token is refused
             self.exit_code = Refused.exit_code
-        self.may_reconnect = code not in FOR_GOOD
+        self.may_reconnect = reconnect not in {Reconnect.NEVER, Reconnect.FRESH_TOKEN}
 
 
 class FileTrouble(ClientError):
     """A file cannot be read or written."""
 
     exit_code = 6
-
-
-TOKEN_EXPIRED: Final = 4003
-CLOSE_CODES: Final = {
-    1000: "the conversation is over",
-    1001: "the server went away",
-    1002: "the server could not make sense of what was sent",
-    1005: "the connection was closed, and nobody said why",
-    1006: "the connection broke",
-    1007: "the server was sent a text that is not UTF-8",
-    1009: "the message was over the size limit of the server",
-    1011: "the server met a fault of its own",
-    1012: "the server is being replaced",
-    1013: "this connection lost its place in the cluster",
-    4000: "the server heard nothing for too long",
-    4001: "the server could not read several messages in a row",
-    4002: "replies were not read in time",
-    TOKEN_EXPIRED: "the token has expired",
-}
-
-FOR_GOOD: Final = {1000, 1002, 1007, 1009, 4001, 4003}
-"""Closes after which the same client would only meet the same again. Any other code, also one not known here, is a
-reason to come again."""

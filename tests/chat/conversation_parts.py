@@ -14,9 +14,10 @@ from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import OutboxError
-from chat_service.transport import CloseCode, NotBinary, PeerGone
+from chat_service.transport import NotBinary, PeerGone
 from chat_service.zones import parse_time_zone
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
+from frameproto.connection import CloseCode
 from frameproto.exchange import Exchange
 from permits import Permit
 from permits.memory import MemoryPool

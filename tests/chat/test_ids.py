@@ -17,8 +17,8 @@ from chat_service.app import open_chat
 from chat_service.ids import AHEAD_MS, ExchangeIds
 from chat_service.settings import ChatSettings
 from frameproto import Request, RequestKind, encode_request
-from frameproto.uuid7 import millisecond
 from servicekit.runner import Address, serve
+from servicekit.uuid7 import millisecond
 from tests.chat.courier_parts import History
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

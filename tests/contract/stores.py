@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from frameproto.exchange import Outcome
-from frameproto.uuid7 import uuid7
 from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
 from history_service.stores.base import FirstUse, MessageStore
+from servicekit.uuid7 import uuid7
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

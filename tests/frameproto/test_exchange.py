@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frameproto import DEFAULT_MAX_FRAME_BYTES, encode_request, encode_response
+from frameproto.connection import MAX_CLIENT_ID
 from frameproto.exchange import (
     EXCHANGE_VERSION,
     MAX_BATCH_RECORDS,
-    MAX_CLIENT_ID,
     MAX_RECORD_BYTES,
     MAX_TIME_ZONE,
     Exchange,

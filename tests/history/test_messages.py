@@ -8,7 +8,7 @@ import pytest
 
 from frameproto import error_response
 from frameproto.exchange import Outcome
-from frameproto.uuid7 import uuid7
+from servicekit.uuid7 import uuid7
 from tests.history.pod import SHOWN, SPOKEN, VIDEO, VOICE, Pod, check_problem, message_id, rich_exchange
 from tests.support.exchanges import MORNING, SESSION, exchange
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request, encode_response
 from frameproto.exchange import Exchange, Outcome
-from frameproto.uuid7 import uuid7
+from servicekit.uuid7 import uuid7
 
 SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")
 MORNING = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -3,24 +3,22 @@
 Everything here is decided from the request alone and at once; the place in the cluster is asked for afterwards.
 """
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from chat_service.zones import ServedZones, TimeZone, ZoneError, parse_time_zone
-from frameproto.uuid7 import uuid7
+from frameproto.connection import CLIENT_ID_RULE, UUID_RULE, Parameter, is_client_id, parse_uuid
 from servicekit.problems import Problem
 from servicekit.settings.origins import WEB_PORTS
 from servicekit.tokens import Authenticator, Principal, bearer_token
+from servicekit.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from servicekit.clock import Now
-
-CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +63,15 @@ class Admission:
         return Visitor(client_id, time_zone, session_id, principal)
 
     def _client_id(self, request: "HTTPConnection") -> str:
-        client_id = _only(request, "clientId", "client_id")
+        client_id = _only(request, Parameter.CLIENT_ID, "client_id")
         if client_id is None:
             raise Problem(400, "client_id_missing", "the query parameter clientId is required")
-        if CLIENT_ID.fullmatch(client_id) is None:
-            raise Problem(
-                400,
-                "client_id_malformed",
-                "clientId must be 1 to 64 of A-Z a-z 0-9 . _ : - and begin with a letter or digit",
-            )
+        if not is_client_id(client_id):
+            raise Problem(400, "client_id_malformed", f"{Parameter.CLIENT_ID} must be {CLIENT_ID_RULE}")
         return client_id
 
     def _time_zone(self, request: "HTTPConnection") -> TimeZone:
-        raw = _only(request, "timeZone", "time_zone")
+        raw = _only(request, Parameter.TIME_ZONE, "time_zone")
         if raw is None:
             raise Problem(400, "time_zone_missing", "the query parameter timeZone is required, e.g. Europe/Berlin")
         try:
@@ -89,16 +83,13 @@ class Admission:
         return zone
 
     def _session_id(self, request: "HTTPConnection") -> UUID:
-        raw = _only(request, "sessionId", "session_id")
+        raw = _only(request, Parameter.SESSION_ID, "session_id")
         if raw is None:
             return uuid7(self.now())
         try:
-            session_id = UUID(raw)
+            return parse_uuid(raw)
         except ValueError:
-            session_id = None
-        if session_id is None or str(session_id) != raw.lower():
-            raise Problem(400, "session_id_malformed", "sessionId must be a UUID in its usual form with hyphens")
-        return session_id
+            raise Problem(400, "session_id_malformed", f"{Parameter.SESSION_ID} must be {UUID_RULE}") from None
 
     def _check_origin(self, request: "HTTPConnection") -> None:
         """Refuse a browser on somebody else's page: its user did not ask for this connection (RFC 6455, 10.2)."""

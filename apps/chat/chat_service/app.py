@@ -28,6 +28,7 @@ from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
+from frameproto.connection import CONNECT_PATH
 from permits import PermitPool
 from permits.memory import MemoryPool
 from permits.redis import RedisPool
@@ -201,8 +202,8 @@ async def open_chat(
         _watch_token(metrics, settings)
         app = Starlette(
             routes=[
-                WebSocketRoute("/connect", door.enter),
-                Route("/connect", door.peek, methods=["GET"]),
+                WebSocketRoute(CONNECT_PATH, door.enter),
+                Route(CONNECT_PATH, door.peek, methods=["GET"]),
                 *health.routes(),
             ]
         )

@@ -13,7 +13,8 @@ from structlog.contextvars import bound_contextvars
 
 from chat_service.conversation import Conversation, ConversationParts
 from chat_service.memory import GarbageTimer
-from chat_service.transport import SUBPROTOCOL, WebSocketTransport
+from chat_service.transport import WebSocketTransport
+from frameproto.connection import SESSION_HEADER, SUBPROTOCOL_V1
 from permits import (
     ClientLimitReached,
     LineFull,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-SESSION_HEADER: Final = "chatbot-session"
 LONGEST_PAUSE_SECONDS: Final = 0.1  # between two closes of a shutdown, so that a pod of few connections is gone at once
 
 
@@ -227,7 +227,7 @@ async def _accept(websocket: "WebSocket", visitor: "Visitor") -> bool:
     offered = websocket.scope.get("subprotocols", ())
     session = (SESSION_HEADER.encode(), str(visitor.session_id).encode())
     try:
-        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None, headers=[session])
+        await websocket.accept(SUBPROTOCOL_V1 if SUBPROTOCOL_V1 in offered else None, headers=[session])
     except OSError:
         return False
     return True

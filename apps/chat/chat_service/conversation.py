@@ -31,14 +31,15 @@ from chat_service.answering import Answerer, OutsideHours
 from chat_service.fair_bytes import FairByteBudget, Use
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
-from chat_service.transport import CloseCode, NotBinary, PeerGone
+from chat_service.transport import NotBinary, PeerGone
 from chat_service.turns import TurnOrder
 from frameproto import FrameError, Request, RequestKind, decode_request, encode_response, error_response
+from frameproto.connection import CloseCode
 from frameproto.exchange import Exchange, Outcome
-from frameproto.uuid7 import uuid7
 from permits import PermitError, PoolLearning, PoolUnavailable
 from servicekit.budget import ByteBudget
 from servicekit.logs import get_logger
+from servicekit.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -351,13 +352,13 @@ class Conversation:
             async with asyncio.timeout(self._limits.send_seconds):
                 await self._transport.send(frame)
         except TimeoutError as stuck:
-            raise Ended(CloseCode.NOT_READING, "replies are not being read") from stuck
+            raise Ended(CloseCode.SLOW_CONSUMER, "replies are not being read") from stuck
         except PeerGone as gone:
             raise Ended(gone.code, str(gone), by_peer=True) from gone
         self._finish(turn)
         self._be_patient()
         if turn.is_last:
-            raise Ended(CloseCode.UNREADABLE, "too many unreadable frames in a row")
+            raise Ended(CloseCode.BAD_FRAMES, "too many unreadable frames in a row")
 
     def _finish(self, turn: Turn) -> None:
         """The turn is over: everything it held goes back."""
@@ -406,7 +407,7 @@ class Conversation:
             await self._all_sent.wait()  # a client that waits for us is not silent
             left = self._silent_until - asyncio.get_running_loop().time()
             if left <= 0 and not self._transport.is_receiving():
-                raise Ended(CloseCode.SILENT, "no message for too long")
+                raise Ended(CloseCode.IDLE_TIMEOUT, "no message for too long")
             if left <= 0:
                 self._be_patient()
             else:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from frameproto.uuid7 import IdMint, millisecond
 from servicekit.logs import get_logger
+from servicekit.uuid7 import IdMint, millisecond
 
 log = get_logger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from chat_service.transport import CloseCode
 from frameproto import RequestKind
+from frameproto.connection import CloseCode
 from frameproto.exchange import Outcome
 from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolLearning, PoolUnavailable
 from servicekit.metrics import count_cuts, metrics_app, new_registry

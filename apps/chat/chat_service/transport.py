@@ -6,32 +6,16 @@ WebSocket layer can be exchanged.
 
 import contextlib
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
+from frameproto.connection import CloseCode
+
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
-SUBPROTOCOL: Final = "chatbot.v1"
 PEER_STATE: Final = "chatbot.peer"  # the ASGI extension under which the WebSocket layer hands over a PeerState
-
-
-class CloseCode(IntEnum):
-    """Why a connection ended; the same table stands in docs/protocol.md."""
-
-    GOODBYE = 1000  # the client said so
-    NO_STATUS = 1005  # never on the wire: the peer's close carried no code
-    VANISHED = 1006  # never on the wire: the connection broke
-    TOO_LARGE = 1009  # a frame over the size limit
-    INTERNAL = 1011  # our bug
-    DRAINING = 1012  # this pod is going away: reconnect at once, with jitter
-    PERMIT_LOST = 1013  # the limits store was unreachable for most of a lease: reconnect with back-off
-    SILENT = 4000  # no first message in time, or idle for too long, or a message that arrives too slowly
-    UNREADABLE = 4001  # unreadable frames, repeatedly
-    NOT_READING = 4002  # replies could not be sent in time
-    TOKEN_EXPIRED = 4003  # reconnect with a fresh token
 
 
 @dataclass(slots=True)
@@ -52,7 +36,7 @@ class PeerState:
 class PeerGone(Exception):
     """The connection is over; nothing more can be read or written."""
 
-    def __init__(self, code: int = CloseCode.VANISHED, why: str = "") -> None:
+    def __init__(self, code: int = CloseCode.ABNORMAL, why: str = "") -> None:
         super().__init__(why or "the client left")
         self.code = code
 
@@ -115,7 +99,7 @@ class WebSocketTransport:
         try:
             await self._websocket.send({"type": "websocket.send", "bytes": frame})
         except (WebSocketDisconnect, WebSocketDisconnected) as gone:
-            raise PeerGone(self._peer.close_code or CloseCode.VANISHED, self._peer.why_closed) from gone
+            raise PeerGone(self._peer.close_code or CloseCode.ABNORMAL, self._peer.why_closed) from gone
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """See `Transport.close`."""

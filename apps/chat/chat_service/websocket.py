@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
-from websockets.frames import CTRL_OPCODES, CloseCode, Frame
+from websockets.frames import CTRL_OPCODES, Frame
 from websockets.http11 import Response
 
 from chat_service.transport import PEER_STATE, PeerState
-from chat_service.transport import CloseCode as ChatCloseCode
+from frameproto.connection import CloseCode
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
@@ -156,7 +156,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_cont(self, event: Frame) -> None:
         """Collect one fragment; a message in absurdly many fragments is refused like one that is too large."""
         if len(self.frames) >= MAX_FRAGMENTS:
-            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            self.conn.fail(CloseCode.TOO_LARGE, "too many fragments")
             self.handle_parser_exception()
             return
         super().handle_cont(event)
@@ -170,7 +170,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             text, self.frames = self.frames, [b""]
             if not _is_utf8(text):
                 self.frames = []
-                self.conn.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                self.conn.fail(CloseCode.INVALID_TEXT, "text that is not UTF-8")
                 self.handle_parser_exception()
                 return
         super().send_receive_event_to_app()
@@ -205,7 +205,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         elif self.close_sent:  # the peer may not have read it yet
             self._discard_the_rest()
         elif self.handshake_complete:
-            self.conn.fail(ChatCloseCode.DRAINING, "this server is restarting")
+            self.conn.fail(CloseCode.DRAINING, "this server is restarting")
             self.handle_parser_exception()
         else:
             self._refuse(self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, GOING_AWAY))
@@ -233,7 +233,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self.quiet_timer.cancel()
         self._stop_upload()
         self._forget_early()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL})
         super().connection_lost(exc)
         self.conn.parser.close()  # it holds half a message, and itself
         self.conn.reader.buffer.clear()
@@ -242,7 +242,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         """Keep what came before the handshake is answered; what is over the limit stays in the sockets, unread."""
         if not self.early_charge.try_resize(len(self.early) + len(data)):
             self._forget_early()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL})
             self._refuse(self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, NO_ROOM))
             self.disconnected = True
             self._discard_the_rest()
@@ -335,7 +335,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.uploaded_bytes >= self.min_upload_bytes_per_second * (self.ping_timeout or 0.0):
             self._follow_upload(0)
             return
-        self.conn.fail(ChatCloseCode.SILENT, "the message arrives too slowly")
+        self.conn.fail(CloseCode.IDLE_TIMEOUT, "the message arrives too slowly")
         self.handle_parser_exception()
 
     def _stop_upload(self) -> None:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from starlette.requests import Request
 
+from frameproto.connection import CLIENT_ID_RULE, UUID_RULE, is_client_id, parse_uuid
 from servicekit.problems import Problem
 from servicekit.tokens import Authenticator, Principal, bearer_token
 
-CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 
@@ -36,9 +36,8 @@ class Access:
 def path_client(request: Request) -> str:
     """Return the client id in the path. Raises a 400 problem."""
     client_id: str = request.path_params["client"]
-    if CLIENT_ID.fullmatch(client_id) is None:
-        detail = "a client id is 1 to 64 of A-Z a-z 0-9 . _ : - and begins with a letter or digit"
-        raise Problem(400, "client_id_malformed", detail)
+    if not is_client_id(client_id):
+        raise Problem(400, "client_id_malformed", f"a client id is {CLIENT_ID_RULE}")
     return client_id
 
 
@@ -46,12 +45,9 @@ def path_uuid(request: Request, name: str) -> UUID:
     """Return an id in the path. Raises a 400 problem."""
     raw: str = request.path_params[name]
     try:
-        parsed = UUID(raw)
+        return parse_uuid(raw)
     except ValueError:
-        parsed = None
-    if parsed is None or str(parsed) != raw.lower():
-        raise Problem(400, f"{name}_id_malformed", "an id is a UUID in its usual form with hyphens")
-    return parsed
+        raise Problem(400, f"{name}_id_malformed", f"an id is {UUID_RULE}") from None
 
 
 def query_limit(request: Request) -> int:

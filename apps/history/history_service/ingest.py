@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from frameproto import FrameError, RequestKind, ResponseKind, decode_request, decode_response
+from frameproto.connection import is_client_id
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
-from history_service.access import CLIENT_ID, Access
+from history_service.access import Access
 from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
@@ -246,7 +247,7 @@ def _refused(code: str, why: str) -> dict[str, Any]:
 
 
 def _check(exchange: Exchange) -> Exchange:
-    if CLIENT_ID.fullmatch(exchange.client_id) is None:
+    if not is_client_id(exchange.client_id):
         raise RecordError("record_field_invalid", "client_id: not a client id")
     return exchange
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from frameproto.uuid7 import uuid7
 from history_service.access import Access, asking_client, path_client, path_uuid, query_limit
 from history_service.bodies import read_object, read_time_zone, read_title
 from history_service.erasing import Eraser
@@ -19,6 +18,7 @@ from history_service.records import Session, Tally
 from history_service.stores.base import MessageStore, SessionKey, microseconds, moment
 from servicekit.clock import Now
 from servicekit.problems import Problem
+from servicekit.uuid7 import uuid7
 
 CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{32}")
 FIRST_US: Final = microseconds(datetime.min.replace(tzinfo=UTC))

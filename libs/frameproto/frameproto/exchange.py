@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgpack
 
+from frameproto.connection import MAX_CLIENT_ID
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer
 
 EXCHANGE_VERSION: Final = 1
-MAX_CLIENT_ID: Final = 64
 MAX_TIME_ZONE: Final = 64
 MAX_BATCH_RECORDS: Final = 10_000
 MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from frameproto.connection import CLIENT_ID, MAX_CLIENT_ID, UUID_PATTERN
 from frameproto.exchange import Outcome
-from history_service.access import CLIENT_ID, DEFAULT_LIMIT, MAX_LIMIT
+from history_service.access import DEFAULT_LIMIT, MAX_LIMIT
 from history_service.bodies import MAX_TITLE_CHARACTERS, ZONE
 from history_service.messages import ARRIVAL_CURSOR as ARRIVALS_READ
 from history_service.records import CONTENT_TYPES, Direction, Kind, Part
@@ -17,9 +18,9 @@ Schema = dict[str, Any]
 UUID: Final[Schema] = {
     "type": "string",
     "format": "uuid",
-    "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+    "pattern": f"^{UUID_PATTERN}$",
 }
-CLIENT: Final[Schema] = {"type": "string", "pattern": f"^{CLIENT_ID.pattern}$", "maxLength": 64}
+CLIENT: Final[Schema] = {"type": "string", "pattern": f"^{CLIENT_ID.pattern}$", "maxLength": MAX_CLIENT_ID}
 MESSAGE_ID: Final[Schema] = {
     "type": "string",
     "pattern": r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(request|reply)$",

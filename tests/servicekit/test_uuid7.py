@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frameproto.uuid7 import IdMint, millisecond, uuid7
+from servicekit.uuid7 import IdMint, millisecond, uuid7
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
