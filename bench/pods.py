@@ -18,10 +18,10 @@ from bench.echo import Echo, run_echo
 from bench.machine import busy_share, cores, processor
 from bench.valkey import MICROSECONDS, Valkey, run_valkey
 from chat_client.chat import Chat, connect
+from devtools.mongod import run_mongod
+from devtools.processes import Service, start
+from devtools.watching import eventually, metric
 from frameproto import RequestKind, ResponseKind
-from tests.e2e.talking import eventually, metric
-from tests.support.mongod import run_mongod
-from tests.support.processes import Service, start
 
 KIB = 1024
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from redis.asyncio import Redis
 
-from tests.support.ports import free_port
-from tests.support.servers import in_environment, server
+from devtools.ports import free_port
+from devtools.servers import in_environment, server
 
 MICROSECONDS = 1_000_000
 

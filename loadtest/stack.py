@@ -9,15 +9,15 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
+from devtools.mongod import run_mongod
+from devtools.ports import free_port
+from devtools.stack import Stack, Stores, open_stack
+from devtools.swift import run_swift
+from devtools.valkey import Valkey, run_valkey
 from loadtest.promises import Limits
 from loadtest.target import Target
 from loadtest.watch import POOLS
 from permits.redis import PoolOperator
-from tests.e2e.stack import Stack, Stores, open_stack
-from tests.support.mongod import run_mongod
-from tests.support.ports import free_port
-from tests.support.swift import run_swift
-from tests.support.valkey import Valkey, run_valkey
 
 MESSAGE_WAIT_SECONDS = 60.0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.support.mongod", "tests.support.s3", "tests.support.valkey"]
+pytest_plugins = ["tests.support.stores"]
 
 
 def pytest_sessionstart() -> None:

@@ -5,9 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.mongod import run_mongod
-from tests.support.processes import Service, start
-from tests.support.swift import S3, run_swift
+from devtools.mongod import run_mongod
+from devtools.processes import Service, start
+from devtools.swift import S3, run_swift
 
 BUCKET = "bench"
 

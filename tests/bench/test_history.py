@@ -13,7 +13,7 @@ from bench.keeping.pages import Pages
 from bench.keeping.report import Report
 from bench.keeping.terms import Terms
 from bench.samples import Sample
-from tests.support.servers import ROOT
+from devtools.servers import ROOT
 
 TERMS = Terms(repeats=1, batches=1, batch=1, few_messages=1000, many_messages=2000, long_messages=2000, pages=1)
 

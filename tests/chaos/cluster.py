@@ -14,6 +14,9 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from devtools.ports import free_port
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 from permits.redis import PoolOperator
 from permits.redis.keys import channel_of
 from permits.redis.operator import PodView, PoolView
@@ -21,9 +24,6 @@ from tests.chaos import terms
 from tests.chaos.journal import Ask, Story
 from tests.chaos.judge import Capacity, Record
 from tests.support.network import Line, Network
-from tests.support.ports import free_port
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
 
 SECONDS = 40.0
 """Longer than anything may take; only a failing chaos waits for it."""

@@ -1,6 +1,6 @@
 """Alerts fire when they should and are silent when all is well, as Prometheus itself works them out.
 
-promtool comes with Prometheus. On Debian `tests/support/install-promtool.sh` fetches it; elsewhere it is looked for on
+promtool comes with Prometheus. On Debian `devtools/install-promtool.sh` fetches it; elsewhere it is looked for on
 the path and by PROMTOOL, and without it this is not checked.
 """
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from devtools.processes import Service, running
+from devtools.programs import Ended, settings_of
 from servicekit.tokens import mint
 from tests.charts.cases import LEAST, SWITCHES
 from tests.charts.release import merged, release
-from tests.support.processes import Service, running
-from tests.support.programs import Ended, settings_of
 
 SECRETS = "the-first-secret-that-signs-client-tokens, an-older-secret-that-is-on-its-way-out"
 AUDIENCE = "rooms"

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
+from devtools.ports import free_port
 from frameproto import Request, RequestKind
 from frameproto.exchange import encode_batch, encode_exchange
 from tests.chat.courier_parts import (
@@ -30,7 +31,6 @@ from tests.chat.courier_parts import (
     problem,
 )
 from tests.support.exchanges import exchange
-from tests.support.ports import free_port
 
 LETTERS = [*"abcdefgh"]
 ABYSS_200, ABYSS_503 = (page(status, "[" * 200_000, "application/json") for status in (200, 503))

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 from chat_service.outbox import Outbox
+from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
 from tests.chat.courier_parts import (
     Answer,
@@ -22,7 +23,6 @@ from tests.chat.courier_parts import (
 )
 from tests.chat.outbox_parts import BIG, drained, files
 from tests.support.exchanges import exchange
-from tests.support.processes import running
 
 LETTERS = [*"abcdefgh"]
 FAULT = problem(500, "internal")

@@ -4,9 +4,9 @@ import asyncio
 import socket
 from pathlib import Path
 
+from devtools.processes import running
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 from tests.chat.door_parts import upgrade
-from tests.support.processes import running
 from tests.support.websocket_peer import Peer
 
 MIB = 1 << 20

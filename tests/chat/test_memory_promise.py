@@ -17,9 +17,9 @@ import pytest
 
 from chat_service.memory import worst_service_bytes
 from chat_service.settings import ChatSettings
+from devtools.processes import Service, running
 from tests.chat.door_parts import masked, upgrade
 from tests.chat.media.making import RED, silent_mp3, video
-from tests.support.processes import Service, running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 

@@ -7,14 +7,14 @@ import pytest
 from websockets.asyncio.client import connect
 
 from chat_service.outbox import Outbox, OutboxUnwritable
+from devtools.ports import free_port
+from devtools.processes import running
+from devtools.watching import eventually
 from frameproto import Request, RequestKind, ResponseKind, decode_response, encode_request
 from tests.chat.courier_parts import History
 from tests.chat.outbox_parts import BIG, drained, files
-from tests.e2e.talking import eventually
 from tests.support.disk import small_disk
 from tests.support.exchanges import exchange
-from tests.support.ports import free_port
-from tests.support.processes import running
 
 KIB = 1024
 

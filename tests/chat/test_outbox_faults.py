@@ -12,10 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat_service.outbox import Outbox, OutboxUnwritable
+from devtools.servers import ROOT
 from tests.chat.outbox_killed import BATCH, CALLS, LARGE, TEXTS
 from tests.chat.outbox_parts import BIG, drained, files, payload
 from tests.support.exchanges import exchange
-from tests.support.servers import ROOT
 
 SMALL_APPEND = ["open", "write", "close", "rename"]
 LARGE_APPEND = ["open", *["write"] * 4, "close", *SMALL_APPEND]

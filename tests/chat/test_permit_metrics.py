@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from chat_service.app import Chat, open_chat
 from chat_service.settings import ChatSettings
+from devtools.valkey import run_valkey
 from permits import PermitError, PermitPool
 from permits.redis import PoolOperator, RedisPool
 from servicekit.settings import load
 from tests.permits.parts import SECONDS, hold, in_line, until
-from tests.support.valkey import run_valkey
 
 LEASE_SECONDS = 0.6
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chat_service.settings import ChatSettings
+from devtools.programs import run_to_its_end
 from servicekit.settings import load
-from tests.support.programs import run_to_its_end
 
 LAST = "python -m chat_service: cannot start with these settings; see --help"
 SECRET = "what-nobody-must-ever-see-on-a-screen"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import run_to_its_end
+from devtools.programs import run_to_its_end
 
 ANY_PORTS = {f"{name}_PORT": 0 for name in ("CHAT", "CHAT_METRICS", "HISTORY", "HISTORY_METRICS")}
 CANNOT = "a worker for voice and video cannot work: "

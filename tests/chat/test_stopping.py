@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from devtools.processes import running
+from devtools.programs import settings_of
 from frameproto import Request, RequestKind, encode_request
 from tests.chat.door_parts import masked, upgrade
-from tests.support.processes import running
-from tests.support.programs import settings_of
 from tests.support.websocket_peer import Peer
 
 SECONDS = 60.0

@@ -9,10 +9,10 @@ from subprocess import CompletedProcess, run
 import aiohttp
 import pytest
 
+from devtools.ports import free_port
+from devtools.processes import Service, running
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from tests.client.command import COMMAND, environment
-from tests.support.ports import free_port
-from tests.support.processes import Service, running
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

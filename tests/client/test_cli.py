@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from devtools.ports import free_port
 from tests.client.conftest import SAMPLES, Chatbot, Cli
-from tests.support.ports import free_port
 
 VOICE = SAMPLES / "hello.mp3"
 VIDEO = SAMPLES / "hello.mp4"

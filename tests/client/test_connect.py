@@ -13,9 +13,9 @@ from websockets.http11 import Request, Response
 
 from chat_client import ClientError, Refused, RequestKind, Unreachable, WrongAnswer, connect
 from chat_client.chat import connect_address
+from devtools.ports import free_port
 from tests.client.conftest import Chatbot
 from tests.client.standins import Speak, denial, echo, speaking, talking
-from tests.support.ports import free_port
 
 anna = partial(connect, client_id="anna", time_zone="Europe/Berlin")
 

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from chat_client import History, Refused, Unreachable, WrongAnswer
+from devtools.ports import free_port
 from tests.client.conftest import Chatbot, keep
 from tests.client.standins import answering, speaking
 from tests.support.exchanges import MORNING, SESSION, exchange
-from tests.support.ports import free_port
 
 Read = Callable[[History], Awaitable[object]]
 MESSAGE_ID = f"{SESSION}.reply"

@@ -3,9 +3,9 @@
 import signal
 from pathlib import Path
 
+from devtools.processes import running, start
 from tests.client.command import on_terminal
 from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, settings
-from tests.support.processes import running, start
 
 
 def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:

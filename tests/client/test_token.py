@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from chat_client.cli import main
 from chat_client.errors import ConnectionLost, Refused
 from chat_client.tokens import mint
+from devtools.processes import running
 from servicekit.tokens import JwtAuth
 from tests.client.conftest import SAMPLES, Chatbot, Cli, as_chatbot, settings
-from tests.support.processes import running
 
 SECRET = "a secret of at least thirty-two bytes"
 VOICE = SAMPLES / "hello.mp3"

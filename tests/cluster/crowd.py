@@ -10,8 +10,8 @@ from uuid import UUID
 from chat_client.chat import connect
 from chat_client.errors import ConnectionLost, Refused, Unreachable
 from chat_client.history import History
+from devtools.watching import eventually
 from frameproto import RequestKind, ResponseKind
-from tests.e2e.talking import eventually
 
 AGAIN_SECONDS = 0.2
 DELIVERY_SECONDS = 60.0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.balancer import balancer
+from devtools.balancer import balancer
 
 NODE_PORTS = {"chat": [30080], "history": [30081]}  # as in values.yaml
 

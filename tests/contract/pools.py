@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from devtools.redis_servers import WANTED, found_servers
+from devtools.valkey import run_valkey
 from permits.memory import MemoryPool
 from permits.pool import Pool
 from permits.redis import PoolOperator, RedisPool
-from tests.support.redis_servers import WANTED, found_servers
-from tests.support.valkey import run_valkey
 
 
 class Opener(Protocol):

@@ -11,12 +11,12 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from devtools.ports import free_port
+from devtools.swift import S3
 from history_service.blobs.base import BlobMissing, BlobStore, BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.removal import delete_all
 from history_service.blobs.s3 import S3Blobs
-from tests.support.ports import free_port
-from tests.support.swift import S3
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from pymongo import MongoClient
 
+from devtools.swift import S3
 from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
@@ -28,7 +29,6 @@ from history_service.stores.sqlite import SqliteStore
 from history_service.sweeper import Sweeper, SweepLimits
 from servicekit.clock import utc_now
 from tests.contract.stores import begin, kept
-from tests.support.swift import S3
 
 IN_TWO_DAYS = timedelta(days=2)
 

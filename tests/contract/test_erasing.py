@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from devtools.swift import S3
 from frameproto.exchange import Exchange
 from history_service.app import open_history
 from history_service.blobs.base import BlobStore, BlobsUnavailable
@@ -28,7 +29,6 @@ from history_service.stores.sqlite import SqliteStore
 from servicekit.clock import utc_now
 from tests.contract.stores import NOON, begin, kept
 from tests.history.pod import check_problem, client, post_batch, rich_exchange
-from tests.support.swift import S3
 
 
 @dataclass

@@ -12,13 +12,13 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from devtools.swift import S3
 from frameproto import Request, RequestKind, Response, ResponseKind
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from tests.history.pod import MSGPACK, client
 from tests.support.exchanges import exchange
-from tests.support.swift import S3
 
 COURIERS = 4
 NOISE = random.Random(5)

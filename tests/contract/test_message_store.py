@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat_service.settings import MAX_TEXT_BYTES
+from devtools.mongod import run_mongod
+from devtools.ports import free_port
 from frameproto.exchange import Outcome
 from history_service.records import Kind, Session, Side, Tally
 from history_service.stores.base import (
@@ -24,8 +26,6 @@ from history_service.stores.base import (
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from tests.contract.stores import NOON, begin, bind, kept
-from tests.support.mongod import run_mongod
-from tests.support.ports import free_port
 
 
 async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None:

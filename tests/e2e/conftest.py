@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.stack import Stack, Stores, open_stack
-from tests.support.swift import S3
-from tests.support.valkey import Valkey, run_valkey
+from devtools.stack import Stack, Stores, open_stack
+from devtools.swift import S3
+from devtools.valkey import Valkey, run_valkey
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A client of the real protocol for end-to-end tests: small, and strict about what it gets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 
+from devtools.stack import Stack
+from devtools.watching import PATIENCE_SECONDS, eventually
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
-from tests.e2e.stack import Stack
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 VOICE = (SAMPLES / "hello.mp3").read_bytes()
 VIDEO = (SAMPLES / "hello.mp4").read_bytes()
-PATIENCE_SECONDS = 40.0
 
 
 @asynccontextmanager
@@ -87,26 +87,3 @@ class Historian:
 async def historian(stack: Stack) -> AsyncIterator[Historian]:
     async with aiohttp.ClientSession() as http:
         yield Historian(http, stack)
-
-
-async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Wait until a condition holds."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not await _holds(condition):
-        assert asyncio.get_running_loop().time() < deadline, f"{what}: not within {seconds} s"
-        await asyncio.sleep(0.05)
-
-
-async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:
-    answer = condition()
-    return answer if isinstance(answer, bool) else await answer
-
-
-async def metric(port: int, name: str) -> float:
-    """Return a figure from a metrics port, summed over its labels."""
-    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as response:
-        text = await response.text()
-    lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-    return sum(float(line.rpartition(" ")[2]) for line in lines)

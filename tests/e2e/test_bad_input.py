@@ -10,9 +10,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from devtools.stack import Stack, Stores, open_stack
+from devtools.watching import eventually, metric
 from frameproto import RequestKind
-from tests.e2e.stack import Stack, Stores, open_stack
-from tests.e2e.talking import VIDEO, VOICE, ask, eventually, metric, reply, visit
+from tests.e2e.talking import VIDEO, VOICE, ask, reply, visit
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 

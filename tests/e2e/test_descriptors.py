@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import Service, running
+from devtools.processes import Service, running
 
 MAX_FILES = 256
 PEERS = 400

@@ -12,10 +12,11 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from devtools.stack import Stack, Stores, open_stack
+from devtools.watching import eventually, metric
 from frameproto import Request as Asked
 from frameproto import RequestKind, decode_response, encode_request
-from tests.e2e.stack import Stack, Stores, open_stack
-from tests.e2e.talking import VOICE, ask, eventually, historian, metric, visit
+from tests.e2e.talking import VOICE, ask, historian, visit
 
 
 @asynccontextmanager

@@ -3,9 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from devtools.stack import Stores, open_stack
+from devtools.watching import eventually, metric
 from frameproto import RequestKind
-from tests.e2e.stack import Stores, open_stack
-from tests.e2e.talking import ask, eventually, metric, visit
+from tests.e2e.talking import ask, visit
 
 CLIENTS = 60
 PLACES = 50

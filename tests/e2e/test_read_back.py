@@ -3,8 +3,8 @@
 import asyncio
 import warnings
 
+from devtools.stack import Stack
 from frameproto import RequestKind, Response, ResponseKind
-from tests.e2e.stack import Stack
 from tests.e2e.talking import VIDEO, VOICE, ask, historian, visit
 
 CLIENTS = 12

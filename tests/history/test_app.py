@@ -12,13 +12,13 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from devtools.processes import running
 from history_service.app import open_history
 from history_service.blobs.base import BlobsUnavailable
 from history_service.settings import HistorySettings
 from history_service.stores.base import StoreUnavailable, StoreUnusable
 from tests.history.pod import Pod, check_problem, open_pod, rich_exchange
 from tests.support.exchanges import SESSION
-from tests.support.processes import running
 
 
 async def test_a_pod_keeps_what_it_has_over_a_restart(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from devtools.swift import S3
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from tests.history.pod import SHOWN, Moody, Pod, check_problem, client
 from tests.support.exchanges import exchange
-from tests.support.swift import S3
 
 SECRET = "a secret of at least thirty-two bytes"
 KEPT = exchange(response=SHOWN)

@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from devtools.processes import running
+from devtools.servers import wait_until
 from frameproto.exchange import encode_batch, encode_exchange
 from servicekit.tokens import INGEST_SCOPE, mint
 from tests.history.pod import MSGPACK
 from tests.support.exchanges import exchange
-from tests.support.processes import running
-from tests.support.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of at least thirty-two bytes"

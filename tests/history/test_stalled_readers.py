@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from devtools.swift import S3
 from frameproto import Response, ResponseKind
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from history_service.app import open_history
@@ -20,7 +21,6 @@ from history_service.settings import HistorySettings
 from servicekit.runner import Address, serve
 from tests.history.pod import MSGPACK, rich_exchange
 from tests.support.exchanges import exchange
-from tests.support.swift import S3
 
 READERS = 60
 IMAGE_BYTES = 6 * 1024 * 1024  # more than the sockets on the way can hold

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
+from devtools.processes import Service
 from loadtest.promises import Limits
 from loadtest.target import Target
 from loadtest.watch import POOLS
 from permits.redis import PoolOperator
 from servicekit.tokens import mint
-from tests.support.processes import Service
 
 SECRET = "a secret of thirty-two bytes and more"
 AUTH = {pod: {f"{pod}_AUTH": "jwt", f"{pod}_TOKEN_SECRETS": SECRET} for pod in ("CHAT", "HISTORY")}

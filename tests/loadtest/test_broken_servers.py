@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from devtools.ports import free_port
+from devtools.processes import Service, running, start
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 from loadtest.drive import LOG, Drive
 from loadtest.plans import Plan
 from loadtest.recording import read_recording
@@ -20,10 +24,6 @@ from loadtest.verdicts import Judgement, judge
 from tests.loadtest.broken import FAULTS
 from tests.loadtest.pods import HISTORY_SETTINGS, SECRET, chat_settings, target, vouch_for
 from tests.loadtest.workers import workers
-from tests.support.ports import free_port
-from tests.support.processes import Service, running, start
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
 
 HERE = Path(__file__).parent
 PLAN = Plan(name="tiny", shape=HERE / "tiny.py", seconds=11, must_reach=("connections", "messages"))

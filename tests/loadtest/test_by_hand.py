@@ -17,14 +17,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from devtools.ports import free_port
+from devtools.processes import running
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 from loadtest.recording import read_recording
 from loadtest.report.write import FIGURES, PAGE
 from loadtest.target import Target
 from tests.loadtest.pods import HISTORY_SETTINGS, LIMITS, SECRET, chat_settings, target, vouch_for
-from tests.support.ports import free_port
-from tests.support.processes import running
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
 
 PATIENCE_SECONDS = 60.0
 TICK_SECONDS = 0.1

@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
+from devtools.ports import free_port
+from devtools.servers import ROOT
 from loadtest.ledger import read_ledger
-from tests.support.ports import free_port
-from tests.support.servers import ROOT
 
 LOST = """
 import sys

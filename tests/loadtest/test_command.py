@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers import ROOT
 from loadtest.__main__ import main
-from tests.support.servers import ROOT
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import httpx2
 
 from chat_service.app import open_chat
 from chat_service.settings import ChatSettings
+from devtools.servers import ROOT
 from history_service.metrics import HistoryMetrics
 from loadtest.metrics import Metric, read_exposition, resolve, scrape
 from tests.charts.metrics import asked_for
-from tests.support.servers import ROOT
 
 DASHBOARDS = sorted((ROOT / "charts/chatbot/dashboards").glob("*.json"))
 

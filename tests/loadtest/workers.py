@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers import ROOT
+from devtools.servers import ROOT
 
 LOCUSTFILE = ROOT / "loadtest/locustfile.py"
 STOP_SECONDS = 40

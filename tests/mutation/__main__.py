@@ -19,9 +19,9 @@ from types import ModuleType
 
 import pytest
 
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 from tests.mutation.mutants import Mutant, mutants_of
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
 
 CONTRACT = ["tests/contract/test_permit_pool.py", "tests/contract/test_permit_pool_use.py"]
 STORE = [

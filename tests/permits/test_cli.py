@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from devtools.ports import free_port
+from devtools.valkey import run_valkey
 from permits import PermitTimeout, PoolUnavailable
 from tests.client.command import on_terminal
 from tests.permits.command import COMMAND, Cli
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, ask, hold, in_line, until
-from tests.support.ports import free_port
-from tests.support.valkey import run_valkey
 
 LEASE_SECONDS = 1.5
 

@@ -14,15 +14,15 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.crc import key_slot
 from redis.credentials import CredentialProvider
 
+from devtools.ports import free_port
+from devtools.servers import wait_until
+from devtools.valkey import Valkey, run_sentinel, run_valkey
+from devtools.valkey_cluster import Cluster, ask, run_cluster
 from permits import PermitError
 from permits.redis import PoolOperator, RedisPool, find_pools
 from permits.redis.clients import Client
 from permits.redis.keys import keys_of
 from tests.permits.parts import SECONDS, hold, in_line, ready, until
-from tests.support.ports import free_port
-from tests.support.servers import wait_until
-from tests.support.valkey import Valkey, run_sentinel, run_valkey
-from tests.support.valkey_cluster import Cluster, ask, run_cluster
 
 LEASE_SECONDS = 12.0
 """Long enough for a fail-over of a few seconds to cost nobody a permit."""

@@ -16,12 +16,12 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 from redis.asyncio import Redis
 
+from devtools.valkey import Valkey, run_valkey
 from permits.memory import MemoryPool
 from permits.redis import PoolOperator, RedisPool
 from permits.sync import SyncPool
 from tests.permits.parts import SECONDS, until
 from tests.permits.test_package import STORE, blocks
-from tests.support.valkey import Valkey, run_valkey
 
 
 @pytest.fixture

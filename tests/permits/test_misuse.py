@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from devtools.servers import ROOT
 from permits import PermitTimeout, PoolMisuse, PoolUnavailable
 from permits.redis import RedisPool
 from permits.redis.dispatch import Dispatch
 from tests.contract.test_permit_pool_observer import Diary
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, ask, hold, in_line, ready, until
-from tests.support.servers import ROOT
 
 
 async def forked(when: str, url: str, name: str) -> list[str]:

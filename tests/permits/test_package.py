@@ -12,8 +12,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 
 PACKAGE = ROOT / "libs" / "permits"
 STORE = "redis://127.0.0.1:6379/0"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.redis_servers import WANTED, found_servers
+from devtools.redis_servers import WANTED, found_servers
 
 
 @pytest.mark.parametrize("name", WANTED)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from devtools.ports import free_port
+from devtools.valkey import Valkey, run_valkey
 from permits import Permit, PermitPool, PermitTimeout, PoolLearning, PoolState, PoolUnavailable, Verdict
 from permits.redis import PoolOperator
 from permits.redis.lease import RedisPermit
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import Gate, Valve, open_gate
 from tests.permits.parts import SECONDS, ask, hold, in_line, until
-from tests.support.ports import free_port
-from tests.support.valkey import Valkey, run_valkey
 
 LONG = 60.0
 """A lease whose heartbeats come later than a test waits for anything."""

@@ -14,14 +14,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
+from devtools.servers import ROOT
+from devtools.valkey import run_valkey
 from permits import PermitError
 from permits.redis import RedisPool
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.scripts import load_scripts
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, in_line, until
-from tests.support.servers import ROOT
-from tests.support.valkey import run_valkey
 
 SCRIPTS = ("declare", "enter", "holdings", "leave", "operate", "peek", "renew", "set", "show", "state")
 LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pods", "pool", "records", "server")}

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from devtools.valkey import run_valkey
 from permits import (
     ClientLimitReached,
     PermitTimeout,
@@ -32,7 +33,6 @@ from permits.pool import Pool
 from permits.redis import PoolOperator, RedisPool
 from permits.sync import SyncPermit, SyncPool
 from tests.permits.parts import SECONDS
-from tests.support.valkey import run_valkey
 
 
 class Opener(Protocol):

@@ -5,8 +5,8 @@ import socket
 import pytest
 from starlette.applications import Starlette
 
+from devtools.ports import free_port
 from servicekit.listener import Address, CannotListen, Listener, bind_all
-from tests.support.ports import free_port
 
 
 def listener(

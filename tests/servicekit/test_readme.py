@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from devtools.servers import ROOT
 from tests.servicekit.tiny import wait_until
-from tests.support.servers import ROOT
 
 
 def test_the_example_is_served_until_a_signal_comes(tmp_path: Path) -> None:

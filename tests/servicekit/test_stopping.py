@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers import ROOT
 from tests.servicekit.tiny import SECONDS, tiny, wait_until
-from tests.support.servers import ROOT
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from tests.support.servers import ROOT
+from devtools.servers import ROOT
 
 SECONDS = 30.0
 

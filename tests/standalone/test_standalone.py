@@ -14,10 +14,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from devtools.ports import free_port
+from devtools.processes import Service, running
+from devtools.programs import run_to_its_end
 from frameproto import Request, RequestKind, decode_response, encode_request
-from tests.support.ports import free_port
-from tests.support.processes import Service, running
-from tests.support.programs import run_to_its_end
 
 SECONDS = 30.0
 LAST = "python -m standalone: cannot start with these settings; see --help"

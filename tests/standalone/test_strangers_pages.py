@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Service, running
+from devtools.processes import Service, running
 
 PORTS = {
     "chat": "/connect?clientId=anna&timeZone=UTC",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Service, running
-from tests.support.programs import run_to_its_end
-from tests.support.servers import ROOT
+from devtools.processes import Service, running
+from devtools.programs import run_to_its_end
+from devtools.servers import ROOT
 
 SECRET = "a secret of at least thirty-two bytes"
 BOTH = {

@@ -8,9 +8,9 @@ import time
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from devtools.stack import Stack
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request
 from tests.chaos.delivery.journal import End, Said, digest
-from tests.e2e.stack import Stack
 from tests.e2e.talking import VIDEO, VOICE, reply, visit
 
 VISIT = 40

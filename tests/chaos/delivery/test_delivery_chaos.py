@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from devtools.swift import S3
 from tests.chaos.delivery import judge
 from tests.chaos.delivery.faults import FAULTS
 from tests.chaos.delivery.town import Stuck, open_town
 from tests.chaos.rounds import SECONDS, SEED
-from tests.support.swift import S3
 
 OUTAGE_SECONDS = 20.0 if SECONDS else 1.0
 

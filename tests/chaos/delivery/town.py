@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from devtools.mongod import run_mongod
+from devtools.ports import free_port
+from devtools.stack import Stack, Stores, open_stack
+from devtools.swift import S3
+from devtools.valkey import run_valkey
+from devtools.watching import metric
 from tests.chaos.delivery.journal import Kept, Kill, Story, digest
 from tests.chaos.delivery.talker import VISIT, Talker
-from tests.e2e.stack import Stack, Stores, open_stack
-from tests.e2e.talking import Historian, historian, metric
+from tests.e2e.talking import Historian, historian
 from tests.support.disk import small_disk
-from tests.support.mongod import run_mongod
 from tests.support.network import Line, Network
-from tests.support.ports import free_port
-from tests.support.swift import S3
-from tests.support.valkey import run_valkey
 
 SECONDS = 240.0
 """Longer than anything may take; only a failing chaos waits for it."""

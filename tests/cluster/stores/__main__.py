@@ -5,8 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.support.servers import in_environment
-from tests.support.swift import run_swift
+from devtools.servers import in_environment
+from devtools.swift import run_swift
 
 DATA = Path("/data")
 SWIFT_PORT = 8080

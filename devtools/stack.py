@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-from tests.support.balancer import balancer
-from tests.support.processes import Service, start
-from tests.support.swift import S3
+from devtools.balancer import balancer
+from devtools.processes import Service, start
+from devtools.swift import S3
 
 
 @dataclass(frozen=True)

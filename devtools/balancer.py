@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.ports import free_port
+from devtools.ports import free_port
 
 CONFIG = """\
 global
@@ -46,7 +46,7 @@ def balancer(pods: Mapping[str, Sequence[int]], folder: Path) -> Iterator[dict[s
     """
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
-        print("\nno haproxy on this machine: clients connect to the pods directly")  # noqa: T201 - seen with -rA and -s
+        print("\nno haproxy on this machine: clients connect to the pods directly")
         yield {name: list(ports) for name, ports in pods.items()}
         return
     ports = {name: free_port() for name in pods}

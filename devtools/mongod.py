@@ -1,17 +1,15 @@
-"""A real MongoDB: the genuine mongod as a replica set of one, or the one that TEST_MONGODB_URL names."""
+"""A real MongoDB: the genuine mongod as a replica set of one."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from tests.support.ports import free_port
-from tests.support.servers import in_environment, server, wait_until
+from devtools.ports import free_port
+from devtools.servers import in_environment, server, wait_until
 
 
 @contextmanager
@@ -55,14 +53,3 @@ def run_mongod(folder: Path, port: int | None = None, *, replica_set: bool = Tru
                     raise
             wait_until(is_primary, lambda: True, "mongod does not become primary", log)
             yield url
-
-
-@pytest.fixture(scope="session")
-def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a MongoDB for this test run."""
-    given = os.environ.get("TEST_MONGODB_URL")
-    if given:
-        yield given
-        return
-    with run_mongod(tmp_path_factory.mktemp("mongod")) as url:
-        yield url
