@@ -156,6 +156,9 @@ class Losable:
     async def lost(self) -> None:
         await self.lose.wait()
 
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        self._permit.on_lost(tell)
+
     def release(self) -> None:
         self._permit.release()
 

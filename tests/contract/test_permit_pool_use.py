@@ -364,9 +364,12 @@ async def test_a_permit_in_memory_can_be_lost_by_a_test() -> None:
     async with MemoryPool("memory", capacity=1) as pool:
         lost = await pool.acquire("anna", wait_seconds=0)
         waiting = asyncio.create_task(lost.lost())
+        told: list[str] = []
+        lost.on_lost(lambda: told.append("lost"))
         await asyncio.sleep(0)
         lost.lose()
         await asyncio.wait_for(waiting, SECONDS)
+        assert told == ["lost"]
         await asyncio.wait_for(lost.lost(), SECONDS)
         assert not lost.valid()
         kept = await pool.acquire("ben", wait_seconds=0)

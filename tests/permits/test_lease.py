@@ -56,6 +56,27 @@ async def test_it_ends_by_itself_and_once() -> None:
     assert ends.ended == [lease]
 
 
+async def test_the_holder_is_told_once_when_the_lease_ends() -> None:
+    ends = Ends()
+    lease = ends.lease()
+    told: list[str] = []
+    kept, released, released_at_the_end = (
+        RedisPermit(name, "anna", 1, lease, ends.released.append) for name in ("first", "second", "third")
+    )
+    kept.on_lost(lambda: told.append("kept"))
+    released.on_lost(lambda: told.append("released"))
+    released_at_the_end.on_lost(lambda: told.append("released at the end"))
+    released.release()
+    lease.end()
+    released_at_the_end.release()
+    await asyncio.sleep(1)
+    assert told == ["kept"]
+    late: list[str] = []
+    kept.on_lost(lambda: late.append("late"))
+    await asyncio.sleep(1)
+    assert (told, late) == (["kept"], ["late"])
+
+
 async def test_a_renewal_that_comes_after_the_end_changes_nothing() -> None:
     ends = Ends()
     lease = ends.lease()

@@ -1,6 +1,6 @@
 """A distributed semaphore: permits for the cluster and for each client, first come, first served."""
 
-from permits.base import Outlook, Permit, PermitPool, PoolState, Verdict
+from permits.base import Outlook, Permit, PermitPool, PermitRequest, PoolState, Verdict
 from permits.errors import (
     ClientLimitReached,
     LineFull,
@@ -22,6 +22,7 @@ __all__ = [
     "PermitError",
     "PermitLost",
     "PermitPool",
+    "PermitRequest",
     "PermitTimeout",
     "PoolClosed",
     "PoolLearning",

@@ -1,6 +1,6 @@
 """The permit port: what every pool offers, wherever it keeps its truth."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -27,8 +27,28 @@ class Permit(Protocol):
         A permit that is released first is never lost; waiting for it then takes for ever.
         """
 
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once, from the event loop, when the permit is lost; at most one function is told.
+
+        A permit that is released first is never lost.
+        """
+
     def release(self) -> None:
         """Give the place back. Synchronous and idempotent, so it is safe in any `finally`."""
+
+
+class PermitRequest(Protocol):
+    """A request for a permit that is under way, without a task that waits for it."""
+
+    def result(self) -> Permit:
+        """Return the permit.
+
+        Raises:
+            PermitError: there is none.
+        """
+
+    def cancel(self) -> None:
+        """Give everything back, also a permit that was granted, and tell nobody. Idempotent."""
 
 
 class Verdict(Enum):
@@ -108,6 +128,15 @@ class PermitPool(Protocol):
             LineFull: too many are waiting.
             PoolUnavailable: the store cannot be asked.
             PoolClosed: the pool was closed, also while waiting.
+        """
+
+    def request(
+        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+    ) -> PermitRequest:
+        """Ask for a permit as `acquire` does, without a task.
+
+        `settled` is called once, from the event loop and after this returned, when there is a permit or a refusal; then
+        `result` tells which.
         """
 
     async def peek(self, client_id: str) -> Outlook:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from permits.arguments import check_client, check_terms, check_wait
-from permits.base import Outlook, PoolState, Verdict
+from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
@@ -15,13 +16,14 @@ from permits.pool import Pool
 class MemoryPermit:
     """A permit of a `MemoryPool`. Memory forgets nothing, so it is lost only when somebody calls `lose`."""
 
-    __slots__ = ("_lost", "_over", "_pool", "_released", "client_id", "ticket")
+    __slots__ = ("_lost", "_on_lost", "_over", "_pool", "_released", "client_id", "ticket")
 
     def __init__(self, pool: "MemoryPool", client_id: str, ticket: int) -> None:
         self._pool = pool
         self._released = False
         self._lost = False
         self._over: asyncio.Event | None = None
+        self._on_lost: Callable[[], None] | None = None
         self.client_id = client_id
         self.ticket = ticket
 
@@ -41,10 +43,22 @@ class MemoryPermit:
         if self._released:
             await asyncio.get_running_loop().create_future()
 
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """See `Permit.on_lost`."""
+        self._on_lost = tell
+        if self._lost:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._on_lost is not None and not self._released:
+            tell, self._on_lost = self._on_lost, None
+            tell()
+
     def release(self) -> None:
         """See `Permit.release`."""
         if not self._released:
             self._released = True
+            self._on_lost = None
             if not self._lost:
                 self._pool._take_back(self)  # noqa: SLF001 - a permit and its pool are one thing in two parts
 
@@ -54,7 +68,75 @@ class MemoryPermit:
             self._lost = True
             if self._over is not None:
                 self._over.set()
+            asyncio.get_running_loop().call_soon(self._tell)
             self._pool._lose(self)  # noqa: SLF001 - see release
+
+
+class _MemoryRequest:
+    """See `PermitRequest`."""
+
+    __slots__ = ("_begun_at", "_cancelled", "_pool", "_result", "_settled", "_ticket", "_timer")
+
+    def __init__(self, pool: "MemoryPool", begun_at: float, settled: Callable[[PermitRequest], None]) -> None:
+        self._pool = pool
+        self._begun_at = begun_at
+        self._settled = settled
+        self._cancelled = False
+        self._ticket = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._result: MemoryPermit | PermitError | None = None
+
+    def wait(self, ticket: int, granted: "asyncio.Future[MemoryPermit]", seconds: float) -> None:
+        """Settle when the place in line leads to something, or after so many seconds."""
+        self._ticket = ticket
+        granted.add_done_callback(self._granted)
+        self._timer = granted.get_loop().call_later(seconds, self._over)
+
+    def _granted(self, granted: "asyncio.Future[MemoryPermit]") -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._cancelled:
+            if granted.exception() is None:
+                granted.result().release()
+        elif self._result is None:
+            error = granted.exception()
+            self._result = granted.result() if error is None else error if isinstance(error, PermitError) else None
+            self._tell()
+
+    def _over(self) -> None:
+        if self._pool._is_in_line(self._ticket):  # noqa: SLF001 - a request and its pool are one thing in two parts
+            self._result = PermitTimeout(self._pool._place(self._ticket))  # noqa: SLF001 - see above
+            self._pool._leave_line(self._ticket)  # noqa: SLF001 - see above
+            self._tell()
+
+    def settle(self, result: MemoryPermit | PermitError) -> None:
+        """It is settled already."""
+        self._result = result
+        asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if not self._cancelled:
+            report = self._pool._report  # noqa: SLF001 - see above
+            if isinstance(self._result, PermitError):
+                report.refused(self._begun_at, self._result)
+            else:
+                report.granted(self._begun_at, in_line=self._ticket > 0)
+            self._settled(self)
+
+    def result(self) -> MemoryPermit:
+        """See `PermitRequest.result`."""
+        if isinstance(self._result, MemoryPermit):
+            return self._result
+        raise self._result or PoolClosed()
+
+    def cancel(self) -> None:
+        """See `PermitRequest.cancel`."""
+        self._cancelled = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pool._leave_line(self._ticket)  # noqa: SLF001 - see above
+        if isinstance(self._result, MemoryPermit):
+            self._result.release()
 
 
 class MemoryPool(Pool):
@@ -105,32 +187,58 @@ class MemoryPool(Pool):
         check_wait(wait_seconds)
         check_client(client_id)
         try:
-            permit, in_line = await self._acquire(client_id, wait_seconds)
+            permit = self._grant_now(client_id, wait_seconds)
+            in_line = permit is None
+            if permit is None:
+                permit = await self._wait(*self._join_line(client_id), wait_seconds)
         except PermitError as refusal:
             self._report.refused(begun_at, refusal)
             raise
         self._report.granted(begun_at, in_line=in_line)
         return permit
 
-    async def _acquire(self, client_id: str, wait_seconds: float) -> tuple[MemoryPermit, bool]:
-        """Return a permit, and whether somebody had to stand in line for it."""
+    def request(
+        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+    ) -> PermitRequest:
+        """See `PermitPool.request`."""
+        loop = self._check_use()
+        begun_at = loop.time()
+        check_wait(wait_seconds)
+        check_client(client_id)
+        request = _MemoryRequest(self, begun_at, settled)
+        try:
+            permit = self._grant_now(client_id, wait_seconds)
+        except PermitError as refusal:
+            request.settle(refusal)
+            return request
+        if permit is None:
+            request.wait(*self._join_line(client_id), wait_seconds)
+        else:
+            request.settle(permit)
+        return request
+
+    def _grant_now(self, client_id: str, wait_seconds: float) -> MemoryPermit | None:
+        """Return a permit, or None: it takes a place in line. Raises PermitError."""
         outlook = self._look(client_id)
         if outlook.verdict is Verdict.CLIENT_LIMIT:
             raise ClientLimitReached
         if outlook.verdict is Verdict.GRANTED:
             self._tickets += 1
-            return self._grant(client_id, self._tickets), False
+            return self._grant(client_id, self._tickets)
         if wait_seconds <= 0:
             raise PermitTimeout(outlook.place)
         if outlook.verdict is Verdict.LINE_FULL:
             raise LineFull
-        self._tickets += 1
-        return await self._wait(client_id, self._tickets, wait_seconds), True
+        return None
 
-    async def _wait(self, client_id: str, ticket: int, wait_seconds: float) -> MemoryPermit:
+    def _join_line(self, client_id: str) -> "tuple[int, asyncio.Future[MemoryPermit]]":
+        self._tickets += 1
         granted: asyncio.Future[MemoryPermit] = asyncio.get_running_loop().create_future()
-        self._line[ticket] = client_id, granted
+        self._line[self._tickets] = client_id, granted
         self._waiting_by[client_id] += 1
+        return self._tickets, granted
+
+    async def _wait(self, ticket: int, granted: "asyncio.Future[MemoryPermit]", wait_seconds: float) -> MemoryPermit:
         try:
             async with asyncio.timeout(wait_seconds):
                 return await granted
@@ -210,6 +318,9 @@ class MemoryPool(Pool):
             self._leave_line(ticket)
             if not granted.done():
                 granted.set_result(self._grant(client_id, ticket))
+
+    def _is_in_line(self, ticket: int) -> bool:
+        return ticket in self._line
 
     def _leave_line(self, ticket: int) -> None:
         waiter = self._line.pop(ticket, None)

@@ -15,7 +15,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
-from permits.base import Outlook, Permit, PoolState
+from permits.base import Outlook, Permit, PermitRequest, PoolState
 from permits.errors import PermitLost, PoolMisuse
 
 ClientOf = str | Callable[..., str]
@@ -61,6 +61,12 @@ class Pool(ABC):
     @abstractmethod
     async def acquire(self, client_id: str, *, wait_seconds: float) -> HeldPermit:
         """See `PermitPool.acquire`."""
+
+    @abstractmethod
+    def request(
+        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+    ) -> PermitRequest:
+        """See `PermitPool.request`."""
 
     @abstractmethod
     async def peek(self, client_id: str) -> Outlook:

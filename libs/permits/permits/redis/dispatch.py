@@ -128,16 +128,24 @@ class Dispatch:
         Raises:
             PermitError: there is none.
         """
+        self.begin(ask)
+        try:
+            await ask.settled()
+        except asyncio.CancelledError:
+            self.abandon(ask)
+            raise
+        return ask.result()
+
+    def begin(self, ask: Ask) -> None:
+        """Ask for a permit; the ask itself tells when it is granted or refused.
+
+        Raises:
+            PoolUnavailable: the store cannot be asked.
+        """
         if self._down is not None:
             raise PoolUnavailable from self._down
         self._asks[ask.id] = ask
         self._put(ask)
-        try:
-            await ask.settled()
-        except asyncio.CancelledError:
-            self._abandon(ask)
-            raise
-        return ask.result()
 
     def question(self, question: Question) -> None:
         """Ask about the pool."""
@@ -170,7 +178,7 @@ class Dispatch:
             ask.leaving = True
             self._put(Leave(ask))
 
-    def _abandon(self, ask: Ask) -> None:
+    def abandon(self, ask: Ask) -> None:
         """Nobody waits for this any more: give back what came or may come of it."""
         if ask.permit is not None:
             ask.permit.release()

@@ -78,13 +78,15 @@ class Lease:
             self.over.set()
             if self._alarm is not None:
                 self._alarm.cancel()
+            for permit in self.held.values():
+                permit.tell_lost()
             self._on_end(self)
 
 
 class RedisPermit:
     """A permit of a `RedisPool`."""
 
-    __slots__ = ("_release", "_released", "client_id", "id", "lease", "ticket")
+    __slots__ = ("_on_lost", "_release", "_released", "client_id", "id", "lease", "ticket")
 
     def __init__(
         self, permit_id: str, client_id: str, ticket: int, lease: Lease, release: Callable[["RedisPermit"], None]
@@ -95,6 +97,7 @@ class RedisPermit:
         self.lease = lease
         self._release = release
         self._released = False
+        self._on_lost: Callable[[], None] | None = None
         lease.held[permit_id] = self
 
     def valid(self) -> bool:
@@ -111,10 +114,27 @@ class RedisPermit:
         if self._released:
             await asyncio.get_running_loop().create_future()
 
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """See `Permit.on_lost`."""
+        self._on_lost = tell
+        if self.lease.over.is_set():
+            self.tell_lost()
+
+    def tell_lost(self) -> None:
+        """Tell the holder that the lease has ended, unless the permit is released before the holder's turn."""
+        if self._on_lost is not None and not self._released:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._on_lost is not None and not self._released:
+            tell, self._on_lost = self._on_lost, None
+            tell()
+
     def release(self) -> None:
         """See `Permit.release`."""
         if not self._released:
             self._released = True
+            self._on_lost = None
             self.lease.held.pop(self.id, None)
             if self.lease.valid():
                 self._release(self)

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
 from permits.arguments import check_client, check_seconds, check_terms, check_wait
-from permits.base import Outlook, PoolState, Verdict
+from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolLearning, PoolUnavailable
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
@@ -18,7 +19,7 @@ from permits.redis.keys import DEFAULT_PREFIX, channel_of, keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Link, Reply, StoreLost
 from permits.redis.notices import Notices
-from permits.redis.requests import Question
+from permits.redis.requests import Ask, Question
 from permits.redis.scripts import Code, Script, Scripts, load_scripts
 from permits.redis.store import Condition, Store, Terms
 
@@ -113,6 +114,24 @@ class RedisPool(Pool):
         self._report.granted(begun_at, in_line=ask.ticket > 0)
         return permit
 
+    def request(
+        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+    ) -> PermitRequest:
+        """See `PermitPool.request`."""
+        dispatch = self._here().dispatch
+        check_client(client_id)
+        check_wait(wait_seconds)
+        begun_at = asyncio.get_running_loop().time()
+        ask = dispatch.new_ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        request = _RedisRequest(dispatch, ask, begun_at, self._report, settled)
+        try:
+            if self._closed:
+                raise PoolClosed
+            dispatch.begin(ask)
+        except PermitError as refusal:
+            ask.refuse(refusal)
+        return request
+
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
         check_client(client_id)
@@ -185,6 +204,48 @@ class RedisPool(Pool):
         await self.close()
         if self._opened is not None and self._is_ours():
             await self._opened.stop()
+
+
+class _RedisRequest:
+    """See `PermitRequest`."""
+
+    __slots__ = ("_ask", "_begun_at", "_cancelled", "_dispatch", "_report", "_settled")
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        ask: Ask,
+        begun_at: float,
+        report: Report,
+        settled: Callable[[PermitRequest], None],
+    ) -> None:
+        self._dispatch = dispatch
+        self._ask = ask
+        self._begun_at = begun_at
+        self._report = report
+        self._settled = settled
+        self._cancelled = False
+        ask.on_settled(self._tell)
+
+    def _tell(self) -> None:
+        if self._cancelled:
+            return
+        ask = self._ask
+        if ask.error is None:
+            self._report.granted(self._begun_at, in_line=ask.ticket > 0)
+        else:
+            self._report.refused(self._begun_at, ask.error)
+        self._settled(self)
+
+    def result(self) -> RedisPermit:
+        """See `PermitRequest.result`."""
+        return self._ask.result()
+
+    def cancel(self) -> None:
+        """See `PermitRequest.cancel`."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._dispatch.abandon(self._ask)
 
 
 class _Opened:

@@ -12,7 +12,7 @@ who stands in line has a time-out of his own.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolUnavailable
 from permits.redis.lease import RedisPermit
@@ -36,6 +36,7 @@ class Ask:
 
     __slots__ = (
         "_news",
+        "_on_settled",
         "attempts",
         "client_id",
         "deadline",
@@ -62,6 +63,7 @@ class Ask:
         self.leaving = False
         self.attempts = 0
         self._news: asyncio.Future[None] | None = None
+        self._on_settled: Callable[[], None] | None = None
 
     @property
     def ask(self) -> "Ask":
@@ -103,6 +105,12 @@ class Ask:
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+        if self._on_settled is not None:
+            asyncio.get_running_loop().call_soon(self._on_settled)
+
+    def on_settled(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called from the event loop when it is granted or refused, which it is not yet."""
+        self._on_settled = tell
 
     async def settled(self) -> None:
         """Return when it is granted or refused."""
