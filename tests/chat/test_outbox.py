@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,10 +8,11 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from uuid import UUID, uuid4
 
 import pytest
 
-from chat_service.outbox import Outbox, OutboxFull, OutboxLocked, OutboxUnwritable
+from chat_service.outbox import Outbox, OutboxError, OutboxFull, OutboxLocked, OutboxUnwritable
 from chat_service.spool import CHECKSUM_BYTES
 from frameproto import Request, RequestKind
 from frameproto.exchange import decode_exchange, encode_exchange
@@ -44,6 +46,42 @@ async def test_concurrent_appends_of_all_sizes_keep_their_order(tmp_path: Path, 
     texts = [f"{number}:" + "x" * (100_000 if number % 3 == 0 else 10) for number in range(30)]
     await asyncio.gather(*(outbox.append(exchange(text)) for text in texts))
     assert await drained(outbox, batch_bytes=1) == texts
+    await outbox.close()
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_callers_are_told_once_each_in_the_order_of_a_session_after_the_call(tmp_path: Path, fsync: bool) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+    sessions = [uuid4(), uuid4()]
+    told: dict[UUID, list[int]] = {session: [] for session in sessions}
+    for number in range(20):
+        session = sessions[number % 2]
+
+        def on_kept(error: OutboxError | None, session: UUID = session, number: int = number) -> None:
+            assert error is None
+            told[session].append(number)
+
+        text = "x" * (100_000 if number % 4 == 0 else 10)
+        outbox.keep(dataclasses.replace(exchange(text), session_id=session), on_kept)
+    assert told == {session: [] for session in sessions}
+    async with asyncio.timeout(20):
+        while sum(map(len, told.values())) < 20:  # noqa: ASYNC110 - the callbacks are what is waited for
+            await asyncio.sleep(0)
+    assert told == {sessions[0]: list(range(0, 20, 2)), sessions[1]: list(range(1, 20, 2))}
+    assert outbox.depth == 20
+    await outbox.close()
+
+
+async def test_a_caller_is_told_why_an_exchange_is_not_kept(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=5000)
+    told: list[OutboxError | None] = []
+    outbox.keep(exchange("a" * 6000), told.append)
+    outbox.keep(exchange("b"), told.append)
+    async with asyncio.timeout(20):
+        while len(told) < 2:  # noqa: ASYNC110 - the callbacks are what is waited for
+            await asyncio.sleep(0)
+    assert [type(error) for error in told] == [OutboxFull, type(None)]
+    assert await drained(outbox) == ["b"]
     await outbox.close()
 
 

@@ -12,11 +12,12 @@ up the others. `peek_deferred` offers it again.
 import asyncio
 import contextlib
 import errno
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
+from uuid import UUID
 
 from chat_service.spool import CHECKSUM_BYTES, Record, RecordName, Spool, in_blocks
 from frameproto import Buffer
@@ -64,6 +65,10 @@ class RecordUnreadable(OutboxError):
         self.name = name
 
 
+OnKept = Callable[[OutboxError | None], None]
+"""Is told what became of an exchange: None when it is on disk, else why it is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Records to deliver, oldest first."""
@@ -91,6 +96,7 @@ class Outbox:
         self._entries: dict[int, _Entry] = {}  # by number, which is the order of the calls
         self._deferred: dict[int, _Entry] = {}  # by number, in the order in which they are tried next
         self._last_number = 0
+        self._keeping: dict[UUID, asyncio.Task[None]] = {}  # the last exchange of each session that is being kept
         self._arrived = asyncio.Event()
         self._emptied = asyncio.Event()
         self.depth = 0
@@ -145,6 +151,31 @@ class Outbox:
     def deferred(self) -> int:
         """How many of the undelivered records are deferred."""
         return len(self._deferred)
+
+    def keep(self, exchange: Exchange, on_kept: OnKept) -> None:
+        """Keep an exchange, and tell when it is on disk or why it is not.
+
+        `on_kept` is called once, on the event loop, after this has returned; for the exchanges of one session in the
+        order of the calls.
+        """
+        before = self._keeping.get(exchange.session_id)
+        task = asyncio.get_running_loop().create_task(self._keep(exchange, on_kept, before))
+        self._keeping[exchange.session_id] = task
+        task.add_done_callback(lambda done: self._forget_keeping(exchange.session_id, done))
+
+    async def _keep(self, exchange: Exchange, on_kept: OnKept, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        error: OutboxError | None = None
+        try:
+            await self.append(exchange)
+        except OutboxError as exc:
+            error = exc
+        on_kept(error)
+
+    def _forget_keeping(self, session_id: UUID, task: "asyncio.Task[None]") -> None:
+        if self._keeping.get(session_id) is task:
+            del self._keeping[session_id]
 
     async def append(self, exchange: Exchange) -> None:
         """Keep an exchange. When this returns it is on disk; when it raises, nothing of it is.
