@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from frameproto import Request, RequestKind, Response, ResponseKind
+from frameproto import Request, RequestKind, Response
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 
@@ -52,11 +52,6 @@ REMARKS: Final = (
     "Wie spät ist es? Ich weiß es nicht.",
 )
 ECHOED: Final = ("good luck", "the quick brown fox", "naïve café", "one two three", "こんにちは")
-EXPECTED_KIND: Final = {
-    RequestKind.TEXT: ResponseKind.TEXT,
-    RequestKind.VOICE: ResponseKind.VOICE,
-    RequestKind.VIDEO: ResponseKind.VIDEO,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +91,6 @@ def video() -> Request:
 
 def fits(request: Request, said: str, response: Response) -> bool:
     """Say whether a response belongs to a request: by its kind, and where the bot repeats the words, by the words."""
-    if response.kind is not EXPECTED_KIND[request.kind]:
+    if response.kind is not request.kind.answered_by:
         return False
     return not said.startswith(ECHO) or said.removeprefix(ECHO) in response.text

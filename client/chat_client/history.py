@@ -13,13 +13,14 @@ from uuid import UUID
 from chat_client.errors import FileTrouble, Unreachable, WrongAnswer
 from chat_client.files import whole_file
 from chat_client.service import OK, Service
+from frameproto import MediaPart
 
 PAGE: Final = 100
 CHUNK_BYTES: Final = 64 * 1024
 PARTIAL: Final = 206
 NO_CONTENT: Final = 204
 MESSAGE_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}\.(request|reply)")
-PARTS: Final = {"voice", "video", "image"}
+PARTS: Final = frozenset(MediaPart)
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that have come so far."""
 

@@ -16,7 +16,7 @@ from loadtest.verdicts import Judgement, Verdict, all_kept
 
 STYLE: Final = Path(__file__).with_name("style.css")
 LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT_TESTED: "untested"}
-NAMES: Final = {"connect": "wait for a place", "text": "text", "voice": "voice", "video": "video"}
+NAMES: Final = {"connect": "wait for a place", **{kind: kind for kind in KINDS}}
 
 
 def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from frameproto import RequestKind
 from loadtest.metrics import Metric
 from loadtest.overload import open_over_time
 from loadtest.recording import Recording
@@ -19,7 +20,7 @@ POINTS: Final = 400
 BUCKETS: Final = 40
 STORM_SECONDS: Final = 2.0
 PERCENTILES: Final = (50, 95, 99)
-KINDS: Final = ("text", "voice", "video")
+KINDS: Final = tuple(kind.message_kind.value for kind in RequestKind)
 
 
 @dataclass(frozen=True, slots=True)

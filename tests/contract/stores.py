@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from frameproto import MediaPart, MessageKind
 from frameproto.exchange import Outcome
-from history_service.records import KeptExchange, Kind, Media, Part, Session, Side
+from history_service.records import KeptExchange, Media, Session, Side
 from history_service.stores.base import FirstUse, MessageStore
 from servicekit.uuid7 import uuid7
 
@@ -16,7 +17,7 @@ def kept(
 ) -> KeptExchange:
     """An exchange that asks by voice, or by a text, and answers by a text."""
     id_ = uuid7(at)
-    voice = Side(Kind.VOICE, None, (Media(Part.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),))
+    voice = Side(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),))
     return KeptExchange(
         id=id_,
         session_id=session_id,
@@ -25,8 +26,8 @@ def kept(
         received_at=at,
         answered_at=at + timedelta(microseconds=1500),
         outcome=Outcome.ANSWERED,
-        request=voice if asked is None else Side(Kind.TEXT, asked),
-        reply=Side(Kind.TEXT, text),
+        request=voice if asked is None else Side(MessageKind.TEXT, asked),
+        reply=Side(MessageKind.TEXT, text),
     )
 
 

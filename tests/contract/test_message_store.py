@@ -12,8 +12,9 @@ import pytest
 from chat_service.settings import MAX_TEXT_BYTES
 from devtools.mongod import run_mongod
 from devtools.ports import free_port
+from frameproto import MessageKind
 from frameproto.exchange import Outcome
-from history_service.records import Kind, Session, Side, Tally
+from history_service.records import Session, Side, Tally
 from history_service.stores.base import (
     Added,
     FirstUse,
@@ -40,7 +41,7 @@ async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None
 async def test_the_longest_texts_that_chat_may_let_through_are_kept(store: MessageStore) -> None:
     text = "x" * MAX_TEXT_BYTES
     exchange = kept((await begin(store)).id, text)
-    exchange = replace(exchange, request=Side(Kind.TEXT, text))
+    exchange = replace(exchange, request=Side(MessageKind.TEXT, text))
     assert await store.add([exchange]) == [Added.STORED]
     assert await store.exchange(exchange.id, client_id=None) == exchange
 
@@ -49,7 +50,7 @@ async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
     session = await begin(store)
     old, new = kept(session.id, "old"), kept(session.id, "new")
     await store.add([old])
-    other = replace(old, reply=Side(Kind.TEXT, "another text under the same id"))
+    other = replace(old, reply=Side(MessageKind.TEXT, "another text under the same id"))
     assert await store.add([new, other, new]) == [Added.STORED, Added.DUPLICATE, Added.DUPLICATE]
     assert await store.exchange(old.id, client_id=None) == old
     assert await store.exchanges(session, start=None, backward=False, limit=10) == [old, new]

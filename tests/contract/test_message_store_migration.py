@@ -13,8 +13,9 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
+from frameproto import MediaPart, MessageKind
 from frameproto.exchange import Outcome
-from history_service.records import KeptExchange, Kind, Media, Part, Side, Tally
+from history_service.records import KeptExchange, Media, Side, Tally
 from history_service.stores.base import ERASED_AT_ONCE, MessageStore, moment
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
@@ -115,8 +116,8 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         received_at=moment(last["received_us"]),
         answered_at=moment(last["answered_us"]),
         outcome=Outcome.ANSWERED,
-        request=Side(Kind.VOICE, None, (Media(Part.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
-        reply=Side(Kind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
+        request=Side(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
+        reply=Side(MessageKind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
     )
     assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
     (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)

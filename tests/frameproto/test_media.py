@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from frameproto import RequestKind
+from frameproto import MediaPart
 from frameproto.media import OTHER_FORMATS, OWN_FORMATS, UNFIT, FileFormat, by_suffix, identify, media_type, suffix_of
 
 
@@ -57,22 +57,22 @@ def test_an_unknown_suffix() -> None:
     assert by_suffix("xyz") is None
 
 
-@pytest.mark.parametrize("kind", OWN_FORMATS)
-def test_whatever_is_accepted_has_a_media_type_and_a_suffix(kind: RequestKind) -> None:
-    for each in (OWN_FORMATS[kind], *OTHER_FORMATS[kind]):
-        found = media_type(each, kind)
-        assert found.startswith(("audio/", "video/"))
+@pytest.mark.parametrize("part", MediaPart)
+def test_whatever_is_accepted_has_a_media_type_and_a_suffix(part: MediaPart) -> None:
+    for each in (OWN_FORMATS[part], *OTHER_FORMATS[part]):
+        found = media_type(each, part)
+        assert found.startswith(("audio/", "video/", "image/"))
         assert suffix_of(found).startswith(".")
 
 
 def test_what_is_neither_sound_nor_video_is_just_bytes() -> None:
-    assert media_type(FileFormat.PNG, RequestKind.VOICE) == media_type(FileFormat.WAV, RequestKind.VIDEO) == UNFIT
+    assert media_type(FileFormat.PNG, MediaPart.VOICE) == media_type(FileFormat.WAV, MediaPart.VIDEO) == UNFIT
     assert suffix_of(UNFIT) == ""
 
 
 def test_media_types_of_the_protocol() -> None:
-    assert media_type(FileFormat.MP3, RequestKind.VOICE) == "audio/mpeg"
-    assert media_type(FileFormat.MP4, RequestKind.VIDEO) == "video/mp4"
+    assert media_type(FileFormat.MP3, MediaPart.VOICE) == "audio/mpeg"
+    assert media_type(FileFormat.MP4, MediaPart.VIDEO) == "video/mp4"
     assert [suffix_of(each) for each in ("audio/mpeg", "video/mp4", "image/jpeg", "audio/mp4")] == [
         *(".mp3", ".mp4", ".jpg", ".m4a"),
     ]

@@ -6,11 +6,11 @@ turns of one conversation run in order.
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from botkit import Turn
 from chat_service.bot.reply import SPEECHLESS, presentable
-from frameproto import Request, RequestKind, Response, ResponseKind
+from frameproto import MediaPart, Request, RequestKind, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Answerer:
         hours = self.hours[request.kind]
         if not hours.open_at(local_time):
             raise OutsideHours(
-                f"{request.kind.name.lower()} messages are served {hours.describe()} in your time zone; "
+                f"{request.kind.message_kind} messages are served {hours.describe()} in your time zone; "
                 f"it is {local_time:%H:%M} there"
             )
         turn = Turn(kind=request.kind, client_id=client_id, session_id=session_id, local_time=local_time)
@@ -72,6 +72,8 @@ class Answerer:
                 return replace(turn, heard=await self.media.hear(request.body, client_id=client_id))
             case RequestKind.VIDEO:
                 return replace(turn, seen=await self.media.see(request.body, client_id=client_id))
+            case _:
+                assert_never(request.kind)
 
     async def take_turn(self, turn: Turn, memory: "Memory") -> str:
         """Let the bot reply, in words that can be sent, and remember both sides.
@@ -91,15 +93,24 @@ class Answerer:
         Raises:
             MediaError: our workers failed to speak.
         """
-        if turn.kind is RequestKind.TEXT:
+        reply_kind = turn.kind.answered_by
+        if not reply_kind.parts:
             await asyncio.sleep(self.typing_seconds)
-            return Response(ResponseKind.TEXT, text)
+            return Response(reply_kind, text)
         typing = asyncio.create_task(asyncio.sleep(self.typing_seconds))
         try:
-            voice = await self.media.speak(text, client_id=turn.client_id)
+            voice = image = b""
+            for part in reply_kind.parts:
+                match part:
+                    case MediaPart.VOICE:
+                        voice = await self.media.speak(text, client_id=turn.client_id)
+                    case MediaPart.IMAGE:
+                        image = turn.seen.poster if turn.seen else b""
+                    case MediaPart.VIDEO:
+                        raise NotImplementedError(f"no reply has a {part}")
+                    case _:
+                        assert_never(part)
             await typing
         finally:
             typing.cancel()
-        if turn.seen is None:
-            return Response(ResponseKind.VOICE, text, voice)
-        return Response(ResponseKind.VIDEO, text, voice, turn.seen.poster)
+        return Response(reply_kind, text, voice, image)

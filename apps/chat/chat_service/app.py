@@ -172,11 +172,7 @@ async def open_chat(
             answerer=Answerer(
                 bot=await stack.enter_async_context(open_bot(settings, metrics.bot)),
                 media=media,
-                hours={
-                    RequestKind.TEXT: settings.hours_text,
-                    RequestKind.VOICE: settings.hours_voice,
-                    RequestKind.VIDEO: settings.hours_video,
-                },
+                hours={kind: settings.hours(kind) for kind in RequestKind},
                 typing_seconds=settings.bot_typing_seconds,
             ),
             messages=messages,

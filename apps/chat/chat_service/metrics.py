@@ -56,7 +56,7 @@ class ChatMetrics:
         for close_code in CloseCode:
             self._closed.labels(str(int(close_code)))
         for kind in RequestKind:
-            self._answered.labels(kind.name.lower(), Outcome.ANSWERED.value)
+            self._answered.labels(kind.message_kind, Outcome.ANSWERED.value)
         for code in FAULTS:
             self._refused.labels(code)
         self.permits = PermitMetrics(self.registry)
@@ -72,7 +72,7 @@ class ChatMetrics:
     @contextmanager
     def in_process(self, kind: RequestKind) -> Iterator[None]:
         """Count a message as in process for the length of a `with` block."""
-        with self._in_process.labels(kind.name.lower()).track_inprogress():
+        with self._in_process.labels(kind.message_kind).track_inprogress():
             yield
 
     def closed(self, code: int) -> None:
@@ -90,7 +90,7 @@ class ChatMetrics:
 
     def answered(self, kind: RequestKind, exchange: "Exchange") -> None:
         """Count a message whose exchange has just been kept."""
-        name = kind.name.lower()
+        name = kind.message_kind
         self._answered.labels(name, exchange.outcome.value).inc()
         self._seconds.labels(name).observe((exchange.answered_at - exchange.received_at).total_seconds())
 

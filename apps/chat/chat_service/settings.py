@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from chat_service.bot.script import Script, ScriptError, load_script
 from chat_service.hours import OpeningHours
 from chat_service.zones import ServedZones
-from frameproto import DEFAULT_MAX_FRAME_BYTES
+from frameproto import DEFAULT_MAX_FRAME_BYTES, RequestKind
 from servicekit.logs import LogFormat, LogLevel
 from servicekit.settings import AccessSettings, ByteSize, HttpSettings
 
@@ -248,6 +248,11 @@ class ChatSettings(AccessSettings, HttpSettings):
     def _script_is_readable(self) -> Self:
         self.load_script()
         return self
+
+    def hours(self, kind: RequestKind) -> OpeningHours:
+        """Return when this kind of message is served. Each kind has a setting of its own."""
+        hours: OpeningHours = getattr(self, f"hours_{kind.message_kind}")
+        return hours
 
     @property
     def uses_own_history(self) -> bool:

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from history_service.records import Message, Part
+from frameproto import MediaPart
+from history_service.records import Message
 from servicekit.clock import Now
 from servicekit.problems import Problem
 from servicekit.tokens import Principal
@@ -50,7 +51,7 @@ class MediaAddresses:
         self._seconds = seconds
         self._now = now
 
-    def sign(self, message: Message, part: Part, principal: Principal) -> Address:
+    def sign(self, message: Message, part: MediaPart, principal: Principal) -> Address:
         """Return an address that ends no later than what `principal` came with."""
         path = media_path(str(message.id), part.value)
         if not self._keys:

@@ -11,16 +11,17 @@ from uuid import UUID, uuid4
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from frameproto import FrameError, RequestKind, ResponseKind, decode_request, decode_response
+from frameproto import FrameError, MediaPart, decode_request, decode_response
 from frameproto.connection import is_client_id
 from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
+from frameproto.media import format_of, media_type
 from history_service.access import Access
 from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
 from history_service.intake import Intake
 from history_service.keys import MediaKey
 from history_service.metrics import HistoryMetrics
-from history_service.records import KeptExchange, Kind, Media, Part, Side, content_type, format_of
+from history_service.records import KeptExchange, Media, Side
 from history_service.stores.base import Added, FirstUse, MessageStore, StoreError, Upload
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
@@ -262,26 +263,21 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
     reply = decode_response(exchange.response, max_bytes=LARGEST_FRAME)
     blobs: list[Blob] = []
 
-    def media(side: str, part: Part, data: memoryview) -> Media:
-        file_format = format_of(part, data)
+    def media(side: str, part: MediaPart, data: memoryview) -> Media:
+        file_format = format_of(data, part)
         key = str(MediaKey(exchange.client_id, session_id, exchange.id, f"{side}.{file_format.suffix}"))
-        blobs.append(Blob(exchange.id, key, data, content_type(part, file_format)))
+        blobs.append(Blob(exchange.id, key, data, media_type(file_format, part)))
         return Media(part, key, len(data))
 
-    if request.kind is RequestKind.TEXT:
-        asked = Side(Kind.TEXT, request.text)
+    if (part := request.kind.part) is None:
+        asked = Side(request.kind.message_kind, request.text)
     else:
-        part = Part.VOICE if request.kind is RequestKind.VOICE else Part.VIDEO
-        asked = Side(Kind[request.kind.name], None, (media("request", part, memoryview(request.body)),))
-    if reply.kind is ResponseKind.TEXT:
-        answered = Side(Kind.TEXT, reply.text)
-    else:
-        parts = []
-        if len(reply.voice):
-            parts.append(media("reply", Part.VOICE, memoryview(reply.voice)))
-        if len(reply.image):
-            parts.append(media("reply", Part.IMAGE, memoryview(reply.image)))
-        answered = Side(Kind[reply.kind.name], reply.text, tuple(parts))
+        asked = Side(request.kind.message_kind, None, (media("request", part, memoryview(request.body)),))
+    answered = Side(
+        reply.kind.message_kind,
+        reply.text,
+        tuple(media("reply", part, memoryview(content)) for part, content in reply.media.items()),
+    )
     kept = KeptExchange(
         id=exchange.id,
         session_id=session_id,

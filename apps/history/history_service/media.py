@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from frameproto import MediaPart
 from history_service.access import Access
 from history_service.addresses import MediaAddresses
 from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
 from history_service.conditions import http_date, is_known, is_same
 from history_service.downloads import Downloads
 from history_service.messages import Messages
-from history_service.records import Media, Message, Part
+from history_service.records import Media, Message
 from servicekit.problems import Problem
 from servicekit.tokens import Principal
 
@@ -125,7 +126,7 @@ class MediaFiles:
     async def _find(self, request: Request, principal: Principal) -> tuple[Message, Media]:
         message = await self._messages.visible(request, principal)
         try:
-            media = message.media(Part(request.path_params["part"]))
+            media = message.media(MediaPart(request.path_params["part"]))
         except ValueError as bad:
             raise _no_media() from bad
         if media is None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final, Self
 from uuid import UUID
 
-from frameproto import Buffer, RequestKind
+from frameproto import MediaPart, MessageKind
 from frameproto.exchange import Outcome
-from frameproto.media import OWN_FORMATS, UNFIT, FileFormat, by_suffix, identify, media_type
+from frameproto.media import UNFIT, FileFormat, by_suffix, media_type
 
 
 class Direction(Enum):
@@ -19,46 +19,14 @@ class Direction(Enum):
     REPLY = "reply"
 
 
-class Kind(StrEnum):
-    """What a message is."""
-
-    TEXT = "text"
-    VOICE = "voice"
-    VIDEO = "video"
-    ERROR = "error"
-
-
-class Part(StrEnum):
-    """A piece of media of a message."""
-
-    VOICE = "voice"
-    VIDEO = "video"
-    IMAGE = "image"
-
-
-REQUEST_KINDS: Final = {Part.VOICE: RequestKind.VOICE, Part.VIDEO: RequestKind.VIDEO}
-CONTENT_TYPES: Final = frozenset(
-    {"image/jpeg", UNFIT, *(media_type(each, kind) for each in FileFormat for kind in REQUEST_KINDS.values())}
-)
-
-
-def format_of(part: Part, data: Buffer) -> FileFormat:
-    """Return the format of a piece of media; bytes that look like none are taken for what the protocol says."""
-    if part is Part.IMAGE:
-        return FileFormat.JPEG
-    return identify(data) or OWN_FORMATS[REQUEST_KINDS[part]]
-
-
-def content_type(part: Part, file_format: FileFormat) -> str:
-    """Return the media type of a piece of media."""
-    return "image/jpeg" if part is Part.IMAGE else media_type(file_format, REQUEST_KINDS[part])
+CONTENT_TYPES: Final = frozenset({UNFIT, *(media_type(each, part) for each in FileFormat for part in MediaPart)})
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
     """Where a piece of media is kept."""
 
-    part: Part
+    part: MediaPart
     key: str
     size_bytes: int
 
@@ -71,14 +39,14 @@ class Media:
     def content_type(self) -> str:
         """Its media type, which the suffix of its key tells."""
         file_format = by_suffix(self.key.rpartition(".")[2])
-        return content_type(self.part, file_format) if file_format else UNFIT
+        return media_type(file_format, self.part) if file_format else UNFIT
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """One of the two messages of an exchange."""
 
-    kind: Kind
+    kind: MessageKind
     text: str | None
     media: tuple[Media, ...] = ()
 
@@ -153,7 +121,7 @@ class Message:
     side: Side
     sent_at: datetime
 
-    def media(self, part: Part) -> Media | None:
+    def media(self, part: MediaPart) -> Media | None:
         """Return a piece of its media, if it has it."""
         return next((media for media in self.side.media if media.part is part), None)
 

@@ -23,9 +23,10 @@ from chat_client.errors import ClientError, ConnectionLost, FileTrouble
 from chat_client.files import read_upload, whole_message
 from chat_client.history import History
 from frameproto import FrameError, RequestKind
+from frameproto.media import OWN_FORMATS
 
-MENU: Final = "0 text · 1 voice · 2 video · h history · q quit > "
-CHOICE: Final = re.compile(r"([012])(?:\s+(.*\S))?\s*", re.DOTALL)
+MENU: Final = " · ".join([*(f"{kind:d} {kind.message_kind}" for kind in RequestKind), "h history", "q quit > "])
+CHOICE: Final = re.compile(rf"([{''.join(str(int(kind)) for kind in RequestKind)}])(?:\s+(.*\S))?\s*", re.DOTALL)
 EPILOG: Final = """\b
 From a script:
   printf '0\\nhello\\n1\\nsamples/hello.mp3\\n' |
@@ -126,13 +127,13 @@ class Conversation:
 
     async def _content(self, kind: RequestKind, given: str | None) -> tuple[str, bytes] | None:
         """Return a name and the bytes to send, asking for what the line did not say."""
-        if kind is RequestKind.TEXT:
+        if (part := kind.part) is None:
             text = given or await self._ask.line("text > ")
             if not text or not text.strip():
                 return None
             content = text.encode(errors="surrogateescape")
             return "text", whole_message(BytesIO(content), "the text", self._terms.max_bytes - 1)
-        name = given or await self._ask.path("MP3 file > " if kind is RequestKind.VOICE else "MP4 file > ")
+        name = given or await self._ask.path(f"{OWN_FORMATS[part].label} file > ")
         if not name or not name.strip():
             return None
         return await asyncio.to_thread(_read, name.strip(), self._terms.max_bytes - 1)

@@ -18,6 +18,7 @@ from chat_client.cli.output import answers, notes, print_json, printable, progre
 from chat_client.errors import Refused
 from chat_client.files import free_name
 from chat_client.history import History, Media, Message
+from frameproto import MediaPart
 from frameproto.media import suffix_of
 
 
@@ -62,7 +63,7 @@ def search(**rest: Any) -> None:  # noqa: ANN401
 
 @click.command()
 @click.argument("message_id", type=option.TEXT)
-@click.argument("part", type=click.Choice(["voice", "video", "image"]))
+@click.argument("part", type=click.Choice([part.value for part in MediaPart]))
 @option.options(
     click.option(
         "--output",

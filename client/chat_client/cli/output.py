@@ -124,10 +124,9 @@ def show_reply(reply: Response, folder: Path, *, as_json: bool, seconds: float |
     stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     saved: dict[str, str] = {}
     trouble: FileTrouble | None = None
-    for part, suffix, content in (("voice", ".mp3", reply.voice), ("image", ".jpg", reply.image)):
+    for part, content in reply.media.items():
         try:
-            if len(content):
-                saved[part] = str(save(folder, f"{stem}-{part}", suffix, content))
+            saved[part.value] = str(save(folder, f"{stem}-{part}", f".{part.suffix}", content))
         except FileTrouble as full:
             trouble = full
     _print_reply(reply, saved, as_json=as_json, seconds=seconds)
@@ -138,7 +137,7 @@ def show_reply(reply: Response, folder: Path, *, as_json: bool, seconds: float |
 
 def _print_reply(reply: Response, saved: dict[str, str], *, as_json: bool, seconds: float | None) -> None:
     if as_json:
-        print_json({"kind": reply.kind.name.lower(), "text": reply.text, **saved})
+        print_json({"kind": reply.kind.message_kind.value, "text": reply.text, **saved})
         return
     if reply.kind is ResponseKind.ERROR:
         complain(f"{reply.error_message} ({reply.error_code})")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
 from frameproto import RequestKind
@@ -72,3 +73,5 @@ class Turn:
                 return f"(a voice note of {self.heard.seconds:.1f} seconds)" if self.heard else "(a voice note)"
             case RequestKind.VIDEO:
                 return f"(a video of {self.seen.seconds:.1f} seconds)" if self.seen else "(a video)"
+            case _:
+                assert_never(self.kind)

@@ -16,7 +16,7 @@ from frameproto.errors import (
     PartUnexpected,
     TextInvalid,
 )
-from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, RequestKind, ResponseKind
+from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, MediaPart, MessageKind, RequestKind, ResponseKind
 from frameproto.requests import Request, decode_request, encode_request
 from frameproto.responses import Response, decode_response, encode_response, error_response
 
@@ -30,6 +30,8 @@ __all__ = [
     "FrameTooLarge",
     "FrameTruncated",
     "KindUnknown",
+    "MediaPart",
+    "MessageKind",
     "PartMissing",
     "PartUnexpected",
     "Request",

@@ -4,10 +4,11 @@ The protocol's own formats are MP3, MP4 and JPEG; a server may accept the others
 is, it is kept as it came, so those who serve it need its true media type.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from frameproto.kinds import Buffer, RequestKind
+from frameproto.kinds import Buffer, MediaPart
 
 LOOKED_AT_BYTES: Final = 4096  # a WebM says what it is somewhere in its first few hundred
 FILE_TYPE: Final = b"ftyp"
@@ -15,41 +16,45 @@ ADTS_SYNC: Final = (0xFF, 0xF6, 0xF0)  # first byte, then mask and value of the 
 MPEG_SYNC: Final = (0xFF, 0xE6, 0xE2)  # the same of MPEG audio, layer III
 
 
+_VOICE, _VIDEO, _IMAGE = MediaPart.VOICE, MediaPart.VIDEO, MediaPart.IMAGE
+
+
 class FileFormat(Enum):
-    """A file format: its name for people, its suffix, its media types as voice and as video (None: never that)."""
+    """A file format: its name for people, its suffix, and its media types by the part that it may be."""
 
-    MP3 = ("MP3", "mp3", "audio/mpeg", None)
-    M4A = ("M4A", "m4a", "audio/mp4", None)
-    MP4 = ("MP4", "mp4", "audio/mp4", "video/mp4")
-    QUICKTIME = ("QuickTime movie", "mov", "video/quicktime", "video/quicktime")
-    AAC = ("AAC", "aac", "audio/aac", None)
-    OGG = ("Ogg", "ogg", "audio/ogg", "video/ogg")
-    WAV = ("WAV", "wav", "audio/wav", None)
-    FLAC = ("FLAC", "flac", "audio/flac", None)
-    WEBM = ("WebM", "webm", "audio/webm", "video/webm")
-    MATROSKA = ("Matroska", "mkv", "audio/x-matroska", "video/x-matroska")
-    AMR = ("AMR", "amr", "audio/amr", None)
-    AVI = ("AVI", "avi", None, "video/x-msvideo")
-    JPEG = ("JPEG", "jpg", None, None)
-    PNG = ("PNG", "png", None, None)
-    GIF = ("GIF", "gif", None, None)
-    PDF = ("PDF", "pdf", None, None)
+    MP3 = ("MP3", _VOICE.suffix, {_VOICE: _VOICE.media_type})
+    M4A = ("M4A", "m4a", {_VOICE: "audio/mp4"})
+    MP4 = ("MP4", _VIDEO.suffix, {_VOICE: "audio/mp4", _VIDEO: _VIDEO.media_type})
+    QUICKTIME = ("QuickTime movie", "mov", {_VOICE: "video/quicktime", _VIDEO: "video/quicktime"})
+    AAC = ("AAC", "aac", {_VOICE: "audio/aac"})
+    OGG = ("Ogg", "ogg", {_VOICE: "audio/ogg", _VIDEO: "video/ogg"})
+    WAV = ("WAV", "wav", {_VOICE: "audio/wav"})
+    FLAC = ("FLAC", "flac", {_VOICE: "audio/flac"})
+    WEBM = ("WebM", "webm", {_VOICE: "audio/webm", _VIDEO: "video/webm"})
+    MATROSKA = ("Matroska", "mkv", {_VOICE: "audio/x-matroska", _VIDEO: "video/x-matroska"})
+    AMR = ("AMR", "amr", {_VOICE: "audio/amr"})
+    AVI = ("AVI", "avi", {_VIDEO: "video/x-msvideo"})
+    JPEG = ("JPEG", _IMAGE.suffix, {_IMAGE: _IMAGE.media_type})
+    PNG = ("PNG", "png")
+    GIF = ("GIF", "gif")
+    PDF = ("PDF", "pdf")
 
-    def __init__(self, label: str, suffix: str, voice_type: str | None, video_type: str | None) -> None:
+    def __init__(self, label: str, suffix: str, media_types: Mapping[MediaPart, str] | None = None) -> None:
         self.label = label
         self.suffix = suffix
-        self.voice_type = voice_type
-        self.video_type = video_type
+        self.media_types = media_types or {}
 
 
 UNFIT: Final = "application/octet-stream"
-"""The media type of a file that is neither sound nor video; nothing plays it."""
+"""The media type of a file that is not of the part it was sent as; nothing plays it."""
 
-OWN_FORMATS: Final = {RequestKind.VOICE: FileFormat.MP3, RequestKind.VIDEO: FileFormat.MP4}
-"""What the protocol itself says about the body of a request."""
+_SUFFIXES: Final = {each.suffix: each for each in FileFormat}
 
-OTHER_FORMATS: Final = {
-    RequestKind.VOICE: (
+OWN_FORMATS: Final = {part: _SUFFIXES[part.suffix] for part in MediaPart}
+"""What the protocol itself says about each part."""
+
+OTHER_FORMATS: Final[Mapping[MediaPart, tuple[FileFormat, ...]]] = {
+    MediaPart.VOICE: (
         FileFormat.M4A,
         FileFormat.MP4,
         FileFormat.AAC,
@@ -58,7 +63,8 @@ OTHER_FORMATS: Final = {
         FileFormat.FLAC,
         FileFormat.WEBM,
     ),
-    RequestKind.VIDEO: (FileFormat.QUICKTIME, FileFormat.WEBM),
+    MediaPart.VIDEO: (FileFormat.QUICKTIME, FileFormat.WEBM),
+    MediaPart.IMAGE: (),
 }
 """What a server may accept besides: the formats that browsers and phones record in."""
 
@@ -79,12 +85,10 @@ _BRANDS: Final = {
     b"qt  ": FileFormat.QUICKTIME,
 }
 _RIFF: Final = {b"WAVE": FileFormat.WAV, b"AVI ": FileFormat.AVI}
-_SUFFIXES: Final = {each.suffix: each for each in FileFormat}
-_OF_TYPE: Final = {"image/jpeg": FileFormat.JPEG} | {
+_OF_TYPE: Final = {
     media_type: each  # of two with the same type, the one that comes first
     for each in reversed(FileFormat)
-    for media_type in (each.voice_type, each.video_type)
-    if media_type
+    for media_type in each.media_types.values()
 }
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 
@@ -118,9 +122,17 @@ def suffix_of(media_type: str) -> str:
     return f".{found.suffix}" if found else ""
 
 
-def media_type(file_format: FileFormat, kind: RequestKind) -> str:
-    """Return the media type of such a file as the body of such a request (RFC 6838), e.g. `audio/mp4`."""
-    return (file_format.voice_type if kind is RequestKind.VOICE else file_format.video_type) or UNFIT
+def media_type(file_format: FileFormat, part: MediaPart) -> str:
+    """Return the media type of such a file as such a part (RFC 6838), e.g. `audio/mp4`."""
+    return file_format.media_types.get(part, UNFIT)
+
+
+def format_of(file: Buffer, part: MediaPart) -> FileFormat:
+    """Return the format in which a part is kept; bytes that look like none are taken for the protocol's own.
+
+    A part that has no other formats (a picture, which only the server sends) is not looked at.
+    """
+    return (identify(file) if OTHER_FORMATS[part] else None) or OWN_FORMATS[part]
 
 
 def _by_sync(head: bytes) -> FileFormat | None:

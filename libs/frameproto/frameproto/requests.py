@@ -1,9 +1,12 @@
 """Request frames: `kind:1 body:*`."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from frameproto.errors import BodyEmpty, FrameEmpty, FrameTooLarge, KindUnknown, TextInvalid
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, RequestKind
+
+_KINDS: Final = ", ".join(f"{kind:d} is {kind.message_kind}" for kind in RequestKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Request:
     def __post_init__(self) -> None:
         if not len(self.body):
             raise BodyEmpty
-        if self.kind is RequestKind.TEXT:
+        if self.kind.part is None:
             decode_text(self.body)
 
     @property
@@ -44,7 +47,7 @@ def decode_request(frame: Buffer, *, max_bytes: int = DEFAULT_MAX_FRAME_BYTES) -
     try:
         kind = RequestKind(frame[0])
     except ValueError:
-        raise KindUnknown(f"{frame[0]} is not a kind of request; 0 is text, 1 is voice, 2 is video") from None
+        raise KindUnknown(f"{frame[0]} is not a kind of request; {_KINDS}") from None
     return Request(kind, memoryview(frame)[1:])
 
 

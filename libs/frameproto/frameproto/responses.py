@@ -15,14 +15,11 @@ from frameproto.errors import (
     PartUnexpected,
     TextInvalid,
 )
-from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, ResponseKind
+from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, MediaPart, ResponseKind
 from frameproto.requests import check_size, decode_text
 
 HEADER: Final = struct.Struct(">BII")
 ERROR_TEXT: Final = re.compile(r"([a-z][a-z0-9_]{0,63}): (.+)", re.DOTALL)
-
-_HAS_VOICE: Final = {ResponseKind.VOICE, ResponseKind.VIDEO}
-_HAS_IMAGE: Final = {ResponseKind.VIDEO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +39,18 @@ class Response:
     def __post_init__(self) -> None:
         if not self.text:
             raise BodyEmpty("the response has no text")
-        for name, part, expected in (("voice", self.voice, _HAS_VOICE), ("image", self.image, _HAS_IMAGE)):
-            if len(part) and self.kind not in expected:
-                raise PartUnexpected(f"a response of kind {self.kind.name} has no {name}")
-            if not len(part) and self.kind in expected:
-                raise PartMissing(f"a response of kind {self.kind.name} lacks its {name}")
+        for part, content in self._parts():
+            if len(content) and part not in self.kind.parts:
+                raise PartUnexpected(f"a response of kind {self.kind.name} has no {part}")
+            if not len(content) and part in self.kind.parts:
+                raise PartMissing(f"a response of kind {self.kind.name} lacks its {part}")
         if self.kind is ResponseKind.ERROR and ERROR_TEXT.fullmatch(self.text) is None:
             raise ErrorTextInvalid
+
+    @property
+    def media(self) -> dict[MediaPart, Buffer]:
+        """Its media, by part."""
+        return {part: content for part, content in self._parts() if len(content)}
 
     @property
     def error_code(self) -> str:
@@ -59,6 +61,9 @@ class Response:
     def error_message(self) -> str:
         """The sentence of an error response."""
         return self._error()[2]
+
+    def _parts(self) -> tuple[tuple[MediaPart, Buffer], ...]:
+        return (MediaPart.VOICE, self.voice), (MediaPart.IMAGE, self.image)
 
     def _error(self) -> re.Match[str]:
         found = ERROR_TEXT.fullmatch(self.text) if self.kind is ResponseKind.ERROR else None

@@ -110,7 +110,7 @@ def sign(body: bytes, secret: bytes, seconds: int) -> str:
 def turn_document(turn: Turn, memory: Memory) -> dict[str, Any]:
     """Return what the service is told of a turn, as JSON has it."""
     document: dict[str, Any] = {
-        "kind": turn.kind.name.lower(),
+        "kind": turn.kind.message_kind.value,
         "client_id": turn.client_id,
         "session_id": str(turn.session_id) if turn.session_id else None,
         "local_time": turn.local_time.isoformat(),

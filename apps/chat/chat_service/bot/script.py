@@ -19,7 +19,7 @@ DEFAULT_SCRIPT: Final = Path(__file__).with_name("default.toml")
 MAX_FILE_BYTES: Final = 256 * 1024
 MAX_NAME_CHARACTERS: Final = 64
 MAX_TEMPLATE_CHARACTERS: Final = 1_000
-KINDS: Final = {kind.name.lower(): kind for kind in RequestKind}
+KINDS: Final = {str(kind.message_kind): kind for kind in RequestKind}
 
 # Fields that a template may use, by what its rule answers. Patterns add the names of their gaps.
 ALWAYS: Final = frozenset({"bot", "client", "greeting", "time", "date", "iso_date", "weekday", "zone"})
@@ -196,8 +196,8 @@ def _rule(number: int, content: Mapping[str, Any]) -> Rule:
     kind = KINDS.get(str(content.get("kind", "text")))
     if kind is None:
         raise table.mistake(f"kind must be one of {', '.join(KINDS)}")
-    if kind is not RequestKind.TEXT and "when" in content:
-        raise table.mistake(f"when is for texts; a {kind.name.lower()} message has no words to compare")
+    if kind.part is not None and "when" in content:
+        raise table.mistake(f"when is for texts; a {kind.message_kind} message has no words to compare")
     patterns = _patterns(table) if "when" in content else ()
     needs_memory = content.get("needs_memory", False)
     if not isinstance(needs_memory, bool):
@@ -249,8 +249,8 @@ def _check_reach(rules: tuple[Rule, ...]) -> None:
         final = next((rule for rule in own if not rule.patterns and not rule.needs_memory), None)
         if final is None:
             raise ScriptError(
-                f"the script: some {kind.name.lower()} messages would get no answer; "
-                f'end with a rule of kind = "{kind.name.lower()}" without when'
+                f"the script: some {kind.message_kind} messages would get no answer; "
+                f'end with a rule of kind = "{kind.message_kind}" without when'
             )
         if final is not own[-1]:
             raise ScriptError(f'rule "{own[-1].name}": is never reached, as "{final.name}" always applies; move it up')

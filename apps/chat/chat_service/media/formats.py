@@ -1,17 +1,19 @@
 """Which files are accepted as voice and as video, and how those are refused that are not."""
 
-from typing import Final
-
 from chat_service.media.base import MediaError
 from frameproto import RequestKind
 from frameproto.media import OTHER_FORMATS, OWN_FORMATS, FileFormat
 
-NAMES: Final = {RequestKind.VOICE: "voice note", RequestKind.VIDEO: "video"}
-
 
 def accepted(kind: RequestKind, *, other_formats: bool) -> tuple[FileFormat, ...]:
-    """Return the formats that a request of this kind may be in, the protocol's own first."""
-    return (OWN_FORMATS[kind], *(OTHER_FORMATS[kind] if other_formats else ()))
+    """Return the formats that a request of this kind may be in, the protocol's own first.
+
+    Raises:
+        ValueError: requests of this kind are no files.
+    """
+    if kind.part is None:
+        raise ValueError(f"a {kind.message_kind} is no file")
+    return (OWN_FORMATS[kind.part], *(OTHER_FORMATS[kind.part] if other_formats else ()))
 
 
 def check_format(found: FileFormat | None, kind: RequestKind, *, other_formats: bool) -> FileFormat:
@@ -26,7 +28,7 @@ def check_format(found: FileFormat | None, kind: RequestKind, *, other_formats: 
     if found not in formats:
         raise MediaError(
             "media_unreadable",
-            f"this file is {found.label}, which is not accepted as a {NAMES[kind]}; send {in_words(formats)}",
+            f"this file is {found.label}, which is not accepted as a {kind.description}; send {in_words(formats)}",
         )
     return found
 

@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
+from frameproto import MediaPart, MessageKind
 from frameproto.connection import CLIENT_ID, MAX_CLIENT_ID, UUID_PATTERN
 from frameproto.exchange import Outcome
 from history_service.access import DEFAULT_LIMIT, MAX_LIMIT
 from history_service.bodies import MAX_TITLE_CHARACTERS, ZONE
 from history_service.messages import ARRIVAL_CURSOR as ARRIVALS_READ
-from history_service.records import CONTENT_TYPES, Direction, Kind, Part
+from history_service.records import CONTENT_TYPES, Direction
 from history_service.search import MAX_QUERY_CHARACTERS
 from history_service.sessions import CURSOR as SESSION_CURSOR
 from history_service.stores.base import Added
@@ -35,7 +36,7 @@ LIMIT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "
 CURSOR: Final[Schema] = {"type": "string", "pattern": f"^{SESSION_CURSOR.pattern}$"}
 ARRIVAL_CURSOR: Final[Schema] = {"type": "string", "pattern": f"^({ARRIVALS_READ.pattern})$"}
 QUERY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS}
-PART: Final[Schema] = {"type": "string", "enum": [part.value for part in Part]}
+PART: Final[Schema] = {"type": "string", "enum": [part.value for part in MediaPart]}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 TEXT: Final[Schema] = {"type": "string"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -103,7 +104,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "exchange_id": UUID,
             "session_id": UUID,
             "direction": {"type": "string", "enum": [direction.value for direction in Direction]},
-            "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
+            "kind": {"type": "string", "enum": [kind.value for kind in MessageKind]},
             "text": {"type": ["string", "null"]},
             "media": {"type": "object", "propertyNames": PART, "additionalProperties": ref("Media")},
             "outcome": {"type": "string", "enum": [outcome.value for outcome in Outcome]},

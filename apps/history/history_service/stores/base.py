@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
+from frameproto import MediaPart, MessageKind
 from frameproto.exchange import Outcome
-from history_service.records import EPOCH, KeptExchange, Kind, Media, Message, MessageId, Part, Session, Side, Tally
+from history_service.records import EPOCH, KeptExchange, Media, Message, MessageId, Session, Side, Tally
 from history_service.words import words_of
 
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -308,8 +309,8 @@ def read_side(document: dict[str, Any] | None) -> Side | None:
     """Return a message from what `side_document` wrote."""
     if document is None:
         return None
-    media = tuple(Media(Part(m["part"]), m["key"], m["size"]) for m in document["media"])
-    return Side(Kind(document["kind"]), document["text"], media)
+    media = tuple(Media(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
+    return Side(MessageKind(document["kind"]), document["text"], media)
 
 
 def side_words(side: Side | None) -> list[str]:
