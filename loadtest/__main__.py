@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from loadtest.drive import Breaker, Drive
-from loadtest.linger import GO, linger
+from loadtest.criteria import RunLimits
 from loadtest.plans import PLANS, Plan
-from loadtest.promises import Limits
 from loadtest.recording import read_recording
 from loadtest.report.picture import write_pictures
 from loadtest.report.write import PAGE, write_report
+from loadtest.run import Breaker, LoadRun
 from loadtest.target import Target
+from loadtest.waiting import STOP_SIGNALS, wait_to_be_fetched
 from servicekit.terminal import put_up_with_few_characters
 
 EXIT_BROKEN = 1
@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_FAILED
     code = _report(folder)
     if options.linger:
-        linger(options.linger, f"so that {folder} can be fetched")
+        wait_to_be_fetched(options.linger, f"so that {folder} can be fetched")
     return code
 
 
@@ -72,7 +72,7 @@ async def _drive(
     options: argparse.Namespace, target: Target, plan: Plan, folder: Path, breaker: Breaker | None
 ) -> None:
     stop = asyncio.Event()
-    for number in GO:
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if plan.shape is None:
         print(f"open http://{LOCAL}:{options.web_port} and start a swarm; Ctrl-C here ends it and writes the report")
@@ -80,7 +80,7 @@ async def _drive(
     if options.expect_workers and not options.chat:  # the system is on this machine, and so must they be
         here += ["--master-bind-host", LOCAL]
     print(f"{plan.name}: clients connect to {', '.join(target.chat)}; written down in {_short(folder)}")
-    await Drive(
+    await LoadRun(
         target=target, plan=plan, folder=folder, stop=stop, breaker=breaker,
         expected_workers=options.expect_workers,
         locust_options=here, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
@@ -88,7 +88,7 @@ async def _drive(
 
 
 def _target(
-    options: argparse.Namespace, plan: Plan, limits: Limits, folder: Path, running: ExitStack
+    options: argparse.Namespace, plan: Plan, limits: RunLimits, folder: Path, running: ExitStack
 ) -> tuple[Target, Breaker | None]:
     """Return the system that is named on the command line, or start one here."""
     if options.chat:
@@ -97,7 +97,7 @@ def _target(
             chat=tuple(options.chat), history=options.history, redis_url=options.redis, metrics=metrics, limits=limits
         ), None
     from loadtest.chaos import break_things  # noqa: PLC0415 - what runs servers is not where a swarm only visits them
-    from loadtest.stack import run_system  # noqa: PLC0415
+    from loadtest.local_system import run_system  # noqa: PLC0415
 
     print("starting Valkey, MongoDB, S3, two history and two chat processes")
     servers = Path(running.enter_context(TemporaryDirectory(prefix="loadtest-")))
@@ -139,9 +139,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     return replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
-def _limits(options: argparse.Namespace) -> Limits:
-    usual = CHAOS_LEASE_SECONDS if options.chaos else Limits().lease_seconds
-    return Limits(
+def _limits(options: argparse.Namespace) -> RunLimits:
+    usual = CHAOS_LEASE_SECONDS if options.chaos else RunLimits().lease_seconds
+    return RunLimits(
         connections=options.connections,
         messages=options.messages,
         window=options.window or PLANS[options.plan].window,
@@ -151,7 +151,7 @@ def _limits(options: argparse.Namespace) -> Limits:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Limits()
+    usual = RunLimits()
     parser = argparse.ArgumentParser(
         prog="loadtest",
         description="Run a Locust swarm against a system on this machine or elsewhere, and judge what was seen of it.",

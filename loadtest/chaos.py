@@ -5,9 +5,9 @@ import signal
 import time
 from collections.abc import Callable
 
-from loadtest.lines import as_line
+from loadtest.json_lines import as_line
+from loadtest.local_system import LocalSystem
 from loadtest.recording import Fault
-from loadtest.stack import LocalSystem
 
 KILL_AFTER_SECONDS = 32.0
 DEAD_SECONDS = 4.0

@@ -1,6 +1,6 @@
 """What Locust loads: `locust -f loadtest/locustfile.py`, with one of loadtest/shapes/*.py behind a comma for a shape.
 
-Ledger lines of workers travel to the master with Locust's own reports, so one file holds what all clients saw.
+ClientLog lines of workers travel to the master with Locust's own reports, so one file holds what all clients saw.
 """
 
 import sys
@@ -16,10 +16,10 @@ from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.carried import Receiver, Sender
-from loadtest.ledger import Lateness, Ledger, Mishap, Storm
+from loadtest.client_log import ClientLog, ReconnectStorm, SchedulingDelay, UnexpectedEvent
 from loadtest.stages import STORM
 from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
+from loadtest.worker_sync import Receiver, Sender
 
 __all__ = ["Chatter", "Reporter", "Rusher", "Wanderer"]
 
@@ -49,7 +49,7 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
         ChatUser.ledger = Sender(runner).ledger
     elif options.ledger:
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
-        ChatUser.ledger = Ledger(lambda line: print(line, file=file))
+        ChatUser.ledger = ClientLog(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
             Receiver(runner, ChatUser.ledger)
     environment.events.user_error.add_listener(_note_mishap)
@@ -58,23 +58,23 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
 
 
 def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-    ChatUser.ledger.note(Mishap(at=time.time(), met=f"{type(exception).__name__}: {exception}"))
+    ChatUser.ledger.note(UnexpectedEvent(at=time.time(), met=f"{type(exception).__name__}: {exception}"))
 
 
-def _note_lateness(ledger: Ledger) -> None:
+def _note_lateness(ledger: ClientLog) -> None:
     """Write down when this process was not run: what its clients measured then is not the server's doing."""
     while True:
         before = time.monotonic()
         time.sleep(TICK_SECONDS)
         late_seconds = time.monotonic() - before - TICK_SECONDS
         if late_seconds > LATE_SECONDS:
-            ledger.note(Lateness(at=time.time(), seconds=round(late_seconds, 3)))
+            ledger.note(SchedulingDelay(at=time.time(), seconds=round(late_seconds, 3)))
 
 
 def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
     """Cut every connection of this process at once."""
     runner = environment.runner
-    ChatUser.ledger.note(Storm(at=time.time()))
+    ChatUser.ledger.note(ReconnectStorm(at=time.time()))
     for greenlet in list(runner.user_greenlets) if runner is not None else ():
         user = greenlet.args[0] if greenlet.args else None
         if isinstance(user, ChatUser) and user.talk is not None:

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
-from loadtest.kept import Kept
-from loadtest.ledger import Seen, read_ledger
-from loadtest.lines import read_lines
-from loadtest.promises import Limits
-from loadtest.watch import PodsLook, PoolLook, ProcessesLook
+from loadtest.client_log import ClientRecords, read_client_log
+from loadtest.criteria import RunLimits
+from loadtest.json_lines import read_lines
+from loadtest.monitor import PodSample, PoolSample, ProcessSample
+from loadtest.readback import StoredExchange
 
 RUN: Final = "run.json"
 LEDGER: Final = "ledger.jsonl"
@@ -33,7 +33,7 @@ class Fault:
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class RunInfo:
     """What was done.
 
     Attributes:
@@ -44,7 +44,7 @@ class Run:
     """
 
     shape: str
-    limits: Limits
+    limits: RunLimits
     began_at: float
     ended_at: float
     must_reach: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Run:
     def read(cls, folder: Path) -> Self:
         """Return the run of a folder."""
         fields = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        fields["limits"] = Limits(**fields["limits"])
+        fields["limits"] = RunLimits(**fields["limits"])
         return cls(**{**fields, "must_reach": tuple(fields["must_reach"]), "troubles": tuple(fields["troubles"])})
 
 
@@ -66,15 +66,15 @@ class Run:
 class Recording:
     """A run, and all that was seen of it."""
 
-    run: Run
-    seen: Seen
-    pools: list[PoolLook] = field(default_factory=list)
-    pods: list[PodsLook] = field(default_factory=list)
-    processes: list[ProcessesLook] = field(default_factory=list)
+    run: RunInfo
+    clients: ClientRecords
+    pools: list[PoolSample] = field(default_factory=list)
+    pods: list[PodSample] = field(default_factory=list)
+    processes: list[ProcessSample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    stored: list[StoredExchange] = field(default_factory=list)
 
-    def looks_at(self, pool: str) -> list[PoolLook]:
+    def samples_of(self, pool: str) -> list[PoolSample]:
         """Return the looks at one pool, in order of time."""
         return [look for look in self.pools if look.pool == pool]
 
@@ -87,7 +87,7 @@ class Recording:
             fault.at - BEFORE_SECONDS <= last and began_at <= fault.at + settled_seconds for fault in self.faults
         )
 
-    def lateness(self, began_at: float, ended_at: float) -> float:
+    def longest_delay(self, began_at: float, ended_at: float) -> float:
         """Return for how long the swarm was not run, or the pods did not answer a look, at most, around that time.
 
         All of them may share a few processors with others; what is measured to be later than it was is nobody's fault.
@@ -99,7 +99,7 @@ class Recording:
     @cached_property
     def _stalls(self) -> list[tuple[float, float]]:
         """When something was not run, and for how long, in order of time."""
-        swarm = ((late.at - late.seconds, late.seconds) for late in self.seen.late)
+        swarm = ((late.at - late.seconds, late.seconds) for late in self.clients.late)
         return sorted((*swarm, *((look.at, look.took_seconds) for look in self.pods)))
 
     @cached_property
@@ -111,13 +111,13 @@ def read_recording(folder: Path) -> Recording:
     """Return what a run has written down; files that are not there are empty."""
     looks = _lines(folder / LOOKS)
     return Recording(
-        run=Run.read(folder),
-        seen=read_ledger(_lines(folder / LEDGER)),
-        pools=list(read_lines(looks, PoolLook)),
-        pods=list(read_lines(looks, PodsLook)),
-        processes=list(read_lines(looks, ProcessesLook)),
+        run=RunInfo.read(folder),
+        clients=read_client_log(_lines(folder / LEDGER)),
+        pools=list(read_lines(looks, PoolSample)),
+        pods=list(read_lines(looks, PodSample)),
+        processes=list(read_lines(looks, ProcessSample)),
         faults=list(read_lines(_lines(folder / FAULTS), Fault)),
-        kept=list(read_lines(_lines(folder / HISTORY), Kept)),
+        stored=list(read_lines(_lines(folder / HISTORY), StoredExchange)),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from loadtest.promises import Limits
+from loadtest.criteria import RunLimits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,4 +24,4 @@ class Target:
     redis_url: str
     metrics: Mapping[str, str]
     pids: Mapping[str, int] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)

@@ -10,10 +10,18 @@ from uuid import uuid4
 from locust import TaskSet, User, between, constant, task
 
 from frameproto import Request, Response, ResponseKind
-from loadtest.ledger import Exchange, Ledger, Visit, digest
-from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
-from loadtest.repertoire import ZONES, Repertoire, fits, video, voice
-from loadtest.talk import BROKEN, Asked, Denied, NoAnswer, Talk, TalkEnded, open_talk
+from loadtest.client_log import ClientExchange, ClientLog, Visit, digest
+from loadtest.connection import (
+    BROKEN,
+    ChatConnection,
+    ConnectionEnded,
+    Denied,
+    PendingRequest,
+    Unreachable,
+    open_connection,
+)
+from loadtest.criteria import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
+from loadtest.phrases import ZONES, Phrases, fits, video, voice
 from loadtest.tokens import token_of
 
 LONGEST_REST_SECONDS = 4.0  # after a denial, so that a run of two minutes sees clients come again
@@ -45,14 +53,14 @@ class ChatUser(User):
     messages_a_visit = 5, 15
     rest_seconds = 1.0, 4.0
     vanishes = False
-    ledger: ClassVar[Ledger] = Ledger(lambda _: None)
+    ledger: ClassVar[ClientLog] = ClientLog(lambda _: None)
 
     def on_start(self) -> None:
         """Become somebody."""
         self.client = f"{type(self).__name__.lower()}-{uuid4().hex[:10]}"
         self.zone = random.choice(ZONES)
-        self.repertoire = Repertoire.of(self.client)
-        self.talk: Talk | None = None
+        self.repertoire = Phrases.of(self.client)
+        self.talk: ChatConnection | None = None
         self.visit: Visit | None = None
         self.session = ""
         self.left_to_say = 0
@@ -85,7 +93,7 @@ class ChatUser(User):
         assert self.talk is not None
         try:
             self.talk.ask(request, said)
-        except TalkEnded:
+        except ConnectionEnded:
             return
         self.left_to_say -= 1
         if self.left_to_say <= 0:
@@ -104,7 +112,7 @@ class ChatUser(User):
         )  # fmt: skip
         pause_seconds = 0.0
         try:
-            self.talk = open_talk(
+            self.talk = open_connection(
                 self._address(), client_id=self.client, time_zone=self.zone, session_id=self.session,
                 window=self.window, wait_seconds=wait_seconds, on_answer=_Listener(self, visit),
                 token=token_of(self.client),
@@ -114,7 +122,7 @@ class ChatUser(User):
         except Denied as denied:
             visit.entrance, visit.status, visit.code, visit.place = "denied", denied.status, denied.code, denied.place
             pause_seconds = min(denied.retry_after_seconds, LONGEST_REST_SECONDS)
-        except NoAnswer as nobody:
+        except Unreachable as nobody:
             visit.entrance, visit.code = "broken", str(nobody)
             pause_seconds = 1.0
         finally:
@@ -178,9 +186,9 @@ class _Listener:
         self._user = user
         self._visit = visit
 
-    def __call__(self, asked: Asked, response: Response | None) -> None:
+    def __call__(self, asked: PendingRequest, response: Response | None) -> None:
         kind = asked.request.kind.name.lower()
-        heard = Exchange(
+        heard = ClientExchange(
             visit=self._visit.id, number=asked.number, kind=kind, said=asked.said,
             sent_at=asked.sent_at, ended_at=time.time(), outcome="unanswered",
         )  # fmt: skip

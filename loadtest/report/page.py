@@ -6,13 +6,13 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from loadtest.checks.limits import high_water, most_open
+from loadtest.checks.verdicts import Judgement, Verdict, all_kept
 from loadtest.metrics import Metric
-from loadtest.overload import high_water, most_open
 from loadtest.recording import Recording
 from loadtest.report.plot import Plot
 from loadtest.report.series import KINDS, Series, Timeline
 from loadtest.report.tables import noes, times
-from loadtest.verdicts import Judgement, Verdict, all_kept
 
 STYLE: Final = Path(__file__).with_name("style.css")
 LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT_TESTED: "untested"}
@@ -91,7 +91,7 @@ def plots(recording: Recording) -> list[Plot]:
         *(plot(f"Time to a reply: {kind}", "s", line.latency(kind)) for kind in KINDS),
         plot(
             "Answered", "messages per second",
-            [line.rate("answered", (e.ended_at for e in recording.seen.exchanges if e.outcome == "answered"))],
+            [line.rate("answered", (e.ended_at for e in recording.clients.exchanges if e.outcome == "answered"))],
             filled=True,
         ),
         plot("Denied and refused", "per second", line.denials()),
@@ -102,7 +102,7 @@ def plots(recording: Recording) -> list[Plot]:
 
 
 def _numbers(recording: Recording) -> str:
-    visits, exchanges = recording.seen.visits.values(), recording.seen.exchanges
+    visits, exchanges = recording.clients.visits.values(), recording.clients.exchanges
     figures = (
         (str(high_water(recording, "connections")), f"connections at most, of {recording.run.limits.connections}"),
         (str(high_water(recording, "messages")), f"messages at most, of {recording.run.limits.messages}"),
@@ -111,7 +111,7 @@ def _numbers(recording: Recording) -> str:
         (f"{sum(visit.entrance == 'let_in' for visit in visits):,}", "connections"),
         (f"{sum(visit.entrance == 'denied' for visit in visits):,}", "denied with a code"),
         (f"{sum(exchange.outcome == 'answered' for exchange in exchanges):,}", "messages answered"),
-        (f"{len(recording.kept):,}", "exchanges in history"),
+        (f"{len(recording.stored):,}", "exchanges in history"),
     )
     return '<dl class="numbers">' + "".join(f"<div><dd>{n}</dd><dt>{what}</dt></div>" for n, what in figures) + "</dl>"
 

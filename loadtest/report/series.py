@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from frameproto import RequestKind
+from loadtest.checks.limits import open_over_time
 from loadtest.metrics import Metric
-from loadtest.overload import open_over_time
+from loadtest.monitor import PodSample, ProcessSample
 from loadtest.recording import Recording
-from loadtest.watch import PodsLook, ProcessesLook
 
 T = TypeVar("T")
 Points = list[tuple[float, float]]
@@ -53,7 +53,7 @@ class Timeline:
 
     def pool(self, pool: str, name: str, read: Callable[..., float]) -> Series:
         """Return a figure of the looks at a pool."""
-        return self._series(name, ((look.at, read(look)) for look in self._recording.looks_at(pool)))
+        return self._series(name, ((look.at, read(look)) for look in self._recording.samples_of(pool)))
 
     def clients_inside(self) -> Series:
         """Return the connections that clients had open."""
@@ -93,7 +93,7 @@ class Timeline:
     def latency(self, kind: str) -> list[Series]:
         """Return percentiles of the time from sending a message to its reply, in seconds, over the run."""
         answered = sorted(
-            (e for e in self._recording.seen.exchanges if e.kind == kind and e.outcome == "answered"),
+            (e for e in self._recording.clients.exchanges if e.kind == kind and e.outcome == "answered"),
             key=lambda exchange: exchange.ended_at,
         )
         buckets = self._bucketed(answered, lambda exchange: exchange.ended_at)
@@ -109,11 +109,11 @@ class Timeline:
     def denials(self) -> list[Series]:
         """Return denials and refusals a second, by code."""
         times: dict[str, list[float]] = defaultdict(list)
-        for visit in self._recording.seen.visits.values():
+        for visit in self._recording.clients.visits.values():
             if visit.entrance in {"denied", "broken"}:
                 name = visit.code or str(visit.status) if visit.entrance == "denied" else "no answer"
                 times[name].append(visit.answered_at)
-        for exchange in self._recording.seen.exchanges:
+        for exchange in self._recording.clients.exchanges:
             if exchange.outcome == "refused":
                 times[exchange.code].append(exchange.ended_at)
         return [self.rate(code, at) for code, at in sorted(times.items())]
@@ -122,7 +122,7 @@ class Timeline:
         """Return when what was broken, and when everybody lost the connection; several processes tell of one storm."""
         marks = [(fault.at - self._began, fault.name) for fault in self._recording.faults]
         last = -math.inf
-        for storm in sorted(self._recording.seen.storms, key=lambda storm: storm.at):
+        for storm in sorted(self._recording.clients.storms, key=lambda storm: storm.at):
             if storm.at - last > STORM_SECONDS:
                 marks.append((storm.at - self._began, "everybody cut off"))
             last = storm.at
@@ -139,11 +139,11 @@ class Timeline:
         return Series(name, thin(shifted), stepped)
 
 
-def _main_processes(pods: Iterable[PodsLook]) -> Iterator[ProcessesLook]:
+def _main_processes(pods: Iterable[PodSample]) -> Iterator[ProcessSample]:
     """Yield what pods tell of themselves where their processes could not be looked at: those of another machine."""
     for look in pods:
         there = {pod: figures for pod, figures in look.figures.items() if Metric.CPU_SECONDS in figures}
-        yield ProcessesLook(
+        yield ProcessSample(
             at=look.at,
             cpu_seconds={pod: figures[Metric.CPU_SECONDS] for pod, figures in there.items()},
             memory_bytes={pod: int(figures[Metric.MEMORY_BYTES]) for pod, figures in there.items()},

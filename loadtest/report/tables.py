@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from loadtest.overload import high_water, most_open
+from loadtest.checks.limits import high_water, most_open
+from loadtest.checks.recovery import recoveries
+from loadtest.checks.verdicts import Verdict, all_kept
+from loadtest.monitor import POOLS
 from loadtest.recording import Recording
-from loadtest.recovery import recoveries
 from loadtest.report.series import KINDS, PERCENTILES, percentile
-from loadtest.verdicts import Verdict, all_kept
-from loadtest.watch import POOLS
 
 WAITED: Final = "connect"
 
@@ -18,10 +18,10 @@ WAITED: Final = "connect"
 def times(recording: Recording) -> dict[str, dict[str, float]]:
     """Return how many, and percentiles in seconds, of the wait for a place and of exchanges by kind."""
     taken: dict[str, list[float]] = defaultdict(list)
-    for visit in recording.seen.visits.values():
+    for visit in recording.clients.visits.values():
         if visit.entrance == "let_in":
             taken[WAITED].append(visit.answered_at - visit.asked_at)
-    for exchange in recording.seen.exchanges:
+    for exchange in recording.clients.exchanges:
         if exchange.outcome == "answered":
             taken[exchange.kind].append(exchange.ended_at - exchange.sent_at)
     rows = {}
@@ -37,11 +37,11 @@ def times(recording: Recording) -> dict[str, dict[str, float]]:
 
 def noes(recording: Recording) -> dict[str, dict[str, int]]:
     """Return how often each code was said: denials at the door, refused messages, closes by the server."""
-    visits = recording.seen.visits.values()
+    visits = recording.clients.visits.values()
     return {
         "denied": _counted(v.code or str(v.status) for v in visits if v.entrance == "denied"),
         "not answered": _counted(v.code for v in visits if v.entrance == "broken"),
-        "refused": _counted(e.code for e in recording.seen.exchanges if e.outcome == "refused"),
+        "refused": _counted(e.code for e in recording.clients.exchanges if e.outcome == "refused"),
         "closed by the server": _counted(
             str(v.close_code) for v in visits if v.left_at is not None and v.entrance == "let_in" and not v.by_us
         ),
@@ -60,7 +60,7 @@ def as_json(recording: Recording, verdicts: Iterable[Verdict]) -> Mapping[str, A
         "most_open_by_clients": most_open(recording),
         "seconds": times(recording),
         "codes": noes(recording),
-        "kept_in_history": len(recording.kept),
+        "kept_in_history": len(recording.stored),
         "recoveries": [asdict(recovery) for recovery in recoveries(recording)],
     }
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from loadtest.checks.verdicts import all_kept, judge
 from loadtest.recording import read_recording
 from loadtest.report.page import page
 from loadtest.report.tables import as_json
-from loadtest.verdicts import all_kept, judge
 
 PAGE: Final = "report.html"
 FIGURES: Final = "report.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.promises import Limits
+from loadtest.criteria import RunLimits
 from loadtest.report.write import FIGURES, PAGE
 from tests.charts.release import CHARTS
 from tests.cluster.images import LOADTEST, OLD
@@ -18,7 +18,7 @@ SWARM = "load"
 JUDGE = f"{SWARM}-loadtest-judge"
 PARTS = ("judge", "worker")
 WORKERS = 2
-LIMITS = Limits(window=20, lease_seconds=10)
+LIMITS = RunLimits(window=20, lease_seconds=10)
 TYPING_SECONDS = 8
 SWARM_SECONDS = 300.0
 KEEP_SECONDS = 30

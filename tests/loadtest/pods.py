@@ -5,15 +5,15 @@ from datetime import timedelta
 from redis.asyncio import Redis
 
 from devtools.processes import Service
-from loadtest.promises import Limits
+from loadtest.criteria import RunLimits
+from loadtest.monitor import POOLS
 from loadtest.target import Target
-from loadtest.watch import POOLS
 from permits.redis import PoolOperator
 from servicekit.tokens import mint
 
 SECRET = "a secret of thirty-two bytes and more"
 AUTH = {pod: {f"{pod}_AUTH": "jwt", f"{pod}_TOKEN_SECRETS": SECRET} for pod in ("CHAT", "HISTORY")}
-LIMITS = Limits(connections=4, messages=10, window=6, connect_wait_seconds=6)
+LIMITS = RunLimits(connections=4, messages=10, window=6, connect_wait_seconds=6)
 HISTORY_SETTINGS = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0, **AUTH["HISTORY"]}
 
 

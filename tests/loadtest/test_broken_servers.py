@@ -15,13 +15,13 @@ from devtools.ports import free_port
 from devtools.processes import Service, running, start
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
-from loadtest.drive import LOG, Drive
+from loadtest.checks.verdicts import Judgement, judge
 from loadtest.plans import Plan
 from loadtest.recording import read_recording
 from loadtest.report.write import FIGURES, PAGE, write_report
+from loadtest.run import LOG, LoadRun
 from loadtest.target import Target
-from loadtest.verdicts import Judgement, judge
-from tests.loadtest.broken import FAULTS
+from tests.loadtest.broken_pod import FAULTS
 from tests.loadtest.pods import HISTORY_SETTINGS, SECRET, chat_settings, target, vouch_for
 from tests.loadtest.workers import workers
 
@@ -50,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         def start_pod(run: str) -> Service:
             folders[run].mkdir()
             settings = {**chat_settings(stores[run], history), "BREAK": run}
-            pod = start("tests.loadtest.broken", folders[run] / "chat.log", settings)
+            pod = start("tests.loadtest.broken_pod", folders[run] / "chat.log", settings)
             open_until.callback(pod.stop)
             return pod
 
@@ -66,16 +66,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         yield folders
 
 
-def drive(run: str, folder: Path, system: Target, port: int) -> Drive:
+def drive(run: str, folder: Path, system: Target, port: int) -> LoadRun:
     if run != SOUND:
-        return Drive(target=system, plan=PLAN, folder=folder, stop=asyncio.Event())
-    return Drive(
+        return LoadRun(target=system, plan=PLAN, folder=folder, stop=asyncio.Event())
+    return LoadRun(
         target=system, plan=replace(PLAN, shape=ABRUPT_SHAPE), folder=folder, stop=asyncio.Event(),
         expected_workers=WORKERS, locust_options=["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)],
     )  # fmt: skip
 
 
-async def visit_all(drives: list[Drive]) -> None:
+async def visit_all(drives: list[LoadRun]) -> None:
     for one in drives:
         await vouch_for(one.target.redis_url)
     async with asyncio.TaskGroup() as tasks:
@@ -98,7 +98,7 @@ def test_a_sound_server_keeps_every_promise(runs: dict[str, Path]) -> None:
 def test_what_the_clients_of_workers_saw_is_whole_though_the_run_ends_abruptly(runs: dict[str, Path]) -> None:
     recording = read_recording(runs[SOUND])
     assert [
-        visit for visit in recording.seen.visits.values() if visit.entrance == "let_in" and not visit.ended_at
+        visit for visit in recording.clients.visits.values() if visit.entrance == "let_in" and not visit.ended_at
     ] == []
     assert f"{WORKERS} workers connected" in (runs[SOUND] / LOG).read_text()
 

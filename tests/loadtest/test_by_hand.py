@@ -117,7 +117,7 @@ def test_swarms_of_the_page_one_stopped_and_one_still_there_are_judged_after_ctr
         code, said = opened.interrupt()
     assert code == 0, said
     assert "all promises kept" in said
-    visits = read_recording(tmp_path / "run").seen.visits.values()
+    visits = read_recording(tmp_path / "run").clients.visits.values()
     assert len({visit.client for visit in visits}) == 7
     assert [visit for visit in visits if visit.entrance == "let_in" and visit.ended_at is None] == []
     figures = json.loads((tmp_path / "run" / FIGURES).read_text())

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.ledger import Storm
-from loadtest.lines import as_line
+from loadtest.checks.verdicts import judge
+from loadtest.client_log import ReconnectStorm
+from loadtest.json_lines import as_line
 from loadtest.metrics import Metric
+from loadtest.monitor import ProcessSample
 from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, Recording, read_recording
 from loadtest.report.page import page, plots
 from loadtest.report.plot import Plot, clock, nice, time_step
 from loadtest.report.series import Series, percentile, thin
 from loadtest.report.write import FIGURES, PAGE, write_report
-from loadtest.verdicts import judge
-from loadtest.watch import ProcessesLook
-from tests.loadtest.recorded import denied, exchange, look, pods, recording, sound, visit
+from tests.loadtest.recordings import denied, exchange, look, pods, recording, sound, visit
 
 
 def busy() -> Recording:
@@ -29,7 +29,7 @@ def busy() -> Recording:
             pods(at, chat={Metric.OUTBOX_RECORDS: at}, history={Metric.HISTORY_EXCHANGES: at}) for at in (1, 2)
         ],
         processes=[
-            ProcessesLook(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 4, 5, 8)
+            ProcessSample(at=at, cpu_seconds={"chat": at / 2}, memory_bytes={"chat": 2**20}) for at in (1, 4, 5, 8)
         ],
         faults=[Fault(at=50, name="kill -9 of chat-0")],
     )
@@ -83,14 +83,14 @@ def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
 
 def test_a_process_that_was_started_again_begins_anew() -> None:
     used = [(1, 9.0), (4, 10.5), (5, 0.1), (8, 1.6)]
-    looks = [ProcessesLook(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
+    looks = [ProcessSample(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
     drawn = {plot.title: plot for plot in plots(recording(processes=looks))}
     assert [series.points for series in drawn["Processor"].series] == [[(4, 50.0), (8, pytest.approx(50.0))]]
 
 
 def test_a_storm_is_marked_once_though_every_worker_tells_of_it() -> None:
     made = recording(faults=[Fault(at=50, name="kill -9")])
-    made.seen.storms.extend(Storm(at=at) for at in (35.2, 35.1, 60))
+    made.clients.storms.extend(ReconnectStorm(at=at) for at in (35.2, 35.1, 60))
     marks = plots(made)[0].marks
     assert marks == [(35.1, "everybody cut off"), (50, "kill -9"), (60, "everybody cut off")]
 
@@ -99,9 +99,9 @@ def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
     made = sound()
     made.run.write(tmp_path)
     for name, records in (
-        (LEDGER, [*made.seen.visits.values(), *made.seen.exchanges]),
+        (LEDGER, [*made.clients.visits.values(), *made.clients.exchanges]),
         (LOOKS, [*made.pools, *made.pods]),
-        (HISTORY, made.kept),
+        (HISTORY, made.stored),
         (FAULTS, []),
     ):
         (tmp_path / name).write_text("".join(f"{as_line(record)}\n" for record in records) + '{"what": "cut o')

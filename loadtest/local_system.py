@@ -14,9 +14,9 @@ from devtools.ports import free_port
 from devtools.stack import Stack, Stores, open_stack
 from devtools.swift import run_swift
 from devtools.valkey import Valkey, run_valkey
-from loadtest.promises import Limits
+from loadtest.criteria import RunLimits
+from loadtest.monitor import POOLS
 from loadtest.target import Target
-from loadtest.watch import POOLS
 from permits.redis import PoolOperator
 
 MESSAGE_WAIT_SECONDS = 60.0
@@ -78,7 +78,7 @@ class Server:
 
 @contextmanager
 def run_system(
-    folder: Path, limits: Limits, *, typing_seconds: float, chat: Mapping[str, object] | None = None
+    folder: Path, limits: RunLimits, *, typing_seconds: float, chat: Mapping[str, object] | None = None
 ) -> Iterator[LocalSystem]:
     """Run everything for the length of a `with` block; logs and data stay in the folder.
 

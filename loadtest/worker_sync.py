@@ -1,7 +1,7 @@
-"""How the lines of workers come to the master: with each of Locust's reports, and the last of them when the run ends.
+"""Carries the log lines of Locust's workers to the master: with each report, and the rest when the run ends.
 
-Locust gives its workers half a second to end. Clients take longer to say goodbye, so the master asks each worker for
-its last lines, and waits for them, before it lets Locust quit.
+Locust gives its workers half a second to end. Clients need longer to close, so the master asks each worker for its last
+lines, and waits for them, before Locust quits.
 """
 
 import threading
@@ -11,7 +11,7 @@ from typing import Any, Final
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from loadtest.ledger import Ledger, Mishap
+from loadtest.client_log import ClientLog, UnexpectedEvent
 
 LINES: Final = "ledger"
 FAREWELL: Final = "farewell"
@@ -28,7 +28,7 @@ class Sender:
     def __init__(self, runner: WorkerRunner) -> None:
         self._runner = runner
         self._lines: list[str] = []
-        self.ledger = Ledger(self._lines.append)
+        self.ledger = ClientLog(self._lines.append)
         runner.environment.events.report_to_master.add_listener(self._report)
         runner.environment.events.test_stop.add_listener(self._say_goodbye)
         runner.register_message(FAREWELL, self._stop, concurrent=True)
@@ -57,7 +57,7 @@ class Receiver:
         ledger: takes the lines. A worker that began and did not say goodbye is a mishap in it.
     """
 
-    def __init__(self, runner: MasterRunner, ledger: Ledger) -> None:
+    def __init__(self, runner: MasterRunner, ledger: ClientLog) -> None:
         self._runner = runner
         self._ledger = ledger
         self._there: set[str] = set()
@@ -85,7 +85,9 @@ class Receiver:
             if self._there & {worker.id for worker in self._runner.clients.all if worker.state != STATE_MISSING}:
                 self._nobody_left.wait((self._runner.environment.stop_timeout or 0) + FAREWELL_SECONDS)
         for worker in sorted(self._there):
-            self._ledger.note(Mishap(at=time.time(), met=f"the end of its worker {worker}, which had more to tell"))
+            self._ledger.note(
+                UnexpectedEvent(at=time.time(), met=f"the end of its worker {worker}, which had more to tell")
+            )
         self._there.clear()
 
     def _write(self, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""One run from the first client to the last record: swarm, watcher, faults, then what history has."""
+"""One load test from the first client to the last record: swarm, monitor, faults, then what history holds."""
 
 import asyncio
 import math
@@ -12,15 +12,15 @@ import aiohttp
 
 from chat_client import ClientError
 from loadtest import recording
-from loadtest.kept import read_history
-from loadtest.ledger import read_ledger
+from loadtest.client_log import read_client_log
 from loadtest.metrics import Metric, scrape
+from loadtest.monitor import Monitor, PoolSample
 from loadtest.plans import GRACE_SECONDS, Plan
-from loadtest.recording import Run
+from loadtest.readback import read_history
+from loadtest.recording import RunInfo
 from loadtest.report.plot import clock
 from loadtest.swarm import WORKERS_SECONDS, command, run_swarm
 from loadtest.target import Target
-from loadtest.watch import PoolLook, Watcher
 
 DELIVERY_SECONDS = 60.0
 LOG = "locust.log"
@@ -33,7 +33,7 @@ Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drive:
+class LoadRun:
     """A run of a plan against a target.
 
     Args:
@@ -64,7 +64,7 @@ class Drive:
         began_at = time.time()
         (self.folder / recording.LEDGER).touch()  # Locust may end before it writes anything
         with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
-            watcher = Watcher(self.target, _writer(looks))
+            watcher = Monitor(self.target, _writer(looks))
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(watcher.run())
                 progress = tasks.create_task(self._say_how_it_goes(watcher))
@@ -79,12 +79,12 @@ class Drive:
                 watcher.stop()
                 await watching
         troubles += await self._read_back()
-        Run(
+        RunInfo(
             shape=self.plan.name, limits=self.target.limits, began_at=began_at, ended_at=ended_at,
             must_reach=self.plan.must_reach, troubles=tuple(troubles),
         ).write(self.folder)  # fmt: skip
 
-    async def _say_how_it_goes(self, watcher: Watcher) -> None:
+    async def _say_how_it_goes(self, watcher: Monitor) -> None:
         began = time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
@@ -116,7 +116,7 @@ class Drive:
             return ["the run was stopped before its end"]
         return [f"Locust ended with exit code {code}; see {LOG}"] if code else []
 
-    async def _delivered(self, watcher: Watcher) -> list[str]:
+    async def _delivered(self, watcher: Monitor) -> list[str]:
         """Wait until nobody holds a permit and no outbox holds anything, for as long as it becomes less."""
         least, last_progress = math.inf, time.monotonic()
         async with aiohttp.ClientSession() as http:
@@ -133,7 +133,7 @@ class Drive:
 
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
-            seen = read_ledger(lines)
+            seen = read_client_log(lines)
         if not seen.visits:
             return ["no client ever came"]
         sessions: dict[str, dict[str, None]] = {}
@@ -154,7 +154,7 @@ class Drive:
         return (self.folder / name).open("a", encoding="utf-8", buffering=1)
 
 
-def _left(pods: Mapping[str, Mapping[str, float]], pools: Mapping[str, PoolLook]) -> float:
+def _left(pods: Mapping[str, Mapping[str, float]], pools: Mapping[str, PoolSample]) -> float:
     in_pods = sum(figures.get(metric, 0) for figures in pods.values() for metric in UNDER_WAY)
     return in_pods + sum(pool.held + pool.waiting for pool in pools.values())
 

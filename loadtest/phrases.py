@@ -1,4 +1,4 @@
-"""What simulated clients say, and where in the world they are."""
+"""What simulated clients say, and their time zones."""
 
 import random
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ ECHOED: Final = ("good luck", "the quick brown fox", "naïve café", "one two th
 
 
 @dataclass(frozen=True, slots=True)
-class Repertoire:
+class Phrases:
     """One client's own sayings: no two texts are the same, so that each can be found again in history.
 
     Args:
@@ -67,7 +67,7 @@ class Repertoire:
     numbers: Iterator[int]
 
     @classmethod
-    def of(cls, client: str) -> "Repertoire":
+    def of(cls, client: str) -> "Phrases":
         """Return the repertoire of a client."""
         return cls(client, count(1))
 

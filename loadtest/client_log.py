@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from loadtest.lines import as_line, read_lines
+from loadtest.json_lines import as_line, read_lines
 
 Entrance = Literal["let_in", "denied", "broken", "gave_up"]
 Outcome = Literal["answered", "refused", "unanswered"]
@@ -47,7 +47,7 @@ class Visit:
 
 
 @dataclass(slots=True, kw_only=True)
-class Exchange:
+class ClientExchange:
     """One request and what came of it.
 
     Attributes:
@@ -76,7 +76,7 @@ class Exchange:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lateness:
+class SchedulingDelay:
     """The swarm itself was not run for a while: what it measured just before may be later than it was."""
 
     at: float
@@ -84,7 +84,7 @@ class Lateness:
 
 
 @dataclass(slots=True, kw_only=True)
-class Mishap:
+class UnexpectedEvent:
     """A simulated client met something that nobody thought of."""
 
     at: float
@@ -92,17 +92,17 @@ class Mishap:
 
 
 @dataclass(slots=True, kw_only=True)
-class Storm:
+class ReconnectStorm:
     """All clients of a process lost their connections at once, as the shape of the run has it."""
 
     at: float
 
 
-Entry = Visit | Exchange | Lateness | Mishap | Storm
+Entry = Visit | ClientExchange | SchedulingDelay | UnexpectedEvent | ReconnectStorm
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class ClientLog:
     """Where clients write down what they see.
 
     Args:
@@ -117,31 +117,31 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClientRecords:
     """A whole ledger."""
 
     visits: dict[str, Visit]
-    exchanges: list[Exchange]
-    late: list[Lateness] = field(default_factory=list)
-    mishaps: list[Mishap] = field(default_factory=list)
-    storms: list[Storm] = field(default_factory=list)
+    exchanges: list[ClientExchange]
+    late: list[SchedulingDelay] = field(default_factory=list)
+    mishaps: list[UnexpectedEvent] = field(default_factory=list)
+    storms: list[ReconnectStorm] = field(default_factory=list)
 
 
-def read_ledger(lines: Iterable[str]) -> Seen:
+def read_client_log(lines: Iterable[str]) -> ClientRecords:
     """Return what stands in a ledger."""
-    seen = Seen({}, [])
-    kinds: tuple[type[Entry], ...] = (Visit, Exchange, Lateness, Mishap, Storm)
+    seen = ClientRecords({}, [])
+    kinds: tuple[type[Entry], ...] = (Visit, ClientExchange, SchedulingDelay, UnexpectedEvent, ReconnectStorm)
     for entry in read_lines(lines, *kinds):
         match entry:
             case Visit():
                 seen.visits[entry.id] = entry
-            case Exchange():
+            case ClientExchange():
                 seen.exchanges.append(entry)
-            case Lateness():
+            case SchedulingDelay():
                 seen.late.append(entry)
-            case Mishap():
+            case UnexpectedEvent():
                 seen.mishaps.append(entry)
-            case Storm():
+            case ReconnectStorm():
                 seen.storms.append(entry)
     return seen
 

@@ -1,4 +1,4 @@
-"""What history has of a run, read back over its HTTP interface when everything has been delivered."""
+"""What history holds after a run, read over its HTTP interface once everything has been delivered."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from chat_client import History, Message, Refused
-from loadtest.ledger import digest
-from loadtest.lines import as_line
+from loadtest.client_log import digest
+from loadtest.json_lines import as_line
 from loadtest.tokens import token_of
 
 NOT_FOUND: Final = 404
@@ -16,8 +16,8 @@ READERS: Final = 8
 
 
 @dataclass(slots=True, kw_only=True)
-class Kept:
-    """One exchange as history has it; the fields are those of `Exchange`."""
+class StoredExchange:
+    """One exchange as history has it; the fields are those of `ClientExchange`."""
 
     session: str
     id: str
@@ -49,14 +49,14 @@ async def read_history(address: str, sessions: Mapping[str, Sequence[str]], writ
             raise trouble
 
 
-def exchanges_of(session: str, messages: Iterable[Message]) -> list[Kept]:
+def exchanges_of(session: str, messages: Iterable[Message]) -> list[StoredExchange]:
     """Put requests and replies together, in the order of history."""
-    found: dict[str, Kept] = {}
+    found: dict[str, StoredExchange] = {}
     for message in messages:
         exchange_id, _, direction = message.id.rpartition(".")
         kept = found.setdefault(
             exchange_id,
-            Kept(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
+            StoredExchange(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
         )
         if direction == "request":
             kept.kind, kept.said = message.kind, message.text or ""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from loadtest import watch
+from loadtest import monitor
+from loadtest.monitor import Monitor
 from loadtest.target import Target
-from loadtest.watch import Watcher
 
 
 async def test_a_watcher_ends_though_a_look_swallows_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,9 +22,9 @@ async def test_a_watcher_ends_though_a_look_swallows_the_cancellation(monkeypatc
             await asyncio.Event().wait()
         return {}
 
-    monkeypatch.setattr(watch, "scrape", swallow)
+    monkeypatch.setattr(monitor, "scrape", swallow)
     target = Target(chat=(), history="", redis_url="redis://127.0.0.1:9/0", metrics={})
-    watching = asyncio.create_task(Watcher(target, lambda _: None).run())
+    watching = asyncio.create_task(Monitor(target, lambda _: None).run())
     await looking.wait()
     watching.cancel()
     await asyncio.wait({watching})

@@ -5,17 +5,17 @@ import sys
 
 from devtools.ports import free_port
 from devtools.servers import ROOT
-from loadtest.ledger import read_ledger
+from loadtest.client_log import read_client_log
 
 LOST = """
 import sys
 from locust.env import Environment
-from loadtest.carried import LINES, Receiver
-from loadtest.ledger import Ledger
+from loadtest.worker_sync import LINES, Receiver
+from loadtest.client_log import ClientLog
 
 environment = Environment()
 runner = environment.create_master_runner("127.0.0.1", int(sys.argv[1]))
-Receiver(runner, Ledger(print))
+Receiver(runner, ClientLog(print))
 environment.events.worker_report.fire(client_id="idle", data={LINES: []})
 environment.events.worker_report.fire(client_id="busy", data={LINES: ["{}"]})
 environment.events.test_stop.fire(environment=environment)
@@ -30,5 +30,5 @@ def test_a_worker_that_was_lost_with_its_clients_is_missed_once() -> None:
     )
     carried, *more = ended.stdout.splitlines()
     assert carried == "{}"
-    (mishap,) = read_ledger(more).mishaps
+    (mishap,) = read_client_log(more).mishaps
     assert mishap.met == "the end of its worker busy, which had more to tell"

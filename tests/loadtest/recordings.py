@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from loadtest.kept import Kept
-from loadtest.ledger import Exchange, Lateness, Mishap, Seen, Visit, digest
+from loadtest.client_log import ClientExchange, ClientRecords, SchedulingDelay, UnexpectedEvent, Visit, digest
+from loadtest.criteria import RunLimits
 from loadtest.metrics import Metric
-from loadtest.promises import Limits
-from loadtest.recording import Fault, Recording, Run
-from loadtest.watch import POOLS, PodsLook, PoolLook, ProcessesLook
+from loadtest.monitor import POOLS, PodSample, PoolSample, ProcessSample
+from loadtest.readback import StoredExchange
+from loadtest.recording import Fault, Recording, RunInfo
 
-LIMITS = Limits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
+LIMITS = RunLimits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
 
 
 def visit(name: str, asked: float, answered: float, left: float | None = None, **more: object) -> Visit:
@@ -25,62 +25,62 @@ def denied(name: str, asked: float, answered: float, code: str = "cluster_full")
     return visit(name, asked, answered, entrance="denied", status=503, code=code, session="", by_us=False)
 
 
-def exchange(of: str, number: int, said: str = "", **more: object) -> Exchange:
+def exchange(of: str, number: int, said: str = "", **more: object) -> ClientExchange:
     text = said or f"hello {number}"
     fields: dict[str, object] = {
         "visit": of, "number": number, "kind": "text", "said": text, "sent_at": 20 + number, "ended_at": 20.5 + number,
         "outcome": "answered", "reply": digest(f"you said {text}"),
     }  # fmt: skip
-    return Exchange(**{**fields, **more})  # type: ignore[arg-type]
+    return ClientExchange(**{**fields, **more})  # type: ignore[arg-type]
 
 
-def kept(of: Exchange, *, session: str | None = None) -> Kept:
-    return Kept(
+def kept(of: ClientExchange, *, session: str | None = None) -> StoredExchange:
+    return StoredExchange(
         session=session or f"session-{of.visit}", id=f"{of.visit}-{of.number}", kind=of.kind, said=of.said,
         reply=of.reply, voice_bytes=of.voice_bytes, image_bytes=of.image_bytes,
     )  # fmt: skip
 
 
-def look(at: float, pool: str = "connections", **more: object) -> PoolLook:
+def look(at: float, pool: str = "connections", **more: object) -> PoolSample:
     capacity = getattr(LIMITS, pool)
     fields: dict[str, object] = {
         "at": at, "pool": pool, "held": 0, "capacity": capacity, "high_water": capacity, "waiting": 0,
         "learning": False, "reaped": 0, "newest_held": 0, "oldest_waiting": 0,
     }  # fmt: skip
-    return PoolLook(**{**fields, **more})  # type: ignore[arg-type]
+    return PoolSample(**{**fields, **more})  # type: ignore[arg-type]
 
 
-def pods(at: float, took: float = 0.01, **figures: dict[Metric, float]) -> PodsLook:
-    return PodsLook(at=at, took_seconds=took, figures={pod: dict(found.items()) for pod, found in figures.items()})
+def pods(at: float, took: float = 0.01, **figures: dict[Metric, float]) -> PodSample:
+    return PodSample(at=at, took_seconds=took, figures={pod: dict(found.items()) for pod, found in figures.items()})
 
 
 def recording(
     visits: Sequence[Visit] = (),
-    exchanges: Sequence[Exchange] = (),
+    exchanges: Sequence[ClientExchange] = (),
     *,
-    looks: Sequence[PoolLook] = (),
-    pods_looks: Sequence[PodsLook] = (),
-    processes: Sequence[ProcessesLook] = (),
-    history: Sequence[Kept] | None = None,
+    looks: Sequence[PoolSample] = (),
+    pods_looks: Sequence[PodSample] = (),
+    processes: Sequence[ProcessSample] = (),
+    history: Sequence[StoredExchange] | None = None,
     faults: Sequence[Fault] = (),
-    late: Sequence[Lateness] = (),
-    mishaps: Sequence[Mishap] = (),
+    late: Sequence[SchedulingDelay] = (),
+    mishaps: Sequence[UnexpectedEvent] = (),
     troubles: Sequence[str] = (),
 ) -> Recording:
     """A recording of what is given; history has what was answered, if nothing else is said."""
     answered = [kept(one) for one in exchanges if one.outcome == "answered"]
     before = [look(0, pool, high_water=0) for pool in POOLS]
     return Recording(
-        run=Run(
+        run=RunInfo(
             shape="made-up", limits=LIMITS, began_at=0, ended_at=100, must_reach=("connections", "messages"),
             troubles=tuple(troubles),
         ),
-        seen=Seen({one.id: one for one in visits}, list(exchanges), list(late), list(mishaps)),
+        clients=ClientRecords({one.id: one for one in visits}, list(exchanges), list(late), list(mishaps)),
         pools=sorted([*before, look(90), look(90, "messages"), *looks], key=lambda one: one.at),
         pods=[*pods_looks, pods(99, chat={Metric.OUTBOX_RECORDS: 0})],
         processes=list(processes),
         faults=list(faults),
-        kept=answered if history is None else list(history),
+        stored=answered if history is None else list(history),
     )  # fmt: skip
 
 

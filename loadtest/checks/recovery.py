@@ -1,12 +1,12 @@
-"""How long it took until as many clients were inside as before something was broken.
+"""How long it took after a fault until as many clients were connected as before.
 
-What a fault does to connections shows within 1½ leases: by then permits are lost, and those of the dead have come back.
+A fault shows in the connections within 1½ leases: by then permits are lost, and those of dead pods have been returned.
 """
 
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from loadtest.overload import open_over_time
+from loadtest.checks.limits import open_over_time
 from loadtest.recording import LEASES, Recording
 
 BACK_SHARE = 0.9

@@ -1,17 +1,17 @@
-"""The promises of the system, each with the judgement that a recording allows."""
+"""The promises of the system, and the verdict of a recording on each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from loadtest import lost, order, overload
-from loadtest.ledger import Exchange
+from loadtest.checks import limits, loss, order
+from loadtest.checks.recovery import recoveries
+from loadtest.client_log import ClientExchange
+from loadtest.criteria import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
 from loadtest.metrics import Metric
-from loadtest.promises import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
+from loadtest.monitor import POOLS
 from loadtest.recording import Recording
-from loadtest.recovery import recoveries
-from loadtest.watch import POOLS
 
 SHOWN: Final = 5
 LATE_SECONDS: Final = 2.0
@@ -56,7 +56,7 @@ def all_kept(verdicts: Sequence[Verdict]) -> bool:
 def _limits(recording: Recording) -> Iterator[Verdict]:
     for pool in POOLS:
         limit: int = getattr(recording.run.limits, pool)
-        most = overload.high_water(recording, pool)
+        most = limits.high_water(recording, pool)
         if pool in recording.run.must_reach:
             yield _verdict(
                 f"{pool}_reached", f"The limit of {limit} {pool} is reached",
@@ -65,18 +65,18 @@ def _limits(recording: Recording) -> Iterator[Verdict]:
             )  # fmt: skip
         yield _verdict(
             f"{pool}_not_exceeded", f"There are never more than {limit} {pool}",
-            [complaint for ask in overload.ASKED for complaint in ask(recording, pool)],
-            _most(recording, pool, most), tested=bool(recording.looks_at(pool)),
+            [complaint for ask in limits.OBSERVERS for complaint in ask(recording, pool)],
+            _most(recording, pool, most), tested=bool(recording.samples_of(pool)),
         )  # fmt: skip
 
 
 def _most(recording: Recording, pool: str, high_water: int) -> str:
-    words = f"high-water mark {high_water}, {len(recording.looks_at(pool)):,} looks at the store"
-    return f"{words}; clients saw {overload.most_open(recording)} of their own open" if pool == "connections" else words
+    words = f"high-water mark {high_water}, {len(recording.samples_of(pool)):,} looks at the store"
+    return f"{words}; clients saw {limits.most_open(recording)} of their own open" if pool == "connections" else words
 
 
 def _order(recording: Recording) -> Iterator[Verdict]:
-    looks, waited = order.looks_that_tell(recording), order.visits_that_tell(recording)
+    looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
         "order_of_tickets", "Whoever waits is served by ticket",
         order.tickets_out_of_turn(recording),
@@ -92,7 +92,7 @@ def _order(recording: Recording) -> Iterator[Verdict]:
 
 
 def _served_or_told(recording: Recording) -> Iterator[Verdict]:
-    visits, exchanges = recording.seen.visits, recording.seen.exchanges
+    visits, exchanges = recording.clients.visits, recording.clients.exchanges
     patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
     trouble = [
         f"{visit.client} was not answered at the door: {visit.code}"
@@ -102,7 +102,8 @@ def _served_or_told(recording: Recording) -> Iterator[Verdict]:
     trouble += [
         f"{visit.client} stood in line for {visit.answered_at - visit.asked_at:.1f} s"
         for visit in visits.values()
-        if visit.answered_at - visit.asked_at > patience_seconds + recording.lateness(visit.asked_at, visit.answered_at)
+        if visit.answered_at - visit.asked_at
+        > patience_seconds + recording.longest_delay(visit.asked_at, visit.answered_at)
         and not recording.disturbed(visit.asked_at, visit.answered_at)
     ]
     trouble += [
@@ -125,25 +126,25 @@ def _served_or_told(recording: Recording) -> Iterator[Verdict]:
 
 
 def _nothing_lost(recording: Recording) -> Iterator[Verdict]:
-    answered = sum(exchange.outcome == "answered" for exchange in recording.seen.exchanges)
+    answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
         "nothing_lost", "What was answered is in history, once and in order",
-        lost.differences(recording), f"all of {answered:,} answered exchanges; history has {len(recording.kept):,}",
+        loss.differences(recording), f"all of {answered:,} answered exchanges; history has {len(recording.stored):,}",
         tested=answered > 0,
     )  # fmt: skip
 
 
 def _replies_fit(recording: Recording) -> Iterator[Verdict]:
     wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
-             recording.seen.exchanges if not exchange.fits]  # fmt: skip
-    answered = sum(exchange.outcome == "answered" for exchange in recording.seen.exchanges)
+             recording.clients.exchanges if not exchange.fits]  # fmt: skip
+    answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
         "replies_fit", "Each reply belongs to its message", wrong, f"{answered:,} replies", tested=answered > 0
     )
 
 
 def _error_budget(recording: Recording) -> Iterator[Verdict]:
-    exchanges = [e for e in recording.seen.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
+    exchanges = [e for e in recording.clients.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
     refused = [exchange for exchange in exchanges if exchange.outcome == "refused"]
     share = len(refused) / len(exchanges) if exchanges else 0.0
     allowed = recording.run.limits.refused_share
@@ -154,18 +155,18 @@ def _error_budget(recording: Recording) -> Iterator[Verdict]:
     )  # fmt: skip
     yield _verdict(
         "no_unexplained_errors", "No error is unexplained", list(_unexplained(recording)),
-        "every denial, refusal and close has a code that says what to do", tested=bool(recording.seen.visits),
+        "every denial, refusal and close has a code that says what to do", tested=bool(recording.clients.visits),
     )  # fmt: skip
 
 
 def _unexplained(recording: Recording) -> Iterator[str]:
-    for mishap in recording.seen.mishaps:
+    for mishap in recording.clients.mishaps:
         yield f"a client met {mishap.met}"
-    for exchange in recording.seen.exchanges:
+    for exchange in recording.clients.exchanges:
         disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
         if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:
             yield f"a {exchange.kind} was refused with {exchange.code}"
-    for visit in recording.seen.visits.values():
+    for visit in recording.clients.visits.values():
         disturbed = recording.disturbed(visit.asked_at, visit.answered_at)
         if visit.entrance == "denied" and visit.code not in EXPLAINED_DENIALS and not disturbed:
             yield f"{visit.client} was denied with {visit.status} {visit.code}"
@@ -179,7 +180,7 @@ def _given_back(recording: Recording) -> Iterator[Verdict]:
     left = [
         f"{look.held} {pool} are still held, {look.waiting} wait"
         for pool in POOLS
-        for look in recording.looks_at(pool)[-1:]
+        for look in recording.samples_of(pool)[-1:]
         if look.held or look.waiting
     ]
     for look in recording.pods[-1:]:
@@ -230,6 +231,6 @@ def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, te
     return Verdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
 
 
-def _codes(exchanges: Sequence[Exchange]) -> str:
+def _codes(exchanges: Sequence[ClientExchange]) -> str:
     codes = sorted({exchange.code for exchange in exchanges})
     return ", ".join(f"{sum(e.code == code for e in exchanges):,} {code}" for code in codes)

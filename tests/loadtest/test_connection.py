@@ -13,7 +13,7 @@ from websockets.http11 import Response as Answer
 from websockets.sync.server import ServerConnection, serve
 
 from frameproto import Request, RequestKind, Response, ResponseKind, decode_request, encode_response
-from loadtest.talk import Asked, Denied, NoAnswer, Talk, TalkEnded, open_talk
+from loadtest.connection import ChatConnection, ConnectionEnded, Denied, PendingRequest, Unreachable, open_connection
 
 Handler = Callable[[ServerConnection], None]
 Gate = Callable[[ServerConnection, Handshake], Answer | None]
@@ -41,18 +41,18 @@ class Heard:
     def __init__(self) -> None:
         self.answers: list[tuple[str, str | None]] = []
 
-    def __call__(self, asked: Asked, response: Response | None) -> None:
+    def __call__(self, asked: PendingRequest, response: Response | None) -> None:
         self.answers.append((asked.said, None if response is None else response.text))
 
 
-def talk_to(address: str, heard: Heard, *, window: int = 3, wait_seconds: float = 10) -> Talk:
-    return open_talk(
+def talk_to(address: str, heard: Heard, *, window: int = 3, wait_seconds: float = 10) -> ChatConnection:
+    return open_connection(
         address, client_id="anna", time_zone="+07:00", session_id="", window=window, wait_seconds=wait_seconds,
         on_answer=heard,
     )  # fmt: skip
 
 
-def say(talk: Talk, said: str) -> None:
+def say(talk: ChatConnection, said: str) -> None:
     talk.ask(Request(RequestKind.TEXT, said.encode()), said)
 
 
@@ -103,7 +103,7 @@ def test_what_has_no_answer_when_the_server_ends_it_is_told() -> None:
         talk = talk_to(address, heard)
         say(talk, "hello?")
         assert talk.wait_for_answers(10)
-        with pytest.raises(TalkEnded):
+        with pytest.raises(ConnectionEnded):
             while True:
                 say(talk, "still there?")
         talk.leave()
@@ -172,7 +172,7 @@ def test_a_denial_without_a_reason_has_no_code() -> None:
 
 
 def test_nobody_there_is_no_answer() -> None:
-    with pytest.raises(NoAnswer):
+    with pytest.raises(Unreachable):
         talk_to("ws://127.0.0.1:9", Heard())
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
         done.wait(10)
 
     with served(echo, gate) as address:
-        with pytest.raises(NoAnswer):
+        with pytest.raises(Unreachable):
             talk_to(address, Heard(), wait_seconds=0.1)
         done.set()
 

@@ -1,10 +1,10 @@
-"""Does history have what clients saw answered, once and in the order of each connection?"""
+"""Does history hold every exchange that clients saw answered, once, and in the order of each connection?"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from loadtest.kept import Kept
-from loadtest.ledger import Exchange
+from loadtest.client_log import ClientExchange
+from loadtest.readback import StoredExchange
 from loadtest.recording import Recording
 
 Likeness = tuple[str, str, str, int, int]
@@ -12,19 +12,21 @@ Likeness = tuple[str, str, str, int, int]
 
 def differences(recording: Recording) -> list[str]:
     """Return what history lacks, has too often, has in another order, or should not have."""
-    kept: dict[str, list[Kept]] = defaultdict(list)
-    for one in recording.kept:
+    kept: dict[str, list[StoredExchange]] = defaultdict(list)
+    for one in recording.stored:
         kept[one.session].append(one)
-    asked: dict[str, dict[str, list[Exchange]]] = defaultdict(lambda: defaultdict(list))
-    for exchange in recording.seen.exchanges:
-        asked[recording.seen.visits[exchange.visit].session][exchange.visit].append(exchange)
+    asked: dict[str, dict[str, list[ClientExchange]]] = defaultdict(lambda: defaultdict(list))
+    for exchange in recording.clients.exchanges:
+        asked[recording.clients.visits[exchange.visit].session][exchange.visit].append(exchange)
     found: list[str] = []
     for session in sorted({*kept, *asked}):
         found += _in_session(session, asked.get(session, {}).values(), kept.get(session, []))
     return found
 
 
-def _in_session(session: str, visits: Iterable[Sequence[Exchange]], kept: Sequence[Kept]) -> Iterator[str]:
+def _in_session(
+    session: str, visits: Iterable[Sequence[ClientExchange]], kept: Sequence[StoredExchange]
+) -> Iterator[str]:
     places: dict[Likeness, list[int]] = defaultdict(list)
     for place, one in enumerate(kept):
         places[_likeness(one)].append(place)
@@ -52,9 +54,9 @@ def _in_session(session: str, visits: Iterable[Sequence[Exchange]], kept: Sequen
         unanswered[one.kind, one.said] -= 1
 
 
-def _likeness(one: Exchange | Kept) -> Likeness:
+def _likeness(one: ClientExchange | StoredExchange) -> Likeness:
     return one.kind, one.said, one.reply, one.voice_bytes, one.image_bytes
 
 
-def _name(one: Exchange | Kept) -> str:
+def _name(one: ClientExchange | StoredExchange) -> str:
     return f"“{one.said}”" if one.said else f"a {one.kind}"

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.ledger import Lateness, Mishap
+from loadtest.checks.recovery import recoveries
+from loadtest.checks.verdicts import Judgement, all_kept, judge
+from loadtest.client_log import SchedulingDelay, UnexpectedEvent
 from loadtest.metrics import Metric
+from loadtest.monitor import POOLS
 from loadtest.recording import Fault, Recording
-from loadtest.recovery import recoveries
-from loadtest.verdicts import Judgement, all_kept, judge
-from loadtest.watch import POOLS
-from tests.loadtest.recorded import denied, exchange, kept, look, pods, recording, sound, visit
+from tests.loadtest.recordings import denied, exchange, kept, look, pods, recording, sound, visit
 
+LATE = SchedulingDelay(at=8, seconds=3)
 ANNA = visit("anna", 1, 1.1, 30)
 SAID = [exchange("anna", number) for number in range(3)]
 KILL = Fault(at=50, name="kill -9")
@@ -99,7 +100,7 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
         case("closed for no reason", "no_unexplained_errors", "the connection of anna was closed with 1011",
              recording([visit("anna", 1, 2, 30, by_us=False, close_code=1011)])),
         case("met something new", "no_unexplained_errors", "a client met KeyError",
-             recording([ANNA], mishaps=[Mishap(at=1, met="KeyError: 'x'")])),
+             recording([ANNA], mishaps=[UnexpectedEvent(at=1, met="KeyError: 'x'")])),
         case("still held", "given_back", "1 connections are still held", recording(looks=[look(99, held=1)])),
         case("not delivered", "given_back", "chat has 2 of chatbot_outbox_records", replace(
              recording(), pods=[pods(99, chat={Metric.OUTBOX_RECORDS: 2})])),
@@ -119,7 +120,7 @@ def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Re
     [
         pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 1.8, 7, 30)]), id="came almost together"),
         pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 6, 8.2, 30)]), id="news a little late"),
-        pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 6, 7, 30)], late=[Lateness(at=8, seconds=3)]),
+        pytest.param(recording([visit("anna", 1, 9, 30), visit("ben", 6, 7, 30)], late=[LATE]),
                      id="overtaken, or the swarm was not run"),
         pytest.param(recording([ANNA], [*SAID[:2], replace(SAID[2], outcome="unanswered")], history=map(kept, SAID)),  # type: ignore[arg-type]
                      id="worked on when the client left"),

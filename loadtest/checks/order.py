@@ -1,22 +1,22 @@
-"""Was everybody served in turn? By the tickets in the store, and by what clients saw of each other's luck."""
+"""Were clients served first come, first served? Judged by the tickets in the store and by the clients' own times."""
 
 from collections.abc import Iterator
 
-from loadtest.ledger import Visit
+from loadtest.client_log import Visit
+from loadtest.monitor import POOLS, PoolSample
 from loadtest.recording import Recording
-from loadtest.watch import POOLS, PoolLook
 
 SLACK_SECONDS = 1.0
 """How much later somebody must have come, and how much earlier have been let in, to have overtaken for sure: pods and
 clients share few processors, and a pod that is not run for a moment takes its arrivals to the store later."""
 
 
-def looks_that_tell(recording: Recording) -> list[PoolLook]:
+def meaningful_samples(recording: Recording) -> list[PoolSample]:
     """Return the looks at a line with somebody inside and somebody waiting."""
     return [
         look
         for pool in POOLS
-        for look in recording.looks_at(pool)
+        for look in recording.samples_of(pool)
         if look.newest_held and look.oldest_waiting and not look.learning and not recording.disturbed(look.at)
     ]
 
@@ -25,16 +25,16 @@ def tickets_out_of_turn(recording: Recording) -> list[str]:
     """Return each look in which somebody inside had a higher ticket than somebody who still waited."""
     return [
         f"ticket {look.newest_held} of {look.pool} was served while {look.oldest_waiting} still waited"
-        for look in looks_that_tell(recording)
+        for look in meaningful_samples(recording)
         if look.newest_held > look.oldest_waiting
     ]
 
 
-def visits_that_tell(recording: Recording) -> list[Visit]:
+def comparable_visits(recording: Recording) -> list[Visit]:
     """Return the visits that were let in, or waited until their time was over, in the order of their arrival."""
     told = (
         visit
-        for visit in recording.seen.visits.values()
+        for visit in recording.clients.visits.values()
         if (visit.entrance == "let_in" or visit.code == "cluster_full")
         and not recording.disturbed(visit.asked_at, visit.answered_at)
     )
@@ -47,11 +47,11 @@ def arrivals_out_of_turn(recording: Recording) -> list[str]:
 
 
 def _overtakings(recording: Recording) -> Iterator[str]:
-    visits = visits_that_tell(recording)
+    visits = comparable_visits(recording)
     slowest: Visit | None = None
     earlier = 0
     for visit in visits:
-        slack_seconds = SLACK_SECONDS + recording.lateness(visit.asked_at, visit.answered_at)
+        slack_seconds = SLACK_SECONDS + recording.longest_delay(visit.asked_at, visit.answered_at)
         while visits[earlier].asked_at < visit.asked_at - slack_seconds:
             if slowest is None or visits[earlier].answered_at > slowest.answered_at:
                 slowest = visits[earlier]

@@ -1,4 +1,4 @@
-"""A chat pod that breaks one promise: `python -m tests.loadtest.broken`, with BREAK in the environment."""
+"""A chat pod that breaks one promise: `python -m tests.loadtest.broken_pod`, with BREAK in the environment."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Were there ever more than the limit? Asked of the store, of the pods and of the clients; none answers for another."""
+"""Was a limit ever exceeded? The store, the pods and the clients are asked independently of each other."""
 
 import math
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Final
 
 from loadtest.metrics import Metric
+from loadtest.monitor import PodSample
 from loadtest.recording import Recording
-from loadtest.watch import PodsLook
 
 COUNTED: Final = {
     "connections": (Metric.CONNECTIONS_OPEN, Metric.CONNECTIONS_CLOSED),
@@ -19,7 +19,7 @@ COUNTED: Final = {
 def by_store(recording: Recording, pool: str) -> Iterator[str]:
     """Yield what the store itself says: a mark or a capacity above the limit."""
     limit: int = getattr(recording.run.limits, pool)
-    looks = recording.looks_at(pool)
+    looks = recording.samples_of(pool)
     mark = high_water(recording, pool)
     if mark > limit:
         yield f"the high-water mark of the store is {mark}"
@@ -37,7 +37,7 @@ def high_water(recording: Recording, pool: str) -> int:
 
     A store that was in use before has a mark from then, which says nothing of this run until it is passed.
     """
-    looks = recording.looks_at(pool)
+    looks = recording.samples_of(pool)
     mark = max((look.high_water for look in looks), default=0)
     if looks and mark > looks[0].high_water:
         return mark
@@ -74,7 +74,7 @@ def open_over_time(recording: Recording, *, certainly: bool) -> list[tuple[float
             the client knows that it has it, and free after that. Otherwise it counts until the client noticed the end.
     """
     changes: list[tuple[float, int]] = []
-    for visit in recording.seen.visits.values():
+    for visit in recording.clients.visits.values():
         if visit.entrance == "let_in":
             left_at = visit.left_at if certainly or visit.by_us else visit.ended_at
             left_at = recording.run.ended_at if left_at is None else left_at
@@ -93,15 +93,15 @@ def most_open(recording: Recording) -> int:
     return max((there for _, there in open_over_time(recording, certainly=True)), default=0)
 
 
-def _moved(before: PodsLook, look: PodsLook, ended: Metric) -> int:
+def _moved(before: PodSample, look: PodSample, ended: Metric) -> int:
     """Return how many may have ended at one pod and begun at another while both were looked at."""
     passed_seconds = max(look.at - before.at, 0.001)
     went = max(_total(look, ended) - _total(before, ended), 0)
     return math.ceil(went / passed_seconds * look.took_seconds)
 
 
-def _total(look: PodsLook, metric: Metric) -> float:
+def _total(look: PodSample, metric: Metric) -> float:
     return sum(figures.get(metric, 0) for figures in look.figures.values())
 
 
-ASKED: Final = (by_store, by_pods, by_clients)
+OBSERVERS: Final = (by_store, by_pods, by_clients)

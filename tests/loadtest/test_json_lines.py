@@ -2,22 +2,22 @@
 
 import pytest
 
-from loadtest.ledger import Lateness, Mishap, Storm
-from loadtest.lines import as_line, read_lines
+from loadtest.client_log import ReconnectStorm, SchedulingDelay, UnexpectedEvent
+from loadtest.json_lines import as_line, read_lines
+from loadtest.monitor import ProcessSample
 from loadtest.recording import Fault
-from loadtest.watch import ProcessesLook
-from tests.loadtest.recorded import denied, exchange, kept, look, pods
+from tests.loadtest.recordings import denied, exchange, kept, look, pods
 
 RECORDS = [
     denied("anna", 1, 2),
     exchange("anna", 0),
-    Lateness(at=1, seconds=2),
-    Storm(at=1),
-    Mishap(at=1, met="KeyError: 'x'"),
+    SchedulingDelay(at=1, seconds=2),
+    ReconnectStorm(at=1),
+    UnexpectedEvent(at=1, met="KeyError: 'x'"),
     kept(exchange("anna", 0)),
     look(1),
     pods(1, chat={}),
-    ProcessesLook(at=1, cpu_seconds={"chat": 1.5}, memory_bytes={"chat": 2}),
+    ProcessSample(at=1, cpu_seconds={"chat": 1.5}, memory_bytes={"chat": 2}),
     Fault(at=1, name="kill -9"),
 ]
 

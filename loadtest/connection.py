@@ -47,16 +47,16 @@ class Denied(Exception):
         self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
 
 
-class NoAnswer(Exception):
+class Unreachable(Exception):
     """There was no connection, and nobody said why."""
 
 
-class TalkEnded(Exception):
+class ConnectionEnded(Exception):
     """Nothing can be asked over this connection any more."""
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
+class PendingRequest:
     """A request that is on its way. `said` tells it from all others; `sent_at` is in seconds since 1970."""
 
     number: int
@@ -65,12 +65,12 @@ class Asked:
     sent_at: float
 
 
-OnAnswer = Callable[[Asked, Response | None], None]
+OnAnswer = Callable[[PendingRequest, Response | None], None]
 """Called once for each request: with its response, or with nothing when the connection ended first."""
 
 
-class Talk:
-    """An open connection. `open_talk` makes one.
+class ChatConnection:
+    """An open connection. `open_connection` makes one.
 
     Attributes:
         session_id: as the server named it.
@@ -84,7 +84,7 @@ class Talk:
         self._on_answer = on_answer
         self._free = threading.Semaphore(window)
         self._window = window
-        self._expected: deque[Asked] = deque()
+        self._expected: deque[PendingRequest] = deque()
         self._sending = threading.Lock()
         self._ended = threading.Event()
         self._asked = 0
@@ -110,20 +110,20 @@ class Talk:
         """Send a request as soon as the window has room for it.
 
         Raises:
-            TalkEnded: the connection ended first.
+            ConnectionEnded: the connection ended first.
         """
         self._free.acquire()
         if self.ended:
             self._free.release()
-            raise TalkEnded
+            raise ConnectionEnded
         with self._sending:
-            asked = Asked(self._asked, request, said, time.time())
+            asked = PendingRequest(self._asked, request, said, time.time())
             self._asked += 1
             self._expected.append(asked)
             try:
                 self._websocket.send(encode_request(request))
             except ConnectionClosed:  # the reader tells everybody who waits
-                raise TalkEnded from None
+                raise ConnectionEnded from None
 
     def wait_for_answers(self, seconds: float) -> bool:
         """Wait until everything is answered or the connection has ended; say whether that happened in time."""
@@ -173,7 +173,7 @@ class Talk:
             self._free.release(self._window)  # whoever waits for room finds the end
 
 
-def open_talk(
+def open_connection(
     address: str,
     *,
     client_id: str,
@@ -183,12 +183,12 @@ def open_talk(
     wait_seconds: float,
     on_answer: OnAnswer,
     token: str | None = None,
-) -> Talk:
+) -> ChatConnection:
     """Connect, standing in line for as long as it takes.
 
     Raises:
         Denied: the server did not let us in, and said why.
-        NoAnswer: there is no connection, and nobody said why.
+        Unreachable: there is no connection, and nobody said why.
     """
     query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
     if session_id:
@@ -198,7 +198,7 @@ def open_talk(
     try:
         sock = socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), timeout=wait_seconds)
     except OSError as unreachable:
-        raise NoAnswer(str(unreachable)) from unreachable
+        raise Unreachable(str(unreachable)) from unreachable
     opening = connect_websocket(
         url,
         sock=sock,
@@ -217,11 +217,11 @@ def open_talk(
         response = denied.response
         raise Denied(response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")) from denied
     except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as broken:
-        raise NoAnswer(str(broken) or type(broken).__name__) from broken
+        raise Unreachable(str(broken) or type(broken).__name__) from broken
     except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
         _hang_up(sock)
         raise
-    return Talk(websocket, window=window, on_answer=on_answer)
+    return ChatConnection(websocket, window=window, on_answer=on_answer)
 
 
 def _hang_up(sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What a run is held against: the limits, and the codes that a sound server may say no with."""
+"""What a run is judged against: the limits, and the codes with which a correct server may refuse."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ EXPLAINED_CLOSES: Final = frozenset({CloseCode.GOODBYE, CloseCode.DRAINING, Clos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class RunLimits:
     """What the servers of a run are told, and so what they are held to.
 
     Attributes:

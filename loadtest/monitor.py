@@ -1,6 +1,6 @@
-"""The watcher: looks at the limits store, at pods and at processes while a run is on, and writes down what it sees.
+"""The monitor samples the limits store, the pods and the processes during a run, and records what it finds.
 
-It reads the store itself, so what it finds does not depend on what the services say of themselves.
+It reads the store itself, so its figures do not depend on what the services report.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import psutil
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.lines import as_line
+from loadtest.json_lines import as_line
 from loadtest.metrics import scrape
 from loadtest.target import Target
 from permits import PermitError
@@ -29,7 +29,7 @@ STORE_ANSWER_SECONDS = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class PoolLook:
+class PoolSample:
     """One pool at one moment, as the store has it.
 
     Attributes:
@@ -50,7 +50,7 @@ class PoolLook:
 
 
 @dataclass(slots=True, kw_only=True)
-class PodsLook:
+class PodSample:
     """What the pods say of themselves; those that do not answer are not there.
 
     Attributes:
@@ -64,7 +64,7 @@ class PodsLook:
 
 
 @dataclass(slots=True, kw_only=True)
-class ProcessesLook:
+class ProcessSample:
     """What processes have used: CPU seconds since they began, and bytes of memory, their children included."""
 
     at: float
@@ -73,7 +73,7 @@ class ProcessesLook:
 
 
 @dataclass
-class Watcher:
+class Monitor:
     """Looks until it is told to stop.
 
     Args:
@@ -83,7 +83,7 @@ class Watcher:
 
     target: Target
     write: Callable[[str], None]
-    latest: dict[str, PoolLook] = field(default_factory=dict)
+    latest: dict[str, PoolSample] = field(default_factory=dict)
     _done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -114,7 +114,7 @@ class Watcher:
                 raise asyncio.CancelledError  # the Redis client swallows one that comes as it puts a connection back
             if found is not None:
                 self.write(as_line(found))
-            if isinstance(found, PoolLook):
+            if isinstance(found, PoolSample):
                 self.latest[found.pool] = found
             try:
                 async with asyncio.timeout(every_seconds):
@@ -126,7 +126,7 @@ class Watcher:
         operator = PoolOperator(pool, redis)
         keys = {key.rpartition(":")[2]: key for key in keys_of(pool)}
 
-        async def look() -> PoolLook | None:
+        async def look() -> PoolSample | None:
             try:
                 async with redis.pipeline(transaction=True) as both:
                     both.hvals(keys["permits"])
@@ -136,7 +136,7 @@ class Watcher:
             except (RedisError, OSError, PermitError, PoolUnknown):
                 return None
             state = view.state
-            return PoolLook(
+            return PoolSample(
                 at=time.time(), pool=pool, held=state.held, capacity=state.capacity, high_water=state.high_water,
                 waiting=state.waiting, learning=state.learning_seconds > 0, reaped=state.reaped,
                 newest_held=max((int(record.split(b" ", 1)[0]) for record in permits), default=0),
@@ -146,20 +146,20 @@ class Watcher:
         return look
 
     def _pods_look(self, http: aiohttp.ClientSession) -> Callable[[], Any]:
-        async def look() -> PodsLook:
+        async def look() -> PodSample:
             began = time.time()
             figures = await scrape(http, self.target.metrics)
-            return PodsLook(at=began, took_seconds=time.time() - began, figures=figures)
+            return PodSample(at=began, took_seconds=time.time() - began, figures=figures)
 
         return look
 
     def _processes_look(self) -> Callable[[], Any]:
-        async def look() -> ProcessesLook | None:
+        async def look() -> ProcessSample | None:
             used = {name: usage(pid) for name, pid in self.target.pids.items()}
             there = {name: found for name, found in used.items() if found is not None}
             if not there:
                 return None
-            return ProcessesLook(
+            return ProcessSample(
                 at=time.time(),
                 cpu_seconds={name: round(cpu, 3) for name, (cpu, _) in there.items()},
                 memory_bytes={name: memory for name, (_, memory) in there.items()},

@@ -1,0 +1,1 @@
+"""The promises that a run is judged by: limits, order, loss, recovery."""

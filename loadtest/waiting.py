@@ -1,0 +1,16 @@
+"""Waiting after the run, so that somebody can fetch the report."""
+
+import signal
+from typing import Final
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def wait_to_be_fetched(seconds: float, why: str) -> None:
+    """Say so and wait, at most this long; a stop signal ends it.
+
+    The first process of a container must take its signals itself: no default action ends it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    print(f"staying for {seconds:g} s, {why}", flush=True)
+    signal.sigtimedwait(STOP_SIGNALS, seconds)
