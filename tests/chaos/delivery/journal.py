@@ -3,8 +3,12 @@
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from frameproto import Buffer
+
+NO_CLOSE_FRAME: Final = 1006
+"""What a client sees when the process behind its connection is killed. A living server says why it closes."""
 
 
 class End(StrEnum):
@@ -31,6 +35,8 @@ class Said:
         ended: when the client knew that.
         reply: the digest of the answer.
         code: of the error, if it was refused.
+        opened: when its connection was open (monotonic seconds).
+        close_code: of the WebSocket, if the connection broke; `NO_CLOSE_FRAME`: the server sent none.
     """
 
     client: str
@@ -41,6 +47,8 @@ class Said:
     ended: float = 0.0
     reply: str = ""
     code: str = ""
+    opened: float = 0.0
+    close_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

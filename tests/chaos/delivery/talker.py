@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Sequence
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from devtools.stack import Stack
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request
-from tests.chaos.delivery.journal import End, Said, digest
+from tests.chaos.delivery.journal import NO_CLOSE_FRAME, End, Said, digest
 from tests.e2e.talking import VIDEO, VOICE, reply, visit
 
 VISIT = 40
@@ -61,29 +62,37 @@ class Talker:
     async def talk(self) -> None:
         """Come again and again until it is enough."""
         while not self._enough.is_set():
-            with contextlib.suppress(ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
+            start = len(self.said)
+            try:
                 async with visit(self._stack, self._name) as chat:
-                    await self._visit(chat)
-            now = time.monotonic()
-            for said in self.said[-BURST:]:
-                if said.end is End.WAITS:
-                    said.end, said.ended = End.CUT, now
+                    await self._visit(chat, time.monotonic())
+            except ConnectionClosed as exc:
+                self._cut(self.said[start:], exc.rcvd.code if exc.rcvd else NO_CLOSE_FRAME)
+            except (InvalidHandshake, OSError):  # a client whose time-out is over leaves what it waits for unanswered
+                pass
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _visit(self, chat: ClientConnection) -> None:
+    def _cut(self, visit: Sequence[Said], close_code: int) -> None:
+        now = time.monotonic()
+        for said in visit:
+            if said.end is End.WAITS:
+                said.end, said.ended, said.close_code = End.CUT, now, close_code
+
+    async def _visit(self, chat: ClientConnection, opened: float) -> None:
         start = len(self.said)
         while len(self.said) - start < VISIT and not self._enough.is_set():
-            burst = [await self._say(chat) for _ in range(self._chance.randint(1, BURST))]
+            burst = [await self._say(chat, opened) for _ in range(self._chance.randint(1, BURST))]
             for said in burst:
                 self._take(said, await reply(chat))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._enough.wait(), PACE_SECONDS)
             await self._may_speak.wait()
 
-    async def _say(self, chat: ClientConnection) -> Said:
+    async def _say(self, chat: ClientConnection, opened: float) -> Said:
         number = len(self.said)
         request = self._request(number)
-        said = Said(self._name, number, digest(request.kind.name.lower(), request.body), time.monotonic())
+        name = digest(request.kind.name.lower(), request.body)
+        said = Said(self._name, number, name, time.monotonic(), opened=opened)
         self.said.append(said)
         await chat.send(encode_request(request))
         return said

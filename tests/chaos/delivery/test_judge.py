@@ -6,13 +6,23 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.delivery import judge
-from tests.chaos.delivery.journal import End, Kept, Kill, Said, Story, digest
+from tests.chaos.delivery.journal import NO_CLOSE_FRAME, End, Kept, Kill, Said, Story, digest
 
 KILL = Kill(10.0, 10.1)
 
 
 def said(number: int, end: End = End.ANSWERED, *, sent: float = 1.0, ended: float = 2.0) -> Said:
-    return Said("anna", number, f"q{number}", sent, end, ended, f"a{number}" if end is End.ANSWERED else "")
+    return Said(
+        "anna",
+        number,
+        f"q{number}",
+        sent,
+        end,
+        ended,
+        f"a{number}" if end is End.ANSWERED else "",
+        opened=sent - 1,
+        close_code=NO_CLOSE_FRAME if end is End.CUT else 0,
+    )
 
 
 def kept(number: int, *, session: str = "s", client: str = "anna") -> Kept:
@@ -72,6 +82,14 @@ def cut_for_no_reason(story: Story) -> None:
     story.said[4] = said(5, End.CUT, sent=20, ended=21)
 
 
+def cut_with_a_code(story: Story) -> None:
+    story.said[4].close_code = 1013
+
+
+def cut_before_the_kill(story: Story) -> None:
+    story.said[4] = said(5, End.CUT, sent=9.0, ended=9.9)
+
+
 def forget_to_answer(story: Story) -> None:
     story.said.append(said(6, End.WAITS))
 
@@ -92,6 +110,8 @@ def swap(story: Story) -> None:
         (keep_refused, judge.strangers),
         (keep_long_gone, judge.unseen),
         (cut_for_no_reason, judge.cuts),
+        (cut_with_a_code, judge.cuts),
+        (cut_before_the_kill, judge.cuts),
         (forget_to_answer, judge.unanswered),
         (swap, judge.order),
     ],
@@ -104,6 +124,12 @@ def test_it_complains_of_each_broken_promise(
     break_it(story)
     assert check(story)
     assert set(check(story)) <= set(judge.complaints(story))
+
+
+def test_a_client_may_notice_a_kill_as_late_as_it_will() -> None:
+    story = good()
+    story.said[4].ended = 100.0
+    assert judge.complaints(story) == []
 
 
 def test_sessions_do_not_disturb_each_others_order() -> None:
