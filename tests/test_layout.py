@@ -1,11 +1,25 @@
-"""Who may import whom: nothing outside tests imports from tests."""
+"""Who may import whom."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("libs", "apps", "client", "loadtest", "bench", "devtools")
+MAY_IMPORT = {
+    "frameproto": set(),
+    "permits": set(),
+    "servicekit": set(),
+    "botkit": {"frameproto"},
+    "chat_client": {"frameproto", "servicekit"},
+    "chat_service": {"botkit", "frameproto", "permits", "servicekit"},
+    "history_service": {"frameproto", "servicekit"},
+    "standalone": {"chat_service", "history_service", "frameproto", "permits", "servicekit"},
+}
+"""Which of our own packages a package may import: arrows point from apps to libs only."""
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -14,12 +28,63 @@ def imports(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*.py") if "node_modules" not in file.parts)
+
+
+def folder_of(package: str) -> Path:
+    (folder,) = (
+        found for kind in ("libs", "apps", "client") for found in (ROOT / kind).glob(f"**/{package}/__init__.py")
+    )
+    return folder.parent
+
+
+def module_name(file: Path, package: Path) -> str:
+    parts = file.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def needed(file: Path, modules: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules that a file imports from: of `from package import module`, the module only."""
+    found = set(imports(file))
+    for name in found & modules.keys():
+        members = {other for other in found if other.rpartition(".")[0] == name}
+        if not members or not members <= modules.keys():
+            yield name
 
 
 def test_nothing_outside_tests_imports_from_tests() -> None:
-    files = [file for folder in PRODUCT for file in (ROOT / folder).rglob("*.py") if "node_modules" not in file.parts]
+    files = [file for folder in PRODUCT for file in sources(ROOT / folder)]
     assert len(files) > 200
     found = [
         f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file) if name.split(".")[0] == "tests"
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_is_below_them(package: str) -> None:
+    files = list(sources(folder_of(package)))
+    assert files
+    ours = set(MAY_IMPORT) - {package}
+    found = {
+        (file.name, name)
+        for file in files
+        for name in imports(file)
+        if name.split(".")[0] in ours - MAY_IMPORT[package]
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_modules_of_a_package_do_not_import_each_other_in_a_circle(package: str) -> None:
+    folder = folder_of(package)
+    modules = {module_name(file, folder): file for file in sources(folder)}
+    graph = {name: set(needed(file, modules)) - {name} for name, file in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        pytest.fail(" -> ".join(exc.args[1]))
