@@ -5,7 +5,6 @@
 
 import gc
 import sys
-from typing import Final
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from history_service import adopt
@@ -15,16 +14,17 @@ from servicekit import logs
 from servicekit.runner import run, serve
 from servicekit.settings import load
 
-ALLOCATIONS: Final = 20_000
-"""So many objects more than before make Python look for cycles. A batch is made of thousands, none of them in cycles:
-by Python's own 700 an eighth of the time of ingest would go into looking."""
-
 
 async def main(settings: HistorySettings) -> int:
     """Serve until told to stop; return the exit code."""
     async with open_history(settings) as history:
-        most = settings.http_max_connections
-        return await serve(history.listeners(), history.drain, settings.drain_seconds, max_connections=most)
+        return await serve(
+            history.listeners(),
+            history.drain,
+            settings.drain_seconds,
+            close_seconds=settings.drain_seconds,  # the budget of requests under way: the drain itself takes no time
+            max_connections=settings.http_max_connections,
+        )
 
 
 if __name__ == "__main__":
@@ -39,6 +39,5 @@ if __name__ == "__main__":
     logs.configure(loaded.log_level, loaded.log_format)
     if adopting:
         sys.exit(run(adopt.adopt(loaded, sys.argv[2:])))
-    gc.freeze()  # what was imported stays
-    gc.set_threshold(ALLOCATIONS)
+    gc.freeze()  # what was imported stays, so no collection looks at it
     sys.exit(run(main(loaded)))

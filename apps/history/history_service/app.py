@@ -104,7 +104,7 @@ class History:
         ]
 
     async def drain(self) -> bool:
-        """Stop being ready. Requests under way end by themselves when the server closes."""
+        """Stop being ready. The server waits for requests under way when it closes, see `HISTORY_DRAIN_SECONDS`."""
         self.health.start_draining()
         return True
 

@@ -89,7 +89,9 @@ class HistorySettings(AccessSettings, HttpSettings):
         20, ge=0, description="so many orphans are swept whatever their share, since in a small store few are many"
     )
     sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
-    drain_seconds: Seconds = Field(25, description="budget of a shutdown: requests that are under way")
+    drain_seconds: Seconds = Field(
+        25, description="how long requests that are under way may take when the pod is told to stop"
+    )
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -22,8 +22,6 @@ from servicekit.settings import EXIT_USAGE, load_all
 from standalone.delivery_token import StandaloneChatSettings, delivery_token
 from standalone.welcome import reachable, welcome
 
-CLOSE_SECONDS = 2.0  # for connections that are still open when the drain is over
-
 
 async def main(
     chat_settings: StandaloneChatSettings, history_settings: HistorySettings, token: Callable[[], str] | None
@@ -51,7 +49,7 @@ async def main(
             drain,
             chat_settings.drain_seconds,
             ready=ready,
-            close_seconds=CLOSE_SECONDS,
+            close_seconds=history_settings.drain_seconds,  # requests to history that are under way
             max_connections=chat_settings.http_max_connections,
         )
 
