@@ -30,7 +30,7 @@ class Source:
 
 @asynccontextmanager
 async def kept_fresh(source: Source) -> AsyncIterator[KeySet]:
-    key_set = KeySet(source.fetch, refresh_seconds=REFRESH, cooldown_seconds=COOLDOWN)
+    key_set = KeySet(source.fetch, refresh_seconds=REFRESH, cooldown_seconds=COOLDOWN, jitter=lambda: 1.0)
     running = asyncio.create_task(key_set.run())
     try:
         yield key_set

@@ -39,6 +39,7 @@ from servicekit.health import Health, Verdict
 from servicekit.logs import get_logger
 from servicekit.problems import install
 from servicekit.runner import Listener
+from servicekit.tasks import background
 from servicekit.tokens import ends_at
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ async def open_chat(
             max_failures=settings.delivery_max_failures,
             observer=metrics.delivery,
         )
-        await stack.enter_async_context(_running(courier))
+        await stack.enter_async_context(background(courier.run(), name="courier"))
         media = ProcessMediaWorkers(
             processes=settings.media_processes,
             per_client=settings.media_processes_per_client,
@@ -248,17 +249,6 @@ def _ids(settings: "ChatSettings", now: Now) -> Iterator[ExchangeIds]:
         yield ids
     finally:
         ids.close()
-
-
-@asynccontextmanager
-async def _running(courier: Courier) -> AsyncIterator[None]:
-    """Keep the courier on its way for as long as the pod is open."""
-    running = asyncio.create_task(courier.run(), name="courier")
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
 
 
 @asynccontextmanager

@@ -14,9 +14,9 @@ So an outage, in which nothing or only a part of the records is taken, sets noth
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 import aiohttp
 
@@ -33,10 +33,9 @@ from chat_service.outbox import Batch, Outbox, OutboxError, RecordUnreadable
 from chat_service.spool import RecordName
 from frameproto.exchange import MAX_BATCH_RECORDS
 from servicekit.logs import get_logger
+from servicekit.tasks import Backoff, first_of, is_worth_logging
 
 log = get_logger(__name__)
-
-LONGEST_DOUBLING: Final = 16
 
 
 class DeliveryObserver(Protocol):
@@ -130,11 +129,9 @@ class Courier:
         self._outbox = outbox
         self._history = HistoryService(history_url, http=http, token=token, request_seconds=request_seconds)
         self._batch_bytes = batch_bytes
-        self._first_retry_seconds = first_retry_seconds
-        self._last_retry_seconds = last_retry_seconds
+        self._retries = Backoff(first_retry_seconds, last_retry_seconds, jitter)
         self._denied_retry_seconds = denied_retry_seconds
         self._max_failures = max_failures
-        self._jitter = jitter
         self._observer = observer or Unobserved()
         self._max_records = MAX_BATCH_RECORDS
         self._failures = 0  # in a row
@@ -176,7 +173,7 @@ class Courier:
         self._hurry.set()
         self._try_deferred_at(0.0)
         try:
-            await _first(seconds, self._outbox.wait_until_empty(), self._hopeless.wait())
+            await first_of(self._outbox.wait_until_empty(), self._hopeless.wait(), seconds=seconds)
         finally:
             self._hurry.clear()
         return self._outbox.depth
@@ -193,7 +190,7 @@ class Courier:
             hopeless = sum(suspect.is_hopeless for suspect in self._suspects.values())
             if self._hurry.is_set() and hopeless == self._outbox.deferred:
                 self._hopeless.set()
-            await _first(seconds, self._outbox.wait_for_records(), self._wake.wait())
+            await first_of(self._outbox.wait_for_records(), self._wake.wait(), seconds=seconds)
             self._wake.clear()
         await self._outbox.wait_for_records()
         return False
@@ -328,19 +325,20 @@ class Courier:
         if isinstance(failed, DeliveryDenied) and self._hurry.is_set():
             self._hopeless.set()
         self._wake.clear()
-        await _first(seconds, self._wake.wait())
+        await first_of(self._wake.wait(), seconds=seconds)
 
     def _pause_seconds(self, failed: Exception, failures: int) -> float:
         if isinstance(failed, DeliveryDenied):
             return self._denied_retry_seconds
         asked = failed.retry_after_seconds if isinstance(failed, DeliveryFailed) else 0.0
-        return max(self._next_pause(failures), 0.0 if self._hurry.is_set() else min(asked, self._last_retry_seconds))
+        return max(
+            self._next_pause(failures), 0.0 if self._hurry.is_set() else min(asked, self._retries.longest_seconds)
+        )
 
     def _next_pause(self, failures: int) -> float:
         if self._hurry.is_set() or self._is_halving:
-            return self._first_retry_seconds * self._jitter()
-        longest = self._first_retry_seconds * float(2 ** min(failures - 1, LONGEST_DOUBLING))
-        return min(self._last_retry_seconds, longest) * self._jitter()
+            failures = 1
+        return self._retries.pause_seconds(failures)
 
     def _try_deferred_in(self, seconds: float) -> None:
         self._try_deferred_at(asyncio.get_running_loop().time() + seconds)
@@ -355,7 +353,7 @@ class Courier:
         self._observer.failed(denied=isinstance(failed, DeliveryDenied))
 
     def _log_failure(self, failures: int, seconds: float, **facts: str) -> None:
-        if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …: an outage must not flood the log
+        if is_worth_logging(failures):
             log.warning(
                 "delivery.failed",
                 reason=self.stats.last_error,
@@ -374,13 +372,3 @@ def _advice(failed: Exception) -> dict[str, str]:
             " `ingest`, not expired, for the audience of history and signed with one of its secrets"
         }
     return {}
-
-
-async def _first(seconds: float, *conditions: Coroutine[Any, Any, object]) -> None:
-    """Return when the first of these conditions holds, or the time is over."""
-    waiting = [asyncio.ensure_future(condition) for condition in conditions]
-    try:
-        await asyncio.wait(waiting, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()

@@ -10,13 +10,12 @@ up the others. `peek_deferred` offers it again.
 """
 
 import asyncio
-import contextlib
 import errno
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 from chat_service.spool import CHECKSUM_BYTES, Record, RecordName, Spool, in_blocks
@@ -24,6 +23,7 @@ from frameproto import Buffer
 from frameproto.exchange import Exchange, encode_exchange_parts
 from servicekit.clock import Now, utc_now
 from servicekit.logs import get_logger
+from servicekit.tasks import finish
 
 log = get_logger(__name__)
 
@@ -199,7 +199,7 @@ class Outbox:
         self.size_bytes += size
         self._emptied.clear()
         if media or self._fsync:
-            await _to_its_end(self._write_in_thread(entry, opening, media))
+            await finish(self._write_in_thread(entry, opening, media))
         else:
             self._settle(entry, self._write(entry, opening, media))
 
@@ -345,7 +345,7 @@ class Outbox:
 
     async def _forget_each(self, names: list[RecordName], refused: Mapping[RecordName, str]) -> None:
         try:
-            await _to_its_end(self._forget_in_thread(names, refused))
+            await finish(self._forget_in_thread(names, refused))
         except OSError as error:
             raise OutboxUnwritable(f"the outbox cannot be written: {error.strerror}") from error
 
@@ -397,16 +397,3 @@ class Outbox:
         empty = oldest is None and not self._deferred
         for event, holds in ((self._arrived, oldest is not None and oldest.written), (self._emptied, empty)):
             event.set() if holds else event.clear()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Do what a thread is part of, and so cannot be stopped; a cancellation takes effect once it has ended."""
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        running.exception()  # nobody is left to be told
-        raise

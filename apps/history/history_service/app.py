@@ -43,6 +43,7 @@ from servicekit.health import Health
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, install, problem_response
 from servicekit.runner import Listener
+from servicekit.tasks import background
 
 log = get_logger(__name__)
 
@@ -193,10 +194,12 @@ async def open_history(
         every=timedelta(seconds=settings.sweep_seconds),
         now=now,
     )
-    preparing = asyncio.create_task(stores.prepare(), name="prepare stores")
-    sweeping = asyncio.create_task(sweeper.run(stores.prepared), name="sweep")
     try:
-        async with open_authenticator(settings, health, now=now) as authenticator:
+        async with (
+            background(stores.prepare(), name="prepare stores"),
+            background(sweeper.run(stores.prepared), name="sweep"),
+            open_authenticator(settings, health, now=now) as authenticator,
+        ):
             app = _app(settings, store, blobs, eraser, Access(authenticator), metrics, health, now)
             yield History(
                 settings=settings,
@@ -207,9 +210,6 @@ async def open_history(
                 health=health,
             )
     finally:
-        preparing.cancel()
-        sweeping.cancel()
-        await asyncio.wait([preparing, sweeping])
         await stores.close()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -25,6 +25,7 @@ from history_service.records import KeptExchange, Media, Side
 from history_service.stores.base import Added, FirstUse, MessageStore, StoreError, Upload
 from servicekit.logs import get_logger
 from servicekit.problems import Problem
+from servicekit.tasks import gather_bounded
 
 log = get_logger(__name__)
 
@@ -162,8 +163,7 @@ class Ingest:
             async with self._in_time():
                 settled = await self._store.begin_uploads(uploads)
                 wanted = [blob for blob in blobs if blob.exchange_id not in settled]
-                puts = [self._blobs.put(blob.key, blob.data, blob.content_type) for blob in wanted]
-                await _together(UPLOADS_AT_ONCE, puts)
+                await gather_bounded(self._put, wanted, limit=UPLOADS_AT_ONCE)
             outcomes = await self._store.add(exchanges)
             await self._delete_unwanted(exchanges, outcomes, {blob.exchange_id for blob in wanted})
         except Exception:
@@ -171,6 +171,9 @@ class Ingest:
             raise
         await self._end(uploads, failed=False)
         return outcomes
+
+    async def _put(self, blob: Blob) -> None:
+        await self._blobs.put(blob.key, blob.data, blob.content_type)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -210,25 +213,6 @@ class Ingest:
         ]
         bound = await self._store.bind_sessions(uses) if uses else []
         return dict(zip(firsts, bound, strict=True))
-
-
-async def _together(most: int, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do all of it, so many at a time, and return what came of each; the first failure is that of all."""
-    places = asyncio.Semaphore(most)
-
-    async def do(work: Coroutine[Any, Any, T]) -> T:
-        async with places:
-            return await work
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(do(work)) for work in works]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-    finally:
-        for work in works:
-            work.close()  # those that never began
-    return [task.result() for task in tasks]
 
 
 def _upload(exchange: KeptExchange) -> Upload:

@@ -1,6 +1,5 @@
 """From settings to an authenticator: with the task that keeps the keys of an issuer fresh, where there is one."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -9,6 +8,7 @@ import aiohttp
 from servicekit.clock import Now, utc_now
 from servicekit.health import Health
 from servicekit.settings import AccessSettings
+from servicekit.tasks import background
 from servicekit.tokens import Authenticator, JwtAuth, KeySet, NoAuth
 from servicekit.tokens.key_set import Fetch
 from servicekit.tokens.key_sources import from_file, from_url
@@ -38,7 +38,7 @@ async def open_authenticator(
                 cooldown_seconds=settings.token_jwks_cooldown_seconds,
             )
             health.register("token_keys", key_set.ready)
-            await stack.enter_async_context(_kept_fresh(key_set))
+            await stack.enter_async_context(background(key_set.run(), name="token keys"))
         yield JwtAuth(
             [secret.get_secret_value() for secret in settings.token_secrets],
             audience=settings.token_audience,
@@ -59,13 +59,3 @@ async def _source(settings: AccessSettings, stack: AsyncExitStack) -> Fetch | No
     http = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True, auto_decompress=False))
     seconds = settings.token_jwks_fetch_seconds
     return from_url(http, str(settings.token_jwks_url), seconds=seconds, max_bytes=bytes_at_most)
-
-
-@asynccontextmanager
-async def _kept_fresh(key_set: KeySet) -> AsyncIterator[None]:
-    running = asyncio.create_task(key_set.run(), name="token keys")
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.wait([running])

@@ -15,6 +15,7 @@ from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
 from chat_service.media.pipe import Job, Message, WorkerSettings
 from chat_service.media.process import CpuTimeUsed, WorkerDied, WorkerProcess
 from servicekit.logs import get_logger
+from servicekit.tasks import finish
 
 if TYPE_CHECKING:
     from frameproto import Buffer
@@ -153,7 +154,7 @@ class ProcessMediaWorkers:
             worker = await self._queue.take(client_id, expected_seconds=len(body) / USUAL_BYTES_PER_SECOND)
         except QueueClosed as stopping:
             raise MediaError("media_failed", STOPPING) from stopping
-        result = await _really_ended(self._own(self._do(worker, Message({"job": job}, body))))
+        result = await finish(self._own(self._do(worker, Message({"job": job}, body))))
         code = result.head.get("error")
         if code is None:
             return result
@@ -204,21 +205,3 @@ class ProcessMediaWorkers:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
-
-
-async def _really_ended(job: "asyncio.Task[T]") -> T:
-    """Wait for the end of a job; when the wait is cancelled, only let it be cancelled after that end."""
-    cancelled: asyncio.CancelledError | None = None
-    try:
-        while not job.done():
-            try:
-                await asyncio.wait([job])
-            except asyncio.CancelledError as request:
-                cancelled = request
-        if cancelled is not None:
-            if not job.cancelled():
-                job.exception()  # nobody is there to hear of it
-            raise cancelled
-        return job.result()
-    finally:
-        del job, cancelled  # or a traceback through this frame would hold itself, and the message that it is about

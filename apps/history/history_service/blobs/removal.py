@@ -1,10 +1,10 @@
 """Deleting many blobs."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import Final
 
 from history_service.blobs.base import BlobStore
+from servicekit.tasks import gather_bounded
 
 DELETES_AT_ONCE: Final = 16
 
@@ -15,15 +15,4 @@ async def delete_all(blobs: BlobStore, keys: Iterable[str]) -> None:
     Raises:
         BlobsUnavailable: some of them may be left.
     """
-    left = iter(keys)
-
-    async def delete_some() -> None:
-        for key in left:
-            await blobs.delete(key)
-
-    try:
-        async with asyncio.TaskGroup() as deleting:
-            for _ in range(DELETES_AT_ONCE):
-                deleting.create_task(delete_some())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+    await gather_bounded(blobs.delete, keys, limit=DELETES_AT_ONCE)

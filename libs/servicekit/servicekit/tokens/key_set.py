@@ -1,10 +1,12 @@
 """The public keys of an issuer, kept fresh in the background."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Never
 
 from servicekit.logs import get_logger
+from servicekit.tasks import Backoff, is_worth_logging
 from servicekit.tokens.keys import Keys, KeySetError, KeysUnavailable, TokenKey, read_keys
 
 Fetch = Callable[[], Awaitable[bytes]]
@@ -24,11 +26,21 @@ class KeySet:
     Args:
         fetch: gets the key set.
         refresh_seconds: how old keys may become.
-        cooldown_seconds: the least time between a fetch and the next one that tokens ask for.
+        cooldown_seconds: the least time between a fetch and the next one that tokens ask for, and the longest pause
+            after a failed one.
+        jitter: a number in [0, 1), fresh at each call.
     """
 
-    def __init__(self, fetch: Fetch, *, refresh_seconds: float = 300.0, cooldown_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        refresh_seconds: float = 300.0,
+        cooldown_seconds: float = 10.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._fetch = fetch
+        self._retries = Backoff(FIRST_RETRY_SECONDS, cooldown_seconds, jitter)
         self._refresh_seconds = refresh_seconds
         self._cooldown_seconds = cooldown_seconds
         self._keys: Keys = {}
@@ -57,8 +69,7 @@ class KeySet:
             self._wanted.clear()
             await self._refresh()
             if self._failures:
-                doubled = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 16)
-                await asyncio.sleep(min(doubled, self._cooldown_seconds))
+                await asyncio.sleep(self._retries.pause_seconds(self._failures))
             else:
                 await asyncio.sleep(self._cooldown_seconds)
                 await self._until_old_or_wanted()
@@ -75,7 +86,7 @@ class KeySet:
             keys = read_keys(await self._fetch())
         except Exception as failed:  # noqa: BLE001 - nobody would start the task again
             self._failures += 1
-            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …: an outage must not flood the log
+            if is_worth_logging(self._failures):
                 unforeseen = not isinstance(failed, KeySetError)
                 consequence = "the keys that came last are kept" if self._keys else "no token can be checked by them"
                 _log.warning(

@@ -1,7 +1,6 @@
 """A connection to MongoDB, its transactions, and its errors as ours."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,13 +24,14 @@ from pymongo.uri_parser import parse_uri
 
 from history_service.stores.base import StoreUnavailable, StoreUnusable
 from history_service.stores.mongo.schema import bring_up_to_date
+from servicekit.tasks import Backoff
 
 Document = dict[str, Any]
 
 T = TypeVar("T")
 
 DUPLICATE_KEY: Final = 11000
-LONGEST_PAUSE_SECONDS: Final = 0.1
+TRANSACTION_RETRIES: Final = Backoff(first_seconds=0.005, longest_seconds=0.1)
 NO_REPLICA_SET: Final = "MongoDB runs without a replica set (--replSet), and history needs one for its transactions"
 
 
@@ -98,7 +98,7 @@ class Connection:
 
     async def _in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Do work in a transaction: all of it, or nothing. It is done again while others are in the way."""
-        pause_seconds = 0.005
+        failures = 0
         deadline = time.monotonic() + self._transaction_seconds
         while True:
             try:
@@ -107,8 +107,8 @@ class Connection:
             except TransactionInTheWay as in_the_way:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable("MongoDB did not get through with a transaction in time") from in_the_way
-            await asyncio.sleep(pause_seconds * random.random())  # noqa: S311 - no secret
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            failures += 1
+            await asyncio.sleep(TRANSACTION_RETRIES.pause_seconds(failures))
 
     async def _try_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import aiosqlite
 
 from history_service.stores.base import StoreUnavailable, StoreUnusable
 from history_service.stores.sqlite.schema import bring_up_to_date
+from servicekit.tasks import finish
 
 
 class Connection:
@@ -26,17 +27,8 @@ class Connection:
         """See `MessageStore.prepare`."""
         if self._reader is not None:
             return
-        opening = asyncio.create_task(self._open())
-        try:
-            await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # A connection that is given up while it opens answers from its thread later, perhaps to a closed loop.
-            while not opening.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([opening])
-            if not opening.cancelled():
-                opening.exception()  # nobody is left to be told
-            raise
+        # A connection that is given up while it opens answers from its thread later, perhaps to a closed loop.
+        await finish(self._open())
 
     async def _open(self) -> None:
         async with self._errors():
