@@ -2,11 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
+import click
 import pytest
 
+from chat_client.cli import COMMANDS, main
 from devtools.ports import free_port
 from tests.client.conftest import SAMPLES, Chatbot, Cli
 
@@ -161,3 +165,28 @@ def test_help_teaches(cli: Cli, command: list[str]) -> None:
     done = cli(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: chat-client" in done.stdout
+
+
+def test_the_list_of_commands_says_what_each_command_says_itself() -> None:
+    context = click.Context(main)
+    for name, (_, sentence) in COMMANDS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert (command.name, command.get_short_help_str(200)) == (name, sentence)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"]])
+def test_a_command_imports_only_what_it_needs(words: list[str]) -> None:
+    program = (
+        "import sys; from chat_client.cli import main; main(sys.argv[1:], standalone_mode=False); "
+        "print({'aiohttp', 'websockets', 'rich', 'prompt_toolkit', 'jwt', 'frameproto'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_zone_that_was_guessed_is_told(chatbot: Chatbot, cli: Cli, client_id: str) -> None:
+    done = cli("send", "text", chatbot.url, "hello", "--client-id", client_id, TZ="XYZ3ABC,M3.2.0,M11.1.0")
+    assert done.returncode == 0
+    assert "time zone: TZ=XYZ3ABC" in done.stderr
+    assert "--time-zone" in done.stderr

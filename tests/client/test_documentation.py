@@ -66,7 +66,10 @@ def options(command: click.Command) -> Iterator[click.Option]:
         if isinstance(parameter, click.Option) and parameter.name not in {"help", "version"}:
             yield parameter
     if isinstance(command, click.Group):
-        for below in command.commands.values():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             yield from options(below)
 
 
@@ -86,5 +89,7 @@ def test_every_option_variable_and_exit_code_has_its_line() -> None:
 
 
 def test_every_command_is_on_the_page() -> None:
-    for name in main.commands:
+    names = main.list_commands(click.Context(main))
+    assert len(names) > 10
+    for name in names:
         assert f"chat-client {name}" in PAGE

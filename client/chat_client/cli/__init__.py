@@ -1,13 +1,9 @@
-"""The `chat-client` command."""
+"""The `chat-client` command. Each of its commands is imported when it is called, so that `--help` is fast."""
+
+from importlib import import_module
+from typing import Final
 
 import click
-
-from chat_client.cli.completion import completion
-from chat_client.cli.connect import connect
-from chat_client.cli.history import history, media, search, sessions
-from chat_client.cli.keeping import delete, erase, export, rename
-from chat_client.cli.send import send
-from chat_client.cli.token import token
 
 EPILOG = """\b
 Exit codes:
@@ -28,7 +24,65 @@ Try it:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG)
+COMMANDS: Final = {
+    "connect": ("chat_client.cli.connect:connect", "Talk to the chatbot at URL."),
+    "send": (
+        "chat_client.cli.send:send",
+        "Send text, voice notes or videos, print the replies, save their media, and end.",
+    ),
+    "sessions": ("chat_client.cli.history:sessions", "List your conversations, the latest first."),
+    "history": (
+        "chat_client.cli.history:history",
+        "Show a conversation, oldest message first, with the media that belong to it.",
+    ),
+    "search": ("chat_client.cli.history:search", "Find the messages that hold all WORDS, the newest first."),
+    "media": (
+        "chat_client.cli.history:media",
+        "Download the voice, video or image of a message; `history` shows which there are.",
+    ),
+    "rename": ("chat_client.cli.keeping:rename", "Give SESSION the TITLE; without one its title is taken away."),
+    "delete": ("chat_client.cli.keeping:delete", "Delete a conversation or a message, with its media, for good."),
+    "export": (
+        "chat_client.cli.keeping:export",
+        "Save all that history has of you, but for the media: conversations and messages, one JSON object a line.",
+    ),
+    "erase": ("chat_client.cli.keeping:erase", "Delete everything that history has of you, media included, for good."),
+    "token": ("chat_client.cli.token:token", "Print a token for development, signed with a secret of the services."),
+    "completion": (
+        "chat_client.cli.completion:completion",
+        "Print the script that completes commands and options in your shell.",
+    ),
+}
+"""Where each command is, and its first sentence as the list of commands shows it."""
+
+
+class Commands(click.Group):
+    """The commands of the table, imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
+)
 @click.version_option(package_name="chatbot-client", prog_name="chat-client")
 def main() -> None:
     """Talk to the chatbot, and read back what was said.
@@ -36,7 +90,3 @@ def main() -> None:
     A message is text, a voice note (MP3) or a video (MP4). The bot answers text with text, voice with text and voice,
     video with text, voice and a picture.
     """
-
-
-for command in (connect, send, sessions, history, search, media, rename, delete, export, erase, token, completion):
-    main.add_command(command)

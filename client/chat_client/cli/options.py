@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import tzlocal
 
+from chat_client.zone import local_zone
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 
 LOCAL_HISTORY: Final = "http://127.0.0.1:8001"
@@ -36,11 +36,11 @@ TEXT: Final = Utf8()
 
 
 def _local_time_zone() -> str:
-    """Return the name of the zone of this machine; UTC when it has none that can be told."""
-    try:
-        return tzlocal.get_localzone_name() or "UTC"
-    except Exception:  # noqa: BLE001 - whatever is odd about the machine, it has a time
-        return "UTC"
+    """Return the zone of this machine; say so when it is not what the machine says word for word."""
+    zone = local_zone()
+    if zone.note:
+        click.echo(f"time zone: {zone.note}", err=True)
+    return zone.name
 
 
 def _token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
