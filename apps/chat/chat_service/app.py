@@ -22,6 +22,7 @@ from chat_service.conversation import ConversationLimits, ConversationParts
 from chat_service.courier import Courier
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.ids import ExchangeIds
+from chat_service.media.base import MediaPool
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
@@ -124,6 +125,7 @@ async def open_chat(
     *,
     history_url: Awaitable[str] | None = None,
     history_token: Callable[[], str] | None = None,
+    media: MediaPool | None = None,
     now: Now = utc_now,
 ) -> AsyncIterator[Chat]:
     """Open everything a pod needs, and close it again in the right order.
@@ -132,6 +134,7 @@ async def open_chat(
         settings: what is served, to whom, and how much of it.
         history_url: where history will be, if not where the settings say; deliveries wait for it.
         history_token: gives the token that is shown to history, if the settings have none.
+        media: does the media work, if not worker processes as the settings say; opened and closed with the pod.
         now: the wall clock.
 
     Raises:
@@ -156,15 +159,7 @@ async def open_chat(
             observer=metrics.delivery,
         )
         await stack.enter_async_context(background(courier.run(), name="courier"))
-        media = ProcessMediaWorkers(
-            processes=settings.media_processes,
-            per_client=settings.media_processes_per_client,
-            job_seconds=settings.media_job_seconds,
-            job_cpu_seconds=settings.media_cpu_seconds,
-            max_media_seconds=settings.media_max_seconds,
-            limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
-            other_formats=settings.media_other_formats,
-        )
+        media = media or _media_workers(settings)
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
         text_bytes = int(settings.max_pod_bytes * settings.text_share)
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
@@ -238,6 +233,18 @@ async def _outbox(settings: "ChatSettings", now: Now) -> AsyncIterator[Outbox]:
         await outbox.close()
 
 
+def _media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
+    return ProcessMediaWorkers(
+        processes=settings.media_processes,
+        per_client=settings.media_processes_per_client,
+        job_seconds=settings.media_job_seconds,
+        job_cpu_seconds=settings.media_cpu_seconds,
+        max_media_seconds=settings.media_max_seconds,
+        limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
+        other_formats=settings.media_other_formats,
+    )
+
+
 @contextmanager
 def _ids(settings: "ChatSettings", now: Now) -> Iterator[ExchangeIds]:
     """Open the ids, in the folder that the outbox has locked for this process."""
@@ -305,7 +312,7 @@ def _watch_token(metrics: ChatMetrics, settings: "ChatSettings") -> None:
         metrics.watch("delivery_token_ends_timestamp_seconds", "When the token shown to history ends.", lambda: end)
 
 
-def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, media: ProcessMediaWorkers) -> None:
+def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, media: MediaPool) -> None:
     metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)

@@ -1,6 +1,7 @@
 """What the chat service asks of media, whoever does the work."""
 
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from botkit import Heard, Seen
 from frameproto import Buffer
@@ -37,3 +38,19 @@ class MediaWorkers(Protocol):
 
     async def speak(self, text: str, *, client_id: str) -> bytes:
         """Speak a text and return the MP3. Raises MediaError."""
+
+
+class MediaPool(MediaWorkers, Protocol):
+    """Media workers that live as long as the pod; an async context manager."""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a worker."""
+
+    async def __aenter__(self) -> Self:
+        """Start. Raises MediaError when there is no worker that can work."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop, in the middle of a job if need be."""

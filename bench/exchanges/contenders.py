@@ -1,0 +1,209 @@
+"""Who takes part: what runs, and how a client speaks to it."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.exchanges.cores import only, split
+from bench.exchanges.wire import FloorPeer, Peer
+from bench.valkey import Valkey
+from devtools.mongod import run_mongod
+from devtools.processes import Service, start
+from devtools.watching import eventually, metric
+
+ROOT: Final = Path(__file__).parents[2]
+NODE: Final = Path(__file__).with_name("services") / "node"
+FLOOR: Final = "raw TCP on uvloop (floor)"
+WS_BARE: Final = "Node ws, bare"
+STARLETTE_BARE: Final = "Starlette, bare"
+WS_USUAL: Final = "Node ws + ioredis + mongodb"
+STARLETTE_USUAL: Final = "Starlette + redis-py + Motor"
+OURS: Final = "chat service (ours)"
+COMMANDS: Final = {
+    FLOOR: [sys.executable, "-m", "bench.exchanges.services.floor"],
+    WS_BARE: ["node", str(NODE / "bare.js")],
+    STARLETTE_BARE: [sys.executable, "-m", "bench.exchanges.services.starlette_bare"],
+    WS_USUAL: ["node", str(NODE / "usual.js")],
+    STARLETTE_USUAL: [sys.executable, "-m", "bench.exchanges.services.starlette_usual"],
+}
+BARE: Final = (FLOOR, WS_BARE, STARLETTE_BARE)
+ALL: Final = (*BARE, WS_USUAL, STARLETTE_USUAL, OURS)
+LONG_SECONDS: Final = 86_400
+OPENED_AT_ONCE: Final = 100
+
+
+def missing() -> dict[str, str]:
+    """Return who cannot take part, and why."""
+    if shutil.which("node") is None:
+        return dict.fromkeys((WS_BARE, WS_USUAL), "there is no node here (Debian: apt-get install nodejs npm)")
+    if not (NODE / "node_modules").is_dir():
+        return {name: f"run npm ci in {NODE.relative_to(ROOT)}" for name in (WS_BARE, WS_USUAL)}
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A running service.
+
+    Attributes:
+        name: as tables have it.
+        pid: of its process, which has a core of its own.
+        port: where it listens.
+    """
+
+    name: str
+    pid: int
+    port: int
+
+    async def connect(self, client_id: str, request_size: int, reply_size: int) -> Peer:
+        """Open one connection; the sizes are for the floor, which knows nothing else."""
+        if self.name == FLOOR:
+            return await FloorPeer.floor(self.port, request_size, reply_size)
+        return await Peer.websocket(self.port, client_id)
+
+    @asynccontextmanager
+    async def connections(self, count: int, request_size: int, reply_size: int = 64) -> AsyncIterator[list[Peer]]:
+        """Keep so many connections for the length of a `with` block, each of a client of its own."""
+        peers: list[Peer] = []
+        try:
+            for begin in range(0, count, OPENED_AT_ONCE):
+                clients = range(begin, min(count, begin + OPENED_AT_ONCE))
+                peers += await asyncio.gather(*(self.connect(f"c{n}", request_size, reply_size) for n in clients))
+            yield peers
+        finally:
+            for peer in peers:
+                peer.close()
+            await asyncio.gather(*(peer.closed for peer in peers), return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait until it has nothing more to do for what it has answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPod(Contender):
+    """A pod of ours.
+
+    Attributes:
+        metrics_port: where its metrics are.
+        control: socket of the probe in it.
+    """
+
+    metrics_port: int = 0
+    control: Path = Path()
+
+    async def settle(self) -> None:
+        """Wait until history has everything, because delivery is a part of what a message costs."""
+
+        async def nothing_left() -> bool:
+            return await metric(self.metrics_port, "chatbot_outbox_records") == 0
+
+        await eventually(nothing_left, "the outbox to be empty", seconds=300)
+
+    @asynccontextmanager
+    async def probe(self, lags_us: list[float]) -> AsyncIterator[None]:
+        """Add the delays of the event loop during a `with` block."""
+        reader, writer = await asyncio.open_unix_connection(str(self.control), limit=1 << 24)
+        try:
+            yield
+        finally:
+            writer.write(b"end\n")
+            lags_us += json.loads(await reader.readline())
+            writer.close()
+
+
+@dataclass(slots=True)
+class Stage:
+    """The stores, and whatever contenders are started on them. All of it ends with the `with` block of `open_stage`."""
+
+    folder: Path
+    running: ExitStack
+    valkey: Valkey
+    mongodb_url: str
+    _history: Service | None = None
+    _started: dict[str, Contender] = field(default_factory=dict)
+
+    def contender(self, name: str) -> Contender:
+        """Return one that runs, and start it if need be."""
+        if name not in self._started:
+            self._started[name] = self.chat_pod("chat") if name == OURS else self._other(name)
+        return self._started[name]
+
+    def chat_pod(self, name: str, *, media: bool = True, **settings: object) -> ChatPod:
+        """Start a pod of ours with these settings; `media` says whether the media work is done."""
+        folder = self.folder / name
+        folder.mkdir()
+        environment = {
+            "PYTHONPATH": ROOT,
+            "BENCH_CONTROL": folder / "control",
+            "BENCH_NO_MEDIA": "" if media else "1",
+            "CHAT_PORT": 0,
+            "CHAT_METRICS_PORT": 0,
+            "CHAT_REDIS_URL": self.valkey.url,
+            "CHAT_PERMITS_PREFIX": name,
+            "CHAT_HISTORY_URL": f"http://127.0.0.1:{self._history_port()}",
+            "CHAT_DATA_DIR": folder / "data",
+            "CHAT_MAX_CONNECTIONS": 100_000,
+            "CHAT_MAX_CONNECTIONS_PER_CLIENT": 100_000,
+            "CHAT_MAX_WAITING": 100_000,
+            "CHAT_CONNECT_WAIT_SECONDS": 60,
+            "CHAT_FIRST_MESSAGE_SECONDS": LONG_SECONDS,
+            "CHAT_IDLE_SECONDS": LONG_SECONDS,
+            "CHAT_MEDIA_PROCESSES": 1,
+            **settings,
+        }
+        with only(split()[0]):
+            service = start("bench.exchanges.pod", folder / "chat.log", environment)
+        self.running.callback(service.stop)
+        return ChatPod(
+            OURS, service.process.pid, service.ports["chat"], service.ports["chat-metrics"], folder / "control"
+        )
+
+    def _history_port(self) -> int:
+        if self._history is None:
+            settings: dict[str, object] = {
+                "HISTORY_PORT": 0,
+                "HISTORY_METRICS_PORT": 0,
+                "HISTORY_MONGODB_URL": self.mongodb_url,
+                "HISTORY_MONGODB_DATABASE": "ours",
+                "HISTORY_DATA_DIR": self.folder / "history",
+            }
+            self._history = start("history_service", self.folder / "history.log", settings)
+            self.running.callback(self._history.stop)
+        return self._history.ports["history"]
+
+    def _other(self, name: str) -> Contender:
+        process, port = self.running.enter_context(
+            _printing_its_port(COMMANDS[name], {"REDIS_URL": self.valkey.url, "MONGODB_URL": self.mongodb_url})
+        )
+        return Contender(name, process.pid, port)
+
+
+@contextmanager
+def open_stage(folder: Path, valkey: Valkey) -> Iterator[Stage]:
+    """Run the stores, and end at last what was started on them."""
+    with ExitStack() as running:
+        yield Stage(folder, running, valkey, running.enter_context(run_mongod(folder)))
+
+
+@contextmanager
+def _printing_its_port(
+    command: Sequence[str], settings: dict[str, str]
+) -> "Iterator[tuple[subprocess.Popen[bytes], int]]":
+    environment = {**os.environ, **settings}
+    with only(split()[0]):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    with process:
+        try:
+            if process.stdout is None or not (port := process.stdout.readline().strip()):
+                raise RuntimeError(f"{' '.join(command)} did not start")
+            yield process, int(port)
+        finally:
+            process.terminate()
