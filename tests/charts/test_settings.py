@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
+from chat_service.bot.script import load_script
 from chat_service.settings import ChatSettings
 from history_service.settings import HistorySettings
 from tests.charts.cases import LEAST, OPEN, SWITCHES
@@ -135,7 +136,7 @@ def test_an_issuer_takes_the_place_of_secrets(start: Any) -> None:
 
 def test_the_script_reaches_the_bot(start: Any) -> None:
     chat = start(release(SWITCHES["settings and script"]), "chat")
-    assert chat.load_script().name == "Ada"
+    assert load_script(chat.bot_script).name == "Ada"
 
 
 @cases

@@ -135,11 +135,6 @@ def test_what_is_no_address_of_redis_is_refused_without_showing_it(
             "9-17",
             f'CHAT_HOURS_TEXT: {HOURS} (got "9-17")',
         ),
-        (
-            "CHAT_BOT_SCRIPT",
-            "missing.toml",
-            "CHAT_BOT_SCRIPT: missing.toml: cannot be read (No such file or directory); name a TOML file",
-        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -171,6 +166,18 @@ def test_help_explains_every_setting_without_colours_where_nobody_sees_them(else
     missing = [name for name in ChatSettings.model_fields if f"CHAT_{name.upper()} " not in ended.out]
     assert missing == []
     assert all(field.description for field in ChatSettings.model_fields.values())
+
+
+def test_a_script_that_cannot_be_read_is_one_line(elsewhere: Path) -> None:
+    ended = run_to_its_end("chat_service", elsewhere, CHAT_BOT_SCRIPT="missing.toml", CHAT_PORT=0, CHAT_METRICS_PORT=0)
+    line = "CHAT_BOT_SCRIPT: missing.toml: cannot be read (No such file or directory); name a TOML file\n"
+    assert (ended.code, ended.out, ended.err) == (1, "", line)
+
+
+def test_no_file_is_read_while_settings_are_checked(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("BOT_SCRIPT", "LLM_PROMPT_FILE", "LLM_API_KEY_FILE", "TOKEN_JWKS_FILE"):
+        monkeypatch.setenv(f"CHAT_{variable}", str(elsewhere / "missing"))
+    assert load(ChatSettings, [], prog="", description="").bot_script == elsewhere / "missing"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
+from chat_service.app import QUIET_LIBRARIES as CHAT_QUIET
+from history_service.app import QUIET_LIBRARIES as HISTORY_QUIET
 from servicekit import logs
 
 
@@ -151,12 +153,14 @@ def test_a_level_holds_for_all_and_debug_for_ours_only(level: Any, ours: list[st
     assert [one["level"] for one in log.events() if one["event"] == "theirs"] == theirs
 
 
-@pytest.mark.parametrize("name", ["uvicorn.access", "uvicorn.error", "botocore.auth", "aiobotocore", "pymongo.command"])
+@pytest.mark.parametrize("name", [*CHAT_QUIET, *HISTORY_QUIET, "botocore.auth", "pymongo.command"])
 def test_libraries_that_would_tell_too_much_are_quiet(name: str) -> None:
     log = Log()
-    logs.configure("debug", stream=log)
+    logs.configure("debug", stream=log, quiet=(*CHAT_QUIET, *HISTORY_QUIET))
     logging.getLogger(name).info('127.0.0.1:1 - "WebSocket /connect?clientId=anna"')
     assert log.getvalue() == ""
+    logging.getLogger(name).warning("out of tea")
+    assert [one["event"] for one in log.events()] == ["out of tea"]
 
 
 def test_warnings_of_python_are_events(log: Log) -> None:

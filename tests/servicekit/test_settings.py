@@ -272,20 +272,6 @@ def test_a_file_that_cannot_be_read_is_one_mistake_that_names_it(
     assert line.startswith(f"{elsewhere}/.env: cannot be read: Permission denied (make it readable, ")
 
 
-def test_a_file_that_a_setting_names_is_not_taken_for_the_file_of_settings(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class RecipeSettings(TeaSettings):
-        @model_validator(mode="after")
-        def _recipe_is_there(self) -> Self:
-            Path("/nowhere/recipe").read_bytes()
-            return self
-
-    with pytest.raises(SystemExit):
-        load(RecipeSettings, [], prog="cafe", description="")
-    assert capsys.readouterr().err.splitlines()[:-1] == ["/nowhere/recipe: cannot be read: No such file or directory"]
-
-
 def test_several_services_tell_their_mistakes_together(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 import sys
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
-from chat_service.app import open_chat
+from chat_service.app import QUIET_LIBRARIES, open_chat
 from chat_service.bot.choice import CannotStartBot
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
@@ -32,5 +32,5 @@ if __name__ == "__main__":
         prog="python -m chat_service",
         description="One pod of the chat service: clients connect to /connect over WebSocket and are answered.",
     )
-    logs.configure(loaded.log_level, loaded.log_format)
+    logs.configure(loaded.log_level, loaded.log_format, quiet=QUIET_LIBRARIES)
     sys.exit(run(main(loaded)))

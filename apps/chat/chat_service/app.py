@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from redis.asyncio import Redis
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from chat_service.settings import ChatSettings
 
 log = get_logger(__name__)
+
+QUIET_LIBRARIES: Final = ("httpcore", "httpx", "openai")
+"""Their info lines tell of each request to a model."""
 
 FLUSH_SHARE = 0.3  # of the drain budget that is kept for delivering the outbox
 

@@ -10,7 +10,6 @@ from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
 
-from chat_service.bot.script import Script, ScriptError, load_script
 from chat_service.hours import OpeningHours
 from chat_service.zones import ServedZones
 from frameproto import DEFAULT_MAX_FRAME_BYTES, RequestKind
@@ -244,11 +243,6 @@ class ChatSettings(AccessSettings, HttpSettings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _script_is_readable(self) -> Self:
-        self.load_script()
-        return self
-
     def hours(self, kind: RequestKind) -> OpeningHours:
         """Return when this kind of message is served. Each kind has a setting of its own."""
         hours: OpeningHours = getattr(self, f"hours_{kind.message_kind}")
@@ -258,14 +252,3 @@ class ChatSettings(AccessSettings, HttpSettings):
     def uses_own_history(self) -> bool:
         """Whether history runs in this process, which signs the tokens for it."""
         return False
-
-    def load_script(self) -> Script:
-        """Read the bot's script.
-
-        Raises:
-            ValueError: it cannot be read; the message names the file and the rule.
-        """
-        try:
-            return load_script(self.bot_script)
-        except ScriptError as bad:
-            raise ValueError(f"CHAT_BOT_SCRIPT: {bad}") from bad

@@ -8,7 +8,7 @@ import sys
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from history_service import adopt
-from history_service.app import open_history
+from history_service.app import QUIET_LIBRARIES, open_history
 from history_service.settings import HistorySettings
 from servicekit import logs
 from servicekit.runner import run, serve
@@ -36,7 +36,7 @@ if __name__ == "__main__":
         description="One pod of the history service: takes finished exchanges in, and gives messages and media back."
         f" With the argument {adopt.NAME}, make a database the owner of a bucket instead.",
     )
-    logs.configure(loaded.log_level, loaded.log_format)
+    logs.configure(loaded.log_level, loaded.log_format, quiet=QUIET_LIBRARIES)
     if adopting:
         sys.exit(run(adopt.adopt(loaded, sys.argv[2:])))
     gc.freeze()  # what was imported stays, so no collection looks at it

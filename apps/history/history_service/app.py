@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -46,6 +47,9 @@ from servicekit.runner import Listener
 from servicekit.tasks import background
 
 log = get_logger(__name__)
+
+QUIET_LIBRARIES: Final = ("aiobotocore", "boto3", "botocore", "pymongo")
+"""Below warning these tell how each request to a store was signed or what a document held."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
+from chat_service import app as chat_app
 from chat_service.app import open_chat
 from chat_service.bot.choice import CannotStartBot
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxError
+from history_service import app as history_app
 from history_service.app import open_history
 from history_service.settings import HistorySettings
 from servicekit import logs
@@ -60,7 +62,7 @@ if __name__ == "__main__":
         prog="python -m standalone",
         description="The whole chatbot in one process: chat and history on loopback ports, with embedded stores.",
     )
-    logs.configure(chat.log_level, chat.log_format)
+    logs.configure(chat.log_level, chat.log_format, quiet=(*chat_app.QUIET_LIBRARIES, *history_app.QUIET_LIBRARIES))
     try:
         token = delivery_token(chat, history)
     except ValueError as wrong:

@@ -8,7 +8,7 @@ tokens, never belong in a log: callers do not pass them, and `drop_sensitive` is
 import contextlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Literal, TextIO, cast
 
@@ -37,22 +37,13 @@ SENSITIVE_KEYS = frozenset(
 """Names under which nothing is ever written to a log (compared in lower case)."""
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "event")
-_LIBRARY_LEVELS = {
-    # Their info lines hold the query string of each connection, and that names the client.
-    "uvicorn.access": logging.CRITICAL,
-    "uvicorn.error": logging.WARNING,
-    # Below warning these tell how each request to a store was signed or what a document held.
-    "aiobotocore": logging.WARNING,
-    "botocore": logging.WARNING,
-    "boto3": logging.WARNING,
-    "pymongo": logging.WARNING,
-}
 
 
 def configure(
     level: LogLevel = "info",
     format: LogFormat = "auto",  # noqa: A002 - the word for it; nothing here formats by the builtin
     stream: TextIO | None = None,
+    quiet: Iterable[str] = (),
 ) -> None:
     """Send all logs of this process to one place. Called once, by the program; a second call replaces the first.
 
@@ -63,6 +54,8 @@ def configure(
         level: what is less than this is dropped.
         format: `json` for machines, `console` for people; `auto` is `console` on a terminal and `json` elsewhere.
         stream: where to; standard error when absent, because standard output belongs to what was asked for.
+        quiet: libraries of which only warnings are logged, by the names of their loggers: those whose `info` lines hold
+            what must not be logged.
     """
     out: TextIO = stream if stream is not None else cast("TextIO", _StandardError())
     shared: list[Processor] = [
@@ -87,7 +80,7 @@ def configure(
         # A cached logger would go on writing where an earlier configuration pointed.
         cache_logger_on_first_use=False,
     )
-    _route_libraries(level, shared, renderer, out)
+    _route_libraries(level, shared, renderer, out, quiet)
     sys.excepthook = _log_uncaught
 
 
@@ -130,7 +123,9 @@ def _familiar_order(_logger: object, _method: str, event: EventDict) -> EventDic
     return ordered
 
 
-def _route_libraries(level: LogLevel, shared: list[Processor], renderer: Processor, out: TextIO) -> None:
+def _route_libraries(
+    level: LogLevel, shared: list[Processor], renderer: Processor, out: TextIO, quiet: Iterable[str]
+) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -144,8 +139,8 @@ def _route_libraries(level: LogLevel, shared: list[Processor], renderer: Process
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
-    for name, floor in _LIBRARY_LEVELS.items():
-        logging.getLogger(name).setLevel(floor)
+    for name in quiet:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 

@@ -9,6 +9,7 @@ WebSocket whose peer reads it. A signal before anything is served ends the start
 import asyncio
 import contextlib
 import gc
+import logging
 import math
 import socket
 import sys
@@ -22,7 +23,7 @@ from servicekit.capacity import Capacity, raise_descriptor_limit
 from servicekit.heap import return_freed_memory
 from servicekit.listener import Address, Bound, CannotListen, Listener, bind_all
 from servicekit.logs import get_logger
-from servicekit.stopping import StopSignals, leave_with, stop_signals
+from servicekit.signals import StopSignals, leave_with, stop_signals
 
 __all__ = ["EXIT_FAILURE", "EXIT_OK", "GC_THRESHOLDS", "Address", "Drain", "Listener", "Ready", "run", "serve"]
 
@@ -196,6 +197,7 @@ def _config(listener: Listener, close_seconds: float, capacity: Capacity) -> uvi
         lifespan="off",
         # Logs go where servicekit.logs sends them.
         log_config=None,
+        log_level=logging.WARNING,  # its info lines hold the query of each connection, which names the client
         access_log=False,
         server_header=False,
         # Given explicitly, because uvicorn would otherwise read them from variables that are no settings of ours.

@@ -36,7 +36,7 @@ def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedBot:
     (tmp_path / "bakery.toml").write_text(block("toml"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHAT_BOT_SCRIPT", "bakery.toml")
-    return ScriptedBot(load(ChatSettings, [], prog="", description="").load_script())
+    return ScriptedBot(load_script(load(ChatSettings, [], prog="", description="").bot_script))
 
 
 async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:

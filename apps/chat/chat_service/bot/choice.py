@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botkit import BotNotFound, Responder, load_bot
 from chat_service.bot.http import HttpBot
 from chat_service.bot.runner import BotObserver, BotRunner, CircuitBreaker
+from chat_service.bot.script import ScriptError, load_script
 from chat_service.bot.scripted import ScriptedBot
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ async def open_bot(settings: "ChatSettings", observer: BotObserver) -> AsyncIter
     Raises:
         CannotStartBot: it cannot be loaded, or does not start.
     """
-    script = ScriptedBot(settings.load_script())
+    try:
+        script = ScriptedBot(load_script(settings.bot_script))
+    except ScriptError as exc:
+        raise CannotStartBot(f"CHAT_BOT_SCRIPT: {exc}") from exc
     bot = _bot(settings, script, observer)
     runner = BotRunner(
         bot,

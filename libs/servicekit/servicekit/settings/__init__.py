@@ -1,11 +1,11 @@
 """Settings of a service: environment variables, typed, bounded and explained.
 
 A service declares one subclass of `ServiceSettings` with its prefix, and its program calls `load` once. Whoever
-runs it reads `--help`, and whoever gets values wrong reads one line for each mistake.
+runs it reads `--help`, and whoever gets values wrong reads one line for each error.
 """
 
-from servicekit.settings.access import AccessSettings
-from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
+from servicekit.settings.access import AccessSettings, TokenSecret
+from servicekit.settings.base import ByteSize, ServiceSettings
 from servicekit.settings.http import HttpSettings
 from servicekit.settings.load import EXIT_USAGE, load, load_all
 

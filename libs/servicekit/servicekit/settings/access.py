@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
 
 from servicekit.hosts import AllowedHosts, allowed_hosts, parse_host_pattern
-from servicekit.settings.base import ByteSize, ServiceSettings, TokenSecret
+from servicekit.secrets import check_secret
+from servicekit.settings.base import ByteSize, ServiceSettings
 from servicekit.settings.fields import variable_name
 from servicekit.settings.origins import parse_origin
 
@@ -14,6 +15,15 @@ _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 
 Origin = Annotated[str, AfterValidator(parse_origin)]
 HostPattern = Annotated[str, AfterValidator(parse_host_pattern)]
+
+
+def _safe_secret(secret: SecretStr) -> SecretStr:
+    check_secret(secret.get_secret_value().encode())
+    return secret
+
+
+TokenSecret = Annotated[SecretStr, AfterValidator(_safe_secret)]
+"""A secret that signs tokens: never shown, and refused when it is too short to be safe."""
 
 
 def _safe_source(url: AnyHttpUrl) -> AnyHttpUrl:

@@ -2,24 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from servicekit.settings.fields import is_list, is_service_link
 from servicekit.settings.sizes import parse_byte_size
-from servicekit.tokens import shared_secret
 
 ByteSize = Annotated[int, BeforeValidator(parse_byte_size)]
 """A whole number of bytes; its variable takes `16777216`, `16MiB`, `16 MiB` or `16MB` (decimal)."""
-
-
-def _long_enough(secret: SecretStr) -> SecretStr:
-    shared_secret(secret.get_secret_value())
-    return secret
-
-
-TokenSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
-"""A secret that signs tokens: never shown, and refused when it is too short to be safe."""
 
 
 class _Environment(EnvSettingsSource):
@@ -35,7 +25,7 @@ class ServiceSettings(BaseSettings):
     A subclass sets `model_config = SettingsConfigDict(env_prefix="CHAT_")` and gives each field a default, bounds
     and `Field(description=...)`: that text is the documentation. A name that ends in `_seconds`, `_ms` or `_bytes`
     tells its unit. A field `tuple[X, ...]` reads a comma-separated list. An empty variable counts as unset. A
-    mistake that concerns several fields is a `ValueError` of a `model_validator`, naming the variables.
+    error that concerns several fields is a `ValueError` of a `model_validator`, naming the variables.
     """
 
     model_config = SettingsConfigDict(

@@ -11,8 +11,8 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from servicekit.settings.base import ServiceSettings
+from servicekit.settings.errors import error_lines, warnings_about
 from servicekit.settings.help_page import help_page
-from servicekit.settings.mistakes import mistakes, warnings_about
 from servicekit.terminal import put_up_with_few_characters, wants_colour
 
 EXIT_USAGE = 2
@@ -75,7 +75,7 @@ def load_all(
     description: str,
     version: str | None = None,
 ) -> tuple[ServiceSettings, ...]:
-    """Do what `load` does for a program made of several services: one help page, all mistakes at once."""
+    """Do what `load` does for a program made of several services: one help page, all errors at once."""
     _answer_arguments(classes, argv, prog, description, version)
     _drop_line_endings()
     wrong: list[str] = []
@@ -133,9 +133,7 @@ def _read(cls: type[A], wrong: list[str]) -> A | None:
     try:
         return cls()
     except ValidationError as error:
-        wrong += mistakes(cls, error)
-    except OSError as error:  # of a file that a setting names
-        _add_once(wrong, f"{error.filename or 'a file that a setting names'}: cannot be read: {error.strerror}")
+        wrong += error_lines(cls, error)
     return None
 
 

@@ -9,14 +9,13 @@ another `Authenticator`.
 from servicekit.tokens.bearer import SUBPROTOCOL_PREFIX, bearer_token
 from servicekit.tokens.jwt_auth import MAX_TOKEN_LENGTH, JwtAuth
 from servicekit.tokens.key_set import KeySet
-from servicekit.tokens.keys import MIN_SECRET_BYTES, KeySetError, KeysUnavailable, TokenKey, read_keys, shared_secret
+from servicekit.tokens.keys import KeySetError, KeysUnavailable, TokenKey, read_keys, shared_secret
 from servicekit.tokens.minting import ends_at, mint
 from servicekit.tokens.principal import INGEST_SCOPE, AccessDenied, Authenticator, NoAuth, Principal, TokenError
 
 __all__ = [
     "INGEST_SCOPE",
     "MAX_TOKEN_LENGTH",
-    "MIN_SECRET_BYTES",
     "SUBPROTOCOL_PREFIX",
     "AccessDenied",
     "Authenticator",

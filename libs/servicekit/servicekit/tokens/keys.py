@@ -11,17 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from servicekit.problems import Problem
+from servicekit.secrets import check_secret
 
 HS256, RS256, ES256 = "HS256", "RS256", "ES256"
 PUBLIC_KEY_ALGORITHMS = (RS256, ES256)
 
-MIN_SECRET_BYTES = 32
-"""A shared secret has at least the length of the hash (RFC 7518, section 3.2)."""
-
 MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
-
-_PUBLIC_KEY_BEGINNINGS = (b"-----BEGIN ", b"ssh-", b"ecdsa-")
 
 
 class KeySetError(Exception):
@@ -64,16 +60,9 @@ def shared_secret(secret: str | bytes) -> TokenKey:
     """Return `secret` as the key of HS256 tokens.
 
     Raises:
-        ValueError: it is shorter than the hash, so it could be guessed, or it is a public key, so everybody has it.
+        ValueError: it is not safe; see `servicekit.secrets`.
     """
-    material = secret.encode() if isinstance(secret, str) else secret
-    if len(material) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"a token secret must be at least {MIN_SECRET_BYTES} bytes long (this one has {len(material)})"
-        )
-    if material.lstrip().startswith(_PUBLIC_KEY_BEGINNINGS):
-        raise ValueError("a token secret must be random bytes, not a key of another kind: a public key is no secret")
-    return TokenKey(HS256, material)
+    return TokenKey(HS256, check_secret(secret.encode() if isinstance(secret, str) else secret))
 
 
 def read_keys(raw: bytes) -> Keys:

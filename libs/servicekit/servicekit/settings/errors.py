@@ -1,4 +1,4 @@
-"""What is wrong with the environment, one line for each mistake, in the words of whoever set it."""
+"""What is wrong with the environment, one line for each error, in the words of whoever set it."""
 
 import difflib
 import re
@@ -36,7 +36,7 @@ _WORDS = {
 }
 
 
-def mistakes(cls: type[BaseSettings], error: ValidationError) -> list[str]:
+def error_lines(cls: type[BaseSettings], error: ValidationError) -> list[str]:
     """Return one line for each wrong setting, such as `CHAT_PORT: must be at most 65535 (got "70000")`.
 
     What a secret was is never told, nor a password inside an address.
