@@ -6,7 +6,7 @@ from typing import Final
 from frameproto.connection import CloseCode
 
 EXPLAINED_DENIALS: Final = frozenset(
-    {"cluster_full", "line_full", "client_limit", "draining", "limits_learning", "limits_unavailable"}
+    {"cluster_full", "line_full", "client_limit", "pod_full", "draining", "limits_learning", "limits_unavailable"}
 )
 EXPLAINED_REFUSALS: Final = frozenset({"busy"})
 EXPLAINED_CLOSES: Final = frozenset({CloseCode.GOODBYE, CloseCode.DRAINING, CloseCode.PERMIT_LOST})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.charts.cases import LEAST, OPEN
+from tests.charts.cases import LEAST, OPEN, SWITCHES
 from tests.charts.release import merged, refusal, release
 
 
@@ -60,6 +60,25 @@ def test_each_is_needed(needed: str) -> None:
         ({"caBundle": {"configMap": "a", "secret": "b"}}, "caBundle.configMap and caBundle.secret are both set"),
         ({"limits": {"connections": 100_000}}, "say in sizing.connectionsPerPod how many one is to hold"),
         (
+            {"limits": {"connections": 2000}, "sizing": {"connectionsPerPod": 250}},
+            "pods may hold at sizing.connectionsPerPod (250) each: have 1000 connections for each pod, or 8 pods",
+        ),
+        (
+            {
+                "limits": {"connections": 2001},
+                "sizing": {"connectionsPerPod": 250},
+                "chat": {"autoscaling": {"mode": "cpu", "maxReplicas": 8}},
+            },
+            "limits.connections (2001) is more than chat.autoscaling.maxReplicas (8) pods may hold",
+        ),
+        (
+            {
+                "sizing": {"connectionsPerPod": 40},
+                "chat": {"autoscaling": {"mode": "connections", "connectionsPerPod": 40, "prometheusUrl": "http://p"}},
+            },
+            "chat.autoscaling.connectionsPerPod (40) must be less than sizing.connectionsPerPod (40)",
+        ),
+        (
             {"history": {"autoscaling": {"mode": "cpu", "minReplicas": 3, "maxReplicas": 2}}},
             "history.autoscaling.minReplicas (3) must not be more than maxReplicas (2)",
         ),
@@ -112,6 +131,23 @@ def test_what_does_not_fit_together_is_told(values: dict[str, Any], said: str) -
 )
 def test_keys_that_are_unknown_and_values_of_the_wrong_kind_are_told(values: dict[str, Any], said: str) -> None:
     assert said in refusal(merged(LEAST, values))
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [{"replicas": 8}, {"replicas": None}, {"replicas": 0}, {"autoscaling": {"mode": "cpu", "maxReplicas": 8}}],
+    ids=["enough", "left to others", "none", "scaled"],
+)
+def test_pods_that_can_hold_what_is_allowed_are_taken(chat: dict[str, Any]) -> None:
+    made = release(merged(LEAST, {"limits": {"connections": 2000}, "sizing": {"connectionsPerPod": 250}, "chat": chat}))
+    assert made.one("ConfigMap", "-chat")["data"]["CHAT_MAX_CONNECTIONS_PER_POD"] == "250"
+
+
+def test_production_leaves_room_for_a_pod_that_is_replaced() -> None:
+    values = SWITCHES["values-prod.yaml"]
+    most = values["chat"]["autoscaling"]["maxReplicas"]
+    assert (most - 1) * values["sizing"]["connectionsPerPod"] >= values["limits"]["connections"]
+    assert most * values["chat"]["autoscaling"]["connectionsPerPod"] >= values["limits"]["connections"]
 
 
 @pytest.mark.parametrize(

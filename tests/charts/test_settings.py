@@ -93,11 +93,16 @@ def test_values_arrive_in_the_service(start: Any) -> None:
             "log": {"level": "warning", "format": "console"},
             "listenAddress": "::",
             "drainSeconds": 40,
-            "chat": {"outbox": {"maxMiB": 333}, "settings": {"CHAT_OUTBOX_FSYNC": "always", "CHAT_WINDOW": 12}},
+            "chat": {
+                "replicas": 1_000_000,
+                "outbox": {"maxMiB": 333},
+                "settings": {"CHAT_OUTBOX_FSYNC": "always", "CHAT_WINDOW": 12},
+            },
         },
     )
     chat: ChatSettings = start(release(values), "chat")
     assert (chat.max_connections, chat.max_connections_per_client, chat.max_messages) == (10_000_000, 7, 2_500_000)
+    assert chat.max_connections_per_pod == 10
     assert (chat.max_waiting, chat.lease_seconds) == (0, 7.5)
     assert (chat.max_frame_bytes, chat.max_connection_bytes) == (3 * 2**20, 9 * 2**20)
     assert (chat.max_pod_bytes, chat.outbox_max_bytes, chat.media_processes) == (77 * 2**20, 333 * 2**20, 5)

@@ -51,6 +51,10 @@ class House:
         """How many connections have ended with this code."""
         return self.metrics.registry.get_sample_value("chatbot_connections_closed_total", {"code": str(code)}) or 0
 
+    def denied(self, code: str) -> float:
+        """How many handshakes were turned away with this code."""
+        return self.metrics.registry.get_sample_value("chatbot_connections_denied_total", {"code": code}) or 0
+
     def url(self, query: str = "clientId=anna&timeZone=UTC", scheme: str = "ws") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/connect?{query}"
 
@@ -73,6 +77,7 @@ async def open_house(
     ping_seconds: float = 20,
     pong_seconds: float = 20,
     max_pod_bytes: int = 1 << 26,
+    max_open: int = 0,
     min_upload_bytes_per_second: float = 240,
 ) -> AsyncIterator[House]:
     bot, studio, ledger = Parrot(), Studio(), Ledger()
@@ -96,7 +101,7 @@ async def open_house(
         authenticator=authenticator or NoAuth(),
         now=utc_now,
     )
-    door = Door(admission, connections, parts, wait_seconds=wait_seconds)
+    door = Door(admission, connections, parts, wait_seconds=wait_seconds, max_open=max_open)
     app = Starlette(routes=[WebSocketRoute("/connect", door.enter), Route("/connect", door.peek, methods=["GET"])])
     install(app)
     listener = Listener(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
@@ -64,6 +65,22 @@ async def serving(settings: ChatSettings, stop: asyncio.Event) -> AsyncIterator[
         )
         yield await listening
         await running
+
+
+async def test_a_pod_is_not_ready_while_it_has_all_the_connections_it_may_have(tmp_path: Path) -> None:
+    settings = ChatSettings.model_validate(
+        {"port": 0, "metrics_port": 0, "media_processes": 1, "data_dir": tmp_path, "max_connections_per_pod": 1}
+    )
+    stop = asyncio.Event()
+    async with serving(settings, stop) as address, httpx2.AsyncClient(base_url=f"http://{address}") as http:
+        async with connect(f"ws://{address}/connect?clientId=anna&timeZone=UTC"):
+            answer = await http.get("/readyz")
+            assert (answer.status_code, answer.json()["checks"]["connections"]) == (503, "full")
+            assert (await http.get("/healthz")).status_code == 200
+        async with asyncio.timeout(10):
+            while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a probe can only ask
+                await asyncio.sleep(0.01)
+        stop.set()
 
 
 async def test_the_outbox_is_closed_when_the_last_conversation_has_ended(

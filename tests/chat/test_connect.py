@@ -270,6 +270,46 @@ async def test_a_peek_tells_what_a_handshake_would_meet_and_joins_nothing() -> N
                 assert (await house.connections.state()).waiting == 0
 
 
+async def test_a_full_pod_turns_clients_away_though_the_cluster_has_room_and_takes_no_place_for_them() -> None:
+    async with open_house(max_open=1) as house:
+        async with house.visit("anna"):
+            assert house.door.is_full
+            status, problem, headers = await denial(house.url("clientId=bob&timeZone=UTC"))
+            assert (status, problem["code"], headers["retry-after"]) == (503, "pod_full", "1")
+            url = house.url("clientId=bob&timeZone=UTC", "http")
+            async with aiohttp.ClientSession() as http, http.get(url) as peeked:
+                assert (await peeked.json(content_type=None))["code"] == "pod_full"
+            assert (await house.connections.state()).held == 1
+        await eventually(house, held=0)
+        async with house.visit("bob"):
+            pass
+
+
+async def test_clients_that_waited_in_line_do_not_fill_a_pod_beyond_its_own_limit() -> None:
+    async with open_house(capacity=2, max_open=1) as house:
+        other, more = [await house.connections.acquire("elsewhere", wait_seconds=0) for _ in range(2)]
+        visits = [asyncio.create_task(_talk(house, name)) for name in ("anna", "bob")]
+        await eventually(house, held=2, waiting=2)
+        for permit in (other, more):
+            permit.release()
+        told = sorted(await asyncio.gather(*visits))
+        assert told == ["pod_full", "said hello"]
+        await eventually(house, held=0)
+
+
+async def _talk(house: House, client: str) -> str:
+    try:
+        async with house.visit(client) as chat:
+            await chat.send(text("hello"))
+            await chat.recv()
+            async with asyncio.timeout(10):
+                while house.denied("pod_full") < 1:  # noqa: ASYNC110 - a counter can only be read
+                    await asyncio.sleep(0.005)
+            return "said hello"
+    except InvalidStatus as refused:
+        return str(json.loads(refused.response.body or b"")["code"])
+
+
 async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_with_1012() -> None:
     async with open_house(capacity=1, wait_seconds=20) as house, house.visit("first") as chat:
         waiting = asyncio.create_task(denial(house.url("clientId=second&timeZone=UTC")))

@@ -188,11 +188,18 @@ async def open_chat(
             authenticator=await stack.enter_async_context(open_authenticator(settings, health, now=now)),
             now=now,
         )
-        door = Door(admission, connections, parts, wait_seconds=settings.connect_wait_seconds)
+        door = Door(
+            admission,
+            connections,
+            parts,
+            wait_seconds=settings.connect_wait_seconds,
+            max_open=settings.max_connections_per_pod,
+        )
         stack.push_async_callback(door.wait_until_empty)  # before pools and outbox close: conversations need them
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", partial(_permits_verdict, pool))
+        health.register("connections", lambda: Verdict(ok=not door.is_full, reason="full" if door.is_full else ""))
         _watch(metrics, outbox, pod_bytes, media)
         _watch_token(metrics, settings)
         app = Starlette(

@@ -53,26 +53,41 @@ class Door:
         connections: the pool that hands out the places of the cluster.
         parts: what every conversation needs.
         wait_seconds: how long a client may wait in line for a place.
+        max_open: connections that this pod may have open, whatever the cluster allows; 0: no limit of its own.
     """
 
     def __init__(
-        self, admission: "Admission", connections: "PermitPool", parts: ConversationParts, *, wait_seconds: float
+        self,
+        admission: "Admission",
+        connections: "PermitPool",
+        parts: ConversationParts,
+        *,
+        wait_seconds: float,
+        max_open: int = 0,
     ) -> None:
         self._admission = admission
         self._connections = connections
         self._parts = parts
         self._wait_seconds = wait_seconds
+        self._max_open = max_open
         self._closing = asyncio.Event()
         self._inside: set[Conversation] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._garbage = GarbageTimer()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether this pod has as many connections open as it may have."""
+        return 0 < self._max_open <= len(self._inside)
+
     async def enter(self, websocket: "WebSocket") -> None:
         """Serve one WebSocket handshake and, when it is let in, the whole conversation."""
         with bound_contextvars(connection_id=uuid4().hex):
             try:
                 visitor = self._admission.check(websocket)
+                if self.is_full:
+                    raise _pod_full()
                 permit = await self._wait_for_place(websocket, visitor)
             except LeftTheLine:
                 log.info("connection.left_the_line")
@@ -95,6 +110,8 @@ class Door:
             visitor = self._admission.check(request)
             if self._closing.is_set():
                 raise _draining()
+            if self.is_full:
+                raise _pod_full()
             return problem_response(self._foresee(await self._connections.peek(visitor.client_id)))
         except PermitError as full:
             return problem_response(self._denial(full))
@@ -172,7 +189,11 @@ class Door:
         try:
             await asyncio.wait([asking, *watching], return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
-                return asking.result()
+                permit = asking.result()
+                if self.is_full:  # others came in while this client waited
+                    permit.release()
+                    raise _pod_full()
+                return permit
             if self._closing.is_set():
                 raise _draining()
             raise LeftTheLine
@@ -235,3 +256,9 @@ async def _accept(websocket: "WebSocket", visitor: "Visitor") -> bool:
 
 def _draining() -> Problem:
     return Problem(503, "draining", "this server is going away; connect again", headers={"Retry-After": "1"})
+
+
+def _pod_full() -> Problem:
+    return Problem(
+        503, "pod_full", "this server has all the connections it may have; connect again", headers={"Retry-After": "1"}
+    )

@@ -98,6 +98,9 @@ class ChatSettings(AccessSettings, HttpSettings):
 
     max_connections: int = Field(50, ge=1, le=10_000_000, description="connections at once, cluster-wide")
     max_connections_per_client: int = Field(5, ge=1, description="the same for one client id, cluster-wide")
+    max_connections_per_pod: int = Field(
+        0, ge=0, description="connections of one pod, which is not ready while it has them; 0: no limit of its own"
+    )
     max_messages: int = Field(500, ge=1, le=10_000_000, description="messages in process at once, cluster-wide")
     max_waiting: int = Field(1000, ge=0, description="clients that may wait in line for a place, cluster-wide")
     connect_wait_seconds: Seconds = Field(10, description="how long a client may wait in line for a place")

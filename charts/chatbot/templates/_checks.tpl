@@ -80,6 +80,7 @@ sizing.maxConnectionMiB ({{ .maxConnectionMiB }}) must be at least sizing.maxFra
 chat.outbox.maxMiB ({{ $.Values.chat.outbox.maxMiB }}) must be at least twice sizing.maxFrameMiB ({{ .maxFrameMiB }})
 {{- end }}
 {{- end }}
+{{- include "chatbot.checks.sizing" . }}
 {{- $least := include "chatbot.drain.leastUninstallSeconds" . }}
 {{- if and .Values.uninstall.drain (lt (include "chatbot.drain.uninstallSeconds" . | int) (int $least)) }}
 uninstall.timeoutSeconds ({{ .Values.uninstall.timeoutSeconds }}) must be at least {{ $least }}, so that a pod may take the {{ include "chatbot.drain.graceSeconds" . }} seconds that follow from drainSeconds
@@ -105,6 +106,27 @@ a chat pod that held all {{ .Values.limits.connections | int }} connections woul
 {{ $name }}.extraEnv holds {{ $variable.name }}, which the chart sets: use its own value
 {{- else if hasKey (include (printf "chatbot.%s.config" $name) $ | fromYaml) $variable.name }}
 {{ $name }}.extraEnv holds {{ $variable.name }}, which would override what the chart sets from its values: use these, or {{ $name }}.settings
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+That the pods may hold what the limits allow, since each refuses what is above sizing.connectionsPerPod. Nothing is said where the
+number of pods is left to others (null), or there are none.
+*/}}
+{{- define "chatbot.checks.sizing" -}}
+{{- $perPod := int .Values.sizing.connectionsPerPod }}
+{{- $connections := int .Values.limits.connections }}
+{{- if $perPod }}
+{{- with .Values.chat }}
+{{- $pods := ternary .autoscaling.maxReplicas .replicas (ne (.autoscaling.mode | default "") "") | int }}
+{{- $counted := ternary "chat.autoscaling.maxReplicas" "chat.replicas" (ne (.autoscaling.mode | default "") "") }}
+{{- if and $pods (lt (mul $pods $perPod) (int64 $connections)) }}
+limits.connections ({{ $connections }}) is more than {{ $counted }} ({{ $pods }}) pods may hold at sizing.connectionsPerPod ({{ $perPod }}) each: have {{ div (add $connections $pods -1) $pods }} connections for each pod, or {{ div (add $connections $perPod -1) $perPod }} pods
+{{- end }}
+{{- if and (eq (.autoscaling.mode | default "") "connections") (ge (int .autoscaling.connectionsPerPod) $perPod) }}
+chat.autoscaling.connectionsPerPod ({{ .autoscaling.connectionsPerPod | int }}) must be less than sizing.connectionsPerPod ({{ $perPod }}), or pods are full, and not ready, before there are more of them
 {{- end }}
 {{- end }}
 {{- end }}

@@ -12,6 +12,7 @@
   "CHAT_HISTORY_URL" (printf "http://%s-history:%v" (include "chatbot.fullname" .) .Values.history.service.port)
   "CHAT_MAX_CONNECTIONS" .Values.limits.connections
   "CHAT_MAX_CONNECTIONS_PER_CLIENT" .Values.limits.connectionsPerClient
+  "CHAT_MAX_CONNECTIONS_PER_POD" $sizing.connectionsPerPod
   "CHAT_MAX_MESSAGES" .Values.limits.messages
   "CHAT_MAX_WAITING" .Values.limits.waiting
   "CHAT_LEASE_SECONDS" .Values.limits.leaseSeconds
