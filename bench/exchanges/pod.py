@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
 from bench.exchanges.cores import clock_us
-from botkit import Heard, Seen
+from botkit import AudioInfo, VideoInfo
 from chat_service.app import open_chat
 from chat_service.settings import ChatSettings
 from frameproto import Buffer
@@ -42,15 +42,15 @@ class NoMedia:
     ) -> None:
         return
 
-    async def hear(self, file: Buffer, *, client_id: str) -> Heard:  # noqa: ARG002 - that is the point
+    async def probe_audio(self, file: Buffer, *, client_id: str) -> AudioInfo:  # noqa: ARG002 - that is the point
         """Take a voice note to be in order."""
-        return Heard(seconds=1.0)
+        return AudioInfo(seconds=1.0)
 
-    async def see(self, file: Buffer, *, client_id: str) -> Seen:  # noqa: ARG002 - as above
+    async def probe_video(self, file: Buffer, *, client_id: str) -> VideoInfo:  # noqa: ARG002 - as above
         """Take a video to be in order."""
-        return Seen(seconds=1.0, width=320, height=240, poster=VOICE, has_sound=False)
+        return VideoInfo(seconds=1.0, width=320, height=240, picture=VOICE, has_sound=False)
 
-    async def speak(self, text: str, *, client_id: str) -> bytes:  # noqa: ARG002 - as above
+    async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:  # noqa: ARG002 - as above
         """Say the same, whatever the text."""
         return VOICE
 

@@ -1,4 +1,4 @@
-from botkit import Heard, Memory, RequestKind, Said, Speaker, Turn
+from botkit import AudioInfo, Memory, RequestKind, Said, Speaker, Turn
 from botkit.testing import MONDAY_MORNING
 
 
@@ -7,7 +7,7 @@ def text(said: str) -> Turn:
 
 
 def voice(seconds: float) -> Turn:
-    return Turn(kind=RequestKind.VOICE, client_id="anna", local_time=MONDAY_MORNING, heard=Heard(seconds))
+    return Turn(kind=RequestKind.VOICE, client_id="anna", local_time=MONDAY_MORNING, audio=AudioInfo(seconds))
 
 
 def test_both_sides_are_remembered_in_order() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from botkit import Heard, Memory, Seen, Turn
+from botkit import AudioInfo, Memory, Turn, VideoInfo
 from chat_service.admission import Visitor
 from chat_service.answering import Answerer
 from chat_service.conversation import Conversation, ConversationLimits, ConversationParts, Ended
@@ -107,7 +107,7 @@ class Parrot:
         return f"you said {said}"
 
 
-class Studio:
+class MediaStandIn:
     """Media workers whose pace the test sets: a voice note b"3" takes three seconds."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Studio:
         self.fail: Exception | None = None
         self.mute: Exception | None = None
 
-    async def hear(self, file: bytes | bytearray | memoryview, *, client_id: str) -> Heard:
+    async def probe_audio(self, file: bytes | bytearray | memoryview, *, client_id: str) -> AudioInfo:
         del client_id
         if self.fail is not None:
             raise self.fail
@@ -128,14 +128,14 @@ class Studio:
             raise
         finally:
             self.working -= 1
-        return Heard(seconds=float(bytes(file)))
+        return AudioInfo(seconds=float(bytes(file)))
 
-    async def see(self, file: bytes | bytearray | memoryview, *, client_id: str) -> Seen:
-        await self.hear(file, client_id=client_id)
-        return Seen(seconds=1.0, width=64, height=48, poster=b"\xff\xd8poster", has_sound=False)
+    async def probe_video(self, file: bytes | bytearray | memoryview, *, client_id: str) -> VideoInfo:
+        await self.probe_audio(file, client_id=client_id)
+        return VideoInfo(seconds=1.0, width=64, height=48, picture=b"\xff\xd8poster", has_sound=False)
 
-    async def speak(self, text: str, *, client_id: str) -> bytes:
-        del client_id
+    async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:
+        del client_id, language
         if self.mute is not None:
             raise self.mute
         return b"mp3 of " + text.encode()
@@ -204,7 +204,7 @@ class Scene:
 
     line: Line
     bot: Parrot
-    studio: Studio
+    studio: MediaStandIn
     ledger: Ledger
     messages: MemoryPool
     connections: MemoryPool
@@ -234,7 +234,7 @@ async def open_scene(
     now: Callable[[], datetime] | None = None,
     client_id: str = "anna",
 ) -> Scene:
-    line, bot, studio, ledger = Line(), Parrot(), Studio(), Ledger()
+    line, bot, studio, ledger = Line(), Parrot(), MediaStandIn(), Ledger()
     messages = await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000))
     connections = await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))

@@ -27,7 +27,7 @@ from servicekit.clock import utc_now
 from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
 from servicekit.tokens import Authenticator, NoAuth
-from tests.chat.conversation_parts import Ledger, Parrot, Studio, limits
+from tests.chat.conversation_parts import Ledger, MediaStandIn, Parrot, limits
 from tests.permits.parts import opened
 
 MAX_EARLY_BYTES = 65_536
@@ -40,7 +40,7 @@ class House:
     port: int
     door: Door
     bot: Parrot
-    studio: Studio
+    studio: MediaStandIn
     ledger: Ledger
     connections: MemoryPool
     messages: MemoryPool
@@ -80,7 +80,7 @@ async def open_house(
     max_open: int = 0,
     min_upload_bytes_per_second: float = 240,
 ) -> AsyncIterator[House]:
-    bot, studio, ledger = Parrot(), Studio(), Ledger()
+    bot, studio, ledger = Parrot(), MediaStandIn(), Ledger()
     connections = await opened(
         MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
     )

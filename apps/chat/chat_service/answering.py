@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from botkit import Memory
     from chat_service.hours import OpeningHours
-    from chat_service.media.base import MediaWorkers
+    from chat_service.media.base import MediaProcessor
 
 
 class OutsideHours(Exception):
@@ -47,7 +47,7 @@ class Answerer:
     """
 
     bot: Bot
-    media: "MediaWorkers"
+    media: "MediaProcessor"
     hours: "Mapping[RequestKind, OpeningHours]"
     typing_seconds: float
 
@@ -69,9 +69,9 @@ class Answerer:
             case RequestKind.TEXT:
                 return replace(turn, text=request.text)
             case RequestKind.VOICE:
-                return replace(turn, heard=await self.media.hear(request.body, client_id=client_id))
+                return replace(turn, audio=await self.media.probe_audio(request.body, client_id=client_id))
             case RequestKind.VIDEO:
-                return replace(turn, seen=await self.media.see(request.body, client_id=client_id))
+                return replace(turn, video=await self.media.probe_video(request.body, client_id=client_id))
             case _:
                 assert_never(request.kind)
 
@@ -103,9 +103,9 @@ class Answerer:
             for part in reply_kind.parts:
                 match part:
                     case MediaPart.VOICE:
-                        voice = await self.media.speak(text, client_id=turn.client_id)
+                        voice = await self.media.synthesize(text, client_id=turn.client_id)
                     case MediaPart.IMAGE:
-                        image = turn.seen.poster if turn.seen else b""
+                        image = turn.video.picture if turn.video else b""
                     case MediaPart.VIDEO:
                         raise NotImplementedError(f"no reply has a {part}")
                     case _:

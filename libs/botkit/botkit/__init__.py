@@ -7,21 +7,22 @@ from botkit.errors import BotError, BotNotFound
 from botkit.loading import load_bot
 from botkit.memory import Memory, Said, Speaker
 from botkit.responder import Reply, Responder, pieces, whole
-from botkit.turn import Heard, Seen, Turn
+from botkit.turn import AudioInfo, Transcript, Turn, VideoInfo
 from frameproto import RequestKind
 
 __all__ = [
+    "AudioInfo",
     "BotError",
     "BotNotFound",
-    "Heard",
     "Memory",
     "Reply",
     "RequestKind",
     "Responder",
     "Said",
-    "Seen",
     "Speaker",
+    "Transcript",
     "Turn",
+    "VideoInfo",
     "load_bot",
     "pieces",
     "whole",

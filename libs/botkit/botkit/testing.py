@@ -7,7 +7,7 @@ from uuid import UUID
 
 from botkit.memory import Memory
 from botkit.responder import Responder, whole
-from botkit.turn import Heard, Seen, Turn
+from botkit.turn import AudioInfo, Turn, VideoInfo
 from frameproto import RequestKind
 
 MONDAY_MORNING = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
@@ -56,12 +56,12 @@ class Conversation:
 
     async def speak(self, seconds: float) -> str:
         """Send a voice note of this length."""
-        return await self.send(self.turn(RequestKind.VOICE, heard=Heard(seconds)))
+        return await self.send(self.turn(RequestKind.VOICE, audio=AudioInfo(seconds)))
 
     async def show(self, seconds: float, width: int = 640, height: int = 480, *, has_sound: bool = True) -> str:
         """Send a video of this length and size."""
-        seen = Seen(seconds, width, height, b"\xff\xd8\xff\xd9", has_sound)
-        return await self.send(self.turn(RequestKind.VIDEO, seen=seen))
+        video = VideoInfo(seconds, width, height, b"\xff\xd8\xff\xd9", has_sound)
+        return await self.send(self.turn(RequestKind.VIDEO, video=video))
 
     async def send(self, turn: Turn) -> str:
         """Send any turn, and remember it as the server does."""
@@ -69,7 +69,9 @@ class Conversation:
         self.memory.add(turn, reply)
         return reply
 
-    def turn(self, kind: RequestKind, *, text: str = "", heard: Heard | None = None, seen: Seen | None = None) -> Turn:
+    def turn(
+        self, kind: RequestKind, *, text: str = "", audio: AudioInfo | None = None, video: VideoInfo | None = None
+    ) -> Turn:
         """Return a turn of this conversation."""
         return Turn(
             kind=kind,
@@ -77,6 +79,6 @@ class Conversation:
             local_time=self.local_time,
             session_id=self.session_id,
             text=text,
-            heard=heard,
-            seen=seen,
+            audio=audio,
+            video=video,
         )

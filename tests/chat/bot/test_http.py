@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from botkit import BotError, Heard, Memory, RequestKind, Seen, Turn, pieces, whole
+from botkit import AudioInfo, BotError, Memory, RequestKind, Turn, VideoInfo, pieces, whole
 from botkit.testing import MONDAY_MORNING, Conversation
 from chat_service.bot.http import HttpBot
 
@@ -72,8 +72,10 @@ async def test_a_turn_is_told_with_its_memory_and_signed(bot: HttpBot, service: 
 
 
 async def test_voice_and_video_are_described(bot: HttpBot, service: Service) -> None:
-    voice = Turn(kind=RequestKind.VOICE, client_id="a", local_time=MONDAY_MORNING, heard=Heard(3.2, whole=False))
-    video = Turn(kind=RequestKind.VIDEO, client_id="a", local_time=MONDAY_MORNING, seen=Seen(2, 64, 48, b"jpg", True))
+    voice = Turn(kind=RequestKind.VOICE, client_id="a", local_time=MONDAY_MORNING, audio=AudioInfo(3.2, whole=False))
+    video = Turn(
+        kind=RequestKind.VIDEO, client_id="a", local_time=MONDAY_MORNING, video=VideoInfo(2, 64, 48, b"jpg", True)
+    )
     await whole(bot.reply(voice, Memory()))
     await whole(bot.reply(video, Memory()))
     assert json.loads(service.asked[0][1])["voice"] == {"seconds": 3.2, "whole": False, "silent": False}

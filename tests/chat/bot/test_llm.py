@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from botkit import BotError, Memory, RequestKind, Seen, pieces, whole
+from botkit import BotError, Memory, RequestKind, VideoInfo, pieces, whole
 from botkit.testing import Conversation
 from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
 
@@ -108,8 +108,8 @@ async def test_settings_reach_the_model(base_url: str, api: Api) -> None:
         base_url=base_url, api_key="k", model="m", prompt="Be brief.", temperature=0.2, reply_tokens=50, images=True
     )
     async with ModelBot(settings, on_tokens=lambda asked, replied: told.append((asked, replied))) as bot:
-        seen = Seen(2.0, 64, 48, b"a jpeg", has_sound=True)
-        await whole(bot.reply(Conversation(bot).turn(RequestKind.VIDEO, seen=seen), Memory()))
+        seen = VideoInfo(2.0, 64, 48, b"a jpeg", has_sound=True)
+        await whole(bot.reply(Conversation(bot).turn(RequestKind.VIDEO, video=seen), Memory()))
     asked = api.asked[0]
     assert (asked["temperature"], asked["max_tokens"], told) == (0.2, 50, [(120, 7)])
     assert asked["messages"][0]["content"].startswith("Be brief.")

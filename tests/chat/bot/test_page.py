@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from botkit import Heard, Memory, Seen, Turn, memory
+from botkit import AudioInfo, Memory, Turn, VideoInfo, memory
 from botkit.testing import Conversation
 from chat_service.bot import patterns, script, scripted
 from chat_service.bot.script import load_script
@@ -51,7 +51,7 @@ async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:
     ("turn", "answer"),
     [
         (
-            Turn(kind=RequestKind.VOICE, client_id="anna", local_time=MONDAY, heard=Heard(3.2)),
+            Turn(kind=RequestKind.VOICE, client_id="anna", local_time=MONDAY, audio=AudioInfo(3.2)),
             "I listened for three seconds. For an order, please write to me.",
         ),
         (
@@ -59,7 +59,7 @@ async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:
                 kind=RequestKind.VIDEO,
                 client_id="anna",
                 local_time=MONDAY,
-                seen=Seen(3.2, 640, 480, b"", has_sound=False),
+                video=VideoInfo(3.2, 640, 480, b"", has_sound=False),
             ),
             "What I see has 640 by 480 pixels, without sound.",
         ),

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from chat_service.media.audio import encode_mp3, hear
+from chat_service.media.audio import encode_mp3, probe_audio
 from chat_service.media.base import MediaError
 from frameproto.media import identify
 from tests.chat.media.making import RED, loudness, picture_of, silent_mp3, song_in_mp4, tone, video
@@ -12,12 +12,12 @@ from tests.chat.media.making import RED, loudness, picture_of, silent_mp3, song_
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 7.5])
 @pytest.mark.parametrize("sample_rate", [8000, 22_050, 44_100])
 def test_an_mp3_is_as_long_as_its_sound(seconds: float, sample_rate: int) -> None:
-    assert hear(silent_mp3(seconds, sample_rate), max_seconds=10).seconds == pytest.approx(seconds, abs=0.15)
+    assert probe_audio(silent_mp3(seconds, sample_rate), max_seconds=10).seconds == pytest.approx(seconds, abs=0.15)
 
 
 def test_the_length_is_counted_and_not_read_from_the_header() -> None:
     whole = silent_mp3(10)
-    assert hear(whole[: len(whole) // 2], max_seconds=100).seconds < 6
+    assert probe_audio(whole[: len(whole) // 2], max_seconds=100).seconds < 6
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_length_is_counted_and_not_read_from_the_header() -> None:
 )
 def test_what_is_no_voice_note_is_refused(make: Callable[[], bytes], why: str) -> None:
     with pytest.raises(MediaError, match=why) as refused:
-        hear(make(), max_seconds=10)
+        probe_audio(make(), max_seconds=10)
     assert refused.value.code == "media_unreadable"
 
 
@@ -63,65 +63,65 @@ def test_other_formats_are_heard_when_they_are_allowed(label: str) -> None:
     found = identify(sound)
     assert found is not None
     assert found.label == label
-    heard = hear(sound, max_seconds=3)
-    assert heard.seconds == pytest.approx(2, abs=0.15)
-    assert heard.whole
-    assert not heard.silent
+    info = probe_audio(sound, max_seconds=3)
+    assert info.seconds == pytest.approx(2, abs=0.15)
+    assert info.whole
+    assert not info.silent
     with pytest.raises(MediaError, match=f"this file is {label}, which is not accepted as a voice note; send MP3$"):
-        hear(sound, max_seconds=3, other_formats=False)
+        probe_audio(sound, max_seconds=3, other_formats=False)
 
 
 def test_silence_is_told() -> None:
-    assert hear(silent_mp3(1), max_seconds=3).silent
-    assert hear(tone(1, "sound.wav", "pcm_u8", level=0), max_seconds=3).silent
-    assert not hear(tone(1, "sound.mp3", "libmp3lame"), max_seconds=3).silent
-    assert not hear(tone(1, "sound.wav", "pcm_u8"), max_seconds=3).silent
+    assert probe_audio(silent_mp3(1), max_seconds=3).silent
+    assert probe_audio(tone(1, "sound.wav", "pcm_u8", level=0), max_seconds=3).silent
+    assert not probe_audio(tone(1, "sound.mp3", "libmp3lame"), max_seconds=3).silent
+    assert not probe_audio(tone(1, "sound.wav", "pcm_u8"), max_seconds=3).silent
 
 
 def test_an_encrypted_song_is_refused_as_that() -> None:
     with pytest.raises(MediaError, match="encrypted"):
-        hear(song_in_mp4().replace(b"mp4a", b"enca"), max_seconds=10)
+        probe_audio(song_in_mp4().replace(b"mp4a", b"enca"), max_seconds=10)
 
 
 def test_a_song_is_not_taken_for_an_encrypted_one_by_its_title() -> None:
-    assert hear(song_in_mp4("La casa encantada"), max_seconds=10).whole
+    assert probe_audio(song_in_mp4("La casa encantada"), max_seconds=10).whole
 
 
 def test_sound_goes_on_behind_a_damaged_part() -> None:
     whole = tone(4, "sound.mp3", "libmp3lame")
     for hole in (bytes(2000), Random(2).randbytes(2000), b"ID3" + bytes(900)):
         middle = len(whole) // 2
-        heard = hear(whole[:middle] + hole + whole[middle + len(hole) :], max_seconds=5)
-        assert 2.5 < heard.seconds < 4
-        assert not heard.whole
+        info = probe_audio(whole[:middle] + hole + whole[middle + len(hole) :], max_seconds=5)
+        assert 2.5 < info.seconds < 4
+        assert not info.whole
 
 
 def test_two_notes_joined_with_tags_between_them_are_heard_in_a_row() -> None:
     first, second = tone(1, "sound.mp3", "libmp3lame"), tone(2, "sound.mp3", "libmp3lame")
     joined = first + b"TAG" + bytes(125) + second
-    assert hear(joined, max_seconds=5).seconds == pytest.approx(3, abs=0.2)
+    assert probe_audio(joined, max_seconds=5).seconds == pytest.approx(3, abs=0.2)
 
 
 def test_a_recording_that_was_cut_is_told_from_a_whole_one() -> None:
     for name, codec in (("sound.mp3", "libmp3lame"), ("sound.wav", "pcm_s16le"), ("sound.flac", "flac")):
         whole = tone(4, name, codec)
-        assert hear(whole, max_seconds=5).whole, name
-        half = hear(whole[: len(whole) // 2], max_seconds=5)
+        assert probe_audio(whole, max_seconds=5).whole, name
+        half = probe_audio(whole[: len(whole) // 2], max_seconds=5)
         assert not half.whole, name
         assert half.seconds == pytest.approx(2, abs=0.5)
 
 
 def test_too_long_is_refused() -> None:
-    hear(silent_mp3(2), max_seconds=3)
+    probe_audio(silent_mp3(2), max_seconds=3)
     with pytest.raises(MediaError, match="3 seconds") as refused:
-        hear(silent_mp3(5), max_seconds=3)
+        probe_audio(silent_mp3(5), max_seconds=3)
     assert refused.value.code == "media_too_long"
 
 
 def test_tags_do_not_matter_whatever_their_letters_are() -> None:
     old_tag = b"TAG" + "Grüße".encode("latin-1").ljust(125, b"\0")
     new_tag = b"ID3\x03\x00\x00\x00\x00\x00\x0eTIT2\x00\x00\x00\x04\x00\x00\x03\xff\xfe\x80"
-    assert hear(new_tag + silent_mp3(1) + old_tag, max_seconds=10).seconds == pytest.approx(1, abs=0.15)
+    assert probe_audio(new_tag + silent_mp3(1) + old_tag, max_seconds=10).seconds == pytest.approx(1, abs=0.15)
 
 
 def test_sound_survives_encoding() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chat_service.media.audio import hear
-from chat_service.media.video import see
+from chat_service.media.audio import probe_audio
+from chat_service.media.video import probe_video
 from tests.chat.media.making import pixels
 
 CASES = Path(__file__).parent / "cases"
@@ -23,10 +23,10 @@ CASES = Path(__file__).parent / "cases"
     ],
 )
 def test_videos(name: str, seconds: float, size: tuple[int, int]) -> None:
-    seen = see((CASES / name).read_bytes(), max_seconds=120)
-    assert seen.seconds == pytest.approx(seconds, abs=0.1)
-    assert (seen.width, seen.height) == size
-    assert pixels(seen.poster)[0] == size
+    info = probe_video((CASES / name).read_bytes(), max_seconds=120)
+    assert info.seconds == pytest.approx(seconds, abs=0.1)
+    assert (info.width, info.height) == size
+    assert pixels(info.picture)[0] == size
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_videos(name: str, seconds: float, size: tuple[int, int]) -> None:
     ],
 )
 def test_voice_notes(name: str, seconds: float, whole: bool) -> None:
-    heard = hear((CASES / name).read_bytes(), max_seconds=120)
-    assert heard.seconds == pytest.approx(seconds, abs=0.1)
-    assert heard.whole is whole
-    assert not heard.silent
+    info = probe_audio((CASES / name).read_bytes(), max_seconds=120)
+    assert info.seconds == pytest.approx(seconds, abs=0.1)
+    assert info.whole is whole
+    assert not info.silent

@@ -1,4 +1,4 @@
-"""What a media worker cannot do, tried by a process that is confined as a worker is, and seen at real workers."""
+"""What a media worker cannot do, tried by a process that is confined as a worker is, and info at real workers."""
 
 import platform
 import subprocess
@@ -123,10 +123,10 @@ async def test_every_worker_is_confined_and_works(capfd: pytest.CaptureFixture[s
             limits = {line[:25].strip(): line[26:].split()[1] for line in lines}
             assert (limits["Max open files"], limits["Max file size"], limits["Max core file size"]) == ("32", "0", "0")
             assert int(limits["Max address space"]) == 1024**3
-        assert await workers.speak("hello")
-        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert await workers.synthesize("hello")
+        assert (await workers.probe_audio(silent_mp3(1))).seconds > 0
         for codec in ("libx264", "libx265", "libsvtav1", "libvpx-vp9"):
-            assert (await workers.see(video(RED, codec=codec, size=(128, 96), sound=True))).has_sound
+            assert (await workers.probe_video(video(RED, codec=codec, size=(128, 96), sound=True))).has_sound
     assert "media.worker_unconfined" not in capfd.readouterr().out
 
 
@@ -142,5 +142,5 @@ async def test_workers_without_a_filter_work_and_are_logged(
     tmp_path.joinpath("sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'riscv64'\n")
     monkeypatch.syspath_prepend(tmp_path)
     async with workers_of(1) as workers:
-        assert await workers.speak("hello")
+        assert await workers.synthesize("hello")
     assert "no filter of system calls: there is none for linux on riscv64" in capfd.readouterr().out

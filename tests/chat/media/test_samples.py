@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chat_service.media.audio import hear
-from chat_service.media.video import see
+from chat_service.media.audio import probe_audio
+from chat_service.media.video import probe_video
 from tests.chat.media.making import loudness, pixels
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -31,16 +31,16 @@ def test_the_text(folder: Path) -> None:
 
 def test_the_voice_note_is_speech(folder: Path) -> None:
     mp3 = folder.joinpath("hello.mp3").read_bytes()
-    assert 2 < hear(mp3, max_seconds=10).seconds < 6
+    assert 2 < probe_audio(mp3, max_seconds=10).seconds < 6
     assert loudness(mp3)[0] > 0.02
 
 
 def test_the_video_has_picture_and_sound(folder: Path) -> None:
-    seen = see(folder.joinpath("hello.mp4").read_bytes(), max_seconds=10)
-    assert seen.seconds == pytest.approx(3, abs=0.2)
-    assert (seen.width, seen.height) == (320, 240)
-    assert seen.has_sound
-    size, shown = pixels(seen.poster)
+    info = probe_video(folder.joinpath("hello.mp4").read_bytes(), max_seconds=10)
+    assert info.seconds == pytest.approx(3, abs=0.2)
+    assert (info.width, info.height) == (320, 240)
+    assert info.has_sound
+    size, shown = pixels(info.picture)
     assert size == (320, 240)
     assert shown["centre"][0] > shown["centre"][2]  # the sun is not blue
     assert shown["sw"][2] > shown["sw"][0]  # the sea is

@@ -1,14 +1,14 @@
-"""Notes in a file change nothing of what is heard and seen, however many there are."""
+"""Notes in a file change nothing of what is told of it, however many there are."""
 
 import struct
 
 import pytest
 
-from chat_service.media.audio import hear
+from chat_service.media.audio import probe_audio
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import check_boxes
 from chat_service.media.tags import without_notes, without_tags
-from chat_service.media.video import see
+from chat_service.media.video import probe_video
 from tests.chat.media.making import CLOCKWISE, RED, silent_mp3, turned, video
 
 MP3 = bytes(without_tags(silent_mp3(1)))
@@ -63,7 +63,7 @@ ID3V1 = b"TAG" + bytes(125)
 )
 def test_tags_are_taken_off_and_the_sound_is_left(mp3: bytes) -> None:
     assert without_tags(mp3) == MP3
-    assert hear(mp3, max_seconds=2) == hear(MP3, max_seconds=2)
+    assert probe_audio(mp3, max_seconds=2) == probe_audio(MP3, max_seconds=2)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_tags_are_taken_off_and_the_sound_is_left(mp3: bytes) -> None:
 )
 def test_a_tag_alone_is_no_sound(tag: bytes) -> None:
     with pytest.raises(MediaError) as refused:
-        hear(tag, max_seconds=2)
+        probe_audio(tag, max_seconds=2)
     assert refused.value.code == "media_unreadable"
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_tag_stays(file: bytes) -> None:
     ],
 )
 def test_notes_do_not_change_what_is_seen(notes: bytes) -> None:
-    assert see(annotated(notes), max_seconds=2) == see(MP4, max_seconds=2)
+    assert probe_video(annotated(notes), max_seconds=2) == probe_video(MP4, max_seconds=2)
 
 
 def test_notes_are_blanked_and_nothing_is_moved() -> None:
@@ -110,4 +110,4 @@ def test_notes_are_blanked_and_nothing_is_moved() -> None:
 
 
 def test_what_says_how_to_show_a_picture_is_no_note() -> None:
-    assert (see(turned(MP4, CLOCKWISE), max_seconds=2).width, see(MP4, max_seconds=2).width) == (48, 64)
+    assert (probe_video(turned(MP4, CLOCKWISE), max_seconds=2).width, probe_video(MP4, max_seconds=2).width) == (48, 64)

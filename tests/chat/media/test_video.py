@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chat_service.media.base import MediaError
-from chat_service.media.video import see
+from chat_service.media.video import probe_video
 from tests.chat.media.making import (
     BLUE,
     CLOCKWISE,
@@ -25,49 +25,51 @@ FRAGMENTED = "+frag_keyframe+empty_moov"
 
 
 def test_what_is_seen() -> None:
-    seen = see(video(RED, seconds=2, size=(320, 240)), max_seconds=10)
-    assert seen.seconds == pytest.approx(2, abs=0.1)
-    assert (seen.width, seen.height) == (320, 240)
-    assert not seen.has_sound
-    assert seen.poster.startswith(b"\xff\xd8\xff")
-    assert seen.poster.endswith(b"\xff\xd9")
+    info = probe_video(video(RED, seconds=2, size=(320, 240)), max_seconds=10)
+    assert info.seconds == pytest.approx(2, abs=0.1)
+    assert (info.width, info.height) == (320, 240)
+    assert not info.has_sound
+    assert info.picture.startswith(b"\xff\xd8\xff")
+    assert info.picture.endswith(b"\xff\xd9")
 
 
 def test_the_poster_is_of_this_video() -> None:
     for colour, rgb in ((RED, (255, 0, 0)), (GREEN, (0, 255, 0)), (BLUE, (0, 0, 255))):
-        size, shown = pixels(see(video(colour, size=(160, 90)), max_seconds=10).poster)
+        size, shown = pixels(probe_video(video(colour, size=(160, 90)), max_seconds=10).picture)
         assert size == (160, 90)
         assert shown["centre"] == pytest.approx(rgb, abs=12)
 
 
 @pytest.mark.parametrize("movflags", ["", "+faststart", FRAGMENTED])
 def test_sound_is_noticed(movflags: str) -> None:
-    assert see(video(RED, sound=True, movflags=movflags), max_seconds=10).has_sound
-    assert not see(video(RED, movflags=movflags), max_seconds=10).has_sound
+    assert probe_video(video(RED, sound=True, movflags=movflags), max_seconds=10).has_sound
+    assert not probe_video(video(RED, movflags=movflags), max_seconds=10).has_sound
 
 
 def test_the_poster_is_taken_after_the_first_third() -> None:
     for movflags in ("", FRAGMENTED):
-        _, shown = pixels(see(video(RED, GREEN, BLUE, BLUE, seconds=4, movflags=movflags), max_seconds=10).poster)
+        _, shown = pixels(
+            probe_video(video(RED, GREEN, BLUE, BLUE, seconds=4, movflags=movflags), max_seconds=10).picture
+        )
         assert shown["centre"] == pytest.approx((0, 255, 0), abs=12)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9", "libsvtav1", "libx265"])
 def test_usual_codecs(codec: str, capfd: pytest.CaptureFixture[str]) -> None:
-    seen = see(video(RED, codec=codec, size=(128, 96)), max_seconds=10)
-    assert (seen.width, seen.height) == (128, 96)
-    assert pixels(seen.poster)[1]["centre"] == pytest.approx((255, 0, 0), abs=16)
+    info = probe_video(video(RED, codec=codec, size=(128, 96)), max_seconds=10)
+    assert (info.width, info.height) == (128, 96)
+    assert pixels(info.picture)[1]["centre"] == pytest.approx((255, 0, 0), abs=16)
     capfd.readouterr()  # what encoders have to say
 
 
 def test_one_frame_is_a_video() -> None:
-    assert see(video(RED, seconds=0.1), max_seconds=10).seconds == pytest.approx(0.1, abs=0.01)
+    assert probe_video(video(RED, seconds=0.1), max_seconds=10).seconds == pytest.approx(0.1, abs=0.01)
 
 
 def test_a_phone_held_upright() -> None:
-    seen = see(turned(video(RED, size=(64, 48)), CLOCKWISE), max_seconds=10)
-    assert (seen.width, seen.height) == (48, 64)
-    assert pixels(seen.poster)[0] == (48, 64)
+    info = probe_video(turned(video(RED, size=(64, 48)), CLOCKWISE), max_seconds=10)
+    assert (info.width, info.height) == (48, 64)
+    assert pixels(info.picture)[0] == (48, 64)
 
 
 @pytest.mark.parametrize("rate", [10, 25])
@@ -81,14 +83,14 @@ def test_a_cut_is_what_its_edit_list_shows(
     whole = video(RED, GREEN, BLUE, seconds=6, rate=rate)
     ticks_per_second = 12_800 if rate == 25 else 10_240  # as the muxer chooses
     cut = edited(whole, (round(1000 * (to_seconds - from_seconds)), round(from_seconds * ticks_per_second)))
-    seen = see(cut, max_seconds=2)
-    assert seen.seconds == pytest.approx(to_seconds - from_seconds, abs=0.11)
-    assert pixels(seen.poster)[1]["centre"] == pytest.approx(rgb, abs=16)
+    info = probe_video(cut, max_seconds=2)
+    assert info.seconds == pytest.approx(to_seconds - from_seconds, abs=0.11)
+    assert pixels(info.picture)[1]["centre"] == pytest.approx(rgb, abs=16)
 
 
 def test_an_edit_list_that_shows_nothing() -> None:
     with pytest.raises(MediaError) as refused:
-        see(edited(video(RED, seconds=2), (1000, 900_000)), max_seconds=10)
+        probe_video(edited(video(RED, seconds=2), (1000, 900_000)), max_seconds=10)
     assert refused.value.code == "media_unreadable"
 
 
@@ -112,7 +114,7 @@ def test_an_edit_list_that_shows_nothing() -> None:
 )
 def test_what_is_not_a_whole_mp4_is_refused(make: Callable[[], bytes], why: str) -> None:
     with pytest.raises(MediaError, match=why) as refused:
-        see(make(), max_seconds=10)
+        probe_video(make(), max_seconds=10)
     assert refused.value.code == "media_unreadable"
 
 
@@ -126,24 +128,26 @@ def test_what_is_not_a_whole_mp4_is_refused(make: Callable[[], bytes], why: str)
 )
 def test_other_formats_are_seen_when_they_are_allowed(name: str, codec: str, label: str) -> None:
     file = video(RED, GREEN, BLUE, BLUE, seconds=4, name=name, codec=codec)
-    seen = see(file, max_seconds=5)
-    assert seen.seconds == pytest.approx(4, abs=0.1)
-    assert (seen.width, seen.height) == (64, 48)
-    assert pixels(seen.poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+    info = probe_video(file, max_seconds=5)
+    assert info.seconds == pytest.approx(4, abs=0.1)
+    assert (info.width, info.height) == (64, 48)
+    assert pixels(info.picture)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
     with pytest.raises(MediaError, match=f"this file is {label}, which is not accepted as a video; send MP4$"):
-        see(file, max_seconds=5, other_formats=False)
+        probe_video(file, max_seconds=5, other_formats=False)
 
 
 def test_a_webm_as_browsers_record_it_has_no_index_and_no_length() -> None:
-    seen = see(video(RED, GREEN, BLUE, BLUE, seconds=4, name="video.webm", codec="libvpx", live="1"), max_seconds=5)
-    assert seen.seconds == pytest.approx(4, abs=0.15)
-    assert pixels(seen.poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+    info = probe_video(
+        video(RED, GREEN, BLUE, BLUE, seconds=4, name="video.webm", codec="libvpx", live="1"), max_seconds=5
+    )
+    assert info.seconds == pytest.approx(4, abs=0.15)
+    assert pixels(info.picture)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
 
 
 def test_a_webm_that_was_cut() -> None:
     whole = video(RED, GREEN, BLUE, seconds=6, name="video.webm", codec="libvpx")
     with pytest.raises(MediaError, match="cut short"):
-        see(whole[: len(whole) // 2], max_seconds=10)
+        probe_video(whole[: len(whole) // 2], max_seconds=10)
 
 
 def test_media_elsewhere_is_not_fetched(tmp_path: Path) -> None:
@@ -161,7 +165,9 @@ def test_media_elsewhere_is_not_fetched(tmp_path: Path) -> None:
     opened: list[str] = []
     sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
     with contextlib.suppress(MediaError):
-        assert pixels(see(bytes(grown), max_seconds=10).poster)[1]["centre"] == pytest.approx((0, 255, 0), abs=16)
+        assert pixels(probe_video(bytes(grown), max_seconds=10).picture)[1]["centre"] == pytest.approx(
+            (0, 255, 0), abs=16
+        )
     assert str(elsewhere) not in opened
 
 
@@ -169,10 +175,10 @@ def test_a_file_whose_last_box_claims_to_be_whole_is_found_out() -> None:
     whole = video(RED, GREEN, BLUE, seconds=3, movflags="+faststart")
     at = whole.index(b"mdat") - 4
     to_the_end = whole[:at] + struct.pack(">I", 0) + whole[at + 4 :]
-    see(to_the_end, max_seconds=10)
+    probe_video(to_the_end, max_seconds=10)
     for missing in (1, 20, 200):
         with pytest.raises(MediaError, match=r"cut short") as refused:
-            see(to_the_end[:-missing], max_seconds=10)
+            probe_video(to_the_end[:-missing], max_seconds=10)
         assert refused.value.code == "media_unreadable"
 
 
@@ -183,7 +189,7 @@ def test_frames_that_claim_another_size_than_the_header_are_not_decoded() -> Non
     )
     assert modest != huge
     with pytest.raises(MediaError) as refused:
-        see(modest, max_seconds=10)
+        probe_video(modest, max_seconds=10)
     assert refused.value.code == "media_unreadable"
 
 
@@ -191,14 +197,14 @@ def test_garbage_where_the_frames_should_be() -> None:
     whole = video(RED, seconds=1, movflags="+faststart")
     at = whole.index(b"mdat") + 4
     with pytest.raises(MediaError) as refused:
-        see(whole[:at] + b"\xa5" * (len(whole) - at), max_seconds=10)
+        probe_video(whole[:at] + b"\xa5" * (len(whole) - at), max_seconds=10)
     assert refused.value.code == "media_unreadable"
 
 
 @pytest.mark.parametrize("movflags", ["", FRAGMENTED])
 def test_too_long_is_refused(movflags: str) -> None:
     with pytest.raises(MediaError, match=r"1\.5 seconds") as refused:
-        see(video(RED, seconds=2, movflags=movflags), max_seconds=1.5)
+        probe_video(video(RED, seconds=2, movflags=movflags), max_seconds=1.5)
     assert refused.value.code == "media_too_long"
 
 
@@ -207,5 +213,5 @@ def test_a_length_that_lies_is_not_believed() -> None:
     at = mp4.index(b"mvhd") + 4 + 16  # version and flags, two times, the time scale: then the length
     lying = mp4[:at] + struct.pack(">I", 1) + mp4[at + 4 :]
     with pytest.raises(MediaError) as refused:
-        see(lying, max_seconds=2)
+        probe_video(lying, max_seconds=2)
     assert refused.value.code == "media_too_long"

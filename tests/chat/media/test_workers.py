@@ -11,7 +11,7 @@ import espeakng_loader
 import psutil
 import pytest
 
-from botkit import Heard, Seen
+from botkit import AudioInfo, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
@@ -24,14 +24,14 @@ SLOW_SECONDS = 100_000.0  # slow_mp3 is long, too
 class OfOneClient(ProcessMediaWorkers):
     """Workers whose jobs are anna's, unless a test says otherwise."""
 
-    async def hear(self, file: Buffer, *, client_id: str = "anna") -> Heard:
-        return await super().hear(file, client_id=client_id)
+    async def probe_audio(self, file: Buffer, *, client_id: str = "anna") -> AudioInfo:
+        return await super().probe_audio(file, client_id=client_id)
 
-    async def see(self, file: Buffer, *, client_id: str = "anna") -> Seen:
-        return await super().see(file, client_id=client_id)
+    async def probe_video(self, file: Buffer, *, client_id: str = "anna") -> VideoInfo:
+        return await super().probe_video(file, client_id=client_id)
 
-    async def speak(self, text: str, *, client_id: str = "anna") -> bytes:
-        return await super().speak(text, client_id=client_id)
+    async def synthesize(self, text: str, *, client_id: str = "anna", language: str = "") -> bytes:
+        return await super().synthesize(text, client_id=client_id, language=language)
 
 
 def workers_of(processes: int = 1, **changed: object) -> OfOneClient:
@@ -66,31 +66,31 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_speak_hear_see(workers: OfOneClient) -> None:
-    mp3 = await workers.speak("Good evening! It is five minutes past nine where you are.")
+    mp3 = await workers.synthesize("Good evening! It is five minutes past nine where you are.")
     root_mean_square, seconds = loudness(mp3)
     assert root_mean_square > 0.02
-    assert (await workers.hear(memoryview(mp3))).seconds == pytest.approx(seconds, abs=0.1)
-    seen = await workers.see(memoryview(bytearray(video(RED, seconds=2, sound=True))))
-    assert seen.seconds == pytest.approx(2, abs=0.1)
-    assert (seen.width, seen.height, seen.has_sound) == (64, 48, True)
-    assert pixels(seen.poster)[1]["centre"] == pytest.approx((255, 0, 0), abs=12)
+    assert (await workers.probe_audio(memoryview(mp3))).seconds == pytest.approx(seconds, abs=0.1)
+    info = await workers.probe_video(memoryview(bytearray(video(RED, seconds=2, sound=True))))
+    assert info.seconds == pytest.approx(2, abs=0.1)
+    assert (info.width, info.height, info.has_sound) == (64, 48, True)
+    assert pixels(info.picture)[1]["centre"] == pytest.approx((255, 0, 0), abs=12)
 
 
 async def test_speech_grows_with_the_text(workers: OfOneClient) -> None:
-    short, long, none = await asyncio.gather(*(workers.speak(text) for text in ("Hello.", "Hello. " * 10, "…")))
+    short, long, none = await asyncio.gather(*(workers.synthesize(text) for text in ("Hello.", "Hello. " * 10, "…")))
     assert loudness(long)[1] > 5 * loudness(short)[1]
-    assert (await workers.hear(none)).seconds > 0
+    assert (await workers.probe_audio(none)).seconds > 0
 
 
 @pytest.mark.parametrize(
     ("kind", "make", "code"),
     [
-        ("hear", lambda: picture_of(RED), "media_unreadable"),
-        ("hear", lambda: b"", "media_unreadable"),
-        ("see", lambda: video(RED)[:-100], "media_unreadable"),
-        ("see", lambda: silent_mp3(1), "media_unreadable"),
-        ("hear", lambda: silent_mp3(3), "media_too_long"),
-        ("see", lambda: video(RED, seconds=3), "media_too_long"),
+        ("probe_audio", lambda: picture_of(RED), "media_unreadable"),
+        ("probe_audio", lambda: b"", "media_unreadable"),
+        ("probe_video", lambda: video(RED)[:-100], "media_unreadable"),
+        ("probe_video", lambda: silent_mp3(1), "media_unreadable"),
+        ("probe_audio", lambda: silent_mp3(3), "media_too_long"),
+        ("probe_video", lambda: video(RED, seconds=3), "media_too_long"),
     ],
 )
 async def test_what_the_client_can_mend(kind: str, make: Callable[[], bytes], code: str) -> None:
@@ -100,7 +100,7 @@ async def test_what_the_client_can_mend(kind: str, make: Callable[[], bytes], co
             await getattr(workers, kind)(make())
         assert refused.value.code == code
         assert str(refused.value)
-        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert (await workers.probe_audio(silent_mp3(1))).seconds > 0
         assert workers.pids == before
 
 
@@ -108,27 +108,27 @@ async def test_jobs_run_side_by_side_and_in_order() -> None:
     done: list[str] = []
 
     async def speak(speaking: OfOneClient, text: str) -> None:
-        await speaking.speak(text)
+        await speaking.synthesize(text)
         done.append(text)
 
     async with workers_of(1) as workers:
         await asyncio.gather(*(speak(workers, f"number {number}") for number in range(5)))
     assert done == [f"number {number}" for number in range(5)]
     async with workers_of(2) as workers:
-        slow = asyncio.create_task(workers.hear(slow_mp3(10)))
+        slow = asyncio.create_task(workers.probe_audio(slow_mp3(10)))
         await until(lambda: workers.busy == 1)
-        await workers.speak("meanwhile")
+        await workers.synthesize("meanwhile")
         assert not slow.done()
         await slow
 
 
 async def test_slow_files_of_one_client_leave_a_worker_to_another() -> None:
     async with workers_of(2, per_client=1) as workers:
-        files = [asyncio.create_task(workers.hear(slow_mp3(10), client_id="greedy")) for _ in range(4)]
+        files = [asyncio.create_task(workers.probe_audio(slow_mp3(10), client_id="greedy")) for _ in range(4)]
         await until(lambda: workers.waiting == 3)
         assert workers.busy == 1
-        assert (await workers.hear(silent_mp3(1), client_id="ben")).seconds > 0
-        assert await workers.speak("one second of silence", client_id="ben")
+        assert (await workers.probe_audio(silent_mp3(1), client_id="ben")).seconds > 0
+        assert await workers.synthesize("one second of silence", client_id="ben")
         assert not any(file.done() for file in files)
         for file in files:
             file.cancel()
@@ -137,9 +137,9 @@ async def test_slow_files_of_one_client_leave_a_worker_to_another() -> None:
 
 async def test_a_voice_note_waits_for_one_job_of_others_however_many_there_are() -> None:
     async with workers_of(1) as workers:
-        files = [asyncio.create_task(workers.hear(slow_mp3(3), client_id=f"greedy-{n}")) for n in (1, 2, 3) * 2]
+        files = [asyncio.create_task(workers.probe_audio(slow_mp3(3), client_id=f"greedy-{n}")) for n in (1, 2, 3) * 2]
         await until(files[0].done)
-        await workers.hear(silent_mp3(1), client_id="ben")
+        await workers.probe_audio(silent_mp3(1), client_id="ben")
         assert sum(file.done() for file in files) <= 2
         for file in files:
             file.cancel()
@@ -150,10 +150,10 @@ async def test_a_job_that_takes_too_long_is_killed_with_its_worker(capfd: pytest
     async with workers_of(1, job_seconds=1) as workers:
         (before,) = workers.pids
         with pytest.raises(MediaError) as failed:
-            await workers.hear(slow_mp3(60))
+            await workers.probe_audio(slow_mp3(60))
         assert failed.value.code == "media_failed"
         assert is_gone(before)
-        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert (await workers.probe_audio(silent_mp3(1))).seconds > 0
         assert workers.pids != [before]
     assert "media.worker_died" in capfd.readouterr().out
 
@@ -162,10 +162,10 @@ async def test_a_file_that_takes_too_much_work_is_the_fault_of_its_sender(capfd:
     async with workers_of(1, job_cpu_seconds=0.5) as workers:
         (before,) = workers.pids
         with pytest.raises(MediaError, match="more work than") as refused:
-            await workers.hear(slow_mp3(60))
+            await workers.probe_audio(slow_mp3(60))
         assert refused.value.code == "media_too_complex"
         assert is_gone(before)
-        assert (await workers.hear(silent_mp3(1))).seconds > 0
+        assert (await workers.probe_audio(silent_mp3(1))).seconds > 0
     assert "media.worker_died" not in capfd.readouterr().out
 
 
@@ -173,7 +173,7 @@ async def test_each_job_has_its_own_cpu_time() -> None:
     async with workers_of(1, job_cpu_seconds=2) as workers:
         before = workers.pids
         for _ in range(4):
-            await workers.hear(slow_mp3(8))
+            await workers.probe_audio(slow_mp3(8))
         assert psutil.Process(before[0]).cpu_times().user > 2
         assert workers.pids == before
 
@@ -181,7 +181,7 @@ async def test_each_job_has_its_own_cpu_time() -> None:
 async def test_the_limits_of_an_mp4_reach_the_workers() -> None:
     async with workers_of(1, limits=WorkLimits(max_entries=10)) as workers:
         with pytest.raises(MediaError) as refused:
-            await workers.see(video(RED, seconds=3))
+            await workers.probe_video(video(RED, seconds=3))
         assert refused.value.code == "media_too_complex"
 
 
@@ -193,18 +193,20 @@ async def test_a_huge_index_of_segments_costs_nothing() -> None:
     mp4 = video(RED, movflags="+frag_keyframe+empty_moov+default_base_moof")
     at = mp4.index(b"moof") - 4
     async with workers_of(1, job_cpu_seconds=5) as workers:  # FFmpeg takes 15 seconds for it on a quiet machine
-        seen = await workers.see(mp4[:at] + (struct.pack(">I4s", 8 + len(index), b"sidx") + index) * 12 + mp4[at:])
-    assert seen.seconds == pytest.approx(1, abs=0.1)
+        info = await workers.probe_video(
+            mp4[:at] + (struct.pack(">I4s", 8 + len(index), b"sidx") + index) * 12 + mp4[at:]
+        )
+    assert info.seconds == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
 async def test_a_crash_takes_only_its_own_job_along(how: signal.Signals, workers: OfOneClient) -> None:
     first, second = workers.pids
-    crashing = asyncio.create_task(workers.hear(slow_mp3(20)))
+    crashing = asyncio.create_task(workers.probe_audio(slow_mp3(20)))
     await until(lambda: workers.busy == 1)
-    other = asyncio.create_task(workers.hear(slow_mp3(5)))
+    other = asyncio.create_task(workers.probe_audio(slow_mp3(5)))
     await until(lambda: workers.busy == 2)
-    waiting = asyncio.create_task(workers.speak("I wait for a free worker"))
+    waiting = asyncio.create_task(workers.synthesize("I wait for a free worker"))
     os.kill(first, how)
     with pytest.raises(MediaError) as failed:
         await crashing
@@ -223,7 +225,7 @@ async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) ->
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     await until(lambda: not workers.pids)
-    spoken = await asyncio.gather(*(workers.speak("still here") for _ in range(4)))
+    spoken = await asyncio.gather(*(workers.synthesize("still here") for _ in range(4)))
     assert all(spoken)
     assert len(workers.pids) == 2
     assert not set(workers.pids) & set(before)
@@ -232,8 +234,8 @@ async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) ->
 @pytest.mark.parametrize(
     ("kind", "make"),
     [
-        ("hear", lambda: slow_mp3(200)),  # does not even fit in there
-        ("see", lambda: video(RED, size=(4096, 2304), seconds=0.1, codec="mpeg4")),
+        ("probe_audio", lambda: slow_mp3(200)),  # does not even fit in there
+        ("probe_video", lambda: video(RED, size=(4096, 2304), seconds=0.1, codec="mpeg4")),
     ],
 )
 async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes]) -> None:
@@ -241,16 +243,16 @@ async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], 
         with pytest.raises(MediaError) as failed:
             await getattr(workers, kind)(make())
         assert failed.value.code in {"media_failed", "media_too_complex"}
-        assert loudness(await workers.speak("still here"))[1] > 0.3
+        assert loudness(await workers.synthesize("still here"))[1] > 0.3
 
 
 async def test_cancelling_waits_for_the_real_end(workers: OfOneClient) -> None:
-    calling = asyncio.create_task(workers.hear(slow_mp3(15)))
+    calling = asyncio.create_task(workers.probe_audio(slow_mp3(15)))
     await until(lambda: workers.busy == 1)
     for _ in range(3):
         calling.cancel()
         await asyncio.sleep(0)
-    await workers.speak("a job on the other worker, which takes less time")
+    await workers.synthesize("a job on the other worker, which takes less time")
     assert not calling.done()
     assert workers.busy == 1
     await asyncio.wait([calling])
@@ -260,7 +262,7 @@ async def test_cancelling_waits_for_the_real_end(workers: OfOneClient) -> None:
 
 async def test_cancelling_a_job_that_fails() -> None:
     async with workers_of(1, job_seconds=0.3) as workers:
-        calling = asyncio.create_task(workers.hear(slow_mp3(30)))
+        calling = asyncio.create_task(workers.probe_audio(slow_mp3(30)))
         await until(lambda: workers.busy == 1)
         calling.cancel()
         await asyncio.wait([calling])
@@ -271,18 +273,18 @@ async def test_a_time_limit_around_a_call_works() -> None:
     async with workers_of(1) as workers:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await workers.hear(slow_mp3(5))
+                await workers.probe_audio(slow_mp3(5))
         assert workers.busy == 0
 
 
 async def test_a_call_that_waits_in_line_is_given_up_at_once() -> None:
     async with workers_of(1) as workers:
-        slow = asyncio.create_task(workers.hear(slow_mp3(1)))
+        slow = asyncio.create_task(workers.probe_audio(slow_mp3(1)))
         await until(lambda: workers.busy == 1)
         [worker] = workers.pids
         os.kill(worker, signal.SIGSTOP)  # until it goes on, the slow job cannot end
-        waiting = asyncio.create_task(workers.speak("never said"))
-        after = asyncio.create_task(workers.speak("said after the slow one"))
+        waiting = asyncio.create_task(workers.synthesize("never said"))
+        after = asyncio.create_task(workers.synthesize("said after the slow one"))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -296,9 +298,9 @@ async def test_a_call_that_waits_in_line_is_given_up_at_once() -> None:
 async def test_leaving_ends_everything_at_once() -> None:
     async with workers_of(2) as workers:
         pids = workers.pids
-        under_way = [asyncio.create_task(workers.hear(slow_mp3(60))) for _ in range(2)]
+        under_way = [asyncio.create_task(workers.probe_audio(slow_mp3(60))) for _ in range(2)]
         await until(lambda: workers.busy == 2)
-        waiting = asyncio.create_task(workers.speak("too late"))
+        waiting = asyncio.create_task(workers.synthesize("too late"))
         await asyncio.sleep(0)
     for call in (*under_way, waiting):
         with pytest.raises(MediaError, match="stopping") as refused:
@@ -306,12 +308,12 @@ async def test_leaving_ends_everything_at_once() -> None:
         assert refused.value.code == "media_failed"
     assert all(map(is_gone, pids))
     with pytest.raises(MediaError, match="stopping"):
-        await workers.speak("much too late")
+        await workers.synthesize("much too late")
 
 
 async def test_leaving_while_a_worker_starts_again() -> None:
     async with workers_of(1) as workers:
-        crashing = asyncio.create_task(workers.hear(slow_mp3(20)))
+        crashing = asyncio.create_task(workers.probe_audio(slow_mp3(20)))
         await until(lambda: workers.busy == 1)
         os.kill(workers.pids[0], signal.SIGKILL)
         with pytest.raises(MediaError):
@@ -346,10 +348,10 @@ async def test_a_worker_that_does_not_start_again_fails_jobs_until_it_does(monke
             await until(lambda: not workers.pids)
             for _ in range(2):
                 with pytest.raises(MediaError) as failed:
-                    await workers.speak("nobody is there")
+                    await workers.synthesize("nobody is there")
                 assert failed.value.code == "media_failed"
             await until(lambda: workers.busy == 0)
-        assert await workers.speak("here again")
+        assert await workers.synthesize("here again")
 
 
 async def test_signals_to_everybody_do_not_reach_the_workers(workers: OfOneClient) -> None:
@@ -358,7 +360,7 @@ async def test_signals_to_everybody_do_not_reach_the_workers(workers: OfOneClien
         assert os.getpgid(pid) != os.getpgid(0)  # Ctrl-C goes to the group of the pod
         for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pid, stop)
-    assert all(await asyncio.gather(*(workers.speak("still here") for _ in range(4))))
+    assert all(await asyncio.gather(*(workers.synthesize("still here") for _ in range(4))))
     assert workers.pids == before
 
 
@@ -377,7 +379,7 @@ async def test_an_installation_in_a_deep_folder_can_speak(tmp_path: Path, monkey
     monkeypatch.syspath_prepend(deep)
     async with workers_of(1) as workers:
         assert str(deep) in psutil.Process(workers.pids[0]).environ()["PYTHONPATH"]
-        assert loudness(await workers.speak("deep down"))[0] > 0.02
+        assert loudness(await workers.synthesize("deep down"))[0] > 0.02
 
 
 PARENT = """
@@ -387,7 +389,7 @@ from tests.chat.media.making import slow_mp3
 
 async def main(slow):
     async with ProcessMediaWorkers(processes=2, job_seconds=60, job_cpu_seconds=60, max_media_seconds=1e9) as workers:
-        job = asyncio.create_task(workers.hear(slow_mp3(100), client_id='anna')) if slow else None
+        job = asyncio.create_task(workers.probe_audio(slow_mp3(100), client_id='anna')) if slow else None
         await asyncio.sleep(0.3)
         print(*workers.pids, flush=True)
         await asyncio.sleep(60)

@@ -118,19 +118,19 @@ def turn_document(turn: Turn, memory: Memory) -> dict[str, Any]:
         "text": turn.text,
         "memory": [{"speaker": each.speaker.value, "text": each.text} for each in memory],
     }
-    if turn.heard is not None:
+    if turn.audio is not None:
         document["voice"] = {
-            "seconds": turn.heard.seconds,
-            "whole": turn.heard.whole,
-            "silent": turn.heard.silent,
+            "seconds": turn.audio.seconds,
+            "whole": turn.audio.whole,
+            "silent": turn.audio.silent,
         }
-    if turn.seen is not None:
+    if turn.video is not None:
         document["video"] = {
-            "seconds": turn.seen.seconds,
-            "width": turn.seen.width,
-            "height": turn.seen.height,
-            "has_sound": turn.seen.has_sound,
-            "poster": base64.b64encode(turn.seen.poster).decode(),
+            "seconds": turn.video.seconds,
+            "width": turn.video.width,
+            "height": turn.video.height,
+            "has_sound": turn.video.has_sound,
+            "poster": base64.b64encode(turn.video.picture).decode(),
         }
     return document
 

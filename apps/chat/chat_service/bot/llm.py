@@ -147,9 +147,9 @@ class ModelBot:
         yield {"role": "user", "content": self._content(turn, asked)}
 
     def _content(self, turn: Turn, asked: str) -> Any:  # noqa: ANN401 - text, or a list of parts
-        if turn.seen is None or not self._settings.images:
+        if turn.video is None or not self._settings.images:
             return asked
-        poster = base64.b64encode(turn.seen.poster).decode()
+        poster = base64.b64encode(turn.video.picture).decode()
         return [
             {"type": "text", "text": asked},
             {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{poster}"}},

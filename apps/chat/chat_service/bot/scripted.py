@@ -63,14 +63,14 @@ class ScriptedBot:
                 "last_said": said_before[-1],
                 "said_count": str(len(said_before)),
             }
-        if turn.heard is not None:
-            fields |= {**_length(turn.heard.seconds), "heard": wording.heard(turn.heard)}
-        if turn.seen is not None:
+        if turn.audio is not None:
+            fields |= {**_length(turn.audio.seconds), "heard": wording.heard(turn.audio)}
+        if turn.video is not None:
             fields |= {
-                **_length(turn.seen.seconds),
-                "width": str(turn.seen.width),
-                "height": str(turn.seen.height),
-                "with_sound": "with sound" if turn.seen.has_sound else "without sound",
+                **_length(turn.video.seconds),
+                "width": str(turn.video.width),
+                "height": str(turn.video.height),
+                "with_sound": "with sound" if turn.video.has_sound else "without sound",
             }
         return fields
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Final
 
-from botkit import Heard
+from botkit import AudioInfo
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (
@@ -40,7 +40,7 @@ def length(seconds: float) -> str:
     return " and ".join(counted(amount, unit) for amount, unit in ((minutes, "minute"), (rest, "second")) if amount)
 
 
-def heard(voice: Heard) -> str:
+def heard(voice: AudioInfo) -> str:
     """Return what could be listened to: `all of it`, or how it is with a note that is silent or in part damaged."""
     if voice.silent:
         return "all of it, and it is silent" if voice.whole else "what is left of it, and it is silent"

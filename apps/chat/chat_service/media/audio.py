@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from botkit import Heard
+from botkit import AudioInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
+from chat_service.media.container import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.formats import check_format
-from chat_service.media.opening import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.tags import without_notes, without_tags
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
@@ -37,7 +37,9 @@ RIFF_HEADER_BYTES: Final = 8
 UNKNOWN_RIFF_SIZE: Final = 0x7FFF_0000  # from here on
 
 
-def hear(file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS) -> Heard:
+def probe_audio(
+    file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS
+) -> AudioInfo:
     """Decode a voice note from beginning to end; what is damaged in it is left out.
 
     Args:
@@ -78,7 +80,7 @@ def _sound_track(container: "InputContainer", file_format: FileFormat) -> "Audio
 
 def _listen(
     container: "InputContainer", track: "AudioStream", file_format: FileFormat, *, claimed: float, max_seconds: float
-) -> Heard:
+) -> AudioInfo:
     """Decode all that can be decoded; only that counts, whatever a header claims."""
     seconds, loudest = 0.0, 0.0
     sound_bytes = damaged_bytes = 0
@@ -103,7 +105,7 @@ def _listen(
     if sound_bytes < LEAST_SHARE * (sound_bytes + damaged_bytes):
         raise MediaError("media_unreadable", f"most of this {file_format.label} is damaged; send it again")
     whole = whole and seconds >= claimed * (1 - TOLERATED_SHARE) - TOLERATED_SECONDS
-    return Heard(seconds, whole, silent=loudest < SILENT_PEAK)
+    return AudioInfo(seconds, whole, silent=loudest < SILENT_PEAK)
 
 
 def _peak(frame: av.AudioFrame) -> float:

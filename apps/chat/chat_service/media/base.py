@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Protocol, Self
 
-from botkit import Heard, Seen
+from botkit import AudioInfo, VideoInfo
 from frameproto import Buffer
 
 
@@ -23,24 +23,30 @@ class MediaError(Exception):
         return self.message
 
 
-class MediaWorkers(Protocol):
+class MediaProcessor(Protocol):
     """Does media work beside the event loop.
 
     Work cannot be taken back: when an awaiting task is cancelled, the cancellation takes effect once the work has
-    really ended, so that whoever bounds the number of jobs counts true. Workers are shared fairly by client id.
+    really ended, so that the caller's count of running jobs stays true. Workers are shared fairly by client id.
     """
 
-    async def hear(self, file: Buffer, *, client_id: str) -> Heard:
+    async def probe_audio(self, file: Buffer, *, client_id: str) -> AudioInfo:
         """Decode and check a voice note. Raises MediaError."""
 
-    async def see(self, file: Buffer, *, client_id: str) -> Seen:
+    async def probe_video(self, file: Buffer, *, client_id: str) -> VideoInfo:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
 
-    async def speak(self, text: str, *, client_id: str) -> bytes:
-        """Speak a text and return the MP3. Raises MediaError."""
+    async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:
+        """Speak a text and return the MP3. Raises MediaError.
+
+        Args:
+            text: what is said.
+            client_id: for whom.
+            language: of the text, as ISO 639-1 has it; empty when it is not known.
+        """
 
 
-class MediaPool(MediaWorkers, Protocol):
+class MediaPool(MediaProcessor, Protocol):
     """Media workers that live as long as the pod; an async context manager."""
 
     @property

@@ -23,9 +23,9 @@ MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 class Job(StrEnum):
     """What a worker can do: the body is an MP3, an MP4, or the text to speak."""
 
-    HEAR = "hear"
-    SEE = "see"
-    SPEAK = "speak"
+    PROBE_AUDIO = "probe_audio"
+    PROBE_VIDEO = "probe_video"
+    SYNTHESIZE = "synthesize"
 
 
 class Garbled(Exception):

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from botkit import Seen
+from botkit import VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
-from chat_service.media.formats import check_format
-from chat_service.media.geometry import Geometry
-from chat_service.media.opening import (
+from chat_service.media.container import (
     AV_TIME_BASE,
     MAX_PIXELS,
     PICTURE_DECODERS,
@@ -25,6 +23,8 @@ from chat_service.media.opening import (
     moving_pictures,
     open_media,
 )
+from chat_service.media.formats import check_format
+from chat_service.media.geometry import Geometry
 from chat_service.media.poster import choose_frame, make_poster
 from chat_service.media.tags import without_notes
 from frameproto import Buffer, RequestKind
@@ -42,7 +42,9 @@ MISSING_SECONDS: Final = 0.001  # less is rounding; the frames of 240 a second l
 POSTER_AT: Final = 1 / 3  # of the length: past the titles, before the end
 
 
-def see(file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS) -> Seen:
+def probe_video(
+    file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS
+) -> VideoInfo:
     """Check a video, read all of its frames, decode what the poster needs.
 
     Args:
@@ -72,7 +74,7 @@ def see(file: Buffer, *, max_seconds: float, other_formats: bool = True, limits:
             raise MediaError("media_unreadable", f"no picture of this {file_format.label} can be decoded")
         geometry = Geometry.of(frame, track.sample_aspect_ratio)
         width, height = geometry.shown_size(frame)
-        return Seen(shown.seconds, width, height, make_poster(frame, geometry), bool(container.streams.audio))
+        return VideoInfo(shown.seconds, width, height, make_poster(frame, geometry), bool(container.streams.audio))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from typing import IO, Final, TypedDict
 
 import espeakng_loader
 
-from chat_service.media.audio import encode_mp3, hear
+from chat_service.media.audio import encode_mp3, probe_audio
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.pipe import Job, Message, WorkerSettings, read_message, write_message
 from chat_service.media.speech import Speaker, SpeechError
 from chat_service.media.syscall_filter import FilterRefused, refuse_dangerous_calls
-from chat_service.media.video import see
+from chat_service.media.video import probe_video
 
 NICENESS: Final = 5  # the event loop of the pod, which serves everybody, goes first
 OPEN_FILES: Final = 32  # five are open between jobs; a library that is loaded and a voice need a few
@@ -40,8 +40,8 @@ class _Accepted(TypedDict):
     limits: WorkLimits
 
 
-class Studio:
-    """Does the jobs."""
+class JobRunner:
+    """Runs the jobs of a worker."""
 
     def __init__(self, settings: WorkerSettings, speech_data: str) -> None:
         self._accepted: _Accepted = {
@@ -55,26 +55,26 @@ class Studio:
         """Do a job and return what came of it. Raises MediaError."""
         body = bytes(job.body)
         match Job(job.head["job"]):
-            case Job.HEAR:
-                return Message(asdict(hear(body, **self._accepted)))
-            case Job.SEE:
-                facts = asdict(see(body, **self._accepted))
-                return Message(facts, facts.pop("poster"))
-            case Job.SPEAK:
+            case Job.PROBE_AUDIO:
+                return Message(asdict(probe_audio(body, **self._accepted)))
+            case Job.PROBE_VIDEO:
+                facts = asdict(probe_video(body, **self._accepted))
+                return Message(facts, facts.pop("picture"))
+            case Job.SYNTHESIZE:
                 pcm = self._speaker.say(body.decode())
                 return Message({}, encode_mp3(pcm, sample_rate=self._speaker.sample_rate))
 
     def warm_up(self) -> None:
         """Use every codec once: the first time takes longer."""
-        spoken = self.do(Message({"job": Job.SPEAK}, b"ready"))
+        spoken = self.do(Message({"job": Job.SYNTHESIZE}, b"ready"))
         with contextlib.suppress(MediaError):  # when not even a word is short enough for max_media_seconds
-            self.do(Message({"job": Job.HEAR}, spoken.body))
+            self.do(Message({"job": Job.PROBE_AUDIO}, spoken.body))
 
 
-def answer(studio: Studio, job: Message) -> Message:
+def answer(runner: JobRunner, job: Message) -> Message:
     """Do a job and return its result or its failure."""
     try:
-        return studio.do(job)
+        return runner.do(job)
     except MediaError as unusable:
         return Message({"error": unusable.code, "message": unusable.message})
     except Exception:  # noqa: BLE001 - whatever it is, it goes to the log of the pod, and the next job is another one
@@ -87,8 +87,8 @@ def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes], unconfin
         # espeak-ng cannot find data behind a path of more than 160 bytes, so it gets a short one.
         data = Path(espeakng_loader.get_data_path())
         os.chdir(data.parent)
-        studio = Studio(settings, data.name)
-        studio.warm_up()
+        runner = JobRunner(settings, data.name)
+        runner.warm_up()
     except (SpeechError, OSError) as silent:  # OSError: the library or its data are not there
         write_message(replies, Message({"error": "media_failed", "message": str(silent)}))
         return
@@ -100,7 +100,7 @@ def work(settings: WorkerSettings, jobs: IO[bytes], replies: IO[bytes], unconfin
         # CPU time, not time: on a busy machine a short job takes long. Nothing can catch the signal while FFmpeg works,
         # so it ends the process, and the pod reads from the exit code why.
         signal.setitimer(signal.ITIMER_PROF, settings.job_cpu_seconds)
-        result = answer(studio, job)
+        result = answer(runner, job)
         signal.setitimer(signal.ITIMER_PROF, 0)
         write_message(replies, result)
 

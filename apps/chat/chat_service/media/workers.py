@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from botkit import Heard, Seen
+from botkit import AudioInfo, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
 from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
@@ -126,27 +126,28 @@ class ProcessMediaWorkers:
             worker.kill()
         await self._stop(self._under_way)
 
-    async def hear(self, file: "Buffer", *, client_id: str) -> Heard:
+    async def probe_audio(self, file: "Buffer", *, client_id: str) -> AudioInfo:
         """Decode and check a voice note. Raises MediaError."""
-        result = await self._call(Job.HEAR, file, client_id)
-        return Heard(
+        result = await self._call(Job.PROBE_AUDIO, file, client_id)
+        return AudioInfo(
             seconds=float(result.head["seconds"]), whole=bool(result.head["whole"]), silent=bool(result.head["silent"])
         )
 
-    async def see(self, file: "Buffer", *, client_id: str) -> Seen:
+    async def probe_video(self, file: "Buffer", *, client_id: str) -> VideoInfo:
         """Decode and check a video, and take a picture from it. Raises MediaError."""
-        result = await self._call(Job.SEE, file, client_id)
-        return Seen(
+        result = await self._call(Job.PROBE_VIDEO, file, client_id)
+        return VideoInfo(
             seconds=float(result.head["seconds"]),
             width=int(result.head["width"]),
             height=int(result.head["height"]),
-            poster=bytes(result.body),
+            picture=bytes(result.body),
             has_sound=bool(result.head["has_sound"]),
         )
 
-    async def speak(self, text: str, *, client_id: str) -> bytes:
+    async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:
         """Speak a text, about its first two minutes, and return the MP3. Raises MediaError."""
-        result = await self._call(Job.SPEAK, text.encode(), client_id)
+        del language
+        result = await self._call(Job.SYNTHESIZE, text.encode(), client_id)
         return bytes(result.body)
 
     async def _call(self, job: Job, body: "Buffer", client_id: str) -> Message:
@@ -170,7 +171,7 @@ class ProcessMediaWorkers:
             return await worker.do(job, seconds=self._job_seconds)
         except CpuTimeUsed as used:
             log.info("media.too_complex", job=job.head["job"], bytes=len(job.body))
-            if job.head["job"] == Job.SPEAK:
+            if job.head["job"] == Job.SYNTHESIZE:
                 raise MediaError("media_failed", OUR_FAULT) from used  # the text is ours
             raise MediaError("media_too_complex", TOO_MUCH_WORK) from used
         except WorkerDied as died:
