@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from devtools.ports import free_port
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
 from permits.redis import PoolOperator
-from permits.redis.keys import channel_of
 from permits.redis.operator import PodView, PoolView
 from tests.chaos import terms
 from tests.chaos.journal import Ask, Story
@@ -32,8 +32,8 @@ CALM_GRANTS = 300
 """How many grants make a calm: enough to see the order of the line."""
 SIGNS_OF_ERROR = ("Traceback", " ERROR ", "which nobody holds")
 """In what a worker logs. The last one is of a permit that had leaked, until the heartbeat found it."""
-PROMPT_SECONDS = 0.05
-"""A look at the store that takes longer is noted: then the store, or the test, had to wait for the machine."""
+PROMPT_SECONDS = 0.04
+"""A PING of the store, or a pause between two, that takes longer is noted: then the store was not run, or the test."""
 
 
 @dataclass(eq=False)
@@ -165,7 +165,9 @@ class Cluster:
         return all(worker.process.poll() is not None for worker in self.workers)
 
     async def _notices_flow(self) -> bool:
-        return len(await self.redis.pubsub_channels(channel_of(terms.POOL, "*"))) >= len(self.workers)
+        """Say whether each worker listens by a connection that carries; a store may not know yet that one is dead."""
+        listening = {int(client["addr"].rpartition(":")[2]) for client in await self.redis.client_list("pubsub")}
+        return all(worker.line.flowing() & listening for worker in self.workers)
 
     async def until(self, reached: Callable[[], bool], what: str) -> None:
         """Wait until the journals show something."""
@@ -190,12 +192,22 @@ class Cluster:
 
     async def show(self) -> PoolView:
         """Look into the store."""
-        asked = time.monotonic()
-        view = await self.operator.show()
-        took = time.monotonic() - asked
-        if took > PROMPT_SECONDS:
-            self.record.late.setdefault("store", []).append((time.monotonic_ns(), took))
-        return view
+        return await self.operator.show()
+
+    async def watch_store(self) -> None:
+        """Write down when the store, or this process, is not run in time; until cancelled."""
+        redis = Redis.from_url(f"redis://127.0.0.1:{self.store.port}/0")
+        late = self.record.late.setdefault("store", [])
+        try:
+            while True:
+                begun = time.monotonic()
+                with suppress(RedisError, OSError):  # a fault of the test
+                    await redis.ping()
+                await asyncio.sleep(POLL_SECONDS)
+                if (took := time.monotonic() - begun) > PROMPT_SECONDS:
+                    late.append((time.monotonic_ns(), took))
+        finally:
+            await redis.aclose()
 
     async def pods(self, worker: Worker) -> list[PodView]:
         """Return what the store has of a worker."""
@@ -276,8 +288,11 @@ async def open_cluster(folder: Path, seed: str, *, remembers: bool = False) -> A
     """Run a cluster for the length of a `with` block, entered when it is calm."""
     with Network() as network:
         cluster = Cluster(folder, seed, network, remembers=remembers)
+        watching = asyncio.create_task(cluster.watch_store())
         try:
             await cluster.begin()
             yield cluster
         finally:
+            watching.cancel()
+            await asyncio.wait([watching])
             await cluster.close()

@@ -65,15 +65,6 @@ class Record:
     faults: list[tuple[int, str]] = field(default_factory=list)
     late: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
-    def lateness(self, start: int, end: int, who: Iterable[str] | None = None) -> int:
-        """Return for how many of these nanoseconds some of us (or any) were not run, other than by the test's will."""
-        return sum(
-            max(0, min(at, end) - max(at - round(seconds * SECOND), start))
-            for name in (self.late if who is None else who)
-            for at, seconds in self.late.get(name, ())
-            if not self.pause(name, at - round(seconds * SECOND), at)
-        )
-
     def pause(self, worker: str, start: int, end: int) -> int:
         """Return for how many of these nanoseconds the test had stopped a worker."""
         return sum(max(0, min(to, end) - max(since, start)) for stopped, since, to in self.paused if stopped == worker)
@@ -83,6 +74,44 @@ class Record:
         return max(
             capacity.permits for capacity in self.capacities if capacity.since <= end and start <= capacity.until
         )
+
+
+class Lateness:
+    """When processes were not run, other than by the test's will: a chaos asks this tens of thousands of times.
+
+    Args:
+        record: of a chaos that is over.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._before: dict[str, list[int]] = {}  # by name: for how long, in the spans before each
+        for name, entries in record.late.items():
+            spans = ((at - round(seconds * SECOND), at) for at, seconds in entries)
+            self._spans[name] = _merged(span for span in spans if not record.pause(name, *span))
+            self._before[name] = list(accumulate((end - start for start, end in self._spans[name]), initial=0))
+
+    def between(self, start: int, end: int, who: Iterable[str] | None = None) -> int:
+        """Return for how many of these nanoseconds each of some processes (None: of all) was not run, added up."""
+        return sum(self._until(name, end) - self._until(name, start) for name in (self._spans if who is None else who))
+
+    def _until(self, name: str, moment: int) -> int:
+        spans = self._spans.get(name, [])
+        begun = bisect_left(spans, (moment, 0))
+        if not begun:
+            return 0
+        since, until = spans[begun - 1]
+        return self._before[name][begun - 1] + min(until, moment) - since
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def overlap(asks: Sequence[Ask], record: Record) -> list[str]:
@@ -130,15 +159,19 @@ def _told(ask: Ask, moment: int) -> str:
 def endings(asks: Iterable[Ask], record: Record, *, lease_seconds: float) -> list[str]:
     """Who asks ends with a grant or a told refusal, no more than one lease after the time-out; or dies."""
     complaints = []
+    lateness = Lateness(record)
     for ask in asks:
         if ask.answered is None:
             if ask.worker not in record.killed:
                 complaints.append(f"{ask.worker} {ask.id} was never answered")
             continue
-        excused = record.pause(ask.worker, ask.asked, ask.answered) + record.lateness(ask.asked, ask.answered)
-        if ask.answered - ask.asked > (ask.wait_seconds + lease_seconds) * SECOND + excused:
-            waited = (ask.answered - ask.asked) / SECOND
-            complaints.append(f"{ask.worker} {ask.id} waited {waited:.3f} s until it was {ask.outcome}")
+        too_long = ask.answered - ask.asked - round((ask.wait_seconds + lease_seconds) * SECOND)
+        if too_long > 0:
+            excused = record.pause(ask.worker, ask.asked, ask.answered)
+            excused += lateness.between(ask.asked, ask.answered, (ask.worker,))
+            if too_long > excused:
+                waited = (ask.answered - ask.asked) / SECOND
+                complaints.append(f"{ask.worker} {ask.id} waited {waited:.3f} s until it was {ask.outcome}")
         if ask.outcome == "granted" and ask.until is None:
             complaints.append(f"{ask.worker} {ask.id} holds its permit for ever")
     return complaints[:SHOWN]
@@ -168,21 +201,25 @@ def order(asks: Iterable[Ask], record: Record, *, slack_seconds: float, beat_sec
     """In calm times, permits are granted in the order of their tickets.
 
     The store grants in that order exactly, but what is seen here is the arrival of the news: in another process, by a
-    reply or by a notice, through another socket, whenever the machine runs that process. So one that is granted first
-    may be seen later by so much; a line whose waits are many times longer shows whether it keeps its order. Who asked
-    before the calm may have missed a notice, and hears by the next heartbeat.
+    reply or by a notice, through another socket, whenever the machine runs store, network and that process. So one that
+    is granted first may be seen later by so much; a line whose waits are many times longer shows whether it keeps its
+    order. Who asked before the calm may have missed a notice, and hears by the next heartbeat.
     """
     complaints = []
+    lateness = Lateness(record)
     everyone = sorted(_granted(asks), key=lambda grant: grant[1].ticket, reverse=True)
     for start, end in record.calms:
         first: tuple[int, Ask] | None = None  # of those with higher tickets
         for at, ask in [(min(at, end), ask) for at, ask in everyone if start <= at and ask.asked <= end]:
             if first is not None:
                 slack = round((slack_seconds + (beat_seconds if ask.asked < start else 0)) * SECOND)
-                slack += record.lateness(first[0], at, (ask.worker, "network"))
-                if at - first[0] > slack:
-                    behind = (at - first[0]) / SECOND
-                    complaints.append(f"{_name(ask)} was granted {behind:.3f} s or more after {_name(first[1])}")
+                behind = at - first[0]
+                if behind > slack and behind > slack + lateness.between(first[0], at, (ask.worker, "network", "store")):
+                    complaints.append(
+                        f"{_name(ask)} was granted {behind / SECOND:.3f} s or more after {_name(first[1])}; "
+                        f"it asked {(ask.asked - start) / SECOND:+.3f} s, was granted {(at - start) / SECOND:+.3f} s "
+                        "after the beginning of the calm"
+                    )
             if first is None or at < first[0]:
                 first = at, ask
     return complaints[:SHOWN]
@@ -191,12 +228,13 @@ def order(asks: Iterable[Ask], record: Record, *, slack_seconds: float, beat_sec
 def returns(asks: Sequence[Ask], record: Record, *, within_seconds: float) -> list[str]:
     """What a dead worker held comes back in time: the others hold more than what it had left to them."""
     complaints = []
+    lateness = Lateness(record)
     for gone in record.returns:
         share = record.most(gone.looked, gone.looked) - gone.held
         others = [ask for ask in asks if ask.worker != gone.worker]
         back = next((at for at, held in _numbers_held(others) if at >= gone.looked and held > share), None)
         latest = gone.killed + round(within_seconds * SECOND)
-        latest += record.lateness(gone.killed, latest)
+        latest += lateness.between(gone.killed, latest)
         if gone.held == 0:
             complaints.append(f"{gone.worker} held nothing when it was killed")
         elif back is None or back > latest:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos import judge
 from tests.chaos.journal import Ask, Journal, Story
-from tests.chaos.judge import SECOND, Capacity, Record, Return
+from tests.chaos.judge import SECOND, Capacity, Lateness, Record, Return
 
 Check = Callable[[list[Ask], Record], list[str]]
 
@@ -76,6 +76,7 @@ def case(name: str, check: Check, record: Record, *asks: Ask, well: bool = False
         case("too-late-but-paused", endings, replace(TWO, paused=[("w0", ns(2), ns(3))]), refused(1, 7.1), well=True),
         case("too-late-another-paused", endings, replace(TWO, paused=[("w1", ns(2), ns(3))]), refused(1, 7.1)),
         case("too-late-but-not-run", endings, replace(TWO, late={"w0": [(ns(3), 1)]}), refused(1, 7.1), well=True),
+        case("too-late-another-not-run", endings, replace(TWO, late={"w1": [(ns(3), 1)]}), refused(1, 7.1)),
         case("held-for-ever", endings, TWO, hold(1, 1, None)),
         case("ticket-twice", tickets, TWO, hold(1, 1, 2), hold(1, 3, 4, asked=2)),
         case("ticket-of-the-past", tickets, TWO, hold(2, 1, 2), hold(1, 4, 5, asked=3)),
@@ -88,6 +89,12 @@ def case(name: str, check: Check, record: Record, *asks: Ask, well: bool = False
         case("overtaken-and-forgotten", order, CALM, hold(1, 20, 21, asked=2), hold(2, 4, 6, asked=3)),
         case("worker-not-run", order, replace(CALM, late={"w0": [(ns(5), 1)]}),
              hold(1, 5, 6, asked=2), hold(2, 4, 6, asked=3), well=True),
+        case("store-not-run", order, replace(CALM, late={"store": [(ns(4.5), 0.5), (ns(5), 0.5)]}),
+             hold(1, 5, 6, asked=2), hold(2, 4, 6, asked=3), well=True),
+        case("store-not-run-before", order, replace(CALM, late={"store": [(ns(4), 1), (ns(6), 0.9)]}),
+             hold(1, 5, 6, asked=2), hold(2, 4, 6, asked=3)),
+        case("another-worker-not-run", order, replace(CALM, late={"w1": [(ns(5), 1)]}),
+             hold(1, 5, 6, asked=2), hold(2, 4, 6, asked=3)),
         case("back", returns, BACK, hold(1, 6.4, 8), hold(2, 4, 8), well=True),
         case("back-too-late", returns, BACK, hold(1, 6.6, 8), hold(2, 6.6, 8)),
         case("never-back", returns, BACK, hold(1, 1, 5.05)),
@@ -95,6 +102,13 @@ def case(name: str, check: Check, record: Record, *asks: Ask, well: bool = False
 )  # fmt: skip
 def test_it_complains_of_a_broken_promise_only(check: Check, record: Record, asks: list[Ask], well: bool) -> None:
     assert (not check(asks, record)) is well
+
+
+@pytest.mark.parametrize(("start", "end", "seconds"), [(0, 9, 3), (1.5, 5.5, 1), (2.5, 4.5, 0), (5.25, 5.5, 0.25)])
+def test_lateness_is_the_time_in_which_a_process_was_not_run(start: float, end: float, seconds: float) -> None:
+    record = replace(TWO, late={"w0": [(ns(2), 1), (ns(6), 1), (ns(7), 1.5)]}, paused=[("w0", ns(8.5), ns(9))])
+    record.late["w0"].append((ns(8.6), 0.5))
+    assert Lateness(record).between(ns(start), ns(end), ("w0", "w1")) == ns(seconds)
 
 
 def test_it_shows_who_held_when_and_what_was_done_before() -> None:

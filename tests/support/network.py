@@ -146,6 +146,16 @@ class Line:
 
         return self._network.run(do())
 
+    def flowing(self) -> set[int]:
+        """Return the ports from which the store is reached by connections that carry and whose process is there."""
+
+        async def do() -> set[int]:
+            carrying = [pair for pair in self.pairs if not pair.stalled and not pair.over]
+            ends = [(pair.near.transport, pair.far.transport) for pair in carrying]
+            return {far.get_extra_info("sockname")[1] for near, far in ends if near is not None and far is not None}
+
+        return self._network.run(do())
+
     def hang_up(self) -> None:
         """Break the process's side of what is held up; its last requests arrive with `resume`."""
 

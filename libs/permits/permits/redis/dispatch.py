@@ -25,6 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import IntEnum
+from heapq import nsmallest
 from itertools import count
 from uuid import uuid4
 
@@ -92,7 +93,6 @@ class Dispatch:
         self._on_lost = on_lost
         self._on_fault = on_fault
         self._on_news = on_news
-        self._searched = 0  # the ticket up to which waiters were asked about, in search of a lost notice
         self._clock = clock
         self.failing = False
         self._pod = pod
@@ -466,22 +466,22 @@ class Dispatch:
     def _renewed(self, lease: Lease, renewal: Renewal) -> None:
         self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.condition))
         waiting = [ask for ask in self._asks.values() if ask.in_line]
-        missing = len(waiting) - renewal.waiters
+        withdrawn = sum(isinstance(request, Release) and request.withdrawn for request in self._pending())
+        missing = len(waiting) + withdrawn - renewal.waiters
         if missing > 0:
             self._search(waiting, missing)
-        else:
-            self._searched = 0
 
     def _search(self, waiting: list[Ask], missing: int) -> None:
-        """Ask about some of those in line, for so many of them have missed a notice.
+        """Ask again for the first in line, because up to `missing` of them have missed a notice.
 
-        The first in line are served first, so it is them who are asked about first, and with the next heartbeat those
-        behind them. To ask again is to learn who was granted what; who leaves learns it so.
+        The store hands permits to the lowest tickets, so the waiters that missed a notice are the first of this pod.
+        They are asked for with every heartbeat until the numbers agree: an answer may be lost as a notice may. A waiter
+        that is about to leave learns it from the answer to that.
         """
-        asked = [ask for ask in waiting if ask.ticket > self._searched][: min(missing, MOST_SEARCHED)]
-        self._searched = asked[-1].ticket if asked else 0
+        candidates = (ask for ask in waiting if not ask.leaving)
+        asked = nsmallest(min(missing, MOST_SEARCHED), candidates, key=lambda ask: ask.ticket)
         queued = {request for request in self._queue if isinstance(request, Ask)}
-        self._queue.extend(ask for ask in asked if not ask.leaving and ask not in queued)
+        self._queue.extend(ask for ask in asked if ask not in queued)
         self._wake.set()
 
     def _count_on(self, lease: Lease, entry: Entry) -> None:
@@ -579,4 +579,4 @@ class Dispatch:
         if not ask.over:
             self._refuse(ask, error)
             if ask.sent:
-                self._put(Release(ask.id))
+                self._put(Release(ask.id, withdrawn=True))

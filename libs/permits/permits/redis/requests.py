@@ -143,13 +143,19 @@ class Leave:
 
 
 class Release:
-    """A permit that goes back, or an ask that was abandoned. Nobody waits for the answer."""
+    """A permit that goes back, or an ask that was abandoned. Nobody waits for the answer.
 
-    __slots__ = ("id",)
+    Attributes:
+        id: of the permit, or of the ask.
+        withdrawn: whether it is an ask, which the store may still count as a waiter.
+    """
+
+    __slots__ = ("id", "withdrawn")
     ask = None
 
-    def __init__(self, permit_id: str) -> None:
+    def __init__(self, permit_id: str, *, withdrawn: bool = False) -> None:
         self.id = permit_id
+        self.withdrawn = withdrawn
 
     def words(self, now: float) -> Sequence[Word]:  # noqa: ARG002 - whenever it is
         """Return what the operate script is told."""
