@@ -16,12 +16,16 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from bench.exchanges.contenders import ALL, Stage, missing, open_stage
+from bench.exchanges.bodies import measure_bodies
+from bench.exchanges.contenders import ALL, Stage, Step, missing, open_stage
 from bench.exchanges.cores import split
+from bench.exchanges.idle import measure_idle
+from bench.exchanges.ours import measure_fsync, measure_voice
+from bench.exchanges.plot import draw
 from bench.exchanges.report import Report, Row
 from bench.exchanges.tables import show
 from bench.exchanges.terms import FULL, QUICK, SHORTEST, Terms
-from bench.exchanges.texts import Step, measure_offered, measure_texts, measure_windows
+from bench.exchanges.texts import measure_offered, measure_texts, measure_windows
 from bench.machine import busy_share
 from bench.valkey import run_valkey
 
@@ -30,6 +34,10 @@ PARTS: Final[dict[str, Part]] = {
     "text": measure_texts,
     "window": measure_windows,
     "offered": measure_offered,
+    "bodies": measure_bodies,
+    "idle": measure_idle,
+    "voice": measure_voice,
+    "fsync": measure_fsync,
 }
 SHORT_NAMES: Final = dict(zip(("floor", "ws", "starlette", "usual-node", "usual-python", "ours"), ALL, strict=True))
 PIPED_WIDTH: Final = 140
@@ -52,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = uvloop.run(_measure(stage, options, names, absent))
     if options.json:
         options.json.write_text(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.plot:
+        draw(report, options.plot)
     console = Console()
     show(console if console.is_terminal else Console(width=PIPED_WIDTH), report)
     return 0
@@ -92,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--idle", type=_count, metavar="N", help="idle connections")
     parser.add_argument("--offered", type=_count, metavar="N", help="texts a second in the open loop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the CPU of each contender")
     return parser
 
 

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from bench.exchanges.cores import only, split
 from bench.exchanges.wire import FloorPeer, Peer
 from bench.valkey import Valkey
 from devtools.mongod import run_mongod
-from devtools.processes import Service, start
+from devtools.processes import start
 from devtools.watching import eventually, metric
 
 ROOT: Final = Path(__file__).parents[2]
@@ -38,6 +39,8 @@ BARE: Final = (FLOOR, WS_BARE, STARLETTE_BARE)
 ALL: Final = (*BARE, WS_USUAL, STARLETTE_USUAL, OURS)
 LONG_SECONDS: Final = 86_400
 OPENED_AT_ONCE: Final = 100
+Step = Callable[[str], None]
+"""Told what was measured just now."""
 
 
 def missing() -> dict[str, str]:
@@ -72,11 +75,18 @@ class Contender:
     @asynccontextmanager
     async def connections(self, count: int, request_size: int, reply_size: int = 64) -> AsyncIterator[list[Peer]]:
         """Keep so many connections for the length of a `with` block, each of a client of its own."""
+        clients = iter(range(count))
         peers: list[Peer] = []
+
+        async def open_some() -> None:
+            for number in clients:
+                peer = await self.connect(f"c{number}", request_size, reply_size)
+                peers.append(peer)
+
         try:
-            for begin in range(0, count, OPENED_AT_ONCE):
-                clients = range(begin, min(count, begin + OPENED_AT_ONCE))
-                peers += await asyncio.gather(*(self.connect(f"c{n}", request_size, reply_size) for n in clients))
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(OPENED_AT_ONCE):
+                    tasks.create_task(open_some())
             yield peers
         finally:
             for peer in peers:
@@ -127,7 +137,7 @@ class Stage:
     running: ExitStack
     valkey: Valkey
     mongodb_url: str
-    _history: Service | None = None
+    history_url: Callable[[], str]
     _started: dict[str, Contender] = field(default_factory=dict)
 
     def contender(self, name: str) -> Contender:
@@ -135,6 +145,13 @@ class Stage:
         if name not in self._started:
             self._started[name] = self.chat_pod("chat") if name == OURS else self._other(name)
         return self._started[name]
+
+    @contextmanager
+    def fresh(self, name: str, folder: str) -> Iterator[Contender]:
+        """Run one of its own for the length of a `with` block, in a folder of this name."""
+        with ExitStack() as running:
+            part = replace(self, running=running, _started={})
+            yield part.chat_pod(folder) if name == OURS else part._other(name)  # noqa: SLF001 - of our own class
 
     def chat_pod(self, name: str, *, media: bool = True, **settings: object) -> ChatPod:
         """Start a pod of ours with these settings; `media` says whether the media work is done."""
@@ -148,7 +165,7 @@ class Stage:
             "CHAT_METRICS_PORT": 0,
             "CHAT_REDIS_URL": self.valkey.url,
             "CHAT_PERMITS_PREFIX": name,
-            "CHAT_HISTORY_URL": f"http://127.0.0.1:{self._history_port()}",
+            "CHAT_HISTORY_URL": self.history_url(),
             "CHAT_DATA_DIR": folder / "data",
             "CHAT_MAX_CONNECTIONS": 100_000,
             "CHAT_MAX_CONNECTIONS_PER_CLIENT": 100_000,
@@ -166,19 +183,6 @@ class Stage:
             OURS, service.process.pid, service.ports["chat"], service.ports["chat-metrics"], folder / "control"
         )
 
-    def _history_port(self) -> int:
-        if self._history is None:
-            settings: dict[str, object] = {
-                "HISTORY_PORT": 0,
-                "HISTORY_METRICS_PORT": 0,
-                "HISTORY_MONGODB_URL": self.mongodb_url,
-                "HISTORY_MONGODB_DATABASE": "ours",
-                "HISTORY_DATA_DIR": self.folder / "history",
-            }
-            self._history = start("history_service", self.folder / "history.log", settings)
-            self.running.callback(self._history.stop)
-        return self._history.ports["history"]
-
     def _other(self, name: str) -> Contender:
         process, port = self.running.enter_context(
             _printing_its_port(COMMANDS[name], {"REDIS_URL": self.valkey.url, "MONGODB_URL": self.mongodb_url})
@@ -190,7 +194,21 @@ class Stage:
 def open_stage(folder: Path, valkey: Valkey) -> Iterator[Stage]:
     """Run the stores, and end at last what was started on them."""
     with ExitStack() as running:
-        yield Stage(folder, running, valkey, running.enter_context(run_mongod(folder)))
+        mongodb_url = running.enter_context(run_mongod(folder))
+        yield Stage(folder, running, valkey, mongodb_url, cache(partial(_start_history, folder, running, mongodb_url)))
+
+
+def _start_history(folder: Path, running: ExitStack, mongodb_url: str) -> str:
+    settings: dict[str, object] = {
+        "HISTORY_PORT": 0,
+        "HISTORY_METRICS_PORT": 0,
+        "HISTORY_MONGODB_URL": mongodb_url,
+        "HISTORY_MONGODB_DATABASE": "ours",
+        "HISTORY_DATA_DIR": folder / "history",
+    }
+    service = start("history_service", folder / "history.log", settings)
+    running.callback(service.stop)
+    return f"http://127.0.0.1:{service.ports['history']}"
 
 
 @contextmanager

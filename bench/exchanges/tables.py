@@ -25,15 +25,14 @@ def show(console: Console, report: Report) -> None:
     if report.busy > BUSY_SHARE:
         console.print(f"[bold yellow]BUSY[/] others used {report.busy:.0%} of all cores; only the ratios say something")
     for part, case, rows in report.cases():
-        console.print(_table(report, f"{part}: {case}", rows))
+        console.print(f"[bold]{part}: {case}[/]", highlight=False)
+        console.print(_table(report, rows))
     for name, why in report.missing.items():
         console.print(f"[bold red]NOT MEASURED[/] {name}: {why}", highlight=False)
 
 
-def _table(report: Report, title: str, rows: list[Row]) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+def _table(report: Report, rows: list[Row]) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     compared = any(report.ratio(row) is not None for row in rows) and len(rows) > 1

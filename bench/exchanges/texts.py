@@ -1,9 +1,9 @@
 """The text exchange: one in flight a connection, several, and at a fixed rate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from bench.exchanges.contenders import Stage
+from bench.exchanges.contenders import Stage, Step
 from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import Figures, observed, samples
 from bench.exchanges.report import Row
@@ -12,7 +12,6 @@ from bench.exchanges.wire import BINARY, client_frame
 
 TEXT: Final = client_frame(BINARY, b"\x00say good luck")
 REPLY_BYTES: Final = 24
-Step = Callable[[str], None]
 
 
 async def measure_texts(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:

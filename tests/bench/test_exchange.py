@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -44,6 +45,24 @@ def test_the_shortest_run_measures_texts_of_everybody(tmp_path: Path) -> None:
         assert "loop lag p99 µs" in rows[OURS]["figures"]
     for name in found["missing"]:
         assert f"NOT MEASURED {name}" in ended.stderr
+
+
+@pytest.mark.timeout(300)
+def test_the_shortest_run_measures_large_messages_idle_connections_voice_and_fsync(tmp_path: Path) -> None:
+    file, plot = tmp_path / "found.json", tmp_path / "found.svg"
+    parts = [word for part in ("bodies", "idle", "voice", "fsync") for word in ("--part", part)]
+    ended = run("--shortest", *parts, "--only", "floor", "--only", "ours", "--json", str(file), "--plot", str(plot))
+    assert ended.returncode == 0, ended.stderr
+    rows = {
+        (row["part"], row["case"].split(" over")[0], row["contender"]): row
+        for row in json.loads(file.read_text())["rows"]
+    }
+    assert [name for part, case, name in rows if case in {"100 KB", "2 MB"}] == [FLOOR, OURS] * 2
+    measured = {part: row["figures"] for (part, _, _), row in rows.items()}
+    assert measured["idle"]["KiB each"]["median"] > 0
+    assert measured["voice"]["workers' CPU µs"]["median"] > measured["voice"][CPU]["median"] > 0
+    assert measured["fsync"]["of never's rate"]["median"] > 0
+    assert ET.parse(plot).getroot().tag.endswith("svg")
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here")
