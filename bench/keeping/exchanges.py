@@ -9,7 +9,8 @@ import aiohttp
 
 from bench.keeping.servers import Pod
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request, encode_response
-from frameproto.exchange import Exchange, Outcome, encode_batch, encode_exchange
+from frameproto.exchange import Exchange, encode_batch, encode_exchange
+from frameproto.kinds import Outcome
 from servicekit.uuid7 import uuid7
 
 SESSIONS = 20

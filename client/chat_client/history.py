@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,12 +14,23 @@ from chat_client.errors import FileTrouble, Unreachable, WrongAnswer
 from chat_client.files import whole_file
 from chat_client.service import OK, Service
 from frameproto import MediaPart
+from frameproto.history import (
+    MESSAGE_ID_PATTERN,
+    ArrivalsJson,
+    ExportLine,
+    FoundJson,
+    MessageJson,
+    MessagesJson,
+    SessionJson,
+    SessionsJson,
+    SignedUrlJson,
+)
 
 PAGE: Final = 100
 CHUNK_BYTES: Final = 64 * 1024
 PARTIAL: Final = 206
 NO_CONTENT: Final = 204
-MESSAGE_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}\.(request|reply)")
+MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
 PARTS: Final = frozenset(MediaPart)
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that have come so far."""
@@ -95,7 +106,7 @@ class History(Service):
         path = f"/v1/clients/{quote(client_id, safe='')}/sessions?limit={PAGE}"
         cursor: str | None = ""
         while cursor is not None:
-            page = await self._get(path + cursor)
+            page: SessionsJson = await self._get(path + cursor)
             with self._reading():
                 found = [_session(item) for item in page["sessions"]]
                 cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
@@ -113,7 +124,7 @@ class History(Service):
         before: str | None = ""
         while before is not None and (newest is None or len(found) < newest):
             limit = PAGE if newest is None else min(PAGE, newest - len(found))
-            page = await self._get(f"{path}?limit={limit}{before}")
+            page: MessagesJson = await self._get(f"{path}?limit={limit}{before}")
             with self._reading():
                 older = [_message(item) for item in page["messages"]]
                 before = f"&before={quote(page['before'], safe='')}" if older and page["before"] is not None else None
@@ -130,7 +141,7 @@ class History(Service):
             ClientError: the service cannot be asked, or refuses.
         """
         behind = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
-        page = await self._get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
+        page: ArrivalsJson = await self._get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
         with self._reading():
             return Arrived(tuple(_message(item) for item in page["messages"]), str(page["next"]))
 
@@ -140,9 +151,9 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        answer = await self._get(f"/v1/messages/{quote(message_id, safe='')}")
+        item: MessageJson = await self._get(f"/v1/messages/{quote(message_id, safe='')}")
         with self._reading():
-            return _message(answer)
+            return _message(item)
 
     async def address(self, media: Media) -> Address:
         """Return an address at which a player may read a medium for a while, without a token.
@@ -152,7 +163,7 @@ class History(Service):
         """
         async with self._answer(f"{media.href}/address", {}, method="POST") as response:
             with self._reading():
-                item = await response.json()
+                item: SignedUrlJson = await response.json()
                 ends = item["expires_at"]
                 return Address(
                     self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
@@ -167,7 +178,7 @@ class History(Service):
         path = f"/v1/clients/{quote(client_id, safe='')}/search?q={quote(words, safe='')}&limit={PAGE}"
         cursor: str | None = ""
         while cursor is not None:
-            page = await self._get(path + cursor)
+            page: FoundJson = await self._get(path + cursor)
             with self._reading():
                 found = [_message(item) for item in page["messages"]]
                 cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
@@ -224,7 +235,7 @@ class History(Service):
                         raise FileTrouble(f"{path} cannot be written: {trouble.strerror}") from trouble
                     last = line
             with self._reading():
-                if not last.endswith(b"\n") or json.loads(last)["type"] != "end":
+                if not last.endswith(b"\n") or json.loads(last)["type"] != ExportLine.END:
                     raise Unreachable("the export broke off; nothing was saved")
 
     async def _delete(self, path: str) -> None:
@@ -287,7 +298,7 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(rest)
 
 
-def _session(item: dict[str, Any]) -> Session:
+def _session(item: SessionJson) -> Session:
     last = item["last_message_at"]
     return Session(
         UUID(item["id"]),
@@ -300,7 +311,7 @@ def _session(item: dict[str, Any]) -> Session:
     )
 
 
-def _message(item: dict[str, Any]) -> Message:
+def _message(item: MessageJson) -> Message:
     if not MESSAGE_ID.fullmatch(item["id"]) or not PARTS.issuperset(item["media"]):  # they become names of files
         raise ValueError("not the id of a message, or a part that none has")
     media = tuple(

@@ -11,7 +11,7 @@ from chat_service.fair_bytes import FairByteBudget
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxFull
 from frameproto import ResponseKind
-from frameproto.exchange import Outcome
+from frameproto.kinds import Outcome
 from permits import PermitError, PoolLearning, PoolUnavailable
 from permits.memory import MemoryPool
 from tests.chat.conversation_parts import START, Scene, limits, open_scene, texts

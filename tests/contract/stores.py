@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from frameproto import MediaPart, MessageKind
-from frameproto.exchange import Outcome
-from history_service.records import KeptExchange, Media, Session, Side
+from frameproto.kinds import Outcome
+from history_service.model import Media, MessageContent, Session, StoredExchange
 from history_service.stores.base import FirstUse, MessageStore
 from servicekit.uuid7 import uuid7
 
@@ -14,11 +14,13 @@ NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 def kept(
     session_id: UUID, text: str = "hello", *, at: datetime = NOON, client_id: str = "anna", asked: str | None = None
-) -> KeptExchange:
+) -> StoredExchange:
     """An exchange that asks by voice, or by a text, and answers by a text."""
     id_ = uuid7(at)
-    voice = Side(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),))
-    return KeptExchange(
+    voice = MessageContent(
+        MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),)
+    )
+    return StoredExchange(
         id=id_,
         session_id=session_id,
         client_id=client_id,
@@ -26,14 +28,14 @@ def kept(
         received_at=at,
         answered_at=at + timedelta(microseconds=1500),
         outcome=Outcome.ANSWERED,
-        request=voice if asked is None else Side(MessageKind.TEXT, asked),
-        reply=Side(MessageKind.TEXT, text),
+        request=voice if asked is None else MessageContent(MessageKind.TEXT, asked),
+        reply=MessageContent(MessageKind.TEXT, text),
     )
 
 
 async def message_count(store: MessageStore, session: Session) -> int:
     """Return how many messages a session has, as the store counts them."""
-    (tally,) = await store.tallies(session.client_id, [session.id])
+    (tally,) = await store.session_stats(session.client_id, [session.id])
     return tally.messages
 
 

@@ -18,11 +18,11 @@ from devtools.swift import S3
 from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
-from history_service.claim import BucketClaim, BucketRefused, Refusal
-from history_service.erasing import Eraser
-from history_service.keys import MARKER
+from history_service.bucket_claim import BucketClaim, BucketRefused, Refusal
+from history_service.eraser import Eraser
+from history_service.media_keys import MARKER
 from history_service.metrics import HistoryMetrics
-from history_service.records import KeptExchange
+from history_service.model import StoredExchange
 from history_service.stores.base import MessageStore
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
@@ -44,7 +44,7 @@ class Release:
     def claim(self) -> BucketClaim:
         return BucketClaim(self.store, self.blobs, max_unknown_share=0.1)
 
-    async def talk(self, exchanges: int = 2) -> list[KeptExchange]:
+    async def talk(self, exchanges: int = 2) -> list[StoredExchange]:
         """Keep exchanges of a new session, with media."""
         session = await begin(self.store)
         stored = [kept(session.id, str(number)) for number in range(exchanges)]
@@ -57,7 +57,7 @@ class Release:
         session = await begin(self.store)
         await self.store_media([kept(session.id)])
 
-    async def store_media(self, exchanges: list[KeptExchange]) -> None:
+    async def store_media(self, exchanges: list[StoredExchange]) -> None:
         for key in media_of(exchanges):
             await self.blobs.put(key, b"an MP3", "audio/mpeg")
 
@@ -82,8 +82,8 @@ class Release:
         return {found.key async for found in self.blobs.list("") if found.key != MARKER}
 
 
-def media_of(exchanges: list[KeptExchange]) -> set[str]:
-    return {media.key for exchange in exchanges for side in exchange.messages() for media in side.side.media}
+def media_of(exchanges: list[StoredExchange]) -> set[str]:
+    return {media.key for exchange in exchanges for side in exchange.messages() for media in side.content.media}
 
 
 class Site(Protocol):

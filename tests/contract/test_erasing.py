@@ -19,9 +19,9 @@ from history_service.app import open_history
 from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
-from history_service.claim import BucketClaim
-from history_service.erasing import Eraser
-from history_service.keys import MARKER
+from history_service.bucket_claim import BucketClaim
+from history_service.eraser import Eraser
+from history_service.media_keys import MARKER
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, Upload
 from history_service.stores.mongo import MongoStore

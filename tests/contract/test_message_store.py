@@ -13,10 +13,10 @@ from chat_service.settings import MAX_TEXT_BYTES
 from devtools.mongod import run_mongod
 from devtools.ports import free_port
 from frameproto import MessageKind
-from frameproto.exchange import Outcome
-from history_service.records import Session, Side, Tally
+from frameproto.history import InsertResult
+from frameproto.kinds import Outcome
+from history_service.model import MessageContent, Session, SessionStats
 from history_service.stores.base import (
-    Added,
     FirstUse,
     MessageStore,
     SessionKey,
@@ -33,7 +33,7 @@ async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None
     session = await begin(store)
     exchange = kept(session.id, 'Grüße, "你好" 🎉 \\ \u0000 \u2028 $where {"$gt": 1}')
     exchange = replace(exchange, outcome=Outcome.FAILED)
-    assert await store.add([exchange]) == [Added.STORED]
+    assert await store.add([exchange]) == [InsertResult.STORED]
     assert await store.exchange(exchange.id, client_id=None) == exchange
     assert await store.exchange(uuid4(), client_id=None) is None
 
@@ -41,8 +41,8 @@ async def test_an_exchange_comes_back_as_it_went_in(store: MessageStore) -> None
 async def test_the_longest_texts_that_chat_may_let_through_are_kept(store: MessageStore) -> None:
     text = "x" * MAX_TEXT_BYTES
     exchange = kept((await begin(store)).id, text)
-    exchange = replace(exchange, request=Side(MessageKind.TEXT, text))
-    assert await store.add([exchange]) == [Added.STORED]
+    exchange = replace(exchange, request=MessageContent(MessageKind.TEXT, text))
+    assert await store.add([exchange]) == [InsertResult.STORED]
     assert await store.exchange(exchange.id, client_id=None) == exchange
 
 
@@ -50,8 +50,8 @@ async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
     session = await begin(store)
     old, new = kept(session.id, "old"), kept(session.id, "new")
     await store.add([old])
-    other = replace(old, reply=Side(MessageKind.TEXT, "another text under the same id"))
-    assert await store.add([new, other, new]) == [Added.STORED, Added.DUPLICATE, Added.DUPLICATE]
+    other = replace(old, reply=MessageContent(MessageKind.TEXT, "another text under the same id"))
+    assert await store.add([new, other, new]) == [InsertResult.STORED, InsertResult.DUPLICATE, InsertResult.DUPLICATE]
     assert await store.exchange(old.id, client_id=None) == old
     assert await store.exchanges(session, start=None, backward=False, limit=10) == [old, new]
 
@@ -61,7 +61,7 @@ async def test_delivered_by_two_couriers_at_once_it_is_kept_once(store: MessageS
     batch = [kept(session.id, str(number)) for number in range(40)]
     outcomes = await asyncio.gather(*(store.add(batch) for _ in range(4)))
     for each in zip(*outcomes, strict=True):
-        assert sorted(each) == [Added.DUPLICATE] * 3 + [Added.STORED]
+        assert sorted(each) == [InsertResult.DUPLICATE] * 3 + [InsertResult.STORED]
     assert await store.exchanges(session, start=None, backward=False, limit=100) == batch
 
 
@@ -78,7 +78,7 @@ async def test_a_session_is_made_once_and_keeps_its_first_facts(store: MessageSt
     session = await store.session(session_id, client_id=None)
     assert session is not None
     assert (session.time_zone, session.started_at, session.title) == ("zone0", NOON, None)
-    assert await store.tallies("anna", [session_id]) == [Tally(0, None)]
+    assert await store.session_stats("anna", [session_id]) == [SessionStats(0, None)]
     assert await store.session(uuid4(), client_id=None) is None
 
 
@@ -144,9 +144,13 @@ async def test_count_and_last_message_are_derived(store: MessageStore) -> None:
     empty, other = await begin(store), await begin(store)
     one = kept(other.id, at=NOON + timedelta(minutes=9))
     await store.add([one])
-    tallies = await store.tallies("anna", [other.id, empty.id, session.id])
-    assert tallies == [Tally(2, one.answered_at), Tally(0, None), Tally(10, exchanges[-1].answered_at)]
-    assert await store.tallies("anna", []) == []
+    tallies = await store.session_stats("anna", [other.id, empty.id, session.id])
+    assert tallies == [
+        SessionStats(2, one.answered_at),
+        SessionStats(0, None),
+        SessionStats(10, exchanges[-1].answered_at),
+    ]
+    assert await store.session_stats("anna", []) == []
 
 
 async def test_sessions_are_listed_latest_first_page_by_page_without_gaps(store: MessageStore) -> None:

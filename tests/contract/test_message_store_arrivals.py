@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from history_service.records import KeptExchange, Session
-from history_service.stores.base import Added, MessageStore
+from frameproto.history import InsertResult
+from history_service.model import Session, StoredExchange
+from history_service.stores.base import MessageStore
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from tests.contract.stores import NOON, begin, bind, kept
@@ -63,8 +64,8 @@ class Follower:
 async def test_a_follower_gets_everything_once_while_many_pods_add(pods: list[MessageStore]) -> None:
     session, other = await begin(pods[0]), await begin(pods[0], "ben")
     noise = Random(1)
-    mine: list[KeptExchange] = []
-    batches: list[list[KeptExchange]] = []
+    mine: list[StoredExchange] = []
+    batches: list[list[StoredExchange]] = []
     for number in range(ADDERS * BATCHES):
         at = NOON + timedelta(seconds=noise.randrange(-1000, 1000))  # ids in any order, as from pods with other clocks
         batch = [kept(session.id, str(number), at=at) for _ in range(noise.randrange(1, 4))]
@@ -117,7 +118,7 @@ async def test_an_exchange_that_is_delivered_again_does_not_come_again(store: Me
     follower = Follower(store, session)
     await store.add([one])
     await follower.read()
-    assert await store.add([one, two, two]) == [Added.DUPLICATE, Added.STORED, Added.DUPLICATE]
+    assert await store.add([one, two, two]) == [InsertResult.DUPLICATE.STORED, InsertResult.DUPLICATE]
     while await follower.read():
         pass
     assert follower.ids == [one.id, two.id]
@@ -139,7 +140,7 @@ async def test_a_session_that_begins_anew_goes_on_behind_what_was_read(store: Me
     assert not await follower.read()
     new = kept(session.id, "new", at=NOON + timedelta(hours=2))
     assert await bind(store, session.id, at=new.received_at) == session.id
-    assert await store.add([new]) == [Added.STORED]
+    assert await store.add([new]) == [InsertResult.STORED]
     await follower.read()
     assert follower.ids == [*(each.id for each in old), new.id]
 
@@ -162,7 +163,7 @@ async def test_an_id_of_another_client_is_a_duplicate(store: MessageStore) -> No
     await store.add([one])
     stolen = replace(one, session_id=other.id, client_id="ben")
     fresh = kept(other.id, "fresh", client_id="ben")
-    assert await store.add([stolen, fresh]) == [Added.DUPLICATE, Added.STORED]
+    assert await store.add([stolen, fresh]) == [InsertResult.DUPLICATE.STORED]
     follower = Follower(store, other)
     await follower.read()
     assert follower.ids == [fresh.id]

@@ -6,18 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from history_service.records import KeptExchange, Session
-from history_service.stores.base import Added, MessageStore, foreign_session
+from frameproto.history import InsertResult
+from history_service.model import Session, StoredExchange
+from history_service.stores.base import MessageStore, foreign_session
 from tests.contract.stores import NOON, begin, bind, kept, message_count
 
 LATER = NOON + timedelta(hours=1)
 
 
-async def everything(store: MessageStore, session: Session) -> list[KeptExchange]:
+async def everything(store: MessageStore, session: Session) -> list[StoredExchange]:
     return await store.exchanges(session, start=None, backward=False, limit=100)
 
 
-async def delete(store: MessageStore, exchange: KeptExchange, side: str) -> None:
+async def delete(store: MessageStore, exchange: StoredExchange, side: str) -> None:
     request, reply = exchange.messages()
     await store.delete_message(exchange.client_id, (request if side == "request" else reply).id)
 
@@ -36,7 +37,7 @@ async def test_a_deleted_message_leaves_the_other(store: MessageStore, side: str
     again = await store.session(session.id, client_id="anna")
     assert again is not None
     assert await message_count(store, again) == 3
-    assert await store.add([exchange]) == [Added.DUPLICATE]
+    assert await store.add([exchange]) == [InsertResult.DUPLICATE]
     assert await store.exchange(exchange.id, client_id="anna") == left
 
 
@@ -46,7 +47,7 @@ async def test_an_exchange_without_messages_is_gone_and_does_not_come_back(store
     await store.add(exchanges)
     await asyncio.gather(*(delete(store, exchanges[2], side) for side in ("request", "reply")))
     await delete(store, exchanges[2], "reply")  # again is fine
-    assert await store.add([exchanges[2]]) == [Added.DUPLICATE]
+    assert await store.add([exchanges[2]]) == [InsertResult.DUPLICATE]
     assert await store.exchange(exchanges[2].id, client_id="anna") is None
     assert await everything(store, session) == [exchanges[0], exchanges[1], exchanges[3]]
     onward = await store.exchanges(session, start=exchanges[2].id, backward=False, limit=5)
@@ -67,7 +68,11 @@ async def test_a_deleted_session_is_gone_with_its_exchanges_and_turns_late_ones_
     for _ in range(2):
         bound = await bind(store, session.id)
         assert bound == session.id
-        assert await store.add([late, mine, others]) == [Added.ERASED, Added.ERASED, Added.DUPLICATE]
+        assert await store.add([late, mine, others]) == [
+            InsertResult.ERASED,
+            InsertResult.ERASED,
+            InsertResult.DUPLICATE,
+        ]
     assert await store.session(session.id, client_id="anna") is None
     assert await store.exchange(late.id, client_id="anna") is None
     assert await store.search("anna", ["late"], before=None, limit=10) == []
@@ -80,7 +85,7 @@ async def test_what_is_said_after_a_session_was_deleted_is_kept(store: MessageSt
     await store.rename_session(session, "a title")
     await store.delete_session("anna", session.id, at=LATER)
     old, new = kept(session.id, "old", at=LATER), kept(session.id, "new", at=LATER + timedelta(microseconds=1))
-    assert await store.add([old, new]) == [Added.ERASED, Added.STORED]
+    assert await store.add([old, new]) == [InsertResult.ERASED.STORED]
     again = await store.session(session.id, client_id="anna")
     assert again is not None
     assert (again.started_at, again.title, again.time_zone) == (new.received_at, None, "Europe/Berlin")
@@ -122,7 +127,7 @@ async def test_an_erased_client_is_gone_and_no_late_delivery_brings_anything_bac
         assert await store.search("anna", ["word0"], before=None, limit=10) == []
         for exchange in exchanges:
             await bind(store, exchange.session_id)
-        assert await store.add([*exchanges, bob]) == [Added.ERASED] * 3 + [Added.DUPLICATE]
+        assert await store.add([*exchanges, bob]) == [InsertResult.ERASED] * 3 + [InsertResult.DUPLICATE]
         assert await store.sessions("anna", after=None, limit=10) == []
     assert await everything(store, bobs) == [bob]
 
@@ -134,7 +139,7 @@ async def test_an_erased_client_may_come_again(store: MessageStore) -> None:
     # One batch, of which the oldest binds the session.
     bound = await bind(store, session.id, at=old.received_at)
     assert bound == session.id
-    assert await store.add([old, new]) == [Added.ERASED, Added.STORED]
+    assert await store.add([old, new]) == [InsertResult.ERASED.STORED]
     (again,) = await store.sessions("anna", after=None, limit=10)
     assert (again.id, again.started_at) == (session.id, new.received_at)
     assert await everything(store, again) == [new]

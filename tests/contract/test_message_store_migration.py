@@ -14,8 +14,8 @@ from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
 from frameproto import MediaPart, MessageKind
-from frameproto.exchange import Outcome
-from history_service.records import KeptExchange, Media, Side, Tally
+from frameproto.kinds import Outcome
+from history_service.model import Media, MessageContent, SessionStats, StoredExchange
 from history_service.stores.base import ERASED_AT_ONCE, MessageStore, moment
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
@@ -103,12 +103,12 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
     store = pods[-1]
     session = await store.session(SESSION, client_id="anna")
     assert session is not None
-    assert await store.tallies("anna", [SESSION]) == [Tally(2 * COUNT, moment(STARTED_US + COUNT))]
+    assert await store.session_stats("anna", [SESSION]) == [SessionStats(2 * COUNT, moment(STARTED_US + COUNT))]
     exchanges = await store.exchanges(session, start=None, backward=False, limit=2 * COUNT)
     assert len(exchanges) == COUNT
     assert [each for _, each in await store.arrivals(session, after=0, limit=2 * COUNT)] == exchanges
     last = document(COUNT - 1)
-    assert exchanges[-1] == KeptExchange(
+    assert exchanges[-1] == StoredExchange(
         id=last["id"],
         session_id=SESSION,
         client_id="anna",
@@ -116,8 +116,8 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         received_at=moment(last["received_us"]),
         answered_at=moment(last["answered_us"]),
         outcome=Outcome.ANSWERED,
-        request=Side(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
-        reply=Side(MessageKind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
+        request=MessageContent(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
+        reply=MessageContent(MessageKind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
     )
     assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
     (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from history_service.records import Message
+from history_service.model import Message
 from history_service.stores.base import MessageStore
-from history_service.words import words_of
+from history_service.tokenizer import tokenize
 from tests.contract.stores import NOON, begin, kept
 
 
 async def texts(store: MessageStore, query: str, client_id: str = "anna") -> list[str | None]:
-    found = await store.search(client_id, words_of(query), before=None, limit=100)
-    return [message.side.text for message in found]
+    found = await store.search(client_id, tokenize(query), before=None, limit=100)
+    return [message.content.text for message in found]
 
 
 async def test_all_words_must_be_in_one_message(store: MessageStore) -> None:
@@ -56,7 +56,7 @@ async def test_pages_hold_each_match_once_newest_first_whatever_is_deleted(store
         kept(session.id, f"yes {n}", asked="yes?" if n % 3 else None, at=NOON + timedelta(seconds=n)) for n in range(12)
     ]
     await store.add(exchanges)
-    expected = [m for one in exchanges[::-1] for m in list(one.messages())[::-1] if m.side.text]
+    expected = [m for one in exchanges[::-1] for m in list(one.messages())[::-1] if m.content.text]
     for limit in (1, 2, 7, 100):
         seen: list[Message] = []
         while page := await store.search("anna", ["yes"], before=seen[-1].id if seen else None, limit=limit):
@@ -69,7 +69,7 @@ async def test_pages_hold_each_match_once_newest_first_whatever_is_deleted(store
 
 
 def test_a_text_is_found_by_a_bounded_number_of_words() -> None:
-    assert words_of("b a b") == ["b", "a"]
-    assert words_of("… — ! \u200d") == []
-    assert words_of("done 🎉!") == ["done", "🎉"]
-    assert len(words_of(" ".join(f"w{n}" for n in range(5000)))) == 2000
+    assert tokenize("b a b") == ["b", "a"]
+    assert tokenize("… — ! \u200d") == []
+    assert tokenize("done 🎉!") == ["done", "🎉"]
+    assert len(tokenize(" ".join(f"w{n}" for n in range(5000)))) == 2000

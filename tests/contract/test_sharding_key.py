@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from history_service.records import Session
+from history_service.model import Session
 from history_service.stores.base import Erasure, SessionKey, Upload
 from history_service.stores.mongo import MongoStore
 from tests.contract.stores import NOON, begin, bind, kept
@@ -39,7 +39,7 @@ async def use_everything(store: MongoStore) -> None:
         )
     )
     await store.sessions("anna", after=SessionKey(NOON, uuid4()), limit=10)
-    await store.tallies("anna", [session.id])
+    await store.session_stats("anna", [session.id])
     await store.rename_session(session, "title")
     await store.exchange(one.id, client_id="anna")
     await store.exchanges(session, start=one.id, backward=True, limit=10)

@@ -18,7 +18,6 @@ from frameproto.exchange import (
     MAX_RECORD_BYTES,
     MAX_TIME_ZONE,
     Exchange,
-    Outcome,
     RecordError,
     batch_header,
     decode_batch,
@@ -28,6 +27,7 @@ from frameproto.exchange import (
     encode_exchange_parts,
     record_header,
 )
+from frameproto.kinds import Outcome
 from tests.frameproto.frames import every_single_mutation, mutations, requests, responses
 from tests.support.exchanges import exchange
 

@@ -20,7 +20,8 @@ from frameproto import (
     encode_response,
 )
 from frameproto.connection import SUBPROTOCOL_V1, CloseCode
-from frameproto.exchange import MAX_BATCH_RECORDS, Outcome, decode_exchange, encode_exchange
+from frameproto.exchange import MAX_BATCH_RECORDS, decode_exchange, encode_exchange
+from frameproto.kinds import Outcome
 from permits import PermitError, PermitLost
 from tests.frameproto.vectors import leaves
 

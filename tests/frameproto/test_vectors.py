@@ -23,13 +23,13 @@ from frameproto.exchange import (
     EXCHANGE_VERSION,
     MAX_BATCH_RECORDS,
     Exchange,
-    Outcome,
     RecordError,
     decode_batch,
     decode_exchange,
     encode_batch,
     encode_exchange,
 )
+from frameproto.kinds import Outcome
 from tests.frameproto.vectors import cases, leaves, limit, load, unhex
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

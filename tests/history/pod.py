@@ -16,7 +16,7 @@ from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from history_service.app import History, open_history
 from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
-from history_service.keys import MARKER
+from history_service.media_keys import MARKER
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore
 from history_service.stores.sqlite import SqliteStore

@@ -12,9 +12,9 @@ import pytest
 
 from frameproto.exchange import Exchange
 from history_service.blobs.base import BlobsUnavailable
-from history_service.claim import BucketClaim, Marker
-from history_service.erasing import Eraser
-from history_service.keys import MARKER
+from history_service.bucket_claim import BucketClaim, Marker
+from history_service.eraser import Eraser
+from history_service.media_keys import MARKER
 from history_service.metrics import HistoryMetrics
 from history_service.sweeper import MOST_FAILURES, Sweeper, SweepLimits
 from servicekit.clock import utc_now

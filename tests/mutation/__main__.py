@@ -44,8 +44,8 @@ TARGETS = {
     "chat_service.outbox": [f"tests/chat/test_outbox{what}.py" for what in ("", "_disk", "_faults")],
     "chat_service.courier": ["tests/chat/test_courier.py", "tests/chat/test_courier_poison.py"],
     "chat_service.conversation": ["tests/chat/test_conversation.py"],
-    "history_service.ingest": ["tests/history/test_ingest.py"],
-    "history_service.access": ["tests/history/test_access.py"],
+    "history_service.ingest": ["tests/history/test_ingest.py", "tests/history/api/test_exchanges.py"],
+    "history_service.api.access": ["tests/history/api/test_access.py"],
 }
 """Which tests should notice a change, by module. Few enough that they take seconds."""
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request, encode_response
-from frameproto.exchange import Exchange, Outcome
+from frameproto.exchange import Exchange
+from frameproto.kinds import Outcome
 from servicekit.uuid7 import uuid7
 
 SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")

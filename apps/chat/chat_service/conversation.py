@@ -35,7 +35,8 @@ from chat_service.transport import NotBinary, PeerGone
 from chat_service.turns import TurnOrder
 from frameproto import FrameError, Request, RequestKind, decode_request, encode_response, error_response
 from frameproto.connection import CloseCode
-from frameproto.exchange import Exchange, Outcome
+from frameproto.exchange import Exchange
+from frameproto.kinds import Outcome
 from permits import PermitError, PoolLearning, PoolUnavailable
 from servicekit.budget import ByteBudget
 from servicekit.logs import get_logger

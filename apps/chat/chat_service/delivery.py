@@ -10,10 +10,10 @@ import aiohttp
 from chat_service.outbox import Batch
 from chat_service.spool import CHUNK_BYTES
 from frameproto.exchange import batch_header, record_header
+from frameproto.history import REFUSED, InsertResult
 
 CONTENT_TYPE: Final = "application/msgpack"
-TAKEN: Final = {"stored", "duplicate", "erased"}
-REFUSED: Final = "refused"
+TAKEN: Final = frozenset(InsertResult)
 REFUSING: Final = {400, 413, 415, 422}
 DENYING: Final = {401, 403}
 SLOW: Final = 408

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
-from frameproto.exchange import Outcome
+from frameproto.kinds import Outcome
 from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolLearning, PoolUnavailable
 from servicekit.metrics import count_cuts, metrics_app, new_registry
 

@@ -1,13 +1,13 @@
 """Run one history pod: `python -m history_service`. Settings are environment variables; `--help` lists them.
 
-`python -m history_service adopt-bucket` does not run a pod, see `adopt.py`.
+`python -m history_service adopt-bucket` does not run a pod, see `adopt_bucket.py`.
 """
 
 import gc
 import sys
 
 import servicekit.early_stop  # noqa: F401 - signals are heard from here on
-from history_service import adopt
+from history_service import adopt_bucket
 from history_service.app import QUIET_LIBRARIES, open_history
 from history_service.settings import HistorySettings
 from servicekit import logs
@@ -28,16 +28,16 @@ async def main(settings: HistorySettings) -> int:
 
 
 if __name__ == "__main__":
-    adopting = sys.argv[1:2] == [adopt.NAME]
+    adopting = sys.argv[1:2] == [adopt_bucket.NAME]
     loaded = load(
         HistorySettings,
         [] if adopting else None,
         prog="python -m history_service",
         description="One pod of the history service: takes finished exchanges in, and gives messages and media back."
-        f" With the argument {adopt.NAME}, make a database the owner of a bucket instead.",
+        f" With the argument {adopt_bucket.NAME}, make a database the owner of a bucket instead.",
     )
     logs.configure(loaded.log_level, loaded.log_format, quiet=QUIET_LIBRARIES)
     if adopting:
-        sys.exit(run(adopt.adopt(loaded, sys.argv[2:])))
+        sys.exit(run(adopt_bucket.adopt(loaded, sys.argv[2:])))
     gc.freeze()  # what was imported stays, so no collection looks at it
     sys.exit(run(main(loaded)))

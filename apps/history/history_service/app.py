@@ -1,7 +1,7 @@
 """The composition root of the history service: settings in, a running pod out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,29 +9,26 @@ from importlib import metadata
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
-from starlette.websockets import WebSocket
 
-from history_service.access import Access
-from history_service.addresses import MediaAddresses
+from history_service.api.access import Access
+from history_service.api.clients import Clients
+from history_service.api.exchanges import Exchanges
+from history_service.api.media import MediaFiles
+from history_service.api.messages import Messages
+from history_service.api.openapi import Documentation
+from history_service.api.routes import Endpoints, http_app
+from history_service.api.sessions import Sessions
+from history_service.api.signed_urls import SignedUrls
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.s3 import S3Blobs
-from history_service.claim import BucketClaim, BucketRefused
-from history_service.clients import Clients
-from history_service.downloads import Downloads
-from history_service.erasing import Eraser
+from history_service.bucket_claim import BucketClaim
+from history_service.eraser import Eraser
 from history_service.ingest import Ingest
-from history_service.intake import Intake
-from history_service.media import MediaFiles
-from history_service.messages import Messages
+from history_service.limits import DownloadLimiter, IngestLimiter
 from history_service.metrics import HistoryMetrics
-from history_service.openapi import Documentation
-from history_service.search import Search
-from history_service.sessions import Sessions
 from history_service.settings import HistorySettings
 from history_service.stores.base import MessageStore, StoreError
 from history_service.stores.mongo import MongoStore
@@ -42,7 +39,6 @@ from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
 from servicekit.health import Health
 from servicekit.logs import get_logger
-from servicekit.problems import Problem, install, problem_response
 from servicekit.runner import Listener
 from servicekit.tasks import background
 
@@ -50,8 +46,6 @@ log = get_logger(__name__)
 
 QUIET_LIBRARIES: Final = ("aiobotocore", "boto3", "botocore", "pymongo")
 """Below warning these tell how each request to a store was signed or what a document held."""
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
@@ -130,12 +124,12 @@ class Stores:
             try:
                 await self._store.prepare()
                 await self._blobs.prepare()
-            except Exception as failed:
-                unforeseen = not isinstance(failed, StoreError | BlobError)
+            except Exception as exc:
+                unforeseen = not isinstance(exc, StoreError | BlobError)
                 log.warning(
                     "stores.not_ready",
-                    reason=str(failed),
-                    setting=self._setting(failed),
+                    reason=str(exc),
+                    setting=self._setting(exc),
                     next_try_seconds=pause,
                     exc_info=unforeseen,
                 )
@@ -204,7 +198,7 @@ async def open_history(
             background(sweeper.run(stores.prepared), name="sweep"),
             open_authenticator(settings, health, now=now) as authenticator,
         ):
-            app = _app(settings, store, blobs, eraser, Access(authenticator), metrics, health, now)
+            app = _app(settings, store, blobs, eraser, Access(authenticator, store), metrics, health, now)
             yield History(
                 settings=settings,
                 app=metrics.timing(app),
@@ -227,81 +221,43 @@ def _app(
     health: Health,
     now: Now,
 ) -> Starlette:
-    intake = Intake(
+    ingest_limiter = IngestLimiter(
         max_batches=settings.max_batches,
         max_bytes=settings.max_ingest_bytes,
         wait_seconds=settings.ingest_wait_seconds,
     )
-    ingest = Ingest(
-        store,
-        blobs,
-        access,
-        metrics,
-        intake=intake,
-        max_batch_bytes=settings.max_batch_bytes,
-        batch_seconds=settings.batch_seconds,
-        upload_seconds=settings.upload_seconds,
-    )
-    sessions = Sessions(store, eraser, access, now)
-    messages = Messages(store, eraser, access, sessions)
-    secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
-    addresses = MediaAddresses(secrets, seconds=settings.media_address_seconds, now=now)
-    downloads = Downloads(
-        most=settings.max_downloads,
+    download_limiter = DownloadLimiter(
+        max_downloads=settings.max_downloads,
         per_client=settings.max_downloads_per_client,
         wait_seconds=settings.download_wait_seconds,
     )
-    media = MediaFiles(blobs, messages, access, addresses, downloads, redirect=settings.media_redirect)
-    metrics.watch(intake, downloads)
-    clients = Clients(store, eraser, access)
-    search = Search(store, access)
-    documentation = Documentation(with_tokens=settings.auth != "none")
-
-    async def unavailable(_request: Request | WebSocket, error: Exception) -> Response:
-        kind = "media" if isinstance(error, BlobError) else "messages"
-        metrics.store_errors.labels(kind).inc()
-        log.warning("store.failed", store=kind, reason=str(error))
-        detail = f"the store of {kind} cannot be used at the moment"
-        return problem_response(Problem(503, "store_unavailable", detail, headers={"Retry-After": "2"}))
-
-    async def refused(_request: Request | WebSocket, error: Exception) -> Response:
-        log.warning("erasure.refused", detail=str(error))
-        detail = "the media store may be another's, so nothing is deleted; the log of the service says more"
-        return problem_response(Problem(503, "deletion_refused", detail))
-
-    app = Starlette(
-        routes=[
-            resource("/v1/exchanges", POST=ingest.post),
-            resource("/v1/clients/{client}", DELETE=clients.erase),
-            resource("/v1/clients/{client}/export", GET=clients.export),
-            resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
-            resource("/v1/clients/{client}/search", GET=search.get),
-            resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
-            resource("/v1/sessions/{session}/messages", GET=messages.list),
-            resource("/v1/sessions/{session}/arrivals", GET=messages.list_arrivals),
-            resource("/v1/messages/{message}", GET=messages.get, DELETE=messages.delete),
-            resource("/v1/messages/{message}/media/{part}", GET=media.get),
-            resource("/v1/messages/{message}/media/{part}/address", POST=media.address),
-            *health.routes(),
-            resource("/openapi.json", GET=documentation.document),
-            resource("/docs", GET=documentation.page),
-        ],
-        exception_handlers={StoreError: unavailable, BlobError: unavailable, BucketRefused: refused},
+    metrics.watch(ingest_limiter, download_limiter)
+    secrets = [secret.get_secret_value() for secret in settings.address_secrets()]
+    endpoints = Endpoints(
+        exchanges=Exchanges(
+            Ingest(store, blobs, metrics, upload_seconds=settings.upload_seconds),
+            access,
+            metrics,
+            limiter=ingest_limiter,
+            max_batch_bytes=settings.max_batch_bytes,
+            batch_seconds=settings.batch_seconds,
+        ),
+        clients=Clients(store, eraser, access),
+        sessions=Sessions(store, eraser, access, now),
+        messages=Messages(store, eraser, access),
+        media=MediaFiles(
+            blobs,
+            access,
+            SignedUrls(secrets, seconds=settings.media_address_seconds, now=now),
+            download_limiter,
+            redirect=settings.media_redirect,
+        ),
+        documentation=Documentation(with_tokens=settings.auth != "none"),
+        health=health,
     )
-    # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
-    app.router.redirect_slashes = False
-    install(app)
+    app = http_app(endpoints, metrics)
     allow_origins(app, settings.allowed_origins)
     return app
-
-
-def resource(path: str, **methods: Endpoint) -> Route:
-    """Return the one route of a path, so that 405 tells all of its methods."""
-
-    async def answer(request: Request) -> Response:
-        return await methods["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, answer, methods=list(methods))
 
 
 def message_store(settings: HistorySettings) -> MessageStore:

@@ -5,33 +5,27 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID, uuid4
-
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
 
 from frameproto import FrameError, MediaPart, decode_request, decode_response
 from frameproto.connection import is_client_id
-from frameproto.exchange import Exchange, RecordError, decode_batch, decode_exchange
+from frameproto.exchange import Exchange, RecordError, decode_exchange
+from frameproto.history import REFUSED, InsertResult, ResultJson
 from frameproto.media import format_of, media_type
-from history_service.access import Access
 from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
-from history_service.intake import Intake
-from history_service.keys import MediaKey
+from history_service.media_keys import MediaKey
 from history_service.metrics import HistoryMetrics
-from history_service.records import KeptExchange, Media, Side
-from history_service.stores.base import Added, FirstUse, MessageStore, StoreError, Upload
+from history_service.model import Media, MessageContent, StoredExchange
+from history_service.stores.base import FirstUse, MessageStore, StoreError, Upload
 from servicekit.logs import get_logger
-from servicekit.problems import Problem
 from servicekit.tasks import gather_bounded
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
 
-CONTENT_TYPE: Final = "application/msgpack"
 UPLOADS_AT_ONCE: Final = 4
 SESSION_TAKEN: Final = "the session has the id of a session of another client, and so has its other id"
 LARGEST_FRAME: Final = 1 << 31  # the batch bounds it
@@ -48,94 +42,38 @@ class Blob:
 
 
 class Ingest:
-    """The endpoint that the couriers deliver to.
+    """Stores exchange records.
 
     Args:
         store: where messages go.
         blobs: where media go.
-        access: who may hand in.
         metrics: what is counted.
-        intake: how much is in work at once.
-        max_batch_bytes: the largest batch.
-        batch_seconds: how long one may take to arrive.
-        upload_seconds: how long storing its media may take.
+        upload_seconds: how long storing the media of a batch may take.
     """
 
     def __init__(
-        self,
-        store: MessageStore,
-        blobs: BlobStore,
-        access: Access,
-        metrics: HistoryMetrics,
-        *,
-        intake: Intake,
-        max_batch_bytes: int,
-        batch_seconds: float,
-        upload_seconds: float,
+        self, store: MessageStore, blobs: BlobStore, metrics: HistoryMetrics, *, upload_seconds: float
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._access = access
         self._metrics = metrics
-        self._intake = intake
-        self._max_batch_bytes = max_batch_bytes
-        self._batch_seconds = batch_seconds
         self._upload_seconds = upload_seconds
 
-    async def post(self, request: Request) -> Response:
-        """Answer `POST /v1/exchanges`: one outcome for each exchange, in order."""
-        self._access.require_ingest(request)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
-            raise Problem(415, "content_type_unsupported", f"a batch of exchanges is {CONTENT_TYPE}")
-        most = self._announced(request)
-        async with self._intake.place(most):
-            return JSONResponse({"results": await self._take(await self._records(request, most))})
+    async def store(self, records: Sequence[bytes]) -> list[ResultJson]:
+        """Store encoded records, each once, and return one result for each, in order.
 
-    def _announced(self, request: Request) -> int:
-        """Return how many bytes a request will have at most, by its own word; without it, as many as one may have."""
-        length = request.headers.get("content-length", "")
-        announced = int(length) if length.isascii() and length.isdigit() else self._max_batch_bytes
-        if announced > self._max_batch_bytes:
-            raise self._too_large()
-        return announced
-
-    async def _records(self, request: Request, most: int) -> list[bytes]:
-        try:
-            async with asyncio.timeout(self._batch_seconds):
-                body = await self._read(request, most)
-        except TimeoutError as late:  # its place is wanted by others
-            raise Problem(408, "batch_too_slow", f"a batch has to arrive within {self._batch_seconds:g} s") from late
-        self._metrics.batch_bytes.observe(len(body))
-        try:
-            return decode_batch(body, max_bytes=self._max_batch_bytes)
-        except RecordError as bad:
-            raise Problem(400, "batch_unreadable", str(bad)) from bad
-
-    async def _read(self, request: Request, most: int) -> bytearray:
-        """Read the body, up to the limit and no further."""
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                if len(body) + len(chunk) > most:
-                    raise self._too_large()
-                body += chunk
-        except ClientDisconnect as gone:
-            raise Problem(400, "batch_cut_off", "the batch did not arrive whole") from gone
-        return body
-
-    def _too_large(self) -> Problem:
-        return Problem(413, "batch_too_large", f"a batch has at most {self._max_batch_bytes} bytes")
-
-    async def _take(self, records: Sequence[bytes]) -> list[dict[str, Any]]:
-        results: list[dict[str, Any]] = [{} for _ in records]
+        Raises:
+            StoreError, BlobError: a store cannot be used; what was stored will be a duplicate when it comes again.
+        """
+        results: dict[int, ResultJson] = {}
         exchanges: dict[int, Exchange] = {}
         for index, record in enumerate(records):
             try:
                 exchanges[index] = _check(decode_exchange(record))
-            except RecordError as bad:
-                results[index] = _refused(bad.code, str(bad))
+            except RecordError as exc:
+                results[index] = _refused(exc.code, str(exc))
         sessions = await self._bind(exchanges.values())
-        kept: dict[int, KeptExchange] = {}
+        kept: dict[int, StoredExchange] = {}
         blobs: list[Blob] = []
         for index, exchange in exchanges.items():
             session = sessions[exchange.session_id, exchange.client_id]
@@ -145,16 +83,16 @@ class Ingest:
                 else:
                     kept[index], theirs = _keep(exchange, session)
                     blobs += theirs
-            except FrameError as bad:
-                results[index] = _refused(bad.code, str(bad))
+            except FrameError as exc:
+                results[index] = _refused(exc.code, str(exc))
         outcomes = await self._store_all(list(kept.values()), blobs) if kept else []
-        for (index, taken), outcome in zip(kept.items(), outcomes, strict=True):
-            results[index] = {"id": str(taken.id), "outcome": outcome.value}
-        for outcome, count in Counter(result["outcome"] for result in results).items():
-            self._metrics.exchanges.labels(outcome).inc(count)
-        return results
+        for (index, stored), outcome in zip(kept.items(), outcomes, strict=True):
+            results[index] = {"id": str(stored.id), "outcome": outcome.value}
+        for name, count in Counter(result["outcome"] for result in results.values()).items():
+            self._metrics.exchanges.labels(name).inc(count)
+        return [results[index] for index in range(len(records))]
 
-    async def _store_all(self, exchanges: Sequence[KeptExchange], blobs: Sequence[Blob]) -> list[Added]:
+    async def _store_all(self, exchanges: Sequence[StoredExchange], blobs: Sequence[Blob]) -> list[InsertResult]:
         """Store media, then messages; media that turn out not to be wanted are deleted before this returns."""
         uploads = [_upload(exchange) for exchange in exchanges if exchange.media_keys()]
         if not uploads:
@@ -181,26 +119,26 @@ class Ingest:
         try:
             async with asyncio.timeout(self._upload_seconds):
                 yield
-        except TimeoutError as late:
-            raise BlobsUnavailable(f"media were not stored within {self._upload_seconds:g} s") from late
+        except TimeoutError as exc:
+            raise BlobsUnavailable(f"media were not stored within {self._upload_seconds:g} s") from exc
 
     async def _delete_unwanted(
-        self, exchanges: Sequence[KeptExchange], outcomes: Sequence[Added], stored: Collection[UUID]
+        self, exchanges: Sequence[StoredExchange], outcomes: Sequence[InsertResult], stored: Collection[UUID]
     ) -> None:
         """Delete media that no message points at: it was erased meanwhile, or long ago."""
         for exchange, outcome in zip(exchanges, outcomes, strict=True):
             keys = exchange.media_keys()
-            if outcome is Added.ERASED:
+            if outcome is InsertResult.ERASED:
                 await delete_all(self._blobs, keys)
-            elif outcome is Added.DUPLICATE and exchange.id in stored:
+            elif outcome is InsertResult.DUPLICATE and exchange.id in stored:
                 await delete_all(self._blobs, keys - await self._store.media_keys(exchange.client_id, [exchange.id]))
 
     async def _end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
         """Say that nothing more is stored. Where it cannot be said, others wait until it must have ended."""
         try:
             await self._store.end_uploads(uploads, failed=failed)
-        except StoreError as error:
-            log.warning("ingest.upload_not_ended", reason=str(error))
+        except StoreError as exc:
+            log.warning("ingest.upload_not_ended", reason=str(exc))
 
     async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | None]:
         """Bind the sessions of a batch, all at once and each by its first exchange."""
@@ -215,7 +153,7 @@ class Ingest:
         return dict(zip(firsts, bound, strict=True))
 
 
-def _upload(exchange: KeptExchange) -> Upload:
+def _upload(exchange: StoredExchange) -> Upload:
     return Upload(
         id=uuid4(),
         client_id=exchange.client_id,
@@ -226,9 +164,9 @@ def _upload(exchange: KeptExchange) -> Upload:
     )
 
 
-def _refused(code: str, why: str) -> dict[str, Any]:
+def _refused(code: str, why: str) -> ResultJson:
     log.warning("ingest.refused", code=code, reason=why)
-    return {"id": None, "outcome": "refused", "code": code, "detail": why}
+    return {"id": None, "outcome": REFUSED, "code": code, "detail": why}
 
 
 def _check(exchange: Exchange) -> Exchange:
@@ -237,7 +175,7 @@ def _check(exchange: Exchange) -> Exchange:
     return exchange
 
 
-def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob]]:
+def _keep(exchange: Exchange, session_id: UUID) -> tuple[StoredExchange, list[Blob]]:
     """Take the two frames of an exchange apart into messages and blobs.
 
     Raises:
@@ -254,15 +192,15 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[KeptExchange, list[Blob
         return Media(part, key, len(data))
 
     if (part := request.kind.part) is None:
-        asked = Side(request.kind.message_kind, request.text)
+        asked = MessageContent(request.kind.message_kind, request.text)
     else:
-        asked = Side(request.kind.message_kind, None, (media("request", part, memoryview(request.body)),))
-    answered = Side(
+        asked = MessageContent(request.kind.message_kind, None, (media("request", part, memoryview(request.body)),))
+    answered = MessageContent(
         reply.kind.message_kind,
         reply.text,
         tuple(media("reply", part, memoryview(content)) for part, content in reply.media.items()),
     )
-    kept = KeptExchange(
+    kept = StoredExchange(
         id=exchange.id,
         session_id=session_id,
         client_id=exchange.client_id,

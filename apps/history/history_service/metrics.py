@@ -6,8 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from history_service.downloads import Downloads
-from history_service.intake import Intake
+from history_service.limits import DownloadLimiter, IngestLimiter
 from servicekit.metrics import count_cuts, metrics_app, new_registry
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -81,12 +80,12 @@ class HistoryMetrics:
         if reason is not None:
             self.sweep_blocked.labels(reason).set(1)
 
-    def watch(self, intake: Intake, downloads: Downloads) -> None:
+    def watch(self, ingest: IngestLimiter, downloads: DownloadLimiter) -> None:
         """Report how much is being taken in and sent; read when somebody scrapes."""
         batches = Gauge("history_batches_in_work", "Batches in work now.", [], "chatbot", registry=self.registry)
-        batches.set_function(lambda: intake.batches)
+        batches.set_function(lambda: ingest.batches)
         size = Gauge("history_bytes_in_work", "Bytes of these batches.", [], "chatbot", registry=self.registry)
-        size.set_function(lambda: intake.size_bytes)
+        size.set_function(lambda: ingest.size_bytes)
         sent = Gauge("history_downloads", "Media that are being sent now.", [], "chatbot", registry=self.registry)
         sent.set_function(lambda: downloads.under_way)
 

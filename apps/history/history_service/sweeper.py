@@ -10,9 +10,9 @@ from uuid import UUID
 
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.blobs.removal import delete_all
-from history_service.claim import BucketClaim, BucketRefused
-from history_service.erasing import Eraser
-from history_service.keys import MediaKey, by_client
+from history_service.bucket_claim import BucketClaim, BucketRefused
+from history_service.eraser import Eraser
+from history_service.media_keys import MediaKey, by_client
 from history_service.metrics import HistoryMetrics
 from history_service.stores.base import MessageStore, StoreError
 from servicekit.clock import Now
@@ -107,8 +107,8 @@ class Sweeper:
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except (StoreError, BlobError) as failed:
-            log.warning("sweep.failed", reason=str(failed))
+        except (StoreError, BlobError) as exc:
+            log.warning("sweep.failed", reason=str(exc))
         except Exception:
             log.exception("sweep.failed")
 
@@ -116,8 +116,8 @@ class Sweeper:
         """Tell at once, not only by the first sweep, when the media are another database's; finish what broke off."""
         try:
             await self._claim.require()
-        except BucketRefused as refused:
-            self._block(refused.refusal, str(refused))
+        except BucketRefused as exc:
+            self._block(exc.refusal, str(exc))
         else:
             self._metrics.sweep_is_blocked(None)
             await self._eraser.finish_all()
@@ -134,8 +134,8 @@ class Sweeper:
             await self._eraser.finish_all()
             expired = await self._sweep_expired()
             orphans = await self._sweep_orphans()
-        except BucketRefused as refused:
-            self._block(refused.refusal, str(refused))
+        except BucketRefused as exc:
+            self._block(exc.refusal, str(exc))
             if self._limits.orphans == "dry-run":
                 self._report(await self.look())
         self._metrics.swept.labels("exchanges").inc(expired)
@@ -189,9 +189,9 @@ class Sweeper:
         for folder, key in found.folders.items():
             try:
                 swept += await self._delete_orphans(folder, key, before)
-            except BlobError as failed:  # one that cannot be deleted, such as a locked object, holds up no other
+            except BlobError as exc:  # one that cannot be deleted, such as a locked object, holds up no other
                 failures += 1
-                log.warning("sweep.orphan_stays", folder=folder, reason=str(failed))
+                log.warning("sweep.orphan_stays", folder=folder, reason=str(exc))
                 if failures == MOST_FAILURES:
                     raise
         return swept

@@ -8,7 +8,6 @@ record does not spoil the others.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -16,7 +15,7 @@ from uuid import UUID
 import msgpack
 
 from frameproto.connection import MAX_CLIENT_ID
-from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer
+from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, Outcome
 
 EXCHANGE_VERSION: Final = 1
 MAX_TIME_ZONE: Final = 64
@@ -39,13 +38,6 @@ class RecordError(ValueError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Outcome(StrEnum):
-    """How the server's side of an exchange went."""
-
-    ANSWERED = "answered"
-    FAILED = "failed"  # accepted, but a fault of ours prevented the answer; the response is an error frame
 
 
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}

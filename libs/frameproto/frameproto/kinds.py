@@ -41,6 +41,13 @@ class MessageKind(StrEnum):
     ERROR = "error"
 
 
+class Outcome(StrEnum):
+    """How the server's side of an exchange went."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"  # accepted, but a fault of ours prevented the answer; the response is an error frame
+
+
 class ResponseKind(IntEnum):
     """The first byte of a response.
 

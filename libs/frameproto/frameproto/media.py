@@ -48,6 +48,9 @@ class FileFormat(Enum):
 UNFIT: Final = "application/octet-stream"
 """The media type of a file that is not of the part it was sent as; nothing plays it."""
 
+CONTENT_TYPES: Final = frozenset({UNFIT, *(each for form in FileFormat for each in form.media_types.values())})
+"""All media types that media can have in history."""
+
 _SUFFIXES: Final = {each.suffix: each for each in FileFormat}
 
 OWN_FORMATS: Final = {part: _SUFFIXES[part.suffix] for part in MediaPart}

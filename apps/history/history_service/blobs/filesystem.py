@@ -26,8 +26,8 @@ class FolderBlobs:
         """See `BlobStore.prepare`."""
         try:
             await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be made: {error.strerror}") from error
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be made: {exc.strerror}") from exc
 
     async def close(self) -> None:
         """See `BlobStore.close`."""
@@ -38,8 +38,8 @@ class FolderBlobs:
         path = self._path(key)
         try:
             await asyncio.to_thread(_write, path, data)
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {error.strerror}") from error
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {exc.strerror}") from exc
 
     async def create(self, key: str, data: Buffer, content_type: str) -> bool:
         """See `BlobStore.create`."""
@@ -47,8 +47,8 @@ class FolderBlobs:
         path = self._path(key)
         try:
             return await asyncio.to_thread(_write_new, path, data)
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {error.strerror}") from error
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be written: {exc.strerror}") from exc
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:
@@ -59,10 +59,10 @@ class FolderBlobs:
         except asyncio.CancelledError:
             opening.give_up()
             raise
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise BlobMissing(f"there is no blob {key}") from error
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {error.strerror}") from error
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
+            raise BlobMissing(f"there is no blob {key}") from exc
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {exc.strerror}") from exc
         with file:
             size = os.fstat(file.fileno()).st_size
             file.seek(start)
@@ -84,8 +84,8 @@ class FolderBlobs:
         """See `BlobStore.delete`."""
         try:
             await asyncio.to_thread(_remove, self._path(key), self._folder)
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be changed: {error.strerror}") from error
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be changed: {exc.strerror}") from exc
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """See `BlobStore.list`."""
@@ -93,8 +93,8 @@ class FolderBlobs:
         try:
             while found := await asyncio.to_thread(next, files, None):
                 yield found
-        except OSError as error:
-            raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {error.strerror}") from error
+        except OSError as exc:
+            raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {exc.strerror}") from exc
 
     def _files(self, folder: Path) -> Iterator[BlobInfo]:
         """Find the blobs in a folder and those below it. Names with a dot in front are files that are not whole yet."""

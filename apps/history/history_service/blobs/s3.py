@@ -98,16 +98,16 @@ class S3Blobs:
         async with self._errors():
             try:
                 await self._client.head_bucket(Bucket=self._bucket)
-            except ClientError as error:
-                if _code(error) not in NO_BUCKET or not self._create_bucket:
+            except ClientError as exc:
+                if _code(exc) not in NO_BUCKET or not self._create_bucket:
                     raise
                 await self._make_bucket()
 
     async def _make_bucket(self) -> None:
         try:
             await self._client.create_bucket(Bucket=self._bucket)
-        except ClientError as error:
-            if _code(error) not in OURS_ALREADY:
+        except ClientError as exc:
+            if _code(exc) not in OURS_ALREADY:
                 raise
 
     async def close(self) -> None:
@@ -142,8 +142,8 @@ class S3Blobs:
                     IfNoneMatch="*",
                     **self._encryption,
                 )
-        except BlobsUnavailable as failed:
-            if isinstance(failed.__cause__, ClientError) and _code(failed.__cause__) in THERE_ALREADY:
+        except BlobsUnavailable as exc:
+            if isinstance(exc.__cause__, ClientError) and _code(exc.__cause__) in THERE_ALREADY:
                 return False
             raise
         return True
@@ -198,12 +198,12 @@ class S3Blobs:
         """Turn foreign exceptions into ours; the only place that does."""
         try:
             yield
-        except ClientError as error:
-            if key and _code(error) in MISSING:
-                raise BlobMissing(f"there is no blob {key}") from error
-            raise BlobsUnavailable(f"bucket {self._bucket}: {_code(error)}") from error
-        except (BotoCoreError, OSError, TimeoutError) as error:
-            raise BlobsUnavailable(f"bucket {self._bucket} cannot be reached: {type(error).__name__}") from error
+        except ClientError as exc:
+            if key and _code(exc) in MISSING:
+                raise BlobMissing(f"there is no blob {key}") from exc
+            raise BlobsUnavailable(f"bucket {self._bucket}: {_code(exc)}") from exc
+        except (BotoCoreError, OSError, TimeoutError) as exc:
+            raise BlobsUnavailable(f"bucket {self._bucket} cannot be reached: {type(exc).__name__}") from exc
 
 
 def _code(error: ClientError) -> str:

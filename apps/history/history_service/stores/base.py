@@ -3,14 +3,23 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
 from frameproto import MediaPart, MessageKind
-from frameproto.exchange import Outcome
-from history_service.records import EPOCH, KeptExchange, Media, Message, MessageId, Session, Side, Tally
-from history_service.words import words_of
+from frameproto.history import InsertResult
+from frameproto.kinds import Outcome
+from history_service.model import (
+    EPOCH,
+    Media,
+    Message,
+    MessageContent,
+    MessageId,
+    Session,
+    SessionStats,
+    StoredExchange,
+)
+from history_service.tokenizer import tokenize
 
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -28,15 +37,6 @@ class StoreUnavailable(StoreError):
 
 class StoreUnusable(StoreError):
     """The store is there, but not ours to use: damaged, of a newer version, or closed to us."""
-
-
-class Added(StrEnum):
-    """What became of an exchange that was handed in."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    ERASED = "erased"
-    """Its session was deleted or its client erased after it was received: it is not kept, and not wanted again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,8 @@ class MessageStore(Protocol):
     Where a method takes a `client_id` that may be None, it is whose data may be meant, as far as that is known. A store
     that is spread over machines by client then asks one of them, and else all.
 
-    What was deleted does not come back by a late delivery: an exchange is turned away (`Added.ERASED`) when it was
-    received no later than its client was erased or its session deleted, and a deleted message stays deleted.
+    What was deleted does not come back by a late delivery: an exchange is turned away (`InsertResult.ERASED`) when it
+    was received no later than its client was erased or its session deleted, and a deleted message stays deleted.
     """
 
     async def prepare(self) -> None:
@@ -168,7 +168,7 @@ class MessageStore(Protocol):
     async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
         """Return up to `limit` sessions of a client, latest start first, behind `after`."""
 
-    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+    async def session_stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
         """Count what sessions of a client have, in the same order.
 
         This takes longer the more it is, though only an index is read: it is for where it is shown.
@@ -183,7 +183,7 @@ class MessageStore(Protocol):
     async def rename_session(self, session: Session, title: str | None) -> None:
         """Give a session another title, or none; that it is gone meanwhile is fine."""
 
-    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
         """Delete a session with the exchanges that were received up to `at`, for good: `ERASED_AT_ONCE` of these.
 
         Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
@@ -192,15 +192,15 @@ class MessageStore(Protocol):
             What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
         """
 
-    async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+    async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
         """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order."""
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """Return an exchange that has a message left."""
 
     async def exchanges(
         self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[KeptExchange]:
+    ) -> list[StoredExchange]:
         """Return up to `limit` exchanges of a session in the order of their ids, which is the order of their time.
 
         Args:
@@ -210,7 +210,7 @@ class MessageStore(Protocol):
             limit: how many at the most.
         """
 
-    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
         """Return up to `limit` exchanges of a session in the order in which they were added, with their positions.
 
         Whoever has read up to a position will never find anything new at or below it, however many add at once. A
@@ -232,7 +232,7 @@ class MessageStore(Protocol):
 
         Args:
             client_id: whose messages.
-            words: one or more, as `words_of` returns them.
+            words: one or more, as `tokenize` returns them.
             before: where to go on: only messages older than this one, which need not be there.
             limit: how many at the most.
         """
@@ -240,7 +240,7 @@ class MessageStore(Protocol):
     async def delete_message(self, client_id: str, message: MessageId) -> None:
         """Delete a message for good; the other one of its exchange stays."""
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
         """Delete what a client has up to `at`, for good: exchanges that were received, sessions that had begun.
 
         Returns:
@@ -271,7 +271,7 @@ class MessageStore(Protocol):
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
         """Return the keys of all media that these exchanges of a client point at."""
 
-    async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
+    async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """Delete up to `limit` exchanges that were answered before then, and sessions that are empty for it.
 
         Returns:
@@ -294,7 +294,7 @@ def moment(since_1970: int) -> datetime:
     return EPOCH + timedelta(microseconds=since_1970)
 
 
-def side_document(side: Side | None) -> dict[str, Any] | None:
+def content_document(side: MessageContent | None) -> dict[str, Any] | None:
     """Return a message as stores write it; None when it was deleted."""
     if side is None:
         return None
@@ -305,17 +305,17 @@ def side_document(side: Side | None) -> dict[str, Any] | None:
     }
 
 
-def read_side(document: dict[str, Any] | None) -> Side | None:
-    """Return a message from what `side_document` wrote."""
+def read_content(document: dict[str, Any] | None) -> MessageContent | None:
+    """Return a message from what `content_document` wrote."""
     if document is None:
         return None
     media = tuple(Media(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
-    return Side(MessageKind(document["kind"]), document["text"], media)
+    return MessageContent(MessageKind(document["kind"]), document["text"], media)
 
 
-def side_words(side: Side | None) -> list[str]:
+def content_words(side: MessageContent | None) -> list[str]:
     """Return the words by which a message is found, as stores write them."""
-    return words_of(side.text) if side is not None and side.text is not None else []
+    return tokenize(side.text) if side is not None and side.text is not None else []
 
 
 def read_outcome(raw: str) -> Outcome:

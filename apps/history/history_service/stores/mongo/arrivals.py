@@ -14,7 +14,7 @@ from uuid import UUID
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
-from history_service.records import KeptExchange, Session
+from history_service.model import Session, StoredExchange
 from history_service.stores.mongo.connection import DUPLICATE_KEY, Document, TransactionInTheWay, errors
 from history_service.stores.mongo.documents import exchange_document, read_exchange
 from history_service.stores.mongo.sessions import Sessions
@@ -26,7 +26,7 @@ ADOPTED_AT_ONCE: Final = 1000
 class Arrivals(Sessions):
     """Inserts exchanges in the order of their arrival, and reads them in it."""
 
-    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
         """See `MessageStore.arrivals`."""
         await self._adopt(session)
         query = {**_of(session), "position": {"$gt": after}, "messages": {"$gt": 0}}
@@ -41,7 +41,7 @@ class Arrivals(Sessions):
             document = await self._sessions.find_one({"_id": session.id, "client_id": session.client_id})
         return int((document or {}).get("last_position", 0))
 
-    async def _insert(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
+    async def _insert(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
         """Insert exchanges whose ids are not there yet, and return these ids."""
         documents = {exchange.id: exchange_document(exchange) for exchange in reversed(exchanges)}
         clients = sorted({exchange.client_id for exchange in exchanges})
@@ -57,16 +57,16 @@ class Arrivals(Sessions):
                 await self._number(fresh, transaction)
                 try:
                     await self._exchanges.insert_many(fresh, session=transaction)
-                except BulkWriteError as failed:
+                except BulkWriteError as exc:
                     found_now = {
                         fresh[error["index"]]["_id"]
-                        for error in failed.details["writeErrors"]
+                        for error in exc.details["writeErrors"]
                         if error["code"] == DUPLICATE_KEY
                     }
                     if not found_now:
                         raise
                     in_the_way.update(found_now)
-                    raise TransactionInTheWay from failed
+                    raise TransactionInTheWay from exc
             return {document["_id"] for document in fresh}
 
         return await self._in_transaction(insert)

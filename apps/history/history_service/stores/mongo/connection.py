@@ -51,8 +51,8 @@ def check_url(url: str) -> None:
         raise ValueError("must begin with mongodb:// or mongodb+srv://")
     try:
         parse_uri(url)
-    except OSError as error:
-        raise ValueError(f"names a file for TLS that cannot be used: {error.strerror or error}") from None
+    except OSError as exc:
+        raise ValueError(f"names a file for TLS that cannot be used: {exc.strerror or exc}") from None
     except (PyMongoError, ValueError):
         raise ValueError(
             "must be mongodb://host:port/?option=value; user name and password percent-encoded, options known ones"
@@ -104,9 +104,9 @@ class Connection:
             try:
                 async with errors():
                     return await self._try_transaction(work)
-            except TransactionInTheWay as in_the_way:
+            except TransactionInTheWay as exc:
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable("MongoDB did not get through with a transaction in time") from in_the_way
+                    raise StoreUnavailable("MongoDB did not get through with a transaction in time") from exc
             failures += 1
             await asyncio.sleep(TRANSACTION_RETRIES.pause_seconds(failures))
 
@@ -121,10 +121,10 @@ class Connection:
                 ),
             ):
                 return await work(session)
-        except PyMongoError as error:
-            away = isinstance(error, ServerSelectionTimeoutError)
-            if error.has_error_label("TransientTransactionError") and not away:
-                raise TransactionInTheWay from error
+        except PyMongoError as exc:
+            away = isinstance(exc, ServerSelectionTimeoutError)
+            if exc.has_error_label("TransientTransactionError") and not away:
+                raise TransactionInTheWay from exc
             raise
 
 
@@ -132,13 +132,13 @@ async def insert_new(collection: AsyncIOMotorCollection[Document], documents: Se
     """Insert documents, and return the places of those whose id was there already."""
     try:
         await collection.insert_many(documents, ordered=False)
-    except BulkWriteError as failed:
-        details = failed.details
+    except BulkWriteError as exc:
+        details = exc.details
         if details["writeConcernErrors"]:
-            raise StoreUnavailable("the write was not confirmed by a majority") from failed
+            raise StoreUnavailable("the write was not confirmed by a majority") from exc
         for error in details["writeErrors"]:
             if error["code"] != DUPLICATE_KEY:
-                raise StoreUnavailable(f"MongoDB did not take a document (error {error['code']})") from failed
+                raise StoreUnavailable(f"MongoDB did not take a document (error {error['code']})") from exc
         return {error["index"] for error in details["writeErrors"]}
     return set()
 
@@ -148,14 +148,14 @@ async def errors() -> AsyncIterator[None]:
     """Turn foreign exceptions into ours; the only place that does."""
     try:
         yield
-    except (AutoReconnect, ExecutionTimeout, WTimeoutError) as error:
-        raise StoreUnavailable(f"MongoDB cannot be reached: {_brief(error)}") from error
-    except OperationFailure as error:
-        if error.timeout or error.has_error_label("RetryableWriteError"):
-            raise StoreUnavailable(f"MongoDB cannot answer now: {_brief(error)}") from error
-        raise StoreUnusable(f"MongoDB refused: {_brief(error)}") from error
-    except PyMongoError as error:
-        raise StoreUnavailable(f"MongoDB cannot be used now: {_brief(error)}") from error
+    except (AutoReconnect, ExecutionTimeout, WTimeoutError) as exc:
+        raise StoreUnavailable(f"MongoDB cannot be reached: {_brief(exc)}") from exc
+    except OperationFailure as exc:
+        if exc.timeout or exc.has_error_label("RetryableWriteError"):
+            raise StoreUnavailable(f"MongoDB cannot answer now: {_brief(exc)}") from exc
+        raise StoreUnusable(f"MongoDB refused: {_brief(exc)}") from exc
+    except PyMongoError as exc:
+        raise StoreUnavailable(f"MongoDB cannot be used now: {_brief(exc)}") from exc
 
 
 def _brief(error: Exception) -> str:

@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from history_service.records import Direction, KeptExchange, Session, Side
-from history_service.stores.base import microseconds, moment, read_outcome, read_side, side_document, side_words
+from frameproto.history import Direction
+from history_service.model import MessageContent, Session, StoredExchange
+from history_service.stores.base import (
+    content_document,
+    content_words,
+    microseconds,
+    moment,
+    read_content,
+    read_outcome,
+)
 
 MARKS: Final = {Direction.REQUEST: ">", Direction.REPLY: "<"}
 """What stands before each word: one list, and one index, serve both messages of an exchange."""
@@ -16,12 +24,12 @@ def marked(direction: Direction, words: Sequence[str]) -> list[str]:
     return [mark + word for word in words]
 
 
-def words_document(request: Side | None, reply: Side | None) -> list[str]:
+def words_document(request: MessageContent | None, reply: MessageContent | None) -> list[str]:
     """Return the word list of an exchange."""
-    return marked(Direction.REQUEST, side_words(request)) + marked(Direction.REPLY, side_words(reply))
+    return marked(Direction.REQUEST, content_words(request)) + marked(Direction.REPLY, content_words(reply))
 
 
-def exchange_document(exchange: KeptExchange) -> dict[str, Any]:
+def exchange_document(exchange: StoredExchange) -> dict[str, Any]:
     """Return an exchange as it is stored."""
     return {
         "_id": exchange.id,
@@ -31,16 +39,16 @@ def exchange_document(exchange: KeptExchange) -> dict[str, Any]:
         "received_us": microseconds(exchange.received_at),
         "answered_us": microseconds(exchange.answered_at),
         "outcome": exchange.outcome.value,
-        "request": side_document(exchange.request),
-        "reply": side_document(exchange.reply),
+        "request": content_document(exchange.request),
+        "reply": content_document(exchange.reply),
         "messages": (exchange.request is not None) + (exchange.reply is not None),
         "words": words_document(exchange.request, exchange.reply),
     }
 
 
-def read_exchange(document: dict[str, Any]) -> KeptExchange:
+def read_exchange(document: dict[str, Any]) -> StoredExchange:
     """Return an exchange from what `exchange_document` wrote."""
-    return KeptExchange(
+    return StoredExchange(
         id=document["_id"],
         client_id=document["client_id"],
         session_id=document["session_id"],
@@ -48,8 +56,8 @@ def read_exchange(document: dict[str, Any]) -> KeptExchange:
         received_at=moment(document["received_us"]),
         answered_at=moment(document["answered_us"]),
         outcome=read_outcome(document["outcome"]),
-        request=read_side(document["request"]),
-        reply=read_side(document["reply"]),
+        request=read_content(document["request"]),
+        reply=read_content(document["reply"]),
     )
 
 

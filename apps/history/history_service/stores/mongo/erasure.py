@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from history_service.records import Direction, KeptExchange, MessageId
+from frameproto.history import Direction
+from history_service.model import MessageId, StoredExchange
 from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
 from history_service.stores.mongo.connection import errors
 from history_service.stores.mongo.documents import MARKS, read_exchange
@@ -41,7 +42,7 @@ class Deletions(Exchanges):
                 ],
             )
 
-    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
         """See `MessageStore.delete_session`."""
         at_us = microseconds(at)
         async with errors():
@@ -53,7 +54,7 @@ class Deletions(Exchanges):
             await self._bury(client_id, [session_id])
         return gone
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
         """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with errors():
@@ -71,7 +72,7 @@ class Deletions(Exchanges):
             await self._revive(client_id, left)
         return gone
 
-    async def _delete_some(self, of: Mapping[str, Any], at_us: int) -> list[KeptExchange]:
+    async def _delete_some(self, of: Mapping[str, Any], at_us: int) -> list[StoredExchange]:
         """Delete exchanges that were received up to then, and return them."""
         query = {**of, "received_us": {"$lte": at_us}}
         async with errors():
@@ -120,13 +121,13 @@ class Deletions(Exchanges):
                 await self._revive(client_id, left)
             await self._database["erasures"].delete_one({"_id": erasure.id, "client_id": client_id})
 
-    async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
+    async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """See `MessageStore.expire`. What is old is asked of all shards, the only question without a client."""
         query = {"answered_us": {"$lt": microseconds(before)}}
         async with errors():
             found = self._exchanges.find(query).sort("answered_us", 1).limit(limit)
             expired = [read_exchange(document) for document in await found.to_list(limit)]
-        by_client: dict[str, list[KeptExchange]] = defaultdict(list)
+        by_client: dict[str, list[StoredExchange]] = defaultdict(list)
         for exchange in expired:
             by_client[exchange.client_id].append(exchange)
         for client_id, theirs in by_client.items():

@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from history_service.records import Direction, KeptExchange, Message, MessageId, Session
-from history_service.stores.base import Added, microseconds
+from frameproto.history import Direction, InsertResult
+from history_service.model import Message, MessageId, Session, StoredExchange
+from history_service.stores.base import microseconds
 from history_service.stores.mongo.arrivals import Arrivals
 from history_service.stores.mongo.connection import errors
 from history_service.stores.mongo.documents import MARKS, marked, read_exchange
@@ -15,7 +16,7 @@ from history_service.stores.mongo.documents import MARKS, marked, read_exchange
 class Exchanges(Arrivals):
     """The exchanges of the store."""
 
-    async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+    async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
         """See `MessageStore.add`.
 
         What was erased is looked up after the exchanges are written, because whoever erases first says so and then
@@ -25,22 +26,22 @@ class Exchanges(Arrivals):
             return []
         inserted = await self._insert(exchanges)
         late = await self._turn_away(exchanges)
-        outcomes: list[Added] = []
+        outcomes: list[InsertResult] = []
         for exchange in exchanges:
             if exchange.id in late:
-                outcomes.append(Added.ERASED)
+                outcomes.append(InsertResult.ERASED)
             else:
-                outcomes.append(Added.STORED if exchange.id in inserted else Added.DUPLICATE)
+                outcomes.append(InsertResult.STORED if exchange.id in inserted else InsertResult.DUPLICATE)
                 inserted.discard(exchange.id)  # the same once more is a duplicate
         return outcomes
 
-    async def _turn_away(self, exchanges: Sequence[KeptExchange]) -> set[UUID]:
+    async def _turn_away(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
         """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
-        by_session: dict[tuple[str, UUID], list[KeptExchange]] = defaultdict(list)
+        by_session: dict[tuple[str, UUID], list[StoredExchange]] = defaultdict(list)
         for exchange in exchanges:
             by_session[exchange.client_id, exchange.session_id].append(exchange)
         ends, begun, erased = await self._ends(by_session)
-        late: dict[str, list[KeptExchange]] = defaultdict(list)
+        late: dict[str, list[StoredExchange]] = defaultdict(list)
         homeless: dict[str, list[UUID]] = defaultdict(list)
         for (client_id, session_id), theirs in by_session.items():
             end = ends.get((client_id, session_id))
@@ -73,7 +74,7 @@ class Exchanges(Arrivals):
         begun = {session for session, document in known.items() if document.get("started_us") is not None}
         return ends, begun, erased
 
-    async def _undo(self, client_id: str, exchanges: Sequence[KeptExchange], erased_us: int | None) -> None:
+    async def _undo(self, client_id: str, exchanges: Sequence[StoredExchange], erased_us: int | None) -> None:
         """Delete exchanges that came too late, and sessions that were made for them while their client was erased."""
         ids = [exchange.id for exchange in exchanges]
         sessions = {exchange.session_id for exchange in exchanges}
@@ -85,7 +86,7 @@ class Exchanges(Arrivals):
             await self._sessions.delete_many({"client_id": client_id, "_id": {"$in": list(sessions)}, **made})
         await self._revive(client_id, sessions)
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """See `MessageStore.exchange`."""
         query: dict[str, Any] = {"_id": exchange_id, "messages": {"$gt": 0}}
         if client_id is not None:
@@ -96,7 +97,7 @@ class Exchanges(Arrivals):
 
     async def exchanges(
         self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[KeptExchange]:
+    ) -> list[StoredExchange]:
         """See `MessageStore.exchanges`."""
         query: dict[str, Any] = {"client_id": session.client_id, "session_id": session.id, "messages": {"$gt": 0}}
         if start is not None:

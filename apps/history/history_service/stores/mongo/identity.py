@@ -66,6 +66,6 @@ async def _make(database: Any) -> None:  # noqa: ANN401 - a database of the driv
         await database.create_collection(COLLECTION, check_exists=False)
     except CollectionInvalid:
         return
-    except OperationFailure as failed:
-        if failed.code != NAMESPACE_EXISTS:
+    except OperationFailure as exc:
+        if exc.code != NAMESPACE_EXISTS:
             raise

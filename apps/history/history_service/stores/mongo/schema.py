@@ -6,7 +6,7 @@ from typing import Any, Final
 from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import OperationFailure
 
-from history_service.stores.base import StoreUnusable, read_side
+from history_service.stores.base import StoreUnusable, read_content
 from history_service.stores.mongo.documents import words_document
 
 SCHEMA_VERSION: Final = 3
@@ -67,8 +67,8 @@ async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database 
 async def _drop_index(collection: Any, name: str) -> None:  # noqa: ANN401 - a collection of the driver
     try:
         await collection.drop_index(name)
-    except OperationFailure as failed:  # another pod was first
-        if failed.code != INDEX_NOT_FOUND:
+    except OperationFailure as exc:  # another pod was first
+        if exc.code != INDEX_NOT_FOUND:
             raise
 
 
@@ -85,7 +85,7 @@ async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401
                     {
                         "$set": {
                             "messages": 2,
-                            "words": words_document(read_side(document["request"]), read_side(document["reply"])),
+                            "words": words_document(read_content(document["request"]), read_content(document["reply"])),
                         }
                     },
                 )
@@ -101,7 +101,7 @@ async def _renew_word_lists(database: Any) -> None:  # noqa: ANN401
     found = exchanges.find({}, ["client_id", "request", "reply", "words"], batch_size=BATCH)
     while documents := await found.to_list(BATCH):
         renewed = [
-            (document, words_document(read_side(document["request"]), read_side(document["reply"])))
+            (document, words_document(read_content(document["request"]), read_content(document["reply"])))
             for document in documents
         ]
         changes = [

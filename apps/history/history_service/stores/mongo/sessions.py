@@ -12,7 +12,7 @@ from pymongo import DESCENDING, ReadPreference
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from history_service.records import Session, Tally
+from history_service.model import Session, SessionStats
 from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
 from history_service.stores.mongo.connection import errors, insert_new
 from history_service.stores.mongo.documents import read_session
@@ -126,7 +126,7 @@ class Sessions(DatabaseIdentity):
             found = self._sessions.find(query).sort([("started_us", DESCENDING), ("_id", DESCENDING)]).limit(limit)
             return [read_session(document) for document in await found.to_list(limit)]
 
-    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+    async def session_stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
         """See `MessageStore.tallies`."""
         ids = list(session_ids)
         pipeline: list[Mapping[str, Any]] = [
@@ -135,8 +135,8 @@ class Sessions(DatabaseIdentity):
         ]
         async with errors():
             counted = await self._exchanges.aggregate(pipeline, hint="in_order").to_list(len(ids))
-        tallies = {row["_id"]: Tally(row["messages"], moment(row["last_us"])) for row in counted}
-        return [tallies.get(session_id, Tally(0, None)) for session_id in ids]
+        tallies = {row["_id"]: SessionStats(row["messages"], moment(row["last_us"])) for row in counted}
+        return [tallies.get(session_id, SessionStats(0, None)) for session_id in ids]
 
     async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
         """See `MessageStore.known_sessions`."""

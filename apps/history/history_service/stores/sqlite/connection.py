@@ -77,7 +77,7 @@ class Connection:
         """Turn foreign exceptions into ours; the only place that does."""
         try:
             yield
-        except (sqlite3.OperationalError, OSError, ValueError) as error:
-            raise StoreUnavailable(f"the message store {self._path} cannot be used now: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreUnusable(f"the message store {self._path} is damaged: {error}") from error
+        except (sqlite3.OperationalError, OSError, ValueError) as exc:
+            raise StoreUnavailable(f"the message store {self._path} cannot be used now: {exc}") from exc
+        except sqlite3.DatabaseError as exc:
+            raise StoreUnusable(f"the message store {self._path} is damaged: {exc}") from exc

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import aiosqlite
 
-from history_service.records import Direction, KeptExchange, MessageId
+from frameproto.history import Direction
+from history_service.model import MessageId, StoredExchange
 from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
 from history_service.stores.sqlite.exchanges import Exchanges
 from history_service.stores.sqlite.rows import COLUMNS, read_exchange
@@ -41,7 +42,7 @@ class Deletions(Exchanges):
                 (exchange_id, side == "reply", client_id),
             )
 
-    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[KeptExchange]:
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
         """See `MessageStore.delete_session`."""
         id_, at_us = session_id.bytes, microseconds(at)
         async with self._transaction() as writer:
@@ -54,7 +55,7 @@ class Deletions(Exchanges):
             await writer.execute(f"{REVIVE} AND id = ? AND alive", (id_,))
         return gone
 
-    async def erase_client(self, client_id: str, *, at: datetime) -> list[KeptExchange]:
+    async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
         """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with self._transaction() as writer:
@@ -114,7 +115,7 @@ class Deletions(Exchanges):
                 )
             await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
 
-    async def expire(self, before: datetime, *, limit: int) -> list[KeptExchange]:
+    async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """See `MessageStore.expire`."""
         before_us = microseconds(before)
         async with self._transaction() as writer:
@@ -130,7 +131,7 @@ class Deletions(Exchanges):
         return expired
 
 
-async def _delete_some(writer: aiosqlite.Connection, condition: str, *values: object) -> list[KeptExchange]:
+async def _delete_some(writer: aiosqlite.Connection, condition: str, *values: object) -> list[StoredExchange]:
     """Delete exchanges that were received up to a time, the last of the values, and return them."""
     rows = await writer.execute_fetchall(
         f"SELECT {COLUMNS} FROM exchanges WHERE {condition} AND received_us <= ? LIMIT ?", (*values, ERASED_AT_ONCE)

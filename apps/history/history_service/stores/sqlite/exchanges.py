@@ -6,8 +6,9 @@ from uuid import UUID
 
 import aiosqlite
 
-from history_service.records import Direction, KeptExchange, Message, MessageId, Session
-from history_service.stores.base import Added, microseconds
+from frameproto.history import Direction, InsertResult
+from history_service.model import Message, MessageId, Session, StoredExchange
+from history_service.stores.base import microseconds
 from history_service.stores.sqlite.rows import (
     COLUMNS,
     INSERT_EXCHANGE,
@@ -22,7 +23,7 @@ from history_service.stores.sqlite.sessions import Sessions, is_late
 class Exchanges(Sessions):
     """The exchanges of the store."""
 
-    async def add(self, exchanges: Sequence[KeptExchange]) -> list[Added]:
+    async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
         """See `MessageStore.add`."""
         async with self._transaction() as writer:
             counted = await writer.execute(
@@ -32,7 +33,7 @@ class Exchanges(Sessions):
             first = rows[0][0] - len(exchanges) + 1
             return [await _add(writer, exchange, position) for position, exchange in enumerate(exchanges, first)]
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> KeptExchange | None:
+    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """See `MessageStore.exchange`."""
         rows = await self._read(f"SELECT {COLUMNS} FROM exchanges WHERE id = ? AND messages > 0", (exchange_id.bytes,))
         found = read_exchange(rows[0]) if rows else None
@@ -40,7 +41,7 @@ class Exchanges(Sessions):
 
     async def exchanges(
         self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[KeptExchange]:
+    ) -> list[StoredExchange]:
         """See `MessageStore.exchanges`."""
         comparison, order = ("<=", "DESC") if backward else (">=", "ASC")
         condition, values = ("", []) if start is None else (f"AND id {comparison} ?", [start.bytes])
@@ -51,7 +52,7 @@ class Exchanges(Sessions):
         )
         return [read_exchange(row) for row in rows]
 
-    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, KeptExchange]]:
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
         """See `MessageStore.arrivals`. Positions are counted for the whole file, whose one writer commits in order."""
         rows = await self._read(
             f"SELECT position, {COLUMNS} FROM exchanges WHERE session_id = ? AND position > ? AND messages > 0"
@@ -92,13 +93,13 @@ class Exchanges(Sessions):
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
         """See `MessageStore.media_keys`."""
         found = [await self.exchange(each, client_id=client_id) for each in exchange_ids]
-        return {m.key for exchange in found if exchange for each in exchange.messages() for m in each.side.media}
+        return {m.key for exchange in found if exchange for each in exchange.messages() for m in each.content.media}
 
 
-async def _add(writer: aiosqlite.Connection, exchange: KeptExchange, position: int) -> Added:
+async def _add(writer: aiosqlite.Connection, exchange: StoredExchange, position: int) -> InsertResult:
     received_us = microseconds(exchange.received_at)
     if await is_late(writer, exchange.client_id, exchange.session_id, received_us):
-        return Added.ERASED
+        return InsertResult.ERASED
     # A session that is not there, or was deleted, begins anew with what comes after it.
     await writer.execute(
         "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)"
@@ -108,12 +109,12 @@ async def _add(writer: aiosqlite.Connection, exchange: KeptExchange, position: i
     )
     done = await writer.execute(INSERT_EXCHANGE, exchange_row(exchange, position))
     if not done.rowcount:
-        return Added.DUPLICATE
+        return InsertResult.DUPLICATE
     words = word_rows(exchange.client_id, exchange.id.bytes, exchange.request, exchange.reply)
     await writer.executemany(INSERT_WORD, words)
-    return Added.STORED
+    return InsertResult.STORED
 
 
-def _message(exchange: KeptExchange, *, is_reply: bool) -> Message:
+def _message(exchange: StoredExchange, *, is_reply: bool) -> Message:
     direction = Direction.REPLY if is_reply else Direction.REQUEST
     return next(message for message in exchange.messages() if message.id.direction is direction)

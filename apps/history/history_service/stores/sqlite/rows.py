@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from typing import Any, Final
 from uuid import UUID
 
-from history_service.records import KeptExchange, Session, Side
-from history_service.stores.base import microseconds, moment, read_outcome, read_side, side_document, side_words
+from history_service.model import MessageContent, Session, StoredExchange
+from history_service.stores.base import (
+    content_document,
+    content_words,
+    microseconds,
+    moment,
+    read_content,
+    read_outcome,
+)
 
 COLUMNS: Final = "id, client_id, session_id, time_zone, received_us, answered_us, outcome, request, reply"
 INSERT_EXCHANGE: Final = (
@@ -21,12 +28,12 @@ TALLY: Final = (
 )
 
 
-def side_json(side: Side | None) -> str:
+def content_json(side: MessageContent | None) -> str:
     """Return a message as it is stored."""
-    return json.dumps(side_document(side), ensure_ascii=False)
+    return json.dumps(content_document(side), ensure_ascii=False)
 
 
-def exchange_row(exchange: KeptExchange, position: int) -> tuple[Any, ...]:
+def exchange_row(exchange: StoredExchange, position: int) -> tuple[Any, ...]:
     """Return an exchange as it is stored, for `INSERT_EXCHANGE`."""
     return (
         exchange.id.bytes,
@@ -36,25 +43,25 @@ def exchange_row(exchange: KeptExchange, position: int) -> tuple[Any, ...]:
         microseconds(exchange.received_at),
         microseconds(exchange.answered_at),
         exchange.outcome.value,
-        side_json(exchange.request),
-        side_json(exchange.reply),
+        content_json(exchange.request),
+        content_json(exchange.reply),
         (exchange.request is not None) + (exchange.reply is not None),
         position,
     )
 
 
 def word_rows(
-    client_id: str, exchange_id: bytes, request: Side | None, reply: Side | None
+    client_id: str, exchange_id: bytes, request: MessageContent | None, reply: MessageContent | None
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the word list of an exchange, for `INSERT_WORD`."""
     for is_reply, side in enumerate((request, reply)):
-        for word in side_words(side):
+        for word in content_words(side):
             yield client_id, word, exchange_id, is_reply
 
 
-def read_exchange(row: Any) -> KeptExchange:  # noqa: ANN401 - a row of the driver
+def read_exchange(row: Any) -> StoredExchange:  # noqa: ANN401 - a row of the driver
     """Return an exchange from its `COLUMNS`."""
-    return KeptExchange(
+    return StoredExchange(
         id=UUID(bytes=row[0]),
         client_id=row[1],
         session_id=UUID(bytes=row[2]),
@@ -62,8 +69,8 @@ def read_exchange(row: Any) -> KeptExchange:  # noqa: ANN401 - a row of the driv
         received_at=moment(row[4]),
         answered_at=moment(row[5]),
         outcome=read_outcome(row[6]),
-        request=read_side(json.loads(row[7])),
-        reply=read_side(json.loads(row[8])),
+        request=read_content(json.loads(row[7])),
+        reply=read_content(json.loads(row[8])),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import aiosqlite
 
-from history_service.stores.base import StoreUnusable, read_side
+from history_service.stores.base import StoreUnusable, read_content
 from history_service.stores.sqlite.rows import INSERT_WORD, word_rows
 
 FIRST: Final = """
@@ -105,7 +105,7 @@ async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
     """Write the word lists of the exchanges that are there."""
     async with writer.execute("SELECT id, client_id, request, reply FROM exchanges") as rows:
         async for id_, client_id, request, reply in rows:
-            sides = read_side(json.loads(request)), read_side(json.loads(reply))
+            sides = read_content(json.loads(request)), read_content(json.loads(reply))
             await writer.executemany(INSERT_WORD, word_rows(client_id, id_, *sides))
 
 

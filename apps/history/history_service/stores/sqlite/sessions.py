@@ -5,7 +5,7 @@ from uuid import UUID
 
 import aiosqlite
 
-from history_service.records import Session, Tally
+from history_service.model import Session, SessionStats
 from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
 from history_service.stores.sqlite.identity import DatabaseIdentity
 from history_service.stores.sqlite.rows import SESSION, TALLY, read_session
@@ -45,11 +45,11 @@ class Sessions(DatabaseIdentity):
         )
         return [read_session(row) for row in rows]
 
-    async def tallies(self, client_id: str, session_ids: Sequence[UUID]) -> list[Tally]:
+    async def session_stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
         """See `MessageStore.tallies`."""
         del client_id  # here a session has one client
         rows = [(await self._read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
-        return [Tally(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
+        return [SessionStats(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
 
     async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
         """See `MessageStore.known_sessions`."""

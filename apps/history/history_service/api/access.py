@@ -1,0 +1,69 @@
+"""Who may do what: a client reads what is its own, a service hands exchanges in."""
+
+from starlette.requests import Request
+
+from history_service.api.parameters import path_uuid
+from history_service.model import Message, MessageId, Session
+from history_service.stores.base import MessageStore
+from servicekit.problems import Problem
+from servicekit.tokens import Authenticator, Principal, bearer_token
+
+
+class Access:
+    """Checks requests before anything is done for them, and finds the session or message that they name.
+
+    Args:
+        authenticator: tells from a token who asks.
+        store: where sessions and messages are.
+    """
+
+    def __init__(self, authenticator: Authenticator, store: MessageStore) -> None:
+        self._authenticator = authenticator
+        self._store = store
+
+    def principal(self, request: Request) -> Principal:
+        """Return who asks. Raises a 401 problem."""
+        return self._authenticator.authenticate(bearer_token(request))
+
+    def require_client(self, request: Request, client_id: str) -> None:
+        """Pass when the request may see and change this client's data. Raises a 401 or 403 problem."""
+        self.principal(request).require_client(client_id)
+
+    def require_ingest(self, request: Request) -> None:
+        """Pass when the request may hand exchanges in. Raises a 401 or 403 problem."""
+        self.principal(request).require_ingest()
+
+    async def session(self, request: Request) -> Session:
+        """Return the session in the path.
+
+        Raises:
+            Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
+        """
+        principal = self.principal(request)
+        session_id = path_uuid(request, "session")
+        session = await self._store.session(session_id, client_id=_only_client(principal))
+        if session is None or not principal.may_act_for(session.client_id):
+            raise Problem(404, "session_unknown", "there is no such session")
+        return session
+
+    async def message(self, request: Request, principal: Principal | None = None) -> Message:
+        """Return the message in the path, for `principal` if it is known already who asks.
+
+        Raises:
+            Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
+        """
+        principal = principal or self.principal(request)
+        try:
+            wanted = MessageId.parse(request.path_params["message"])
+        except ValueError as exc:
+            raise Problem(400, "message_id_malformed", str(exc)) from exc
+        exchange = await self._store.exchange(wanted.exchange_id, client_id=_only_client(principal))
+        for message in exchange.messages() if exchange is not None else ():
+            if message.id == wanted and principal.may_act_for(message.exchange.client_id):
+                return message
+        raise Problem(404, "message_unknown", "there is no such message")
+
+
+def _only_client(principal: Principal) -> str | None:
+    """Return the one client whose data this principal may see, so that a store looks at no other's; None: any."""
+    return None if principal.unchecked else principal.subject
