@@ -28,7 +28,8 @@ def test_units_are_decimal_or_binary_and_case_does_not_matter(written: str, size
 
 
 @pytest.mark.parametrize(
-    "written", ["", "MiB", "-1", "1.5MiB", "16M", "16 MiB of it", "16XB", "1e6", "\u0663", "1_000", "9" * 5000]
+    "written",
+    ["", "MiB", "-1", "1.5MiB", "16M", "16 MiB of it", "16MiB;32", "16XB", "1e6", "\u0663", "1_000", "9" * 5000],
 )
 def test_what_is_not_a_size_is_refused_with_examples_of_what_is(written: str) -> None:
     with pytest.raises(ValueError, match="must be a size in bytes such as 16777216, 16MiB or 64kB"):

@@ -12,6 +12,9 @@ from starlette.types import ASGIApp
 from servicekit.hosts import AllowedHosts
 from servicekit.http_pace import HttpLimits
 
+BACKLOG: Final = 2048
+"""How many connections the kernel may hold before they are accepted."""
+
 PORT_ERRORS: Final = {errno.EADDRINUSE, errno.EACCES, errno.EPERM}
 
 
@@ -28,14 +31,11 @@ class Listener:
         host_hint: what to change when the host is none of this machine, such as `set CHAT_HOST`.
         ws: uvicorn's name of a WebSocket implementation, or a protocol class; None: no WebSocket here.
         ws_max_bytes: the largest WebSocket message.
-        ws_max_queue: how many received messages may wait before reading stops.
         ws_ping_seconds: how often to ping; None: never.
         ws_pong_seconds: how long a pong may take before the connection is given up.
         http: what one HTTP connection may do.
         on_cut: told why an HTTP connection was given up or turned away, in a word of a bounded set.
-        backlog: how many connections the kernel may hold before they are accepted.
         allowed_hosts: what requests may be for, probes aside; None: anything.
-        trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
 
     app: ASGIApp
@@ -44,16 +44,13 @@ class Listener:
     name: str = "http"
     hint: str = ""
     host_hint: str = ""
-    ws: type[asyncio.Protocol] | Literal["websockets-sansio", "wsproto"] | None = None
+    ws: type[asyncio.Protocol] | Literal["websockets-sansio"] | None = None
     ws_max_bytes: int = 16 * 1024 * 1024
-    ws_max_queue: int = 32
     ws_ping_seconds: float | None = 20.0
     ws_pong_seconds: float | None = 20.0
     http: HttpLimits = field(default_factory=HttpLimits)
     on_cut: Callable[[str], None] = lambda reason: None  # noqa: ARG005 - nobody wants to know
-    backlog: int = 2048
     allowed_hosts: AllowedHosts | None = None
-    trusted_proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ def _bind(listener: Listener) -> Bound:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address[0], port, *address[2:]))
             # Two processes can both bind a port before either listens; only listening tells.
-            sock.listen(listener.backlog)
+            sock.listen(BACKLOG)
             # Of a name with several addresses each must get the same port.
             port = sock.getsockname()[1]
     except (OSError, OverflowError, ValueError) as error:

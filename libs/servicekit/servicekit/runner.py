@@ -189,7 +189,6 @@ def _config(listener: Listener, close_seconds: float, capacity: Capacity) -> uvi
         http=bounded(listener, capacity),
         ws=listener.ws or "none",
         ws_max_size=listener.ws_max_bytes,
-        ws_max_queue=listener.ws_max_queue,
         ws_ping_interval=listener.ws_ping_seconds,
         ws_ping_timeout=listener.ws_pong_seconds,
         # Voice and video get no smaller, and compressing 100 KB was measured 25 times slower than sending it.
@@ -200,11 +199,8 @@ def _config(listener: Listener, close_seconds: float, capacity: Capacity) -> uvi
         log_level=logging.WARNING,  # its info lines hold the query of each connection, which names the client
         access_log=False,
         server_header=False,
-        # Given explicitly, because uvicorn would otherwise read them from variables that are no settings of ours.
-        proxy_headers=bool(listener.trusted_proxies),
-        forwarded_allow_ips=list(listener.trusted_proxies),
+        proxy_headers=False,  # nothing here acts on addresses of clients, and uvicorn believes FORWARDED_ALLOW_IPS
         workers=1,
-        backlog=listener.backlog,
         timeout_graceful_shutdown=math.ceil(close_seconds),
     )
 

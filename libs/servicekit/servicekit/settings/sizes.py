@@ -1,4 +1,7 @@
-"""Sizes in bytes as people write them."""
+"""Sizes in bytes as people write them.
+
+`pydantic.ByteSize` is not used: it takes `16 MiB of it` and `16MiB;32` for 16 MiB, passing over what follows.
+"""
 
 import re
 

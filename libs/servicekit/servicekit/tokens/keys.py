@@ -3,12 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from servicekit.problems import Problem
 from servicekit.secrets import check_secret
@@ -87,16 +86,17 @@ def _public_key(member: dict[str, Any]) -> TokenKey | None:
         return None
     if not isinstance(member.get("kid", ""), str):
         return None
+    names: tuple[str, ...]
+    match member.get("kty"), member.get("crv"), member.get("alg"):
+        case "RSA", _, None | "RS256":
+            algorithm, names = RS256, ("kty", "n", "e")
+        case "EC", "P-256", None | "ES256":
+            algorithm, names = ES256, ("kty", "crv", "x", "y")
+        case _:
+            return None
     try:
-        match member.get("kty"), member.get("crv"), member.get("alg"):
-            case "RSA", _, None | "RS256":
-                public = {name: member[name] for name in ("kty", "n", "e")}
-                rsa = cast("RSAPublicKey", RSAAlgorithm.from_jwk(public))
-                return TokenKey(RS256, rsa) if rsa.key_size >= MIN_RSA_BITS else None
-            case "EC", "P-256", None | "ES256":
-                public = {name: member[name] for name in ("kty", "crv", "x", "y")}
-                return TokenKey(ES256, cast("EllipticCurvePublicKey", ECAlgorithm.from_jwk(public)))
-            case _:
-                return None
+        # Key by key and not as a jwt.PyJWKSet: there one point that is not on its curve spoils the whole set.
+        key = jwt.PyJWK({name: member[name] for name in names}, algorithm).key
     except (jwt.PyJWTError, ValueError, KeyError, TypeError):
         return None
+    return None if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS else TokenKey(algorithm, key)
