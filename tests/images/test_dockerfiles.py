@@ -15,14 +15,14 @@ DOCKERFILES = {
     "history": ROOT / "apps/history/Dockerfile",
     "stores": ROOT / "tests/cluster/stores/Dockerfile",
 }
-SERVICES = {"chat": ["apps/chat", "client"], "history": ["apps/history"]}
+SERVICES = {"chat": ["apps/chat", "client", "client/web"], "history": ["apps/history"]}
 HADOLINT = Path(sys.executable).with_name("hadolint")
 OURS = "chatbot-"
 
 
 def folders() -> dict[str, Path]:
     """Return the folder of each of our packages by its name."""
-    members = [*ROOT.glob("libs/*"), *ROOT.glob("apps/*"), ROOT / "client"]
+    members = [*ROOT.glob("libs/*"), *ROOT.glob("apps/*"), ROOT / "client", ROOT / "client/web"]
     return {project(folder)["name"]: folder for folder in members if (folder / "pyproject.toml").exists()}
 
 

@@ -11,7 +11,7 @@ import {
   encodeRequest,
   encodeResponse,
   errorOf,
-} from "../../client/js/frameproto.js";
+} from "../../client/web/chat_web/static/frameproto.js";
 
 const load = (name) =>
   JSON.parse(readFileSync(new URL(`../../libs/frameproto/vectors/${name}.json`, import.meta.url), "utf8"));

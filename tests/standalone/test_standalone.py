@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 import pytest
@@ -191,3 +192,18 @@ def test_help_is_about_both_services(tmp_path: Path) -> None:
 def said(err: str) -> list[str]:
     """What stands on standard error beside events."""
     return [line for line in err.splitlines() if not line.startswith("{")]
+
+
+def test_the_page_of_this_machine_reads_history_on_its_other_port(tmp_path: Path, settings: dict[str, object]) -> None:
+    chat, history = free_port(), free_port()
+    ports = {"CHAT_PORT": chat, "HISTORY_PORT": history}
+    with running("standalone", tmp_path / "log", {**settings, **ports}) as service:
+        status, found = get(f"http://127.0.0.1:{chat}/.well-known/chatbot")
+        assert (status, found["history"]) == (200, f"http://127.0.0.1:{history}")
+        assert get(f"http://127.0.0.1:{chat}/")[0] == 200
+        for host, allowed in (("127.0.0.1", True), ("localhost", True), ("page.example", False)):
+            origin = f"http://{host}:{chat}"
+            asked = HttpRequest(f"{found['history']}/v1/clients/anna/sessions", headers={"Origin": origin})
+            with urlopen(asked, timeout=SECONDS) as response:
+                assert (response.headers["Access-Control-Allow-Origin"] == origin) is allowed
+        assert f"page      http://127.0.0.1:{chat}/" in service.log.read_text()

@@ -27,6 +27,7 @@ from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
+from chat_service.web import web_routes
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
 from frameproto.connection import CONNECT_PATH
@@ -207,6 +208,7 @@ async def open_chat(
                 WebSocketRoute(CONNECT_PATH, door.enter),
                 Route(CONNECT_PATH, door.peek, methods=["GET"]),
                 *health.routes(),
+                *web_routes(settings),
             ]
         )
         install(app)

@@ -94,6 +94,10 @@ class ChatSettings(AccessSettings, HttpSettings):
     history_url: BaseUrl = Field(
         AnyHttpUrl("http://127.0.0.1:8001"), description="where finished exchanges are delivered"
     )
+    public_history_url: BaseUrl | None = Field(
+        None, description="where clients reach history, if not at the address at which they reach chat"
+    )
+    web: bool = Field(default=True, description="serve the browser client at /")
     data_dir: Path = Field(Path("data/chat"), description="folder of the outbox; one process each")
 
     max_connections: int = Field(50, ge=1, le=10_000_000, description="connections at once, cluster-wide")

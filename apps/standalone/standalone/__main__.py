@@ -22,6 +22,7 @@ from servicekit import logs
 from servicekit.runner import Address, run, serve
 from servicekit.settings import EXIT_USAGE, load_all
 from standalone.delivery_token import StandaloneChatSettings, delivery_token
+from standalone.web import with_own_history
 from standalone.welcome import reachable, welcome
 
 
@@ -63,6 +64,7 @@ if __name__ == "__main__":
         description="The whole chatbot in one process: chat and history on loopback ports, with embedded stores.",
     )
     logs.configure(chat.log_level, chat.log_format, quiet=(*chat_app.QUIET_LIBRARIES, *history_app.QUIET_LIBRARIES))
+    chat, history = with_own_history(chat, history)
     try:
         token = delivery_token(chat, history)
     except ValueError as wrong:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from chat_service.settings import ChatSettings
 from servicekit.runner import Address
 from servicekit.settings import AccessSettings
 from servicekit.settings.fields import variable_name
@@ -23,7 +24,7 @@ def reachable(address: Address) -> Address:
     return replace(address, host=loopback.get(address.host, address.host))
 
 
-def welcome(at: Mapping[str, Address], chat: AccessSettings, history: AccessSettings) -> str:
+def welcome(at: Mapping[str, Address], chat: ChatSettings, history: AccessSettings) -> str:
     """Return the lines to print, with client commands that work from here; addresses by the names of listeners."""
     bold, dim, reset = (BOLD, DIM, RESET) if wants_colour(sys.stdout) else ("", "", "")
     client = _client_command()
@@ -33,10 +34,11 @@ def welcome(at: Mapping[str, Address], chat: AccessSettings, history: AccessSett
     both = "" if apart else f" --history http://{at['history']}"  # one command has one token
     between = _token_of_its_own(history, client) if apart else ""
     history_token = f" --token-file {HISTORY_TOKEN_FILE}" if apart else token
+    page = f"  page      http://{at['chat']}/\n" if chat.web else ""
     return f"""
 {bold}The chatbot is ready.{reset}
 
-  chat      ws://{at["chat"]}/connect
+{page}  chat      ws://{at["chat"]}/connect
   history   http://{at["history"]}/v1
   metrics   http://{at["chat-metrics"]}/metrics  http://{at["history-metrics"]}/metrics
 

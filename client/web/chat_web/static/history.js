@@ -1,0 +1,70 @@
+/**
+ * What was said before, read from the history service.
+ *
+ * @module
+ */
+
+/** The history service refused a request, or can't be reached. */
+export class HistoryError extends Error {
+  /** @param {number} status @param {string} code @param {string} detail */
+  constructor(status, code, detail) {
+    super(detail || code || `history answered ${status}`);
+    this.name = "HistoryError";
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** A client of the history service. */
+export class History {
+  /**
+   * @param {string} address of the service, without `/v1`
+   * @param {{clientId: string, token?: () => string | undefined | Promise<string | undefined>}} options
+   */
+  constructor(address, { clientId, token = () => undefined }) {
+    this.address = address.replace(/\/+$/, "").replace(/\/v1$/, "");
+    this._client = encodeURIComponent(clientId);
+    this._token = token;
+  }
+
+  /** One page of sessions, latest first. @param {string} [cursor] */
+  sessions(cursor) {
+    return this._get(`/v1/clients/${this._client}/sessions`, { limit: 30, cursor });
+  }
+
+  /** One page of the newest messages of a session, or of those before a cursor. @param {string} session */
+  messages(session, before) {
+    return this._get(`/v1/sessions/${encodeURIComponent(session)}/messages`, { limit: 50, before });
+  }
+
+  /** One page of the messages with all of these words, newest first. @param {string} words */
+  search(words, cursor) {
+    return this._get(`/v1/clients/${this._client}/search`, { q: words, limit: 30, cursor });
+  }
+
+  /** An address of a media part that a player can open for a while. @param {{href: string}} media */
+  async mediaAddress(media) {
+    const { href } = await this._request(`${media.href}/address`, { method: "POST" });
+    return new URL(href, this.address).href;
+  }
+
+  _get(path, parameters) {
+    const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
+    const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+    return this._request(`${path}?${query}`, {});
+  }
+
+  async _request(path, options) {
+    const token = await this._token();
+    const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    let answer;
+    try {
+      answer = await fetch(this.address + path, { ...options, headers, cache: "no-store" });
+    } catch {
+      throw new HistoryError(0, "unreachable", "history can't be reached");
+    }
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new HistoryError(answer.status, String(body.code ?? ""), String(body.detail ?? ""));
+    return body;
+  }
+}

@@ -1,0 +1,100 @@
+"""What a browser is given: the page under a strict policy, and the description of the installation."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from chat_service.settings import ChatSettings
+from chat_service.web import web_routes
+from servicekit.problems import install
+from servicekit.settings import load
+
+
+@asynccontextmanager
+async def browser(**settings: object) -> AsyncIterator[httpx2.AsyncClient]:
+    app = Starlette(routes=web_routes(ChatSettings(_env_file=None, **settings)))  # type: ignore[call-arg,arg-type]
+    install(app)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://chat.example") as client:
+        yield client
+
+
+async def test_the_installation_is_described() -> None:
+    async with browser(public_history_url="https://history.example/", window=7, max_text_bytes=1000) as client:
+        answer = await client.get("/.well-known/chatbot")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "connect": "/connect",
+        "history": "https://history.example",
+        "subprotocols": ["chatbot.v1"],
+        "auth": "none",
+        "window": 7,
+        "max_frame_bytes": 16 * 1024 * 1024,
+        "max_text_bytes": 1000,
+    }
+
+
+async def test_without_an_address_of_its_own_history_is_where_chat_is() -> None:
+    async with browser() as client:
+        assert (await client.get("/.well-known/chatbot")).json()["history"] is None
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", "/app.js", "/frameproto.js", "/style.css"])
+async def test_the_page_is_served_under_a_strict_policy(path: str) -> None:
+    async with browser(
+        public_history_url="https://history.example:8443/base", allowed_origins=("https://app.example", "null")
+    ) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 200
+    policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["connect-src"] == "'self' https://history.example:8443"
+    assert policy["media-src"] == "'self' blob: https://history.example:8443"
+    assert policy["frame-ancestors"] == "'self' https://app.example"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_nothing_of_the_page_is_inline_or_from_elsewhere() -> None:
+    async with browser() as client:
+        page = (await client.get("/")).text
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script>" not in page
+    assert " style=" not in page
+    assert " onclick" not in page
+
+
+async def test_a_file_that_did_not_change_is_not_sent_again() -> None:
+    async with browser() as client:
+        first = await client.get("/app.js")
+        again = await client.get("/app.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/nothing.js", "/../settings.py", "/%2e%2e/pyproject.toml", "/__init__.py"])
+async def test_only_the_files_of_the_page_are_served(path: str) -> None:
+    async with browser() as client:
+        answer = await client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not_found"
+
+
+async def test_the_page_can_be_turned_off() -> None:
+    async with browser(web=False) as client:
+        assert (await client.get("/")).status_code == 404
+        assert (await client.get("/.well-known/chatbot")).status_code == 200
+
+
+def test_the_address_of_history_must_be_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHAT_PUBLIC_HISTORY_URL", "history.example")
+    with pytest.raises(SystemExit):
+        load(ChatSettings, prog="chat", description="chat", argv=[])
+    assert "CHAT_PUBLIC_HISTORY_URL" in capsys.readouterr().err
