@@ -78,6 +78,8 @@ class Message:
     media: tuple[Media, ...]
     outcome: str
     sent_at: datetime
+    transcribed: bool = False
+    """The text is what was understood of the voice or video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,4 +328,5 @@ def _message(item: MessageJson) -> Message:
         media,
         str(item["outcome"]),
         datetime.fromisoformat(item["sent_at"]),
+        bool(item.get("transcribed", False)),  # a history of before does not say it
     )

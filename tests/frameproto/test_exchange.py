@@ -17,6 +17,8 @@ from frameproto.exchange import (
     MAX_BATCH_RECORDS,
     MAX_RECORD_BYTES,
     MAX_TIME_ZONE,
+    MAX_TRANSCRIPT,
+    TRANSCRIPT_VERSION,
     Exchange,
     RecordError,
     batch_header,
@@ -47,6 +49,7 @@ exchanges = st.builds(
     outcome=st.sampled_from(Outcome),
     request=requests.map(encode_request),
     response=responses.map(encode_response),
+    transcript=st.just("") | names,
 )
 
 packable = st.recursive(
@@ -124,14 +127,14 @@ def test_a_record_begins_with_its_version() -> None:
 
 
 @pytest.mark.parametrize("rest", [[], [None], [b""] * 9, [b""] * 10, [{}] * 20], ids=lambda rest: f"{len(rest)} fields")
-@pytest.mark.parametrize("version", [0, 2, 127, 128, 1 << 63])
+@pytest.mark.parametrize("version", [0, 3, 127, 128, 1 << 63])
 def test_a_record_of_another_version_is_known_as_such_whatever_follows(version: int, rest: list[Any]) -> None:
-    with pytest.raises(RecordError, match=f"has version {version}; this reader knows 1") as refused:
+    with pytest.raises(RecordError, match=f"has version {version}; this reader knows 1 and 2") as refused:
         decode_exchange(msgpack.packb([version, *rest]))
     assert refused.value.code == "record_version_unknown"
 
 
-FIELDS = list(asdict(exchange()))
+FIELDS = [name for name in asdict(exchange()) if name != "transcript"]
 WRONG: dict[str, list[Any]] = {
     "id": [None, "0" * 16, b"", b"0" * 15, b"0" * 17, 0],
     "session_id": [None, "0" * 16, b"0" * 17, []],
@@ -166,6 +169,22 @@ def test_a_wrong_field_is_refused_by_name(name: str, value: object) -> None:
 def test_a_record_has_ten_fields(count: int) -> None:
     fields = [*msgpack.unpackb(encode_exchange(exchange())), *[b""] * 1000][:count]
     with pytest.raises(RecordError, match=f"{count} fields instead of 10") as refused:
+        decode_exchange(msgpack.packb(fields))
+    assert refused.value.code == "record_field_invalid"
+
+
+def test_a_record_without_a_transcript_can_be_read_by_those_who_know_none() -> None:
+    assert msgpack.unpackb(encode_exchange(exchange()))[0] == 1
+    assert msgpack.unpackb(encode_exchange(replace(exchange(), transcript="said")))[0] == TRANSCRIPT_VERSION
+
+
+@pytest.mark.parametrize(
+    "transcript", ["", None, b"said", 1, "t" * (MAX_TRANSCRIPT + 1)], ids=lambda bad: f"{bad!r:.9}"
+)
+def test_a_wrong_transcript_is_refused_by_name(transcript: object) -> None:
+    fields = msgpack.unpackb(encode_exchange(replace(exchange(), transcript="said")))
+    fields[8] = transcript
+    with pytest.raises(RecordError, match=r"^transcript: \S") as refused:
         decode_exchange(msgpack.packb(fields))
     assert refused.value.code == "record_field_invalid"
 

@@ -22,6 +22,7 @@ from frameproto import (
 from frameproto.exchange import (
     EXCHANGE_VERSION,
     MAX_BATCH_RECORDS,
+    TRANSCRIPT_VERSION,
     Exchange,
     RecordError,
     decode_batch,
@@ -56,6 +57,7 @@ def exchange_of(vector: dict[str, Any]) -> Exchange:
         outcome=Outcome(vector["outcome"]),
         request=unhex(vector["request"]),
         response=unhex(vector["response"]),
+        transcript=vector.get("transcript", ""),
     )
 
 
@@ -161,3 +163,4 @@ def test_the_files_state_the_limits_of_the_code() -> None:
     assert load("requests.json")["max_bytes"] == load("responses.json")["max_bytes"] == DEFAULT_MAX_FRAME_BYTES
     exchanges = load("exchanges.json")
     assert (exchanges["version"], exchanges["max_batch_records"]) == (EXCHANGE_VERSION, MAX_BATCH_RECORDS)
+    assert exchanges["transcript_version"] == TRANSCRIPT_VERSION

@@ -22,6 +22,7 @@ def exchange(
     request: Request | None = None,
     response: Response | None = None,
     outcome: Outcome = Outcome.ANSWERED,
+    transcript: str = "",
 ) -> Exchange:
     """An exchange of texts, or of what else is given."""
     return Exchange(
@@ -34,4 +35,5 @@ def exchange(
         outcome=outcome,
         request=encode_request(request or Request(RequestKind.TEXT, text.encode())),
         response=encode_response(response or Response(ResponseKind.TEXT, f"you said {text[:50]}")),
+        transcript=transcript,
     )

@@ -194,7 +194,12 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[StoredExchange, list[Bl
     if (part := request.kind.part) is None:
         asked = MessageContent(request.kind.message_kind, request.text)
     else:
-        asked = MessageContent(request.kind.message_kind, None, (media("request", part, memoryview(request.body)),))
+        asked = MessageContent(
+            request.kind.message_kind,
+            exchange.transcript or None,
+            (media("request", part, memoryview(request.body)),),
+            transcribed=bool(exchange.transcript),
+        )
     answered = MessageContent(
         reply.kind.message_kind,
         reply.text,

@@ -34,11 +34,19 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """One of the two messages of an exchange."""
+    """One of the two messages of an exchange.
+
+    Attributes:
+        kind: what it is.
+        text: what was written, spoken by the bot, or understood of what the client said.
+        media: where its media are.
+        transcribed: the text was not written by the client but understood from its voice or video.
+    """
 
     kind: MessageKind
     text: str | None
     media: tuple[Media, ...] = ()
+    transcribed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

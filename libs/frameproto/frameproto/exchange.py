@@ -18,14 +18,17 @@ from frameproto.connection import MAX_CLIENT_ID
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, Outcome
 
 EXCHANGE_VERSION: Final = 1
+"""What records are written as, for readers that know no transcripts; only a record with one is of the next version."""
+TRANSCRIPT_VERSION: Final = 2
 MAX_TIME_ZONE: Final = 64
+MAX_TRANSCRIPT: Final = 64 * 1024
 MAX_BATCH_RECORDS: Final = 10_000
 MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_FIELDS: Final = 10
-_OPENING: Final = bytes([0x90 + _FIELDS, EXCHANGE_VERSION])
+_FIELDS: Final = {EXCHANGE_VERSION: 10, TRANSCRIPT_VERSION: 11}
+_OPENING: Final = bytes([0x90 + _FIELDS[EXCHANGE_VERSION], EXCHANGE_VERSION])
 _OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
 
 
@@ -57,6 +60,7 @@ class Exchange:
         outcome: answered, or failed by our fault.
         request: the request frame as it crossed the wire.
         response: the response frame as it crosses the wire.
+        transcript: what was said in a request that is no text, as far as it was understood; empty: nothing was.
     """
 
     id: UUID
@@ -68,6 +72,7 @@ class Exchange:
     outcome: Outcome
     request: Buffer
     response: Buffer
+    transcript: str = ""
 
 
 def encode_exchange(exchange: Exchange) -> bytes:
@@ -92,15 +97,15 @@ def decode_exchange(record: Buffer) -> Exchange:
         RecordError: the record is not readable, of an unknown version, or one of its fields is not what it must be.
     """
     size, version = _opening(record)
-    if version != EXCHANGE_VERSION:
-        raise RecordError(
-            "record_version_unknown",
-            f"the record has version {version}; this reader knows {EXCHANGE_VERSION}",
-        )
-    if size != _FIELDS:
-        raise RecordError("record_field_invalid", f"the record has {size} fields instead of {_FIELDS}")
-    fields = _unpack(record, _FIELDS)
-    _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, request, response = fields
+    fields_of_version = _FIELDS.get(version)
+    if fields_of_version is None:
+        known = " and ".join(str(each) for each in _FIELDS)
+        raise RecordError("record_version_unknown", f"the record has version {version}; this reader knows {known}")
+    if size != fields_of_version:
+        raise RecordError("record_field_invalid", f"the record has {size} fields instead of {fields_of_version}")
+    _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, *said, request, response = _unpack(
+        record, fields_of_version
+    )
     known_outcome = _OUTCOMES.get(_text("outcome", outcome, MAX_TIME_ZONE))
     if known_outcome is None:
         raise RecordError("record_field_invalid", f"outcome: {outcome!r:.40} is not known")
@@ -114,6 +119,7 @@ def decode_exchange(record: Buffer) -> Exchange:
         outcome=known_outcome,
         request=_frame("request", request),
         response=_frame("response", response),
+        transcript=_text("transcript", said[0], MAX_TRANSCRIPT) if said else "",
     )
 
 
@@ -151,7 +157,9 @@ def decode_batch(batch: Buffer, *, max_bytes: int = MAX_RECORD_BYTES) -> list[by
 def _opening(record: Buffer) -> tuple[int, int]:
     """Return how many fields a record has, and its version: all that is known of the records of another version."""
     if record[: len(_OPENING)] == _OPENING:
-        return _FIELDS, EXCHANGE_VERSION  # nearly always; to look with an unpacker takes longer than all the rest
+        return _FIELDS[
+            EXCHANGE_VERSION
+        ], EXCHANGE_VERSION  # nearly always; to look with an unpacker takes longer than all the rest
     unpacker = msgpack.Unpacker(max_map_len=0, max_ext_len=0)
     unpacker.feed(record[:_OPENING_BYTES])
     try:
@@ -179,7 +187,7 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
 def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
     packed: bytes = msgpack.packb(
         (
-            EXCHANGE_VERSION,
+            TRANSCRIPT_VERSION if exchange.transcript else EXCHANGE_VERSION,
             exchange.id.bytes,
             exchange.session_id.bytes,
             exchange.client_id,
@@ -187,6 +195,7 @@ def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
             _microseconds(exchange.received_at),
             _microseconds(exchange.answered_at),
             exchange.outcome.value,
+            *((exchange.transcript,) if exchange.transcript else ()),
             request,
             response,
         )

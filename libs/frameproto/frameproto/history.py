@@ -130,6 +130,7 @@ class MessageJson(TypedDict):
     direction: Annotated[str, one_of(Direction)]
     kind: Annotated[str, one_of(MessageKind)]
     text: str | None
+    transcribed: bool
     media: Annotated[dict[str, MediaJson], rule(propertyNames=one_of(MediaPart))]
     outcome: Annotated[str, one_of(Outcome)]
     sent_at: Moment

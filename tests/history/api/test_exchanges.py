@@ -64,7 +64,7 @@ async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
         pytest.param(GOOD + b"\x00", "record_unreadable", id="something behind it"),
         pytest.param(b"\x80", "record_unreadable", id="no array"),
         pytest.param(b"\x90", "record_unreadable", id="without a version"),
-        pytest.param(with_field(0, 2), "record_version_unknown", id="a newer version"),
+        pytest.param(with_field(0, 3), "record_version_unknown", id="a newer version"),
         pytest.param(with_field(1, b"short"), "record_field_invalid", id="id is no UUID"),
         pytest.param(with_field(3, "../anna"), "record_field_invalid", id="client id with a path in it"),
         pytest.param(with_field(3, "a" * 65), "record_field_invalid", id="client id too long"),

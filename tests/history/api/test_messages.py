@@ -1,5 +1,6 @@
 """Reading messages, one by one and in pages."""
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -72,6 +73,7 @@ async def test_an_exchange_is_two_messages(pod: Pod) -> None:
         "id": f"{kept.id}.request",
         "direction": "request",
         "text": "hello",
+        "transcribed": False,
         "sent_at": "2026-03-01T09:00:00+00:00",
     }
     answered = {
@@ -79,6 +81,7 @@ async def test_an_exchange_is_two_messages(pod: Pod) -> None:
         "id": f"{kept.id}.reply",
         "direction": "reply",
         "text": "you said hello",
+        "transcribed": False,
         "sent_at": "2026-03-01T09:00:00.020000+00:00",
     }
     assert await pod.json(PATH) == {"messages": [asked, answered], "before": None, "after": None}
@@ -272,3 +275,28 @@ async def test_before_and_after_together_give_what_is_between(pod: Pod, limit: i
         "before": None,
         "after": None,
     }
+
+
+async def test_a_transcript_is_the_text_of_what_was_said_and_marked_as_such(pod: Pod) -> None:
+    said = exchange(request=VOICE, transcript="meet me at the harbour")
+    written = exchange("the harbour in writing")
+    assert await pod.hand_in(said, written) == ["stored", "stored"]
+    message = await pod.json(f"/v1/messages/{said.id}.request")
+    assert (message["kind"], message["text"], message["transcribed"]) == ("voice", "meet me at the harbour", True)
+    assert message["media"].keys() == {"voice"}
+    found = (await pod.json("/v1/clients/anna/search", q="harbour"))["messages"]
+    told = {each["id"]: each["transcribed"] for each in found if each["direction"] == "request"}
+    assert told == {f"{said.id}.request": True, f"{written.id}.request": False}
+    lines = [json.loads(line) for line in (await pod.http.get("/v1/clients/anna/export")).text.splitlines()]
+    exported = {line["id"]: line.get("transcribed") for line in lines if line["type"] == "message"}
+    assert exported[f"{said.id}.request"] is True
+    assert exported[f"{said.id}.reply"] is False
+    assert (await pod.http.delete(f"/v1/messages/{said.id}.request")).status_code == 204
+    assert (await pod.json("/v1/clients/anna/search", q="meet"))["messages"] == []
+
+
+async def test_a_voice_without_a_transcript_has_no_text(pod: Pod) -> None:
+    said = exchange(request=VOICE)
+    await pod.hand_in(said)
+    message = await pod.json(f"/v1/messages/{said.id}.request")
+    assert (message["text"], message["transcribed"]) == (None, False)

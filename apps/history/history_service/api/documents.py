@@ -28,6 +28,7 @@ def message_json(message: Message) -> MessageJson:
         "direction": message.id.direction.value,
         "kind": message.content.kind.value,
         "text": message.content.text,
+        "transcribed": message.content.transcribed,
         "media": {
             media.part.value: {
                 "href": media_path(str(message.id), media.part.value),

@@ -302,6 +302,7 @@ def content_document(side: MessageContent | None) -> dict[str, Any] | None:
         "kind": side.kind.value,
         "text": side.text,
         "media": [{"part": m.part.value, "key": m.key, "size": m.size_bytes} for m in side.media],
+        **({"transcribed": True} if side.transcribed else {}),
     }
 
 
@@ -310,7 +311,7 @@ def read_content(document: dict[str, Any] | None) -> MessageContent | None:
     if document is None:
         return None
     media = tuple(Media(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
-    return MessageContent(MessageKind(document["kind"]), document["text"], media)
+    return MessageContent(MessageKind(document["kind"]), document["text"], media, document.get("transcribed", False))
 
 
 def content_words(side: MessageContent | None) -> list[str]:

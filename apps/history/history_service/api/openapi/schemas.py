@@ -9,7 +9,7 @@ from servicekit.problems import TYPE_PREFIX
 
 Schema = dict[str, Any]
 
-PRIMITIVES: Final = {str: "string", int: "integer", NoneType: "null"}
+PRIMITIVES: Final = {str: "string", int: "integer", bool: "boolean", NoneType: "null"}
 NAMES: Final[dict[type, str]] = {
     shapes.SessionJson: "Session",
     shapes.NewSessionJson: "NewSession",
