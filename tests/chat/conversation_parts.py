@@ -1,25 +1,27 @@
 """A conversation without sockets, disks or processes: everything it stands on, in memory and obedient."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from botkit import AudioInfo, Memory, Turn, VideoInfo
 from chat_service.admission import Visitor
-from chat_service.answering import Answerer
-from chat_service.conversation import Conversation, ConversationLimits, ConversationParts, Ended
+from chat_service.connection import Connection, PodServices
+from chat_service.conversation import ConversationLimits, End
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
+from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
-from chat_service.outbox import OutboxError
-from chat_service.transport import NotBinary, PeerGone
+from chat_service.outbox import OnKept, OutboxError
+from chat_service.transport import Receiver
 from chat_service.zones import parse_time_zone
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
 from frameproto.connection import CloseCode
 from frameproto.exchange import Exchange
-from permits import Permit
+from permits import Permit, PermitError, PermitRequest
 from permits.memory import MemoryPool
 from servicekit.tokens import Principal
 from tests.permits.parts import opened
@@ -29,21 +31,29 @@ SESSION = UUID("0197b0c8-0000-7000-8000-000000000001")
 
 
 class Line:
-    """A transport whose peer is the test: `say` sends to the server, `heard` is what the server sent."""
+    """A transport whose peer is the test: `say` sends to the server, `heard` is what the server sent.
+
+    The peer's frames come in turns of the event loop of their own, as those from a socket do.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Response] = []
         self.closed: tuple[int, str] | None = None
         self.sends_slowly = False
         self.is_closed = asyncio.Event()
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self._said: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.reads = Switch(self._read)
+        self._said: deque[bytes | None] = deque()
+        self._unsent: deque[bytes] = deque()
+        self._left: int | None = None
+        self._receiver: Receiver | None = None
+        self._wanted = True
         self._progress = asyncio.Condition()
+        self._tellers: set[asyncio.Task[None]] = set()
 
     def say(self, frame: bytes | None) -> None:
         """Send one frame; None stands for a WebSocket text message."""
-        self._said.put_nowait(frame)
+        self._said.append(frame)
+        asyncio.get_running_loop().call_soon(self._deliver)
 
     def text(self, text: str) -> None:
         self.say(encode_request(Request(RequestKind.TEXT, text.encode())))
@@ -55,12 +65,13 @@ class Line:
         self.say(encode_request(Request(RequestKind.VIDEO, mp4)))
 
     def leave(self, code: int = 1000) -> None:
-        self._said.put_nowait(PeerGone(code))
+        self._left = code
+        asyncio.get_running_loop().call_soon(self._deliver)
 
     @property
     def unread(self) -> int:
         """Frames that the server has not taken yet."""
-        return self._said.qsize()
+        return len(self._said)
 
     async def replies(self, count: int) -> list[Response]:
         """Wait until so many replies have come, and return all of them."""
@@ -68,36 +79,92 @@ class Line:
             await self._progress.wait_for(lambda: len(self.heard) >= count)
         return self.heard
 
-    async def receive(self) -> bytes:
-        said = await self._said.get()
-        if isinstance(said, Exception):
-            raise said
-        if said is None:
-            raise NotBinary
-        return said
+    def _deliver(self) -> None:
+        receiver = self._receiver
+        if receiver is None or self.closed is not None:
+            return
+        while self._said and self._wanted:
+            receiver.frame_received(self._said.popleft())
+        if self._left is not None:
+            code, self._left, self._receiver = self._left, None, None
+            receiver.peer_left(code, "the client left")
+
+    def _read(self) -> None:
+        if self._unsent:
+            while self._unsent:
+                self._hear(self._unsent.popleft())
+            if self._receiver is not None:
+                self._receiver.caught_up()
+
+    def _hear(self, frame: bytes) -> None:
+        self.heard.append(decode_response(frame))
+        telling = asyncio.create_task(self._tell())
+        self._tellers.add(telling)
+        telling.add_done_callback(self._tellers.discard)
+
+    async def _tell(self) -> None:
+        async with self._progress:
+            self._progress.notify_all()
+
+    def attach(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._deliver()
+
+    def pause_reading(self) -> None:
+        self._wanted = False
+
+    def resume_reading(self) -> None:
+        self._wanted = True
+        asyncio.get_running_loop().call_soon(self._deliver)
 
     def is_receiving(self) -> bool:
         return self.sends_slowly
 
-    async def send(self, frame: bytes) -> None:
-        await self.reads.wait()
-        self.heard.append(decode_response(frame))
-        async with self._progress:
-            self._progress.notify_all()
+    def send(self, frame: bytes) -> bool:
+        assert not self._unsent, "nothing is sent to a peer that has not caught up"
+        if not self.reads.is_on:
+            self._unsent.append(frame)
+            return False
+        self._hear(frame)
+        return True
 
-    async def close(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: CloseCode, reason: str) -> None:
         self.closed = (int(code), reason)
+        self._receiver = None
         self.is_closed.set()
 
 
+class Switch:
+    """On or off; tells when it is turned on."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.is_on = True
+        self._tell = tell
+
+    def set(self) -> None:
+        self.is_on = True
+        self._tell()
+
+    def clear(self) -> None:
+        self.is_on = False
+
+
 class Parrot:
-    """A bot that says what it was told, and remembers in which order."""
+    """A bot that says what it was told, at once or later, and remembers in which order."""
+
+    replies_at_once = False
 
     def __init__(self) -> None:
         self.turns: list[str] = []
         self.local_times: list[datetime] = []
 
-    async def reply(self, turn: Turn, memory: Memory) -> str:
+    def reply(self, turn: Turn, memory: Memory) -> str | Awaitable[str]:
+        return self._reply(turn, memory) if self.replies_at_once else self._reply_later(turn, memory)
+
+    async def _reply_later(self, turn: Turn, memory: Memory) -> str:
+        return self._reply(turn, memory)
+
+    def _reply(self, turn: Turn, memory: Memory) -> str:
         del memory
         said = turn.text or f"{turn.kind.name.lower()}"
         self.turns.append(said)
@@ -146,21 +213,49 @@ class Losable:
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
-        self.lose = asyncio.Event()
+        self.lose = Switch(self._lost)
+        self.lose.clear()
+        self._on_lost: Callable[[], None] | None = None
         self.client_id = permit.client_id
         self.ticket = permit.ticket
 
     def valid(self) -> bool:
-        return self._permit.valid() and not self.lose.is_set()
+        return self._permit.valid() and not self.lose.is_on
 
     async def lost(self) -> None:
-        await self.lose.wait()
+        raise NotImplementedError
 
     def on_lost(self, tell: Callable[[], None]) -> None:
-        self._permit.on_lost(tell)
+        self._on_lost = tell
+
+    def _lost(self) -> None:
+        assert self._on_lost is not None
+        self._on_lost()
 
     def release(self) -> None:
         self._permit.release()
+
+
+class Refusal:
+    """A request for a permit that is refused."""
+
+    def __init__(self, refusal: PermitError) -> None:
+        self._refusal = refusal
+
+    def result(self) -> Permit:
+        raise self._refusal
+
+    def cancel(self) -> None: ...
+
+
+def refused(
+    refusal: PermitError, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+) -> PermitRequest:
+    """In place of `PermitPool.request`: refuse."""
+    del client_id, wait_seconds
+    request = Refusal(refusal)
+    asyncio.get_running_loop().call_soon(settled, request)
+    return request
 
 
 class Ledger:
@@ -170,11 +265,13 @@ class Ledger:
         self.kept: list[Exchange] = []
         self.trouble: OutboxError | None = None
 
-    async def append(self, exchange: Exchange) -> None:
-        await asyncio.sleep(0)
-        if self.trouble is not None:
-            raise self.trouble
-        self.kept.append(exchange)
+    def keep(self, exchange: Exchange, on_kept: OnKept) -> None:
+        asyncio.get_running_loop().call_soon(self._keep, exchange, on_kept)
+
+    def _keep(self, exchange: Exchange, on_kept: OnKept) -> None:
+        if self.trouble is None:
+            self.kept.append(exchange)
+        on_kept(self.trouble)
 
 
 def limits(**changed: float) -> ConversationLimits:
@@ -210,8 +307,8 @@ class Scene:
     connections: MemoryPool
     permit: Losable
     pod_bytes: FairByteBudget
-    conversation: Conversation
-    running: "asyncio.Task[Ended]"
+    connection: Connection
+    running: "asyncio.Task[End]"
     metrics: ChatMetrics = field(repr=False)
 
 
@@ -240,8 +337,8 @@ async def open_scene(
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))
     budget = pod_bytes or FairByteBudget(1 << 20, text_bytes=1 << 17)
     metrics = ChatMetrics()
-    parts = ConversationParts(
-        answerer=Answerer(
+    pod = PodServices(
+        handler=MessageHandler(
             bot=bot,
             media=studio,
             hours=dict.fromkeys(RequestKind, OpeningHours.parse(hours)),
@@ -255,9 +352,9 @@ async def open_scene(
         now=now or wall_clock(),
     )
     visitor = Visitor(client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at))
-    conversation = Conversation(line, visitor, permit, parts)
-    running = asyncio.create_task(conversation.run())
-    return Scene(line, bot, studio, ledger, messages, connections, permit, budget, conversation, running, metrics)
+    connection = Connection(line, visitor, permit, pod)
+    running = asyncio.create_task(connection.run())
+    return Scene(line, bot, studio, ledger, messages, connections, permit, budget, connection, running, metrics)
 
 
 def texts(responses: Sequence[Response]) -> list[str]:

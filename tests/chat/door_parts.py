@@ -1,4 +1,4 @@
-"""A real WebSocket server on loopback around the Door, with bot, media and outbox in memory."""
+"""A real WebSocket server on loopback around the endpoint, with bot, media and outbox in memory."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from chat_service.admission import Admission
-from chat_service.answering import Answerer
-from chat_service.connect import Door
-from chat_service.conversation import ConversationLimits, ConversationParts
+from chat_service.connect import ConnectEndpoint
+from chat_service.connection import PodServices
+from chat_service.connections import ConnectionRegistry
+from chat_service.conversation import ConversationLimits
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
+from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
 from chat_service.websocket import chat_protocol
 from chat_service.zones import ServedZones
@@ -38,7 +40,8 @@ class House:
     """A running server."""
 
     port: int
-    door: Door
+    endpoint: ConnectEndpoint
+    registry: ConnectionRegistry
     bot: Parrot
     studio: MediaStandIn
     ledger: Ledger
@@ -86,8 +89,10 @@ async def open_house(
     )
     messages = await opened(MemoryPool("messages", capacity=500, max_waiting=1000))
     bounds = changed or limits()
-    parts = ConversationParts(
-        answerer=Answerer(bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0),
+    pod = PodServices(
+        handler=MessageHandler(
+            bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0
+        ),
         messages=messages,
         outbox=ledger,
         pod_bytes=FairByteBudget(max_pod_bytes, text_bytes=max_pod_bytes // 8),
@@ -101,8 +106,14 @@ async def open_house(
         authenticator=authenticator or NoAuth(),
         now=utc_now,
     )
-    door = Door(admission, connections, parts, wait_seconds=wait_seconds, max_open=max_open)
-    app = Starlette(routes=[WebSocketRoute("/connect", door.enter), Route("/connect", door.peek, methods=["GET"])])
+    registry = ConnectionRegistry(max_open=max_open)
+    endpoint = ConnectEndpoint(admission, connections, registry, pod, wait_seconds=wait_seconds)
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/connect", endpoint.handle_websocket),
+            Route("/connect", endpoint.preflight, methods=["GET"]),
+        ]
+    )
     install(app)
     listener = Listener(
         app=app,
@@ -111,7 +122,7 @@ async def open_house(
         ws=chat_protocol(
             max_early_bytes=MAX_EARLY_BYTES,
             min_upload_bytes_per_second=min_upload_bytes_per_second,
-            pod_bytes=parts.pod_bytes,
+            pod_bytes=pod.pod_bytes,
         ),
         ws_max_bytes=bounds.max_frame_bytes,
         ws_ping_seconds=ping_seconds,
@@ -121,8 +132,8 @@ async def open_house(
     stop = asyncio.Event()
 
     async def drain() -> bool:
-        door.cut()
-        await door.close(spread_seconds=0)
+        registry.abort()
+        await registry.drain(spread_seconds=0)
         return True
 
     serving = asyncio.create_task(
@@ -132,14 +143,15 @@ async def open_house(
     try:
         yield House(
             listening.result()[0].port,
-            door,
+            endpoint,
+            registry,
             bot,
             studio,
             ledger,
             connections,
             messages,
-            parts.pod_bytes,
-            parts.metrics,
+            pod.pod_bytes,
+            pod.metrics,
         )
     finally:
         stop.set()

@@ -3,6 +3,7 @@ import contextlib
 import json
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,13 +13,14 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from chat_service.transport import TRANSPORT
+from chat_service.websocket_transport import WebSocketTransport
 from frameproto import Request, RequestKind, decode_response, encode_request
 from permits import Outlook, PoolLearning, Verdict
-from permits.memory import MemoryPermit
 from servicekit.clock import utc_now
 from servicekit.settings.origins import parse_origin
 from servicekit.tokens import JwtAuth, mint
-from tests.chat.conversation_parts import limits
+from tests.chat.conversation_parts import limits, refused
 from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed, upgrade
 from tests.permits.parts import until
 
@@ -228,28 +230,20 @@ async def test_whoever_leaves_the_line_makes_room_and_leaks_nothing() -> None:
         await eventually(house, held=0)
 
 
-async def test_a_place_that_is_granted_as_its_client_goes_away_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_place_that_is_granted_as_its_client_goes_away_is_given_back(turns: int) -> None:
     async with open_house(capacity=1) as house:
-        acquire, asked = house.connections.acquire, asyncio.Event()
-
-        granted = asyncio.Event()
-
-        async def acquire_at_the_last_moment(client_id: str, *, wait_seconds: float) -> MemoryPermit:
-            asked.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(wait_seconds)
-            permit = await acquire(client_id, wait_seconds=0)
-            granted.set()
-            return permit
-
-        monkeypatch.setattr(house.connections, "acquire", acquire_at_the_last_moment)
+        held = await house.connections.acquire("ben", wait_seconds=0)
         _, writer = await asyncio.open_connection("127.0.0.1", house.port)
         writer.write(upgrade())
-        async with asyncio.timeout(10):
-            await asked.wait()
-            writer.close()
-            await granted.wait()
+        await eventually(house, held=1, waiting=1)
+        writer.close()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        held.release()
         await eventually(house, held=0)
+        async with house.visit():
+            await eventually(house, held=1)
 
 
 async def test_a_peek_tells_what_a_handshake_would_meet_and_joins_nothing() -> None:
@@ -273,7 +267,7 @@ async def test_a_peek_tells_what_a_handshake_would_meet_and_joins_nothing() -> N
 async def test_a_full_pod_turns_clients_away_though_the_cluster_has_room_and_takes_no_place_for_them() -> None:
     async with open_house(max_open=1) as house:
         async with house.visit("anna"):
-            assert house.door.is_full
+            assert house.registry.is_full
             status, problem, headers = await denial(house.url("clientId=bob&timeZone=UTC"))
             assert (status, problem["code"], headers["retry-after"]) == (503, "pod_full", "1")
             url = house.url("clientId=bob&timeZone=UTC", "http")
@@ -314,7 +308,7 @@ async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_w
     async with open_house(capacity=1, wait_seconds=20) as house, house.visit("first") as chat:
         waiting = asyncio.create_task(denial(house.url("clientId=second&timeZone=UTC")))
         await eventually(house, held=1, waiting=1)
-        closing = asyncio.create_task(house.door.close(spread_seconds=0))
+        closing = asyncio.create_task(house.registry.drain(spread_seconds=0))
         status, problem, headers = await waiting
         assert (status, problem["code"]) == (503, "draining")
         assert headers["retry-after"]
@@ -399,6 +393,21 @@ async def test_pongs_that_wait_behind_unread_frames_are_not_missed() -> None:
             assert decode_response(await chat.recv()).text == "you said voice"  # type: ignore[arg-type]
 
 
+class MutePeer:
+    """A WebSocket protocol whose peer says nothing."""
+
+    is_receiving = False
+
+    def send_frame(self, frame: bytes) -> bool:
+        raise AssertionError(f"nothing was asked, and {len(frame)} bytes are the answer")
+
+    def send_close(self, code: int, reason: str) -> None: ...
+
+    def read_on(self) -> None: ...
+
+    def stop_reading(self) -> None: ...
+
+
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_back(turns: int) -> None:
     async with open_house(capacity=1) as house:
@@ -411,14 +420,20 @@ async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_
 
         async def send(message: object) -> None: ...
 
-        scope = {"type": "websocket", "path": "/connect", "query_string": b"clientId=anna&timeZone=UTC", "headers": []}
-        entering = asyncio.create_task(house.door.enter(WebSocket(scope, receive, send)))
+        scope = {
+            "type": "websocket",
+            "path": "/connect",
+            "query_string": b"clientId=anna&timeZone=UTC",
+            "headers": [],
+            "extensions": {TRANSPORT: {"transport": WebSocketTransport(MutePeer())}},
+        }
+        entering = asyncio.create_task(house.endpoint.handle_websocket(WebSocket(scope, receive, send)))
         await until(house.connections, lambda state: state.waiting == 1)
         held.release()
         for _ in range(turns):
             await asyncio.sleep(0)
         entering.cancel()
-        with contextlib.suppress(asyncio.CancelledError, KeyError):  # this scope tells nothing of the peer's state
+        with contextlib.suppress(asyncio.CancelledError):
             await entering
         await until(house.connections, lambda state: (state.held, state.waiting) == (0, 0))
 
@@ -427,13 +442,10 @@ async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_
 async def test_a_pool_that_learns_is_called_that(monkeypatch: pytest.MonkeyPatch, asks: str) -> None:
     async with open_house() as house:
 
-        async def refuse(_client_id: str, **_terms: object) -> None:
-            raise PoolLearning(11.2, place=3)
-
         async def look(_client_id: str) -> Outlook:
             return Outlook(Verdict.LEARNING, 3, 11.2)
 
-        monkeypatch.setattr(house.connections, "acquire", refuse)
+        monkeypatch.setattr(house.connections, "request", partial(refused, PoolLearning(11.2, place=3)))
         monkeypatch.setattr(house.connections, "peek", look)
         if asks == "handshake":
             status, problem, headers = await denial(house.url())

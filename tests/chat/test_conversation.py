@@ -4,6 +4,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -14,9 +15,15 @@ from frameproto import ResponseKind
 from frameproto.kinds import Outcome
 from permits import PermitError, PoolLearning, PoolUnavailable
 from permits.memory import MemoryPool
-from tests.chat.conversation_parts import START, Scene, limits, open_scene, texts
+from tests.chat.conversation_parts import START, Parrot, Scene, limits, open_scene, refused, texts
 
 pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["bot replies at once", "bot replies later"])
+def _bot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every promise holds for texts that take no task, and for those that do."""
+    monkeypatch.setattr(Parrot, "replies_at_once", request.param)
 
 
 async def goodbye(scene: Scene) -> None:
@@ -138,10 +145,7 @@ async def test_a_message_is_told_the_same_of_the_limits_as_a_connection(
 ) -> None:
     scene = await open_scene()
 
-    async def refuse(_client_id: str, **_terms: object) -> None:
-        raise refusal
-
-    monkeypatch.setattr(scene.messages, "acquire", refuse)
+    monkeypatch.setattr(scene.messages, "request", partial(refused, refusal))
     scene.line.text("hello")
     (reply,) = await scene.line.replies(1)
     assert (reply.kind, reply.error_code) == (ResponseKind.ERROR, code)
@@ -171,6 +175,21 @@ async def test_permits_of_work_that_cannot_be_stopped_are_kept_until_it_ends() -
     assert await held(scene) == 1, "its message is still being worked on"
     await scene.running
     assert scene.ledger.kept == []
+    await nothing_left(scene)
+
+
+async def test_texts_that_wait_behind_a_voice_note_end_with_the_connection() -> None:
+    scene = await open_scene(capacity=2, changed=limits(message_wait_seconds=100))
+    scene.line.voice(b"20")
+    scene.line.text("prepared, and waits for its turn")
+    scene.line.text("waits for a permit")
+    await asyncio.sleep(1)
+    assert await held(scene) == 2
+    scene.line.leave()
+    await asyncio.sleep(1)
+    assert await held(scene) == 1, "only the voice note is still being worked on"
+    await scene.running
+    assert (scene.bot.turns, scene.ledger.kept) == ([], [])
     await nothing_left(scene)
 
 
@@ -286,7 +305,7 @@ async def test_a_drain_answers_what_was_taken_and_closes_with_1012() -> None:
     scene.line.voice(b"7")
     scene.line.text("b")
     await asyncio.sleep(1)
-    scene.conversation.drain()
+    scene.connection.drain()
     await asyncio.sleep(1)
     scene.line.text("too late")
     end = await scene.running
@@ -300,7 +319,7 @@ async def test_a_drain_is_not_held_up_by_a_frame_that_waits_for_its_slot() -> No
     scene.line.voice(b"7")
     scene.line.text("in hand")
     await asyncio.sleep(1)
-    scene.conversation.drain()
+    scene.connection.drain()
     assert (await scene.running).code == 1012
     assert texts(scene.line.heard) == ["you said voice"]
     await nothing_left(scene)
@@ -312,7 +331,7 @@ async def test_a_cut_closes_with_1012_at_once() -> None:
     scene.line.voice(b"50")
     await asyncio.sleep(1)
     began = loop.time()
-    scene.conversation.cut()
+    scene.connection.abort()
     await scene.line.is_closed.wait()
     assert scene.line.closed == (1012, "this server is restarting")
     assert loop.time() == began

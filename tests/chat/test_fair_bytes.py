@@ -15,8 +15,30 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def acquire(budget: FairByteBudget, client_id: str, size: int, use: Use) -> Charge:
+    """Wait for bytes; a wait that is cancelled takes nothing."""
+    granted = asyncio.Event()
+
+    def tell(told: Charge) -> None:
+        assert told is charge
+        assert not granted.is_set(), "a charge is granted once"
+        granted.set()
+
+    charge = budget.request(client_id, size, use, tell)
+    at_once = charge.is_granted
+    try:
+        if not at_once:
+            await granted.wait()
+    except asyncio.CancelledError:
+        charge.cancel()
+        raise
+    assert charge.is_granted
+    assert granted.is_set() is not at_once
+    return charge
+
+
 def asked(budget: FairByteBudget, client_id: str, size: int, use: Use = Use.MEDIA) -> "asyncio.Task[Charge]":
-    return asyncio.create_task(budget.acquire(client_id, size, use))
+    return asyncio.create_task(acquire(budget, client_id, size, use))
 
 
 async def taken(budget: FairByteBudget, client_id: str, size: int, use: Use = Use.MEDIA) -> Charge:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from chat_service.answering import OutsideHours
+from chat_service.denials import DENIALS, DRAINING
+from chat_service.message_handler import OutsideHours
 from chat_service.outbox import OutboxError
 from chat_service.settings import ChatSettings
 from frameproto import (
@@ -100,7 +101,7 @@ def test_every_error_that_a_request_may_meet_is_listed() -> None:
     assert OutsideHours.code in listed
 
 
-@pytest.mark.parametrize("door", ["(?:_refuse|_error_frame)", "MediaError"])
+@pytest.mark.parametrize("door", ["_refuse", "Failure", "MediaError"])
 def test_every_error_that_the_chat_service_names_is_listed(door: str) -> None:
     sources = [path.read_text("utf-8") for path in (REPOSITORY / "apps/chat/chat_service").rglob("*.py")]
     named = {code for source in sources for code in re.findall(rf'\b{door}\("(\w+)"', source)}
@@ -116,9 +117,10 @@ def test_every_denial_is_listed() -> None:
     listed = set(re.findall(r"`([a-z_]+)`", section("When there is no connection")))
     refusals = set(PermitError.__subclasses__()) - {PermitLost}  # that one ends a connection, with 1013
     assert {error.code for error in refusals} <= listed
-    for module in ("admission", "connect"):
+    assert {*DENIALS, DRAINING} - {PermitLost.code} <= listed
+    for module in ("admission", "denials"):
         source = (REPOSITORY / "apps/chat/chat_service" / f"{module}.py").read_text("utf-8")
-        named = set(re.findall(r'Problem\(\s*\d{3}, "(\w+)"', source))
+        named = set(re.findall(r'Problem\(\s*(?:\d{3}|HTTPStatus\.\w+), "(\w+)"', source))
         assert named
         assert named <= listed
 

@@ -15,16 +15,18 @@ from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 from chat_service.admission import Admission
-from chat_service.answering import Answerer
 from chat_service.bot.choice import open_bot
-from chat_service.connect import Door
-from chat_service.conversation import ConversationLimits, ConversationParts
+from chat_service.connect import ConnectEndpoint
+from chat_service.connection import PodServices
+from chat_service.connections import ConnectionRegistry
+from chat_service.conversation import ConversationLimits
 from chat_service.courier import Courier
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.ids import ExchangeIds
 from chat_service.media.base import MediaPool
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.workers import ProcessMediaWorkers
+from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
 from chat_service.web import web_routes
@@ -67,7 +69,7 @@ class Chat:
     metrics_app: "ASGIApp"
     on_cut: Callable[[str], None]
     health: Health
-    door: Door
+    registry: ConnectionRegistry
     courier: Courier
     connections: PermitPool
     messages: PermitPool
@@ -113,10 +115,10 @@ class Chat:
         spread_seconds = min(self.settings.drain_spread_seconds, talking_seconds / 2)
         try:
             async with asyncio.timeout(talking_seconds):
-                await self.door.close(spread_seconds=spread_seconds)
+                await self.registry.drain(spread_seconds=spread_seconds)
         except TimeoutError:
             log.warning("drain.cut_short", reason="answers took longer than the drain budget allows")
-            self.door.cut()
+            self.registry.abort()
         left = await self.courier.flush(max(0.0, deadline - loop.time() - 0.5))
         if left:
             log.warning("drain.undelivered", records=left, where=str(self.settings.data_dir))
@@ -168,8 +170,8 @@ async def open_chat(
         text_bytes = int(settings.max_pod_bytes * settings.text_share)
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
         metrics.bot.begin(settings.bot)
-        parts = ConversationParts(
-            answerer=Answerer(
+        pod = PodServices(
+            handler=MessageHandler(
                 bot=await stack.enter_async_context(open_bot(settings, metrics.bot)),
                 media=media,
                 hours={kind: settings.hours(kind) for kind in RequestKind},
@@ -189,24 +191,19 @@ async def open_chat(
             authenticator=await stack.enter_async_context(open_authenticator(settings, health, now=now)),
             now=now,
         )
-        door = Door(
-            admission,
-            connections,
-            parts,
-            wait_seconds=settings.connect_wait_seconds,
-            max_open=settings.max_connections_per_pod,
-        )
-        stack.push_async_callback(door.wait_until_empty)  # before pools and outbox close: conversations need them
+        registry = ConnectionRegistry(max_open=settings.max_connections_per_pod)
+        stack.push_async_callback(registry.wait_until_empty)  # before pools and outbox close: connections need them
+        connect = ConnectEndpoint(admission, connections, registry, pod, wait_seconds=settings.connect_wait_seconds)
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", partial(_permits_verdict, pool))
-        health.register("connections", lambda: Verdict(ok=not door.is_full, reason="full" if door.is_full else ""))
+        health.register("connections", partial(_connections_verdict, registry))
         _watch(metrics, outbox, pod_bytes, media)
         _watch_token(metrics, settings)
         app = Starlette(
             routes=[
-                WebSocketRoute(CONNECT_PATH, door.enter),
-                Route(CONNECT_PATH, door.peek, methods=["GET"]),
+                WebSocketRoute(CONNECT_PATH, connect.handle_websocket),
+                Route(CONNECT_PATH, connect.preflight, methods=["GET"]),
                 *health.routes(),
                 *web_routes(settings),
             ]
@@ -224,7 +221,7 @@ async def open_chat(
             metrics_app=metrics.app([connections, messages]),
             on_cut=metrics.cut_connection,
             health=health,
-            door=door,
+            registry=registry,
             courier=courier,
             connections=connections,
             messages=messages,
@@ -296,6 +293,10 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
             metrics.begin(pool.name)
             await stack.enter_async_context(pool)
         yield connections, messages
+
+
+def _connections_verdict(registry: ConnectionRegistry) -> Verdict:
+    return Verdict(ok=not registry.is_full, reason="full" if registry.is_full else "")
 
 
 def _permits_verdict(pool: PermitPool) -> Verdict:

@@ -9,6 +9,7 @@ Packet Switch", 1998).
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -21,31 +22,59 @@ class Use(Enum):
     EARLY = auto()  # what a client sends before its handshake is answered; it is not known yet
 
 
-@dataclass(slots=True, eq=False)
 class Charge:
-    """The bytes that are held for one message. `resize(0)` gives them back."""
+    """The bytes that are held for one message, or waited for. `resize(0)` and `cancel` give them back.
 
-    budget: "FairByteBudget"
-    use: Use
-    client_id: str
-    size_bytes: int
+    Attributes:
+        size_bytes: held, or waited for.
+        is_granted: whether they are held.
+        on_granted: is told when they are, after a wait; None: nobody is.
+    """
+
+    __slots__ = ("_budget", "client_id", "is_granted", "on_granted", "size_bytes", "use")
+
+    def __init__(
+        self,
+        budget: "FairByteBudget",
+        use: Use,
+        client_id: str,
+        size_bytes: int,
+        on_granted: "Callable[[Charge], None] | None" = None,
+    ) -> None:
+        self._budget = budget
+        self.on_granted = on_granted
+        self.use = use
+        self.client_id = client_id
+        self.size_bytes = size_bytes
+        self.is_granted = on_granted is None  # nobody waits for it, so it holds nothing yet, and that at once
 
     def resize(self, size_bytes: int) -> None:
         """Hold another number of bytes from now on, over the limit if need be: they are in memory already."""
-        self.budget.resize(self, size_bytes)
+        self._budget.resize(self, size_bytes)
 
     def try_resize(self, size_bytes: int) -> bool:
         """Hold another number of bytes if they are free now; say whether they were."""
-        if size_bytes - self.size_bytes > self.budget.free(self.use):
+        if size_bytes - self.size_bytes > self._budget.free(self.use):
             return False
         self.resize(size_bytes)
         return True
 
+    def cancel(self) -> None:
+        """Hold nothing, wait no more and tell nobody. Idempotent."""
+        self.on_granted = None
+        if self.is_granted:
+            self.resize(0)
+        else:
+            self._budget.leave(self)
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    size_bytes: int
-    granted: asyncio.Future[None]
+    def grant(self) -> None:
+        """The bytes are held from now on; whoever waits is told from the event loop."""
+        self.is_granted = True
+        asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self.on_granted is not None:
+            self.on_granted(self)
 
 
 @dataclass(slots=True)
@@ -54,7 +83,7 @@ class _Share:
 
     used: int = 0
     held: dict[str, int] = field(default_factory=dict)
-    waiting: dict[str, deque[_Waiter]] = field(default_factory=dict)
+    waiting: dict[str, deque[Charge]] = field(default_factory=dict)
 
     def add(self, client_id: str, size_bytes: int) -> None:
         self.used += size_bytes
@@ -102,32 +131,40 @@ class FairByteBudget:
         """Return a charge of no bytes yet for what comes before a handshake is answered."""
         return Charge(self, Use.EARLY, "", 0)
 
-    async def acquire(self, client_id: str, size_bytes: int, use: Use) -> Charge:
-        """Wait until this client may hold so many bytes more. A cancelled wait takes nothing."""
-        share, charge = self._shares[use], Charge(self, use, client_id, size_bytes)
-        waiter = _Waiter(size_bytes, asyncio.get_running_loop().create_future())
-        share.waiting.setdefault(client_id, deque()).append(waiter)
+    def request(self, client_id: str, size_bytes: int, use: Use, on_granted: Callable[[Charge], None]) -> Charge:
+        """Ask for so many bytes for this client.
+
+        Returns a charge that is granted already, or one that waits; then `on_granted` is called with it once, from the
+        event loop, unless it is cancelled before.
+        """
+        share, charge = self._shares[use], Charge(self, use, client_id, size_bytes, on_granted)
+        if not share.waiting and self._fits(share, client_id, size_bytes, use):
+            share.add(client_id, size_bytes)
+            charge.is_granted = True
+            return charge
+        share.waiting.setdefault(client_id, deque()).append(charge)
         self._serve(use)
-        try:
-            await waiter.granted
-        except asyncio.CancelledError:
-            if waiter in share.waiting.get(client_id, ()):
-                _leave(share, client_id, waiter)
-                self._serve(use)
-            elif not waiter.granted.cancelled():
-                charge.resize(0)  # granted, and cancelled before this task ran
-            raise
+        if charge.is_granted:
+            charge.on_granted = None  # the caller knows
         return charge
+
+    def leave(self, charge: Charge) -> None:
+        """Let a charge wait no more, if it does."""
+        share = self._shares[charge.use]
+        if charge in share.waiting.get(charge.client_id, ()):
+            _leave(share, charge)
+            self._serve(charge.use)
 
     def resize(self, charge: Charge, size_bytes: int) -> None:
         """See `Charge.resize`."""
         self._shares[charge.use].add(charge.client_id, size_bytes - charge.size_bytes)
         charge.size_bytes = size_bytes
-        for use in Use:  # bytes that texts give back may be free for media, and the other way round
-            self._serve(use)
+        for use, share in self._shares.items():  # bytes of texts may be free for media, and the other way round
+            if share.waiting:
+                self._serve(use)
 
     def _capacity(self, use: Use) -> int:
-        text, media, early = (self._shares[each].used for each in Use)
+        text, media, early = (share.used for share in self._shares.values())
         match use:
             case Use.TEXT:
                 return max(self._text_bytes, self._limit - media - early)
@@ -136,28 +173,31 @@ class FairByteBudget:
             case Use.EARLY:
                 return self._limit - max(self._text_bytes, text) - media
 
+    def _fits(self, share: _Share, client_id: str, size_bytes: int, use: Use) -> bool:
+        """Say whether a client may take so many bytes when nobody waits for any."""
+        held, free = share.held.get(client_id, 0), self.free(use)
+        return not (held and held + size_bytes > free - size_bytes) and not (size_bytes > free and share.used)
+
     def _serve(self, use: Use) -> None:
         """Grant what can be granted, one message a client and round."""
         share, granted = self._shares[use], True
         while share.waiting and granted:
             granted = False
             for client_id in sorted(share.waiting, key=lambda waiting: share.held.get(waiting, 0)):
-                size_bytes, held = share.waiting[client_id][0].size_bytes, share.held.get(client_id, 0)
-                free = self.free(use)
+                charge, held = share.waiting[client_id][0], share.held.get(client_id, 0)
+                size_bytes, free = charge.size_bytes, self.free(use)
                 if held and held + size_bytes > free - size_bytes:
                     continue  # over its part, so it waits, and others need not
                 if size_bytes > free and share.used:
                     return  # next in turn: nobody may take the room that it waits for
-                waiter = share.waiting[client_id][0]
-                _leave(share, client_id, waiter)
-                if not waiter.granted.cancelled():  # its task may have been cancelled and not have run yet
-                    share.add(client_id, size_bytes)
-                    waiter.granted.set_result(None)
+                _leave(share, charge)
+                share.add(client_id, size_bytes)
+                charge.grant()
                 granted = True
 
 
-def _leave(share: _Share, client_id: str, waiter: _Waiter) -> None:
-    line = share.waiting[client_id]
-    line.remove(waiter)
+def _leave(share: _Share, charge: Charge) -> None:
+    line = share.waiting[charge.client_id]
+    line.remove(charge)
     if not line:
-        del share.waiting[client_id]
+        del share.waiting[charge.client_id]

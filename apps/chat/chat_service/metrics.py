@@ -55,8 +55,13 @@ class ChatMetrics:
         # Shown at zero from the start, so that the first event is a rise and not an appearance.
         for close_code in CloseCode:
             self._closed.labels(str(int(close_code)))
-        for kind in RequestKind:
-            self._answered.labels(kind.message_kind, Outcome.ANSWERED.value)
+        self._in_process_by = {kind: self._in_process.labels(kind.message_kind) for kind in RequestKind}
+        self._seconds_by = {kind: self._seconds.labels(kind.message_kind) for kind in RequestKind}
+        self._answered_by = {
+            (kind, outcome): self._answered.labels(kind.message_kind, outcome.value)
+            for kind in RequestKind
+            for outcome in Outcome
+        }
         for code in FAULTS:
             self._refused.labels(code)
         self.permits = PermitMetrics(self.registry)
@@ -69,11 +74,13 @@ class ChatMetrics:
         with self._open.track_inprogress():
             yield
 
-    @contextmanager
-    def in_process(self, kind: RequestKind) -> Iterator[None]:
-        """Count a message as in process for the length of a `with` block."""
-        with self._in_process.labels(kind.message_kind).track_inprogress():
-            yield
+    def begin(self, kind: RequestKind) -> None:
+        """Count a message as in process from now on."""
+        self._in_process_by[kind].inc()
+
+    def end(self, kind: RequestKind) -> None:
+        """Count it no longer."""
+        self._in_process_by[kind].dec()
 
     def closed(self, code: int) -> None:
         """Count the end of a connection. The private codes of clients are one figure: there are thousands of them."""
@@ -90,9 +97,8 @@ class ChatMetrics:
 
     def answered(self, kind: RequestKind, exchange: "Exchange") -> None:
         """Count a message whose exchange has just been kept."""
-        name = kind.message_kind
-        self._answered.labels(name, exchange.outcome.value).inc()
-        self._seconds.labels(name).observe((exchange.answered_at - exchange.received_at).total_seconds())
+        self._answered_by[kind, exchange.outcome].inc()
+        self._seconds_by[kind].observe((exchange.answered_at - exchange.received_at).total_seconds())
 
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Report a figure that somebody else keeps; read when somebody scrapes."""

@@ -1,107 +1,51 @@
-"""The transport port under a conversation, and its WebSocket adapter.
+"""The transport port under a conversation: whole frames in, whole frames out.
 
-A conversation reads and writes whole frames and knows nothing of sockets, so it can be tested without one and the
-WebSocket layer can be exchanged.
+A conversation knows nothing of sockets, so it can be tested without one and the WebSocket layer can be exchanged. The
+WebSocket layer calls the `Receiver` directly; there is no queue and no task between them.
 """
 
-import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
-
-from frameproto.connection import CloseCode
-
 if TYPE_CHECKING:
-    from starlette.websockets import WebSocket
+    from frameproto.connection import CloseCode
 
-PEER_STATE: Final = "chatbot.peer"  # the ASGI extension under which the WebSocket layer hands over a PeerState
-
-
-@dataclass(slots=True)
-class PeerState:
-    """What the WebSocket layer knows of a peer beside its messages.
-
-    Attributes:
-        is_sending: a message is arriving, and not too slowly.
-        close_code: of the close frame that ended the connection, if one did.
-        why_closed: what was wrong with what the peer sent, when the WebSocket layer ended the connection.
-    """
-
-    is_sending: bool = False
-    close_code: int | None = None
-    why_closed: str = ""
+TRANSPORT: Final = "chatbot.transport"
+"""The ASGI extension under which the WebSocket layer hands over the `Transport` of a handshake."""
 
 
-class PeerGone(Exception):
-    """The connection is over; nothing more can be read or written."""
+class Receiver(Protocol):
+    """What a transport tells, always from the event loop. Nothing is told before `Transport.attach` was called."""
 
-    def __init__(self, code: int = CloseCode.ABNORMAL, why: str = "") -> None:
-        super().__init__(why or "the client left")
-        self.code = code
+    def frame_received(self, frame: bytes | None) -> None:
+        """A frame came; None: a WebSocket text message, where only binary ones are spoken."""
 
+    def caught_up(self) -> None:
+        """The peer has read enough for another frame, after a `send` that returned False."""
 
-class NotBinary(Exception):
-    """A WebSocket text message arrived where only binary ones are spoken."""
+    def peer_left(self, code: int, reason: str) -> None:
+        """The connection is over; nothing more can be read or written. Told once, and not after our own close."""
 
 
 class Transport(Protocol):
-    """Whole frames in, whole frames out."""
+    """A connection that is open."""
 
-    async def receive(self) -> bytes:
-        """Return the next frame. Cancelling loses none.
+    def attach(self, receiver: Receiver) -> None:
+        """Deliver frames to this receiver from now on, first those that came before."""
 
-        Raises:
-            PeerGone: the connection is over.
-            NotBinary: a text message came; the next call goes on behind it.
-        """
+    def pause_reading(self) -> None:
+        """Deliver no frame from now on; what arrives stays in the socket. May be called by the receiver."""
+
+    def resume_reading(self) -> None:
+        """Deliver frames again; some may be delivered before this returns."""
 
     def is_receiving(self) -> bool:
         """Say whether a frame is arriving, which may take its time."""
 
-    async def send(self, frame: bytes) -> None:
-        """Hand one frame over; returns when the peer has kept up enough for another.
+    def send(self, frame: bytes) -> bool:
+        """Hand one frame over, in any case; return whether the peer has kept up enough for another one.
 
-        Raises:
-            PeerGone: the connection is over.
+        When it has not, `Receiver.caught_up` follows. Does nothing when the connection is over.
         """
 
-    async def close(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: "CloseCode", reason: str) -> None:
         """End the connection. Never waits for the peer, and does nothing when it is gone already."""
-
-
-class WebSocketTransport:
-    """The transport of an accepted Starlette WebSocket."""
-
-    def __init__(self, websocket: "WebSocket") -> None:
-        self._websocket = websocket
-        self._peer: PeerState = websocket.scope["extensions"][PEER_STATE]["state"]
-
-    async def receive(self) -> bytes:
-        """See `Transport.receive`."""
-        try:
-            event = await self._websocket.receive()
-        except WebSocketDisconnected as gone:
-            raise PeerGone from gone
-        if event["type"] == "websocket.disconnect":
-            raise PeerGone(event.get("code") or CloseCode.NO_STATUS, self._peer.why_closed)
-        frame: bytes | None = event.get("bytes")
-        if frame is None:
-            raise NotBinary
-        return frame
-
-    def is_receiving(self) -> bool:
-        """See `Transport.is_receiving`."""
-        return self._peer.is_sending
-
-    async def send(self, frame: bytes) -> None:
-        """See `Transport.send`."""
-        try:
-            await self._websocket.send({"type": "websocket.send", "bytes": frame})
-        except (WebSocketDisconnect, WebSocketDisconnected) as gone:
-            raise PeerGone(self._peer.close_code or CloseCode.ABNORMAL, self._peer.why_closed) from gone
-
-    async def close(self, code: CloseCode, reason: str) -> None:
-        """See `Transport.close`."""
-        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected):
-            await self._websocket.close(code, reason)

@@ -2,6 +2,7 @@
 
 Its behaviour differs from the parent class where a chat connection holds a cluster-wide place:
 
+* frames go to the conversation by a call, without a queue and a task (`websocket_transport.py`);
 * a peer that does not read cannot delay our close: the close frame is queued and the socket aborted after a grace time;
 * a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once; nothing is sent;
 * any bytes are as good as a pong, because a peer cannot send one in the middle of a frame; and while *we* have stopped
@@ -28,12 +29,14 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, 
 from websockets.datastructures import Headers
 from websockets.frames import CTRL_OPCODES, Frame
 from websockets.http11 import Response
+from websockets.protocol import State
 
-from chat_service.transport import PEER_STATE, PeerState
+from chat_service.transport import TRANSPORT
+from chat_service.websocket_transport import WebSocketTransport
 from frameproto.connection import CloseCode
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketResponseBodyEvent
+    from uvicorn._types import ASGISendEvent, WebSocketResponseBodyEvent
     from websockets.http11 import Request
 
     from chat_service.fair_bytes import Charge, FairByteBudget
@@ -66,7 +69,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     late_pong: bytes = b""
     early: bytearray
     early_charge: "Charge"
-    peer: PeerState
+    frames_to: WebSocketTransport
+    is_receiving: bool = False
     heard_at: float = 0.0
     got_event: bool = False
     upload_timer: asyncio.TimerHandle | None = None
@@ -78,16 +82,16 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         self.early = bytearray()
         self.early_charge = self.pod_bytes.charge_early()
-        self.peer = PeerState()
+        self.frames_to = WebSocketTransport(self)
 
     def handle_connect(self, event: "Request") -> None:
-        """Begin to serve a handshake; the application is shown what we know of the peer."""
+        """Begin to serve a handshake; the application is handed the transport for what follows it."""
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["extensions"][PEER_STATE] = {"state": self.peer}
+            self.scope["extensions"][TRANSPORT] = {"transport": self.frames_to}
 
     async def send(self, message: "ASGISendEvent") -> None:
-        """Pass one ASGI event to the peer, waiting until it has kept up; a close never waits for the peer."""
+        """Pass one ASGI event of the handshake to the peer. Frames go through `frames_to`."""
         match message["type"]:
             case "websocket.close":
                 self.writable.set()
@@ -101,7 +105,38 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
                 self._take_in_early()
             case _:
                 await super().send(message)
-                await self.writable.wait()
+
+    def send_frame(self, frame: bytes) -> bool:
+        """Send one binary message; return whether the peer has kept up."""
+        if not self.close_sent and not self.disconnected and self.conn.state is State.OPEN:
+            self.conn.send_binary(frame)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        return self.writable.is_set()
+
+    def send_close(self, code: int, reason: str) -> None:
+        """Close towards the peer, whether it reads or not. Does nothing when the connection is over."""
+        if self.close_sent or self.disconnected or self.transport.is_closing() or self.conn.state is not State.OPEN:
+            return
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self._stop_upload()
+        self._resume_reading()
+        self._abort_after_grace()
+
+    def read_on(self) -> None:
+        """Read what the peer sends."""
+        if self.read_paused and self.handshake_complete and not self.transport.is_closing():
+            self._resume_reading()
+            self.heard_at = self.loop.time()  # what may be waiting has not been read yet
+            self._follow_upload(0)
+
+    def stop_reading(self) -> None:
+        """Leave in the sockets what the peer sends. After a close it is read and discarded."""
+        if not self.read_paused and not self.close_sent and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+            self._stop_upload()
 
     def keepalive_timeout(self) -> None:
         """Abort a peer that was not heard since the ping, unless its pong may be waiting behind data we do not read."""
@@ -130,18 +165,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         pong, self.late_pong = self.late_pong, b""
         if pong and not self.close_sent:
             self.transport.write(pong)
-
-    async def receive(self) -> "ASGIReceiveEvent":
-        """Return the next event for the application.
-
-        Reading goes on when the application asks for more, and not, as in the parent class, when it has just got
-        something: a message in hand that waits for its turn would else have another one wait behind it.
-        """
-        if self.read_paused and self.handshake_complete and self.queue.empty() and not self.transport.is_closing():
-            self._resume_reading()
-            self.heard_at = self.loop.time()  # what may be waiting has not been read yet
-            self._follow_upload(0)
-        return await self.queue.get()
+        if self.writable.is_set():
+            self.frames_to.caught_up()
 
     def handle_events(self) -> None:
         """Handle what the bytes in hand came to."""
@@ -166,21 +191,23 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
 
         Of a text only the fact that it came is passed on: nobody reads it, and a string may take four times its bytes.
         """
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            text, self.frames = self.frames, [b""]
-            if not _is_utf8(text):
-                self.frames = []
-                self.conn.fail(CloseCode.INVALID_TEXT, "text that is not UTF-8")
-                self.handle_parser_exception()
-                return
-        super().send_receive_event_to_app()
+        parts, self.frames = self.frames, []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "bytes":
+            self.frames_to.received(parts[0] if len(parts) == 1 else b"".join(parts))
+        elif _is_utf8(parts):
+            self.frames_to.received(None)
+        else:
+            self.conn.fail(CloseCode.INVALID_TEXT, "text that is not UTF-8")
+            self.handle_parser_exception()
 
     def handle_close(self, event: Frame) -> None:
         """Answer the peer's close, and do not let a peer that stopped reading keep the socket."""
         super().handle_close(event)
         self._stop_upload()
-        if self.conn.close_rcvd is not None and self.peer.close_code is None:
-            self.peer.close_code = self.conn.close_rcvd.code
+        if self.conn.close_rcvd is not None:
+            self.frames_to.left(self.conn.close_rcvd.code)
         if self.close_timer is None and not self.disconnected:
             self._abort_after_grace()
 
@@ -190,13 +217,13 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         sent = self.conn.close_sent
         code, reason = (sent.code, sent.reason) if sent else (CloseCode.PROTOCOL_ERROR, "")
-        self.peer.close_code, self.peer.why_closed = code, reason
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()
         self._stop_upload()
         self._discard_the_rest()
+        self.frames_to.left(code, reason)
 
     def shutdown(self) -> None:
         """End the connection for the server goes away; whatever it waits for, the peer is told."""
@@ -235,6 +262,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self._forget_early()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL})
         super().connection_lost(exc)
+        self.frames_to.left(CloseCode.ABNORMAL)
         self.conn.parser.close()  # it holds half a message, and itself
         self.conn.reader.buffer.clear()
 
@@ -321,8 +349,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     def _follow_upload(self, size: int) -> None:
         """Hold a message that is arriving to the least rate, as long as we read. `size` bytes of it came."""
         rest = len(self.conn.reader.buffer)
-        self.peer.is_sending = bool(self.frames or rest or (size and not self.got_event))
-        if not self.peer.is_sending or self.read_paused or not self.handshake_complete or self.close_sent:
+        self.is_receiving = bool(self.frames or rest or (size and not self.got_event))
+        if not self.is_receiving or self.read_paused or not self.handshake_complete or self.close_sent:
             self._stop_upload()
             return
         self.uploaded_bytes += size

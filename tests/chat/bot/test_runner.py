@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import pytest
 
-from botkit import BotError, Memory, RequestKind, Turn
+from botkit import BotError, Memory, RequestKind, Turn, whole
 from botkit.testing import MONDAY_MORNING
 from chat_service.bot.runner import BotRunner, CircuitBreaker
 from frameproto import encode_response, error_response
@@ -105,7 +105,7 @@ async def test_every_form_of_a_reply(reply: Callable[[Turn, Memory], Any], said:
     observer, bot = Observer(), Bot(reply)
     async with runner(bot, observer) as running:
         assert bot.entered == 1
-        assert await running.reply(HELLO, Memory()) == said
+        assert await whole(running.reply(HELLO, Memory())) == said
     assert (observer.pieces, bot.entered) == ([pieces], 0)
 
 
@@ -124,7 +124,7 @@ async def silent_pieces(turn: Turn, memory: Memory) -> AsyncIterator[str]:
 async def test_a_bot_that_takes_too_long_is_cut(reply: Callable[[Turn, Memory], Any]) -> None:
     observer = Observer()
     with pytest.raises(BotError) as failed:
-        await runner(Bot(reply), observer, seconds=0.05).reply(HELLO, Memory())
+        await whole(runner(Bot(reply), observer, seconds=0.05).reply(HELLO, Memory()))
     assert (failed.value.code, failed.value.retryable, observer.failures) == ("bot_timeout", True, ["bot_timeout"])
 
 
@@ -140,7 +140,7 @@ async def crash_later(turn: Turn, memory: Memory) -> str:
 async def test_a_bot_that_fails_is_not_our_bug(reply: Callable[[Turn, Memory], Any]) -> None:
     observer = Observer()
     with pytest.raises(BotError) as failed:
-        await runner(Bot(reply), observer).reply(HELLO, Memory())
+        await whole(runner(Bot(reply), observer).reply(HELLO, Memory()))
     assert failed.value.code == "bot_failed"
     assert "lost" not in str(failed.value)
     assert observer.failures == ["bot_failed"]
@@ -167,7 +167,7 @@ async def test_whatever_an_error_of_a_bot_says_it_can_be_sent(
         raise BotError(message, code=code, retryable=True)
 
     with pytest.raises(BotError) as failed:
-        await runner(Bot(refuse)).reply(HELLO, Memory())
+        await whole(runner(Bot(refuse)).reply(HELLO, Memory()))
     assert (str(failed.value), failed.value.code, failed.value.retryable) == (sent, sent_code, True)
     assert encode_response(error_response(failed.value.code, str(failed.value)))
 
@@ -179,7 +179,7 @@ async def endless(turn: Turn, memory: Memory) -> AsyncIterator[str]:
 
 
 async def test_an_endless_reply_is_cut() -> None:
-    said = await runner(Bot(endless)).reply(HELLO, Memory())
+    said = await whole(runner(Bot(endless)).reply(HELLO, Memory()))
     assert len(said) == 100
     assert said.endswith("…")
 
@@ -195,7 +195,7 @@ async def test_only_so_many_turns_at_once() -> None:
 
     limited = runner(Bot(slow), turns_at_once=2)
     async with asyncio.TaskGroup() as group:
-        turns = [group.create_task(limited.reply(HELLO, Memory())) for _ in range(5)]
+        turns = [group.create_task(whole(limited.reply(HELLO, Memory()))) for _ in range(5)]
         for _ in range(20):
             await asyncio.sleep(0)
         assert running == 2
@@ -205,7 +205,7 @@ async def test_only_so_many_turns_at_once() -> None:
 
 async def test_waiting_for_other_turns_counts() -> None:
     slow = runner(Bot(never), turns_at_once=1, seconds=0.05)
-    turns = await asyncio.gather(*(slow.reply(HELLO, Memory()) for _ in range(3)), return_exceptions=True)
+    turns = await asyncio.gather(*(whole(slow.reply(HELLO, Memory())) for _ in range(3)), return_exceptions=True)
     assert [getattr(turn, "code", None) for turn in turns] == ["bot_timeout"] * 3
 
 
@@ -221,16 +221,16 @@ async def test_a_bot_that_fails_all_the_time_is_passed_by_until_it_is_well() -> 
     running = runner(bot, breaker=CircuitBreaker(3, 10, clock), fallback=Bot(lambda *_: "the script"))
     for _ in range(3):
         with pytest.raises(BotError, match="not now"):
-            await running.reply(HELLO, Memory())
-    assert [await running.reply(HELLO, Memory()) for _ in range(4)] == ["the script"] * 4
+            await whole(running.reply(HELLO, Memory()))
+    assert [await whole(running.reply(HELLO, Memory())) for _ in range(4)] == ["the script"] * 4
     assert bot.asked == 3
     clock.now = 10
     with pytest.raises(BotError):  # one is tried, the others are still passed by
-        await running.reply(HELLO, Memory())
-    assert await running.reply(HELLO, Memory()) == "the script"
+        await whole(running.reply(HELLO, Memory()))
+    assert await whole(running.reply(HELLO, Memory())) == "the script"
     assert bot.asked == 4
     clock.now, well = 20, True
-    assert [await running.reply(HELLO, Memory()) for _ in range(3)] == ["well again"] * 3
+    assert [await whole(running.reply(HELLO, Memory())) for _ in range(3)] == ["well again"] * 3
 
 
 async def test_without_a_fallback_the_turn_fails_at_once() -> None:
@@ -238,6 +238,6 @@ async def test_without_a_fallback_the_turn_fails_at_once() -> None:
     running = runner(bot, breaker=CircuitBreaker(1, 10))
     for _ in range(3):
         with pytest.raises(BotError) as failed:
-            await running.reply(HELLO, Memory())
+            await whole(running.reply(HELLO, Memory()))
         assert failed.value.retryable
     assert bot.asked == 1

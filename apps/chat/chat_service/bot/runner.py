@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import iscoroutine
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from botkit import BotError, Memory, Reply, Responder, Turn, pieces, whole
 from chat_service.bot.reply import presentable
@@ -121,47 +122,54 @@ class BotRunner:
         if hasattr(self._bot, "__aexit__"):
             await self._bot.__aexit__(kind, error, traceback)
 
-    async def reply(self, turn: Turn, memory: Memory) -> str:
-        """Return the whole reply.
+    def reply(self, turn: Turn, memory: Memory) -> "str | PendingReply":
+        """Return the whole reply when the bot gives it at once, and otherwise what is to be awaited for it.
 
         Raises:
-            BotError: `bot_failed` or `bot_timeout`, or what the bot itself says.
+            BotError: `bot_failed` or `bot_timeout`, or what the bot itself says; also raised by what is awaited.
         """
         if not self._breaker.allows():
-            return await self._fall_back(turn, memory)
-        try:
-            said = await self._replied(turn, memory)
-        except BotError as exc:
-            failure = _sendable(exc)
-            self._observer.failed(self._name, failure.code)
-            log.warning("bot.failed", bot=self._name, code=failure.code, reason=str(failure))
-            if self._breaker.failed():
-                log.warning("bot.passed_by", bot=self._name, fallback=self._fallback is not None)
-            raise failure from exc
-        self._breaker.succeeded()
-        return said
-
-    async def _replied(self, turn: Turn, memory: Memory) -> str:
+            return self._fall_back(turn, memory)
         began = time.monotonic()
         try:
             reply = self._bot.reply(turn, memory)
-            if isinstance(reply, str):
-                return self._finish(began, time.monotonic(), [reply])
+            if not isinstance(reply, str):
+                return PendingReply(reply, partial(self._wait_for, began))
+            text = self._finish(began, time.monotonic(), [reply])
+        except Exception as exc:
+            raise self._failed(exc) from exc
+        self._breaker.succeeded()
+        return text
+
+    async def _wait_for(self, began: float, reply: AsyncIterable[str] | Awaitable[Reply]) -> str:
+        try:
             try:
                 async with asyncio.timeout(self._seconds), self._places:
-                    return await self._collect(began, reply)
+                    text = await self._collect(began, reply)
             finally:
                 if iscoroutine(reply):
                     reply.close()  # one that never had its turn
-        except TimeoutError as exc:
-            raise BotError(
-                f"the bot took longer than {self._seconds:g} seconds; send it again", code="bot_timeout", retryable=True
-            ) from exc
-        except BotError:
-            raise
         except Exception as exc:
-            log.exception("bot.bug", bot=self._name)
-            raise BotError("the bot failed to reply; send it again", retryable=True) from exc
+            raise self._failed(exc) from exc
+        self._breaker.succeeded()
+        return text
+
+    def _failed(self, exc: Exception) -> BotError:
+        """Count and log why there is no reply; return it in words for the client."""
+        match exc:
+            case TimeoutError():
+                why = f"the bot took longer than {self._seconds:g} seconds; send it again"
+                failure = BotError(why, code="bot_timeout", retryable=True)
+            case BotError():
+                failure = _sendable(exc)
+            case _:
+                log.error("bot.bug", bot=self._name, exc_info=exc)
+                failure = BotError("the bot failed to reply; send it again", retryable=True)
+        self._observer.failed(self._name, failure.code)
+        log.warning("bot.failed", bot=self._name, code=failure.code, reason=str(failure))
+        if self._breaker.failed():
+            log.warning("bot.passed_by", bot=self._name, fallback=self._fallback is not None)
+        return failure
 
     async def _collect(self, began: float, reply: AsyncIterable[str] | Awaitable[Reply]) -> str:
         said: list[str] = []
@@ -185,10 +193,34 @@ class BotRunner:
         self._observer.replied(self._name, seconds=now - began, first_piece_seconds=first_at - began, pieces=len(said))
         return text if len(text) <= self._max_characters else text[: self._max_characters - 1] + CUT
 
-    async def _fall_back(self, turn: Turn, memory: Memory) -> str:
+    def _fall_back(self, turn: Turn, memory: Memory) -> "str | PendingReply":
         if self._fallback is None:
             raise BotError("the bot does not answer at present; send it again in a minute", retryable=True)
-        return await whole(self._fallback.reply(turn, memory))
+        reply = self._fallback.reply(turn, memory)
+        return reply if isinstance(reply, str) else PendingReply(reply, whole)
+
+
+class PendingReply:
+    """A reply that is awaited, once. Nothing of the bot runs before."""
+
+    __slots__ = ("_reply", "_wait_for")
+
+    def __init__(
+        self,
+        reply: AsyncIterable[str] | Awaitable[Reply],
+        wait_for: Callable[[AsyncIterable[str] | Awaitable[Reply]], Coroutine[Any, Any, str]],
+    ) -> None:
+        self._reply = reply
+        self._wait_for = wait_for
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        """Wait for the reply. Raises BotError."""
+        return self._wait_for(self._reply).__await__()
+
+    def close(self) -> None:
+        """Let go of a reply that nobody awaits."""
+        if iscoroutine(self._reply):
+            self._reply.close()
 
 
 def _sendable(failure: BotError) -> BotError:

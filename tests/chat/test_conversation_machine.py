@@ -1,0 +1,488 @@
+"""The machine of a conversation against a model, under arbitrary interleavings of what happens around it.
+
+Nothing runs here: the effects write down what was asked for, and hypothesis decides what happens next. Some effects are
+complete before their call returns, as for a text that is answered at once.
+"""
+
+import itertools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat_service.conversation import (
+    AT_WORK,
+    NEXT,
+    Conversation,
+    Event,
+    IllegalEvent,
+    State,
+    error_frame,
+)
+from chat_service.pending import PendingMessage, Stage
+from frameproto.connection import CloseCode
+from tests.chat.conversation_parts import limits
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+WINDOW = 3
+MAX_BYTES = 60
+POD_BYTES = 70
+BYTES_OF_OTHERS = 40
+FIRST_SECONDS, IDLE_SECONDS, SEND_SECONDS = 60, 600, 30
+
+
+@dataclass
+class World:
+    """All around one machine, and a record of what it asked for."""
+
+    at_once: frozenset[str]
+    now: float = 0.0
+    paused: bool = False
+    receiving: bool = False
+    writable: bool = True
+    stuck: bool = False
+    others: int = 0
+    pod_used: int = 0
+    charged: dict[int, int] = field(default_factory=dict)
+    waiting_for_bytes: list[PendingMessage] = field(default_factory=list)
+    asked: list[PendingMessage] = field(default_factory=list)
+    permits: set[int] = field(default_factory=set)
+    preparing: list[PendingMessage] = field(default_factory=list)
+    replying: list[PendingMessage] = field(default_factory=list)
+    rendering: list[PendingMessage] = field(default_factory=list)
+    keeping: list[PendingMessage] = field(default_factory=list)
+    abandoned: list[PendingMessage] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
+    taken: list[PendingMessage] = field(default_factory=list)
+    close_code: int | None = None
+    closed_times: int = 0
+    finished_times: int = 0
+    refused_codes: list[str] = field(default_factory=list)
+    wakes_at: float | None = None
+    read: list[PendingMessage] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        changed = limits(
+            window=WINDOW,
+            max_bytes=MAX_BYTES,
+            max_frame_bytes=50,
+            max_text_bytes=30,
+            max_unreadable=2,
+            first_message_seconds=FIRST_SECONDS,
+            idle_seconds=IDLE_SECONDS,
+            send_seconds=SEND_SECONDS,
+        )
+        self.machine = Conversation(self, changed, lambda: self.now)
+        self.machine.start()
+
+    @property
+    def held(self) -> list[PendingMessage]:
+        """What has a slot of the window."""
+        return [message for message in self.read if message.stage not in {Stage.IN_HAND, Stage.DONE}]
+
+    def number(self, message: PendingMessage) -> int:
+        return self.numbers[id(message)]
+
+    # Effects.
+
+    def pause_reading(self) -> None:
+        assert not self.paused
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        assert self.paused
+        self.paused = False
+
+    def is_receiving(self) -> bool:
+        return self.receiving
+
+    def charge(self, message: PendingMessage, size_bytes: int) -> bool:
+        own = sum(other.size_bytes for other in self.held if other is not message)
+        assert not own or own + size_bytes <= MAX_BYTES, "the bytes of a connection are bounded"
+        if self.pod_used and self.pod_used + self.others + size_bytes > POD_BYTES:
+            self.waiting_for_bytes.append(message)
+            return False
+        self._charge(message, size_bytes)
+        return True
+
+    def _charge(self, message: PendingMessage, size_bytes: int) -> None:
+        self.pod_used += size_bytes
+        self.charged[self.number(message)] = size_bytes
+
+    def recharge(self, message: PendingMessage, size_bytes: int) -> None:
+        number = self.number(message)
+        self.pod_used += size_bytes - self.charged[number]
+        self.charged[number] = size_bytes
+
+    def refused(self, code: str) -> None:
+        self.refused_codes.append(code)
+
+    def admit(self, message: PendingMessage) -> None:
+        self.asked.append(message)
+        if "admit" in self.at_once:
+            self.grant(message)
+
+    def grant(self, message: PendingMessage) -> None:
+        self.asked.remove(message)
+        self.permits.add(self.number(message))
+        self.machine.admitted(message)
+
+    def prepare(self, message: PendingMessage) -> None:
+        assert self.number(message) in self.permits
+        self.preparing.append(message)
+        if "prepare" in self.at_once:
+            self.preparing.remove(message)
+            self.machine.prepared(message)
+
+    def take_turn(self, message: PendingMessage) -> None:
+        assert not self.replying, "turns of the bot do not overlap"
+        self.turns.append(self.number(message))
+        self.replying.append(message)
+        if "reply" in self.at_once:
+            self.answer(message)
+
+    def answer(self, message: PendingMessage) -> None:
+        for place in (self.replying, self.rendering, self.preparing, self.asked):
+            if message in place:
+                place.remove(message)
+        self.machine.answered(message, reply_to(self.number(message)), keep=True)
+
+    def keep(self, message: PendingMessage) -> None:
+        assert self.machine.state is not State.CLOSED
+        self.keeping.append(message)
+        self.kept.append(self.number(message))
+        if "keep" in self.at_once:
+            self.keeping.remove(message)
+            self.machine.kept(message)
+
+    def release_permit(self, message: PendingMessage) -> None:
+        self.permits.discard(self.number(message))
+
+    def forget(self, message: PendingMessage) -> None:
+        number = self.number(message)
+        self.permits.discard(number)
+        self.pod_used -= self.charged.pop(number, 0)
+        if message in self.waiting_for_bytes:
+            self.waiting_for_bytes.remove(message)
+
+    def abandon(self, message: PendingMessage) -> None:
+        assert message not in self.abandoned
+        if message in self.asked:
+            self.asked.remove(message)
+            self.machine.abandoned(message)
+        else:
+            self.abandoned.append(message)
+
+    def send(self, frame: bytes) -> bool:
+        assert self.machine.state is not State.CLOSED, "nothing is sent after the close"
+        assert not self.stuck, "nothing is sent to a peer that has not caught up"
+        self.sent.append(frame)
+        self.stuck = not self.writable
+        return self.writable
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        assert self.close_code is None
+        assert reason
+        self.close_code = int(code)
+
+    def closed(self) -> None:
+        self.closed_times += 1
+
+    def finished(self) -> None:
+        self.finished_times += 1
+
+    def wake_at(self, when: float) -> None:
+        assert self.wakes_at is None or when < self.wakes_at
+        self.wakes_at = when
+
+
+def reply_to(number: int) -> bytes:
+    return b"reply %d" % number
+
+
+Step = tuple[str, int]
+AT_ONCE = st.frozensets(st.sampled_from(["admit", "prepare", "reply", "keep"]))
+
+
+class Driver:
+    """Has one thing after the other happen, as far as it can, and checks after each what always holds."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.machine = world.machine
+        self.read = world.read
+        self.unkept: set[int] = set()
+        self.busy: set[int] = set()
+        self.order: list[int] = []
+
+    def step(self, what: str, pick: int) -> None:
+        ACTIONS[what](self, pick)
+        self._abandoned_work_ends(pick)
+        self.check()
+
+    def text(self, pick: int) -> None:
+        self._receive(b"\x00" + b"x" * (1 + 7 * (pick % 4)))
+
+    def catch_up(self) -> None:
+        if not self.world.writable:
+            self.world.writable, self.world.stuck = True, False
+            self.machine.caught_up()
+
+    def _receive(self, frame: bytes | None) -> None:
+        if self.world.paused or self.machine.state is State.CLOSED:
+            return
+        message = PendingMessage(frame, NOW)
+        self.world.numbers[id(message)] = len(self.read)
+        self.read.append(message)
+        self.machine.received(message)
+
+    def _alive(self, messages: list[PendingMessage]) -> list[PendingMessage]:
+        return [message for message in messages if message not in self.world.abandoned]
+
+    def _with(self, messages: list[PendingMessage], pick: int, act: Any) -> None:
+        if messages:
+            act(messages[pick % len(messages)])
+
+    def _grant_bytes(self) -> None:
+        world = self.world
+        if world.waiting_for_bytes:
+            message = world.waiting_for_bytes.pop(0)
+            world._charge(message, message.size_bytes)
+            self.machine.charged(message)
+
+    def _prepared(self, message: PendingMessage) -> None:
+        self.world.preparing.remove(message)
+        self.machine.prepared(message)
+
+    def _refuse(self, message: PendingMessage) -> None:
+        for place in (self.world.asked, self.world.preparing):
+            if message in place:
+                place.remove(message)
+        self.machine.answered(message, error_frame("busy", f"{self.world.number(message)}"), keep=False)
+
+    def _piece(self, message: PendingMessage) -> None:
+        self.machine.piece(message, b"piece")
+
+    def _spoken(self, message: PendingMessage) -> None:
+        self.world.replying.remove(message)
+        self.world.rendering.append(message)
+        self.machine.spoken(message)
+
+    def _kept(self, message: PendingMessage) -> None:
+        self.world.keeping.remove(message)
+        self.machine.kept(message)
+
+    def _not_kept(self, message: PendingMessage) -> None:
+        self.world.keeping.remove(message)
+        self.machine.kept(message, error_frame("storage_full", f"{self.world.number(message)}"))
+
+    def _wait(self, seconds: float) -> None:
+        world = self.world
+        end = world.now + seconds
+        while world.wakes_at is not None and world.wakes_at <= end and self.machine.state is not State.CLOSED:
+            world.now, world.wakes_at = world.wakes_at, None
+            self.machine.wake()
+        world.now = end
+
+    def _abandoned_work_ends(self, pick: int) -> None:
+        """Of work that was told to stop, some ends now: without a reply, or with the one that it just had."""
+        world = self.world
+        if world.abandoned and pick % 2:
+            message = world.abandoned.pop(0)
+            for place in (world.preparing, world.replying, world.rendering, world.keeping):
+                if message in place:
+                    place.remove(message)
+            self.machine.abandoned(message)
+
+    def check(self) -> None:
+        world, machine = self.world, self.machine
+        held = world.held
+        assert machine.unfinished == len(held) <= WINDOW
+        assert world.permits <= {world.number(message) for message in held}
+        assert world.charged.keys() <= {world.number(message) for message in held}
+        assert world.pod_used == sum(world.charged.values())
+        assert world.turns == sorted(world.turns), "the bot's turns follow the order of the messages"
+        assert world.kept == sorted(set(world.kept)), "exchanges are kept in order, and once"
+        for message in held:
+            if message.stage in {Stage.KEPT, Stage.SENDING}:
+                assert world.number(message) not in world.permits, "a slow reader holds no permit"
+                assert world.charged[world.number(message)] == len(message.reply)
+                assert message.frame is None, "a reply that waits for its reader holds no request"
+        self._check_replies()
+        if machine.state is State.CLOSED:
+            assert world.closed_times == 1
+            assert (world.close_code is None) is (machine.end is not None and machine.end.by_peer)
+            assert all(message.stage in AT_WORK for message in held), "only work that has not ended is left"
+            assert world.finished_times == (not held)
+        else:
+            assert world.closed_times == world.finished_times == 0
+            waiting = [message for message in self.read if message.stage in {Stage.IN_HAND, Stage.CHARGING}]
+            assert len(waiting) <= 1, "one frame is in hand at most"
+            if machine.state is State.OPEN:
+                reads = not waiting and not any(message.is_last for message in self.read)
+                assert world.paused is not reads, "it reads unless something waits to be taken"
+            if machine.state is State.DRAINING:
+                assert held, "a drain that has nothing to wait for ends"
+            if not held:
+                assert world.wakes_at is not None, "silence is watched"
+
+    def _check_replies(self) -> None:
+        """Replies leave in the order of the messages, each after its exchange was kept; pieces before the reply."""
+        whole = [frame for frame in self.world.sent if frame != b"piece"]
+        taken = [message for message in self.read if message.stage is not Stage.IN_HAND]
+        expected = [message for message in taken if message.reply][: len(whole)]
+        for frame, message in zip(whole, expected, strict=True):
+            assert frame == message.reply
+            assert message not in self.world.keeping
+
+    def settle(self) -> None:
+        """Let all that is under way end; then nothing may be left."""
+        world = self.world
+        for _ in range(1000):
+            if world.waiting_for_bytes:
+                self._grant_bytes()
+            elif world.asked:
+                world.grant(world.asked[0])
+            elif self._alive(world.preparing):
+                self._prepared(self._alive(world.preparing)[0])
+            elif world.replying or world.rendering:
+                world.answer([*world.replying, *world.rendering][0])
+            elif world.keeping:
+                self._kept(world.keeping[0])
+            elif not world.writable:
+                self.catch_up()
+            elif world.abandoned:
+                self._abandoned_work_ends(1)
+            else:
+                break
+            self.check()
+        else:
+            pytest.fail("it does not come to rest")
+
+
+ACTIONS: dict[str, Callable[[Driver, int], None]] = {
+    "text": Driver.text,
+    "another text": Driver.text,
+    "one more text": Driver.text,
+    "too long": lambda driver, _: driver._receive(b"\x00" + b"x" * 31),
+    "garbage": lambda driver, _: driver._receive(b"\x07"),
+    "not binary": lambda driver, _: driver._receive(None),
+    "bytes": lambda driver, _: driver._grant_bytes(),
+    "grant": lambda driver, pick: driver._with(driver.world.asked, pick, driver.world.grant),
+    "busy": lambda driver, pick: driver._with(driver.world.asked, pick, driver._refuse),
+    "prepared": lambda driver, pick: driver._with(driver._alive(driver.world.preparing), pick, driver._prepared),
+    "prepare fails": lambda driver, pick: driver._with(driver._alive(driver.world.preparing), pick, driver._refuse),
+    "piece": lambda driver, pick: driver._with(driver._alive(driver.world.replying), pick, driver._piece),
+    "spoken": lambda driver, pick: driver._with(driver._alive(driver.world.replying), pick, driver._spoken),
+    "answer": lambda driver, pick: driver._with(
+        driver._alive([*driver.world.replying, *driver.world.rendering]), pick, driver.world.answer
+    ),
+    "kept": lambda driver, _: driver._with(driver.world.keeping[:1], 0, driver._kept),
+    "not kept": lambda driver, _: driver._with(driver.world.keeping[:1], 0, driver._not_kept),
+    "stuck": lambda driver, _: setattr(driver.world, "writable", False),
+    "caught up": lambda driver, _: driver.catch_up(),
+    "others": lambda driver, _: setattr(driver.world, "others", BYTES_OF_OTHERS - driver.world.others),
+    "later": lambda driver, pick: driver._wait((1, 29, 31, 61, 400, 700)[pick]),
+    "receiving": lambda driver, _: setattr(driver.world, "receiving", not driver.world.receiving),
+    "drain": lambda driver, _: driver.machine.drain(),
+    "abort": lambda driver, _: driver.machine.abort(),
+    "leave": lambda driver, _: driver.machine.peer_left(1000, "the client left"),
+    "permit lost": lambda driver, _: driver.machine.permit_lost(),
+    "token": lambda driver, _: driver.machine.token_expired(),
+    "bug": lambda driver, _: driver.machine.fail(),
+}
+ENDS = {"drain", "abort", "leave", "permit lost", "token", "bug"}
+USUAL = [what for what in ACTIONS if what not in ENDS]
+STEPS = st.builds(
+    operator.add,
+    st.lists(st.tuples(st.sampled_from(USUAL), st.integers(0, 5)), max_size=60),
+    st.lists(st.tuples(st.sampled_from(list(ACTIONS)), st.integers(0, 5)), max_size=20),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(STEPS, AT_ONCE)
+def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozenset[str]) -> None:
+    driver = Driver(World(at_once))
+    for what, pick in steps:
+        driver.step(what, pick)
+    driver.settle()
+    world = driver.world
+    assert driver.machine.unfinished == 0
+    assert (world.permits, world.charged, world.pod_used) == (set(), {}, 0)
+    if driver.machine.state is State.OPEN and driver.machine.end is None:
+        answered = [message for message in driver.read if message.stage is Stage.DONE]
+        assert answered == driver.read, "every message that was read is answered"
+        assert len([frame for frame in world.sent if frame != b"piece"]) == len(driver.read)
+    else:
+        driver.machine.abort()
+        driver.settle()
+    assert world.finished_times == (driver.machine.state is State.CLOSED)
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.DRAINING])
+@pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, Event)))
+def test_the_table_is_all_there_is(state: State, stage: Stage, event: Event) -> None:
+    world = World(frozenset())
+    message = PendingMessage(b"\x00a", NOW)
+    world.numbers[id(message)] = 0
+    message.stage = stage
+    machine = cast("Any", world.machine)
+    machine.state = state
+    if (stage, event) in NEXT:
+        machine._move(message, event)
+        assert message.stage is NEXT[stage, event]
+    else:
+        with pytest.raises(IllegalEvent, match=f"{event.name} while {stage.name}"):
+            machine._move(message, event)
+
+
+def test_a_stage_is_left_in_order_only() -> None:
+    assert all(after >= before for (before, _), after in NEXT.items())
+    assert {stage for stage, _ in NEXT} == set(Stage) - {Stage.DONE}
+
+
+def talk(at_once: frozenset[str], texts: int) -> Driver:
+    driver = Driver(World(at_once))
+    for _ in range(texts):
+        driver.step("text", 0)
+    return driver
+
+
+def test_pieces_leave_in_the_order_of_the_messages_and_before_their_reply() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), 2)
+    world, (first, second) = driver.world, driver.read
+    driver.machine.piece(first, b"one ")
+    driver._spoken(first)
+    driver.machine.piece(second, b"three ")
+    assert world.sent == [b"one "]
+    driver.machine.piece(second, b"four ")
+    world.answer(first)
+    assert world.sent == [b"one "]
+    driver._kept(first)
+    assert world.sent == [b"one ", reply_to(0), b"three ", b"four "]
+    world.answer(second)
+    driver._kept(second)
+    assert world.sent[4:] == [reply_to(1)]
+
+
+def test_pieces_that_could_not_leave_are_left_out_once_the_reply_is_kept() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), 1)
+    world, (message,) = driver.world, driver.read
+    world.writable = False
+    driver.machine.piece(message, b"one ")
+    driver.machine.piece(message, b"two ")
+    world.answer(message)
+    driver._kept(message)
+    assert world.sent == [b"one "]
+    driver.catch_up()
+    assert world.sent == [b"one ", reply_to(0)]
+    assert driver.machine.unfinished == 0

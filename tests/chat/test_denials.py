@@ -1,0 +1,61 @@
+"""Every reason of the limits has its answer over HTTP, from a handshake and from a preflight alike."""
+
+import pytest
+
+from chat_service.denials import VERDICTS, denial_of, foreseen
+from permits import (
+    ClientLimitReached,
+    LineFull,
+    Outlook,
+    PermitError,
+    PermitLost,
+    PermitTimeout,
+    PoolClosed,
+    PoolLearning,
+    PoolUnavailable,
+    Verdict,
+)
+from servicekit.problems import Problem
+
+REFUSALS: list[tuple[PermitError, int, str]] = [
+    (PermitTimeout(3), 503, "10"),
+    (ClientLimitReached(), 429, "10"),
+    (LineFull(), 503, "10"),
+    (PoolLearning(11.2, 3), 503, "12"),
+    (PoolUnavailable(), 503, "10"),
+    (PoolClosed(), 503, "1"),
+    (PermitLost(), 503, "10"),
+]
+FORESEEN: list[tuple[Verdict, PermitError]] = [
+    (Verdict.WAIT, PermitTimeout(3)),
+    (Verdict.CLIENT_LIMIT, ClientLimitReached()),
+    (Verdict.LINE_FULL, LineFull()),
+    (Verdict.LEARNING, PoolLearning(11.2, 3)),
+]
+
+
+def told(problem: Problem) -> tuple[object, ...]:
+    return problem.status, problem.body(), dict(problem.headers)
+
+
+@pytest.mark.parametrize(("refusal", "status", "retry_after"), REFUSALS, ids=lambda value: type(value).__name__)
+def test_each_refusal_has_a_status_a_sentence_and_a_time(refusal: PermitError, status: int, retry_after: str) -> None:
+    problem = denial_of(refusal, 9.5)
+    assert (problem.status, problem.code, problem.headers["Retry-After"]) == (status, refusal.code, retry_after)
+    assert problem.detail
+
+
+def test_no_refusal_is_forgotten() -> None:
+    assert {type(refusal) for refusal, _, _ in REFUSALS} == set(PermitError.__subclasses__())
+    assert set(VERDICTS) == {verdict for verdict, _ in FORESEEN} == set(Verdict) - {Verdict.GRANTED}
+
+
+@pytest.mark.parametrize(("verdict", "refusal"), FORESEEN, ids=str)
+def test_a_preflight_is_told_what_the_handshake_would_be(verdict: Verdict, refusal: PermitError) -> None:
+    outlook = Outlook(verdict, place=3, learning_seconds=11.2)
+    assert told(foreseen(outlook, 9.5)) == told(denial_of(refusal, 9.5))
+
+
+def test_a_client_that_would_be_let_in_is_told_how() -> None:
+    problem = foreseen(Outlook(Verdict.GRANTED), 9.5)
+    assert (problem.status, problem.headers["Upgrade"]) == (426, "websocket")
