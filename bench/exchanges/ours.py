@@ -8,7 +8,7 @@ import psutil
 
 from bench.exchanges.contenders import OURS, ChatPod, Stage, Step
 from bench.exchanges.cores import cpu_us
-from bench.exchanges.drive import closed_loop
+from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import RATE, Figures, observed, samples
 from bench.exchanges.report import Row
 from bench.exchanges.terms import Terms
@@ -23,21 +23,31 @@ SHARE: Final = "of never's rate"
 
 
 async def measure_voice(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
-    """Measure voice notes; CPU is that of the chat process without its workers, which is a figure of its own."""
+    """Measure voice notes, and texts at the same pace; CPU is that of the chat process without its workers.
+
+    A process that does something ten times a second finds nothing of it in the caches of its core, and pays for each
+    wake-up. So texts at that pace cost many times what they cost in a crowd, and are what a voice note compares with.
+    """
     if OURS not in names:
         return []
     contender = stage.chat_pod("voice")
     frame = client_frame(BINARY, bytes((RequestKind.VOICE,)) + VOICE)
-    found: list[Figures] = []
+    voices: list[Figures] = []
+    texts: list[Figures] = []
     async with contender.connections(min(TALKERS, terms.connections), len(frame)) as peers:
         await closed_loop(peers, frame, len(peers))
         await contender.settle()
         for _ in range(terms.repeats):
             before = _workers_us(contender)
             figures = await observed(contender, closed_loop(peers, frame, terms.voices))
-            found.append({**figures, WORKERS: (_workers_us(contender) - before) / terms.voices})
+            voices.append({**figures, WORKERS: (_workers_us(contender) - before) / terms.voices})
+            texts.append(await observed(contender, open_loop(peers, TEXT, terms.voices, figures[RATE])))
             step("voice")
-    return [Row("voice", "a note is decoded, and the reply spoken, one worker", OURS, samples(found))]
+    case = "a note is decoded, and the reply spoken, one worker"
+    return [
+        Row("voice", case, OURS, samples(voices)),
+        Row("voice", case, f"{OURS}, texts at that pace", samples(texts)),
+    ]
 
 
 async def measure_fsync(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:

@@ -81,9 +81,8 @@ def read_message(pipe: IO[bytes]) -> Message | None:
 
 
 def write_message(pipe: IO[bytes], message: Message) -> None:
-    """Send a message. Raises OSError when the other side is gone."""
-    for part in message.parts():
-        pipe.write(part)
+    """Send a message at once, so that the other side wakes up once. Raises OSError when it is gone."""
+    pipe.write(b"".join(message.parts()))
     pipe.flush()
 
 

@@ -94,8 +94,7 @@ class WorkerProcess:
         """
         if self._process is None or self._process.stdin is None:
             raise WorkerDied("it was never started")
-        for part in job.parts():
-            self._process.stdin.write(part)
+        self._process.stdin.writelines(job.parts())
         return await self._receive(self._process, seconds)
 
     def kill(self) -> None:
