@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from chat_service.outbox import OutboxError
 from chat_service.settings import ChatSettings
 from frameproto import (
     DEFAULT_MAX_FRAME_BYTES,
+    MessageIdInvalid,
     RequestKind,
     ResponseKind,
+    StatusUnknown,
     decode_request,
     decode_response,
     encode_request,
@@ -23,14 +26,26 @@ from frameproto import (
 from frameproto.connection import SUBPROTOCOL_V1, CloseCode
 from frameproto.exchange import MAX_BATCH_RECORDS, decode_exchange, encode_exchange
 from frameproto.kinds import Outcome
+from frameproto.v2 import (
+    ClientType,
+    Progress,
+    ServerType,
+    decode_client_frame,
+    decode_server_frame,
+    encode_client_frame,
+    encode_server_frame,
+)
 from permits import PermitError, PermitLost
 from tests.frameproto.vectors import leaves
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text("utf-8")
+PAGE_V2 = (REPOSITORY / "docs" / "protocol-v2.md").read_text("utf-8")
 AGAIN: dict[str, Callable[[bytes], bytes]] = {
     "request": lambda frame: encode_request(decode_request(frame)),
     "response": lambda frame: encode_response(decode_response(frame)),
+    "client": lambda frame: encode_client_frame(decode_client_frame(frame)),
+    "server": lambda frame: encode_server_frame(decode_server_frame(frame)),
     "exchange": lambda record: encode_exchange(decode_exchange(record)),
 }
 BYTES = re.compile(r"((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?")
@@ -39,16 +54,16 @@ BYTES = re.compile(r"((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?")
 def examples() -> list[tuple[str, bytes]]:
     """The blocks of bytes, each with what it is; behind two spaces a line explains itself."""
     found = []
-    for what, block in re.findall(r"^```hex (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for what, block in re.findall(r"^```hex (\w+)\n(.*?)^```$", PAGE + PAGE_V2, re.MULTILINE | re.DOTALL):
         lines = [BYTES.fullmatch(line) for line in block.splitlines()]
         found.append((what, b"".join(bytes.fromhex(line[1]) for line in lines if line)))
         assert all(lines), block
     return found
 
 
-def section(title: str) -> str:
+def section(title: str, page: str = PAGE) -> str:
     """The text under a heading."""
-    return re.split(r"^##+ ", PAGE.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.split(r"^##+ ", page.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def first_cells(title: str) -> set[str]:
@@ -57,7 +72,10 @@ def first_cells(title: str) -> set[str]:
     return {name.strip("` ") for row in rows for name in row.split(",")}
 
 
-CHECKS = dict(re.findall(r"^\| \d \| `(\w+)` \| ([^|]+) \|", section("Strictness"), re.MULTILINE))
+CHECKS, CHECKS_V2 = (
+    dict(re.findall(r"^\| \d \| `(\w+)` \| ([^|]+) \|", section("Strictness", page), re.MULTILINE))
+    for page in (PAGE, PAGE_V2)
+)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +107,18 @@ def test_every_kind_is_listed(title: str, kinds: type[RequestKind] | type[Respon
     assert rows == [(str(kind.value), kind.name.lower()) for kind in kinds]
 
 
+@pytest.mark.parametrize(("title", "kinds"), [("Client frames", ClientType), ("Server frames", ServerType)])
+def test_every_type_of_v2_is_listed(title: str, kinds: type[IntEnum]) -> None:
+    table, _, statuses = section(title, PAGE_V2).partition("\n| status |")
+    rows = re.findall(r"^\| (\d) \| (\w+) \|", table, re.MULTILINE)
+    assert rows == [(str(kind.value), kind.name.lower()) for kind in kinds]
+    shown = re.findall(r"^\| (\d) \| (\w+) \|", statuses, re.MULTILINE)
+    assert shown == ([(str(each.value), each.name.lower()) for each in Progress] if kinds is ServerType else [])
+
+
 def test_every_code_of_the_exception_tree_is_listed_and_no_other() -> None:
-    assert CHECKS.keys() == {leaf.code for leaf in leaves()}
+    assert CHECKS.keys() | CHECKS_V2.keys() == {leaf.code for leaf in leaves()}
+    assert CHECKS_V2.keys() - CHECKS.keys() == {MessageIdInvalid.code, StatusUnknown.code}
 
 
 def test_every_error_that_a_request_may_meet_is_listed() -> None:
@@ -133,6 +161,6 @@ def test_names_and_limits_are_those_of_the_code() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGE)
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGE + PAGE_V2)
     assert links
     assert all((REPOSITORY / "docs" / link).exists() for link in links)

@@ -33,6 +33,7 @@ from frameproto.exchange import (
 from frameproto.kinds import Outcome
 from tests.frameproto.vectors import cases, leaves, limit, load, unhex
 
+FILES = ("requests.json", "responses.json", "v2_client.json", "v2_server.json")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -142,7 +143,7 @@ def test_invalid_batch(vector: dict[str, Any]) -> None:
 
 
 def test_every_code_of_the_exception_tree_has_a_vector() -> None:
-    codes = {vector["code"] for file in ("requests.json", "responses.json") for vector in load(file)["invalid"]}
+    codes = {vector["code"] for file in FILES for vector in load(file)["invalid"]}
     assert codes == {leaf.code for leaf in leaves()}
 
 
@@ -151,7 +152,7 @@ def test_every_kind_has_a_valid_vector() -> None:
     assert {vector["kind"] for vector in load("responses.json")["valid"]} == set(ResponseKind)
 
 
-@pytest.mark.parametrize("file", ["requests.json", "responses.json", "exchanges.json"])
+@pytest.mark.parametrize("file", [*FILES, "exchanges.json"])
 def test_names_are_unique_within_a_group(file: str) -> None:
     groups = [group for group in load(file).values() if isinstance(group, list)]
     assert groups
@@ -160,7 +161,7 @@ def test_names_are_unique_within_a_group(file: str) -> None:
 
 
 def test_the_files_state_the_limits_of_the_code() -> None:
-    assert load("requests.json")["max_bytes"] == load("responses.json")["max_bytes"] == DEFAULT_MAX_FRAME_BYTES
+    assert {load(file)["max_bytes"] for file in FILES} == {DEFAULT_MAX_FRAME_BYTES}
     exchanges = load("exchanges.json")
     assert (exchanges["version"], exchanges["max_batch_records"]) == (EXCHANGE_VERSION, MAX_BATCH_RECORDS)
     assert exchanges["transcript_version"] == TRANSCRIPT_VERSION

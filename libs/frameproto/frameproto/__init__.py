@@ -1,7 +1,8 @@
 """The chatbot's binary frame protocol: strict, sans-I/O, without copies where that is possible.
 
 One WebSocket binary message is one frame. A client sends requests, a server answers each with one response, in order.
-docs/protocol.md describes the bytes; `frameproto.exchange` is the record that is kept of both.
+docs/protocol.md describes the bytes. `frameproto.v2` has the frames of the second version, which wrap these;
+`frameproto.exchange` is the record that is kept of both.
 """
 
 from frameproto.errors import (
@@ -12,8 +13,10 @@ from frameproto.errors import (
     FrameTooLarge,
     FrameTruncated,
     KindUnknown,
+    MessageIdInvalid,
     PartMissing,
     PartUnexpected,
+    StatusUnknown,
     TextInvalid,
 )
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, MediaPart, MessageKind, RequestKind, ResponseKind
@@ -31,6 +34,7 @@ __all__ = [
     "FrameTruncated",
     "KindUnknown",
     "MediaPart",
+    "MessageIdInvalid",
     "MessageKind",
     "PartMissing",
     "PartUnexpected",
@@ -38,6 +42,7 @@ __all__ = [
     "RequestKind",
     "Response",
     "ResponseKind",
+    "StatusUnknown",
     "TextInvalid",
     "decode_request",
     "decode_response",

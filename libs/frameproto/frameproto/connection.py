@@ -12,6 +12,7 @@ CONNECT_PATH: Final = "/connect"
 SUBPROTOCOL_V1: Final = "chatbot.v1"
 WELL_KNOWN_PATH: Final = "/.well-known/chatbot"
 """Where the chat service describes the installation: where history is, how large messages may be."""
+SUBPROTOCOL_V2: Final = "chatbot.v2"
 
 SESSION_HEADER: Final = "chatbot-session"
 """The header of the handshake's answer that tells the id of the session."""

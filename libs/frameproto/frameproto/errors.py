@@ -9,7 +9,9 @@
     ├── TextInvalid                frame_text_invalid
     ├── PartUnexpected             frame_part_unexpected
     ├── PartMissing                frame_part_missing
-    └── ErrorTextInvalid           frame_error_invalid
+    ├── ErrorTextInvalid           frame_error_invalid
+    ├── MessageIdInvalid           frame_id_invalid           (v2 only, as the next one)
+    └── StatusUnknown              frame_status_unknown
 
 A docstring is the message of its exception unless the place that raises it knows better.
 """
@@ -79,3 +81,15 @@ class ErrorTextInvalid(FrameError):
     """The text of an error frame is not "code: message"."""
 
     code = "frame_error_invalid"
+
+
+class MessageIdInvalid(FrameError):
+    """The message id is nil; it must be a UUID that the client has chosen."""
+
+    code = "frame_id_invalid"
+
+
+class StatusUnknown(FrameError):
+    """The byte of a status is none that there is."""
+
+    code = "frame_status_unknown"
