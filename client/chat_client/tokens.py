@@ -6,6 +6,7 @@ from typing import Final
 
 MIN_SECRET_BYTES: Final = 32  # as long as the hash: RFC 7518, section 3.2
 INGEST_SCOPE: Final = "ingest"
+CONTEXT_SCOPE: Final = "context"
 
 
 def mint(

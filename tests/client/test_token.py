@@ -116,6 +116,11 @@ def test_what_is_made_is_what_the_services_take(tmp_path: Path) -> None:
     assert not client.may_ingest()
     service = auth.authenticate(made("--ingest", *words, CHAT_CLIENT_ID="anna"))
     assert service.may_ingest()
+    assert not service.may_read_context()
+    reader = auth.authenticate(made("--context", *words, CHAT_CLIENT_ID="anna"))
+    assert reader.may_read_context()
+    assert not reader.may_ingest()
+    assert not reader.may_act_for("chat")
     assert not service.may_act_for("anna")
 
 

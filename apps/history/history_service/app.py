@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from history_service.api.access import Access
 from history_service.api.clients import Clients
+from history_service.api.context import Context
 from history_service.api.exchanges import Exchanges
 from history_service.api.media import MediaFiles
 from history_service.api.messages import Messages
@@ -245,6 +246,7 @@ def _app(
         clients=Clients(store, eraser, access),
         sessions=Sessions(store, eraser, access, now),
         messages=Messages(store, eraser, access),
+        context=Context(store, access),
         media=MediaFiles(
             blobs,
             access,

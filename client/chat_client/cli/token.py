@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from chat_client.cli import options as option
-from chat_client.tokens import INGEST_SCOPE, mint
+from chat_client.tokens import CONTEXT_SCOPE, INGEST_SCOPE, mint
 
 SECRET_VARIABLE: Final = "CHAT_TOKEN_SECRET"  # noqa: S105 - the name of a variable
 SERVICE: Final = "chat"
@@ -48,6 +48,7 @@ class Lifetime(click.ParamType[timedelta]):
     help="Whom the token is for: it opens this client's conversations and history.",
 )
 @click.option("--ingest", is_flag=True, help="Make the token of the chat service instead: it hands exchanges in.")
+@click.option("--context", "reads_context", is_flag=True, help="The same: it reads the last messages of any session.")
 @click.option("--lifetime", type=Lifetime(), default="1h", show_default=True, help="How long it counts: 90s, 15m, 8h.")
 @click.option(
     "--audience", type=option.TEXT, default="chatbot", show_default=True, help="What the services call themselves."
@@ -64,6 +65,7 @@ def token(
     *,
     client_id: str | None,
     ingest: bool,
+    reads_context: bool,
     lifetime: timedelta,
     audience: str,
     issuer: str | None,
@@ -74,18 +76,21 @@ def token(
     The secret comes from a file, or from the variable CHAT_TOKEN_SECRET. Of several, separated by commas, the first one
     signs, so it may be what CHAT_TOKEN_SECRETS and HISTORY_TOKEN_SECRETS are for the services.
     """
-    if ingest and context.get_parameter_source("client_id") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("a token is for a client or for the chat service: give --client-id or --ingest")
-    if not ingest and not client_id:
+    scopes = [scope for scope, wanted in ((INGEST_SCOPE, ingest), (CONTEXT_SCOPE, reads_context)) if wanted]
+    if scopes and context.get_parameter_source("client_id") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            "a token is for a client or for the chat service: give --client-id, or --ingest and --context"
+        )
+    if not scopes and not client_id:
         raise click.UsageError("whom is the token for? Give --client-id, or --ingest for the chat service")
     try:
         click.echo(
             mint(
                 _secret(secret_file),
-                subject=SERVICE if ingest else str(client_id),
+                subject=SERVICE if scopes else str(client_id),
                 audience=audience,
                 lifetime=lifetime,
-                scope=INGEST_SCOPE if ingest else None,
+                scope=" ".join(scopes) or None,
                 issuer=issuer,
             )
         )

@@ -172,6 +172,22 @@ class FoundJson(TypedDict):
     next: str | None
 
 
+class ContextMessageJson(TypedDict):
+    """A message of a session that goes on."""
+
+    direction: Annotated[str, one_of(Direction)]
+    kind: Annotated[str, one_of(MessageKind)]
+    text: str | None
+    transcribed: bool
+    sent_at: Moment
+
+
+class ContextJson(TypedDict):
+    """The newest messages of a session, oldest first."""
+
+    messages: Annotated[list[ContextMessageJson], rule(maxItems=MAX_LIMIT)]
+
+
 class ResultJson(TypedDict):
     """The result of handing an exchange in."""
 

@@ -33,6 +33,10 @@ class Access:
         """Pass when the request may hand exchanges in. Raises a 401 or 403 problem."""
         self.principal(request).require_ingest()
 
+    def require_context(self, request: Request) -> None:
+        """Pass when the request may read the last messages of sessions. Raises a 401 or 403 problem."""
+        self.principal(request).require_context()
+
     async def session(self, request: Request) -> Session:
         """Return the session in the path.
 

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from history_service.api.clients import Clients
+from history_service.api.context import Context
 from history_service.api.exchanges import Exchanges
 from history_service.api.media import MediaFiles
 from history_service.api.messages import Messages
@@ -36,6 +37,7 @@ class Endpoints:
     clients: Clients
     sessions: Sessions
     messages: Messages
+    context: Context
     media: MediaFiles
     documentation: Documentation
     health: Health
@@ -64,6 +66,7 @@ def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
             resource("/v1/clients/{client}", DELETE=clients.erase),
             resource("/v1/clients/{client}/export", GET=clients.export),
             resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
+            resource("/v1/clients/{client}/sessions/{session}/context", GET=endpoints.context.get),
             resource("/v1/clients/{client}/search", GET=messages.search),
             resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
             resource("/v1/sessions/{session}/messages", GET=messages.list),

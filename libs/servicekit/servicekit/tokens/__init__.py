@@ -11,9 +11,18 @@ from servicekit.tokens.jwt_auth import MAX_TOKEN_LENGTH, JwtAuth
 from servicekit.tokens.key_set import KeySet
 from servicekit.tokens.keys import KeySetError, KeysUnavailable, TokenKey, read_keys, shared_secret
 from servicekit.tokens.minting import ends_at, mint
-from servicekit.tokens.principal import INGEST_SCOPE, AccessDenied, Authenticator, NoAuth, Principal, TokenError
+from servicekit.tokens.principal import (
+    CONTEXT_SCOPE,
+    INGEST_SCOPE,
+    AccessDenied,
+    Authenticator,
+    NoAuth,
+    Principal,
+    TokenError,
+)
 
 __all__ = [
+    "CONTEXT_SCOPE",
     "INGEST_SCOPE",
     "MAX_TOKEN_LENGTH",
     "SUBPROTOCOL_PREFIX",

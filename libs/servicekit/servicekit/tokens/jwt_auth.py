@@ -7,7 +7,7 @@ import jwt
 
 from servicekit.clock import Now, utc_now
 from servicekit.tokens.keys import HS256, PUBLIC_KEY_ALGORITHMS, PublicKeys, TokenKey, shared_secret
-from servicekit.tokens.principal import INGEST_SCOPE, Principal, TokenError
+from servicekit.tokens.principal import CONTEXT_SCOPE, INGEST_SCOPE, Principal, TokenError
 
 MAX_TOKEN_LENGTH = 8192
 TOKEN_MISSING = "this server asks for a token: send Authorization: Bearer ..., or give chat-client one by --token-file"  # noqa: S105
@@ -71,7 +71,10 @@ class JwtAuth:
         subject = claims["sub"]
         if not isinstance(subject, str) or not subject:
             raise TokenError("token_invalid", "the token names no subject")
-        return Principal(subject, service=INGEST_SCOPE in _scopes(claims), expires_at=expires_at)
+        scopes = _scopes(claims)
+        return Principal(
+            subject, service=INGEST_SCOPE in scopes, context=CONTEXT_SCOPE in scopes, expires_at=expires_at
+        )
 
     def _verified(self, token: str) -> Mapping[str, object]:
         for key in self._candidates(_header(token)):

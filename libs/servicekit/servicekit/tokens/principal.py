@@ -7,6 +7,7 @@ from typing import Protocol
 from servicekit.problems import Problem
 
 INGEST_SCOPE = "ingest"
+CONTEXT_SCOPE = "context"
 
 
 class TokenError(Problem):
@@ -32,23 +33,29 @@ class Principal:
 
     Attributes:
         subject: the client id of a client, or the name of a service.
-        service: a service of ours, which may hand in exchanges and nothing else.
+        service: a service of ours, which may hand in exchanges; it may not act for a client.
+        context: a service of ours, which may read the last messages of sessions; it may not act for a client.
         expires_at: when what proves it ends (aware, UTC); None when never.
         unchecked: nobody checks tokens here, so everything is allowed.
     """
 
     subject: str
     service: bool = False
+    context: bool = False
     expires_at: datetime | None = None
     unchecked: bool = False
 
     def may_act_for(self, client_id: str) -> bool:
         """Say whether this principal may connect as, and read and change the data of, `client_id`."""
-        return self.unchecked or (not self.service and self.subject == client_id)
+        return self.unchecked or (not self.service and not self.context and self.subject == client_id)
 
     def may_ingest(self) -> bool:
         """Say whether this principal may hand in exchanges."""
         return self.unchecked or self.service
+
+    def may_read_context(self) -> bool:
+        """Say whether this principal may read the last messages of any session."""
+        return self.unchecked or self.context
 
     def require_client(self, client_id: str) -> None:
         """Pass when it may act for `client_id`.
@@ -67,6 +74,15 @@ class Principal:
         """
         if not self.may_ingest():
             raise AccessDenied(f'handing in exchanges needs a token with the scope "{INGEST_SCOPE}"')
+
+    def require_context(self) -> None:
+        """Pass when it may read the last messages of sessions.
+
+        Raises:
+            AccessDenied: it may not.
+        """
+        if not self.may_read_context():
+            raise AccessDenied(f'the context of a session needs a token with the scope "{CONTEXT_SCOPE}"')
 
 
 class Authenticator(Protocol):

@@ -187,6 +187,20 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             problems=_with_body({400: ("client_id_malformed", "title_malformed", "time_zone_malformed")}),
         ),
     },
+    "/v1/clients/{client}/sessions/{session}/context": {
+        "get": _operation(
+            "getContext",
+            "The newest messages of a session for the chat service, oldest first",
+            _answer(200, "their texts", "Context"),
+            OF_CLIENT,
+            OF_SESSION,
+            LIMITED,
+            problems={
+                400: ("client_id_malformed", "session_id_malformed", "limit_malformed"),
+                404: ("session_unknown",),
+            },
+        )
+    },
     "/v1/clients/{client}/search": {
         "get": _operation(
             "search",

@@ -21,6 +21,8 @@ NAMES: Final[dict[type, str]] = {
     shapes.MessagesJson: "Messages",
     shapes.ArrivalsJson: "Arrivals",
     shapes.FoundJson: "Found",
+    shapes.ContextMessageJson: "ContextMessage",
+    shapes.ContextJson: "Context",
     shapes.ResultJson: "Result",
     shapes.ResultsJson: "Results",
 }
