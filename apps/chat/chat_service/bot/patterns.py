@@ -29,34 +29,33 @@ class PatternError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A word of a text, as it is compared, and where it stands."""
-
-    key: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Utterance:
-    """A text, split into words once for all the patterns that it is compared with."""
+    """A text, split into words once for all the patterns that it is compared with.
+
+    Attributes:
+        text: its beginning.
+        keys: its words as they are compared.
+        spans: where each of them stands in the text.
+        known: the same words, for a quick look.
+    """
 
     text: str
-    words: tuple[Word, ...]
-    keys: frozenset[str]
+    keys: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+    known: frozenset[str]
 
     @classmethod
     def of(cls, text: str) -> Self:
         """Split the beginning of a text into words: letters and digits, with apostrophes inside."""
         text = text[:MAX_CHARACTERS]
-        found = islice(WORD.finditer(text), MAX_WORDS)
-        words = tuple(Word(_key(match.group()), match.start(), match.end()) for match in found)
-        return cls(text, words, frozenset(word.key for word in words))
+        found = list(islice(WORD.finditer(text), MAX_WORDS))
+        keys = tuple([_key(match.group()) for match in found])
+        return cls(text, keys, tuple([match.span() for match in found]), frozenset(keys))
 
     def between(self, begin: int, end: int) -> str:
         """Return the words from one on to before another, with the signs that belong to them."""
-        start = self.words[begin - 1].end if begin else 0
-        stop = self.words[end - 1].end if end < len(self.words) else len(self.text)
+        start = self.spans[begin - 1][1] if begin else 0
+        stop = self.spans[end - 1][1] if end < len(self.spans) else len(self.text)
         return self.text[start:stop].lstrip(LEADING).strip()
 
 
@@ -73,13 +72,27 @@ class Part:
         """Whether any words may stand here."""
         return not self.words
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether no text matches that has none of these words."""
+        return bool(self.words) and not self.may_be_missing
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern that was read."""
+    """A pattern that was read.
+
+    Attributes:
+        source: as it was written.
+        parts: what it is made of.
+        least: how many words a text must have.
+        most: how many it may have; None: any number.
+    """
 
     source: str
     parts: tuple[Part, ...]
+    least: int
+    most: int | None
 
     @property
     def names(self) -> frozenset[str]:
@@ -88,9 +101,13 @@ class Pattern:
 
     def match(self, said: Utterance) -> dict[str, str] | None:
         """Return what stands in the named gaps, each as short as can be, or None when something else was said."""
-        if any(part.words.isdisjoint(said.keys) for part in self.parts if not (part.is_gap or part.may_be_missing)):
+        count = len(said.keys)
+        if count < self.least or (self.most is not None and count > self.most):
             return None
-        fits = self._fits(said.words)
+        for part in self.parts:
+            if part.is_needed and part.words.isdisjoint(said.known):
+                return None
+        fits = self._fits(said.keys)
         if not fits[0][0]:
             return None
         found: dict[str, str] = {}
@@ -101,13 +118,13 @@ class Pattern:
                 at += 1 if part.name else 0
                 while not rest[at]:
                     at += 1
-            elif at < len(said.words) and said.words[at].key in part.words and rest[at + 1]:
+            elif at < count and said.keys[at] in part.words and rest[at + 1]:
                 at += 1
             if part.name:
                 found[part.name] = said.between(begin, at)
         return found
 
-    def _fits(self, words: tuple[Word, ...]) -> list[list[bool]]:
+    def _fits(self, words: tuple[str, ...]) -> list[list[bool]]:
         """Return a table: whether the parts from one on match the words from one on. Filled from its end."""
         count = len(words)
         table = [[False] * (count + 1) for _ in self.parts]
@@ -119,7 +136,7 @@ class Pattern:
                 if part.is_gap:
                     here[at] = (more and (here[at + 1] or rest[at + 1])) or (not part.name and rest[at])
                 else:
-                    taken = more and words[at].key in part.words and rest[at + 1]
+                    taken = more and words[at] in part.words and rest[at + 1]
                     here[at] = taken or (part.may_be_missing and rest[at])
         return table
 
@@ -138,7 +155,8 @@ def parse_pattern(source: str) -> Pattern:
     names = [part.name for part in parts if part.name]
     if len(names) != len(set(names)):
         raise PatternError("has two gaps of the same name; name each differently")
-    return Pattern(source, parts)
+    least = sum(part.is_needed or bool(part.name) for part in parts)
+    return Pattern(source, parts, least, None if any(part.is_gap for part in parts) else len(parts))
 
 
 def _part(raw: str) -> Part:
