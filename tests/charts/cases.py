@@ -71,9 +71,28 @@ USUAL_WAYS: Final[dict[str, Any]] = {
     "extraContainers": [{"name": "beside", "image": "beside:1"}],
     "extraInitContainers": [{"name": "before", "image": "before:1"}],
     "serviceAccount": {"annotations": {"e": "f"}},
-    "service": {"type": "NodePort", "nodePort": 30080, "annotations": {"g": "h"}, "appProtocol": "kubernetes.io/ws"},
+    "service": {
+        "type": "NodePort",
+        "nodePort": 30080,
+        "annotations": {"g": "h"},
+        "labels": {"i": "j"},
+        "appProtocol": "kubernetes.io/ws",
+        "ipFamilyPolicy": "PreferDualStack",
+        "ipFamilies": ["IPv6", "IPv4"],
+        "externalTrafficPolicy": "Local",
+    },
     "image": {"repository": "elsewhere/one", "digest": "sha256:" + "0" * 64},
     "maxSurge": "50%",
+    "revisionHistoryLimit": 0,
+    "annotations": {"reloader.stakater.com/auto": "true"},
+    "schedulerName": "other",
+    "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["redis.internal"]}],
+    "dnsPolicy": "ClusterFirst",
+    "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+    "startupProbe": {"failureThreshold": 120},
+    "livenessProbe": {"tcpSocket": {"port": "http"}},
+    "readinessProbe": {"periodSeconds": 1},
+    "lifecycle": {"postStart": {"exec": {"command": ["true"]}}},
     "pdb": {"enabled": True, "maxUnavailable": "25%"},
 }
 """Everything that people change about any chart."""
@@ -147,6 +166,91 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
             "tests": {"enabled": False},
             "chat": {"pdb": {"enabled": False}, "serviceAccount": {"create": False}},
             "history": {"pdb": {"enabled": False}, "serviceAccount": {"create": False, "name": "given"}},
+        },
+    ),
+    "passwords only": merged(
+        LEAST,
+        {
+            "redis": {"url": "rediss://chat@redis:6379/0", "existingSecretPasswordKey": "password"},
+            "mongodb": {"url": "mongodb://history@one,two/?replicaSet=rs0", "existingSecretPasswordKey": "password"},
+        },
+    ),
+    "several hosts": merged(
+        LEAST,
+        {
+            "ingress": {
+                "enabled": True,
+                "host": "chat.example.com",
+                "extraHosts": [{"host": "talk.example.com"}, {"host": "a.example", "tlsSecretName": "a-tls"}],
+                "tls": {"secretName": "tls"},
+            }
+        },
+    ),
+    "scaled by more": merged(
+        LEAST,
+        {
+            "chat": {
+                "autoscaling": {
+                    "mode": "connections",
+                    "prometheusUrl": "http://prometheus:9090",
+                    "triggers": [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}],
+                }
+            },
+            "history": {
+                "autoscaling": {
+                    "mode": "cpu",
+                    "metrics": [
+                        {
+                            "type": "Resource",
+                            "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 80}},
+                        }
+                    ],
+                    "behavior": {"scaleUp": {"stabilizationWindowSeconds": 60}},
+                }
+            },
+        },
+    ),
+    "watched in detail": merged(
+        LEAST,
+        {
+            "monitoring": {
+                "scrape": {
+                    "mode": "service",
+                    "scrapeTimeout": "10s",
+                    "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+                    "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "python_.*"}],
+                },
+                "rules": {"enabled": True, "alertLabels": {"team": "support"}},
+            }
+        },
+    ),
+    "own ends": merged(
+        LEAST,
+        {
+            "preStopSeconds": 15,
+            "terminationGracePeriodSeconds": 120,
+            "tests": {"podAnnotations": {"sidecar.istio.io/inject": "false"}, "podLabels": {"test": "yes"}},
+            "uninstall": {"podAnnotations": {"linkerd.io/inject": "disabled"}},
+        },
+    ),
+    "more objects": merged(
+        LEAST,
+        {
+            "extraObjects": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {
+                        "name": "{{ .Release.Name }}-more",
+                        "namespace": "{{ .Release.Namespace }}",
+                        "labels": {
+                            "app.kubernetes.io/instance": "{{ .Release.Name }}",
+                            "app.kubernetes.io/managed-by": "Helm",
+                        },
+                    },
+                    "data": {"config": "a: 1"},
+                }
+            ]
         },
     ),
     "own authorities": merged(LEAST, {"caBundle": {"configMap": "authorities", "key": "bundle.pem"}}),

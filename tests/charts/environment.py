@@ -17,6 +17,7 @@ SECRETS: Final = {
     "bot-secret": "a-secret-that-signs-requests-to-a-bot",
     "access-key-id": "key-id",
     "secret-access-key": "key",
+    "password": "a@b/c:%",
 }
 """What the Secrets that people make would hold, by key."""
 

@@ -31,11 +31,11 @@ def test_each_is_needed(needed: str) -> None:
         ({"mongodb": {"url": "mongodb://a"}}, "mongodb.url and mongodb.existingSecret are both set"),
         (
             {"redis": {"url": "redis://:pass@redis", "existingSecret": ""}},
-            "redis.url holds a user or a password, which everybody could read: put the address into a Secret",
+            "redis.url holds a password, which everybody could read: put the address into a Secret",
         ),
         (
             {"mongodb": {"url": "mongodb://me:pass@a", "existingSecret": ""}},
-            "mongodb.url holds a user or a password",
+            "mongodb.url holds a password",
         ),
         (
             {"auth": {"tokenSecretsKey": "", "mediaAddressSecretsKey": "a"}, "tests": {"enabled": False}},
@@ -48,6 +48,18 @@ def test_each_is_needed(needed: str) -> None:
         (
             {"auth": {"tokenSecretsKey": "", "jwksUrl": "https://a/b", "mediaAddressSecretsKey": "a"}},
             "tests.tokenSecret is needed where there are no token secrets to sign with",
+        ),
+        (
+            {"redis": {"existingSecretPasswordKey": "password"}},
+            "redis.existingSecretPasswordKey needs both: redis.url, the address without the password, and",
+        ),
+        (
+            {"mongodb": {"url": "mongodb://host", "existingSecretPasswordKey": "password"}},
+            "mongodb.url names no user for the password",
+        ),
+        (
+            {"terminationGracePeriodSeconds": 39},
+            "terminationGracePeriodSeconds (39) must be at least 40, which the sleep before the signal",
         ),
         ({"ingress": {"enabled": True}}, "ingress.host is needed"),
         ({"gateway": {"enabled": True, "hostnames": ["a.b"]}}, "gateway.parentRefs is needed"),

@@ -157,7 +157,7 @@ def test_the_outbox_fits_on_its_volume(outbox_mib: int) -> None:
 
 def test_memory_follows_from_what_a_pod_may_hold() -> None:
     sizing = {"maxFrameMiB": 8, "maxPodMiB": 256, "mediaProcesses": 3, "connectionsPerPod": 20}
-    resources = release(merged(LEAST, {"sizing": sizing})).container("chat")["resources"]
+    resources = release(merged(LEAST, {"sizing": sizing, "chat": {"replicas": 3}})).container("chat")["resources"]
     assert resources["limits"] == {"memory": f"{200 + 256 + 8 * 20 + 3 * 1024}Mi"}
     assert resources["requests"] == {"cpu": "250m", "memory": f"{200 + 3 * 128 + 256 // 2}Mi"}
     all_on_one = release(merged(LEAST, {"limits": {"connections": 7}})).container("chat")["resources"]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from redis.asyncio.connection import parse_url
 
 from chat_service.settings import ChatSettings
 from devtools.programs import run_to_its_end
@@ -61,6 +62,28 @@ def test_addresses_of_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == url
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("redis://host:6379/0", "redis://:a%40b%2Fc%3A%25@host:6379/0"),
+        ("rediss://anna@[::1]/1?socket_timeout=2", "rediss://anna:a%40b%2Fc%3A%25@[::1]/1?socket_timeout=2"),
+    ],
+)
+def test_a_password_of_redis_may_come_by_itself(monkeypatch: pytest.MonkeyPatch, url: str, whole: str) -> None:
+    settings = read(monkeypatch, CHAT_REDIS_URL=url, CHAT_REDIS_PASSWORD="a@b/c:%")
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == whole
+    assert parse_url(whole)["password"] == "a@b/c:%"
+
+
+def test_two_passwords_of_redis_are_one_too_many(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = {"CHAT_REDIS_URL": "redis://anna:hunter2@host", "CHAT_REDIS_PASSWORD": "hunter3"}
+    said = complaints(monkeypatch, capsys, **two)
+    assert said == ["CHAT_REDIS_URL: holds a password already; take it out, or give no other"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pymongo.uri_parser import parse_uri
 
 from history_service.settings import HistorySettings
 
@@ -142,6 +143,20 @@ def test_an_address_of_mongodb_is_checked_and_not_shown(tmp_path: Path, url: str
     assert told.startswith("HISTORY_MONGODB_URL: must be mongodb://host:port")
     assert last == LAST_LINE
     assert PASSWORD not in ended.stderr
+
+
+def test_a_password_of_mongodb_may_come_by_itself() -> None:
+    given = {"mongodb_url": "mongodb://anna@one:1,two:2/?replicaSet=rs0", "mongodb_password": "a@b/c:%"}
+    url = HistorySettings.model_validate(given).mongodb_url
+    assert url is not None
+    assert url.get_secret_value() == "mongodb://anna:a%40b%2Fc%3A%25@one:1,two:2/?replicaSet=rs0"
+    parsed = parse_uri(url.get_secret_value())
+    assert (parsed["username"], parsed["password"], len(parsed["nodelist"])) == ("anna", "a@b/c:%", 2)
+
+
+def test_a_password_of_mongodb_without_a_user_is_a_mistake(tmp_path: Path) -> None:
+    done = start(tmp_path, MONGODB_URL="mongodb://one", MONGODB_PASSWORD=PASSWORD)
+    assert done.stderr.splitlines() == ["HISTORY_MONGODB_URL: names no user for the password", LAST_LINE]
 
 
 def test_an_unknown_variable_is_warned_of(tmp_path: Path) -> None:

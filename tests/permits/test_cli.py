@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from devtools.ports import free_port
 from devtools.valkey import run_valkey
@@ -52,6 +53,17 @@ async def test_show_as_json_is_for_programs(cli: Cli, open_pod: OpenPod, name: s
     assert [waiter["client_id"] for waiter in shown["line"]] == ["ben", "carl"]
     assert shown["line"][0]["ticket"] < shown["line"][1]["ticket"]
     assert shown["epoch"] > 0
+
+
+async def test_the_password_of_a_store_may_come_by_itself(tmp_path: Path, open_pod: OpenPod, name: str) -> None:
+    with run_valkey(tmp_path) as valkey:
+        await open_pod(valkey.url, learns=True)
+        async with Redis.from_url(valkey.url) as redis:
+            await redis.config_set("requirepass", "a@b/c:%")
+        cli = Cli(valkey.url)
+        assert (await cli("show")).code != 0
+        done = await cli("show", CHAT_REDIS_PASSWORD="a@b/c:%\n")
+        assert name in done.out
 
 
 async def test_show_finds_the_pools_of_a_store(tmp_path: Path, open_pod: OpenPod, name: str) -> None:

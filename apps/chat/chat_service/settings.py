@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
@@ -15,6 +24,7 @@ from chat_service.zones import ServedZones
 from frameproto import DEFAULT_MAX_FRAME_BYTES, RequestKind
 from servicekit.logs import LogFormat, LogLevel
 from servicekit.settings import AccessSettings, ByteSize, HttpSettings
+from servicekit.settings.passwords import with_password
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -88,6 +98,9 @@ class ChatSettings(AccessSettings, HttpSettings):
         "auto", description="json for machines, console for people; auto asks whether this is a terminal"
     )
 
+    redis_password: SecretStr | None = Field(
+        None, description="password of the user in CHAT_REDIS_URL, where the address holds none"
+    )
     redis_url: RedisUrl | None = Field(
         None, description="redis:// or rediss:// address of the limits; without it they hold for this process only"
     )
@@ -217,6 +230,12 @@ class ChatSettings(AccessSettings, HttpSettings):
     delivery_denied_seconds: Seconds = Field(
         60, description="how long to wait after history did not accept CHAT_HISTORY_TOKEN"
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _with_its_password(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        password: SecretStr | None = info.data.get("redis_password")
+        return url if url is None or password is None else with_password(url, password)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

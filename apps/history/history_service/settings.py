@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from history_service.stores.mongo import check_url
 from servicekit.logs import LogFormat, LogLevel
 from servicekit.settings import AccessSettings, ByteSize, HttpSettings, TokenSecret
+from servicekit.settings.passwords import with_password
 
 MIB = 1024 * 1024
 FOLDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -32,6 +33,9 @@ class HistorySettings(AccessSettings, HttpSettings):
     )
 
     data_dir: Path = Field(Path("data/history"), description="folder of SQLite and of media, where these are used")
+    mongodb_password: SecretStr | None = Field(
+        None, description="password of the user in HISTORY_MONGODB_URL, where the address holds none"
+    )
     mongodb_url: SecretStr | None = Field(None, description="mongodb:// address of the messages; SQLite without it")
     mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
     s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
@@ -128,7 +132,10 @@ class HistorySettings(AccessSettings, HttpSettings):
 
     @field_validator("mongodb_url")
     @classmethod
-    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+    def _is_an_address(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        password: SecretStr | None = info.data.get("mongodb_password")
+        if url is not None and password is not None:
+            url = with_password(url, password, needs_user=True)
         if url is not None:
             check_url(url.get_secret_value())
         return url

@@ -34,10 +34,14 @@ tests.tokenSecret is needed where there are no token secrets to sign with (or te
 {{- with index $.Values $store }}
 {{- if and (not .url) (not .existingSecret) }}
 {{ $store }}.existingSecret is needed, the name of a Secret with the address under {{ .existingSecretKey }}; or {{ $store }}.url, an address without a password
-{{- else if and .url .existingSecret }}
-{{ $store }}.url and {{ $store }}.existingSecret are both set: take away one
-{{- else if contains "@" (.url | default "") }}
-{{ $store }}.url holds a user or a password, which everybody could read: put the address into a Secret and name it in {{ $store }}.existingSecret
+{{- else if and .existingSecretPasswordKey (not (and .url .existingSecret)) }}
+{{ $store }}.existingSecretPasswordKey needs both: {{ $store }}.url, the address without the password, and {{ $store }}.existingSecret
+{{- else if and .url .existingSecret (not .existingSecretPasswordKey) }}
+{{ $store }}.url and {{ $store }}.existingSecret are both set: take away one, or name the key of the password in {{ $store }}.existingSecretPasswordKey
+{{- else if regexMatch "//[^/?@]*:[^/?@]*@" (.url | default "") }}
+{{ $store }}.url holds a password, which everybody could read: put the address into a Secret and name it in {{ $store }}.existingSecret
+{{- else if and .existingSecretPasswordKey (eq $store "mongodb") (not (regexMatch "//[^/?@]+@" .url)) }}
+mongodb.url names no user for the password: mongodb://USER@HOST/
 {{- end }}
 {{- end }}
 {{- end }}
@@ -81,6 +85,9 @@ chat.outbox.maxMiB ({{ $.Values.chat.outbox.maxMiB }}) must be at least twice si
 {{- end }}
 {{- end }}
 {{- include "chatbot.checks.sizing" . }}
+{{- if lt (include "chatbot.drain.graceSeconds" . | int) (include "chatbot.drain.leastGraceSeconds" . | int) }}
+terminationGracePeriodSeconds ({{ .Values.terminationGracePeriodSeconds }}) must be at least {{ include "chatbot.drain.leastGraceSeconds" . }}, which the sleep before the signal and drainSeconds need, or pods are killed while they drain
+{{- end }}
 {{- $least := include "chatbot.drain.leastUninstallSeconds" . }}
 {{- if and .Values.uninstall.drain (lt (include "chatbot.drain.uninstallSeconds" . | int) (int $least)) }}
 uninstall.timeoutSeconds ({{ .Values.uninstall.timeoutSeconds }}) must be at least {{ $least }}, so that a pod may take the {{ include "chatbot.drain.graceSeconds" . }} seconds that follow from drainSeconds
@@ -183,7 +190,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- range $store := list "redis" "mongodb" }}
 {{- with index $.Values $store }}
 {{- if .existingSecret }}
-{{- $needs = append $needs (dict "name" .existingSecret "value" (printf "%s.existingSecret" $store) "keys" (list .existingSecretKey)) }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" (printf "%s.existingSecret" $store) "keys" (list (.existingSecretPasswordKey | default .existingSecretKey))) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -18,7 +18,7 @@ metadata:
 spec:
   {{- include "chatbot.pullSecrets" $root | indent 2 }}
   serviceAccountName: {{ include "chatbot.part.serviceAccountName" . | quote }}
-  automountServiceAccountToken: false
+  automountServiceAccountToken: {{ $values.serviceAccount.automountToken }}
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "chatbot.drain.graceSeconds" $root }}
   securityContext:
@@ -48,31 +48,21 @@ spec:
       env:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      startupProbe: # is it there: stores need not be reachable for that
-        httpGet:
-          path: /healthz
-          port: http
-        periodSeconds: 1
-        timeoutSeconds: 3
-        failureThreshold: 60
-      livenessProbe: # does its event loop turn: no outage of a store restarts pods
-        httpGet:
-          path: /healthz
-          port: http
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 6
-      readinessProbe: # does it take clients: not before it has reached its stores once, and not while it drains
-        httpGet:
-          path: /readyz
-          port: http
-        periodSeconds: 3
-        timeoutSeconds: 3
-        failureThreshold: 2
+      {{- range $name, $probe := include "chatbot.probes" . | fromYaml }}
+      {{ $name }}:
+        {{- $own := index $values $name | default dict }}
+        {{- if or $own.exec $own.tcpSocket $own.grpc }}
+        {{- $probe = omit $probe "httpGet" }}
+        {{- end }}
+        {{- mergeOverwrite (dict) $probe $own | toYaml | nindent 8 }}
+      {{- end }}
       lifecycle:
-        preStop:
-          exec:
-            command: ["sleep", {{ include "chatbot.drain.preStopSeconds" $root | quote }}]
+        {{- $sleep := list "sleep" (include "chatbot.drain.preStopSeconds" $root) }}
+        {{- $lifecycle := $values.lifecycle | default dict }}
+        {{- if not $lifecycle.preStop }}
+        {{- $lifecycle = merge (dict "preStop" (dict "exec" (dict "command" $sleep))) $lifecycle }}
+        {{- end }}
+        {{- toYaml $lifecycle | nindent 8 }}
       securityContext:
         {{- include "chatbot.securityContext" $values.securityContext | nindent 8 }}
       resources:
@@ -95,11 +85,33 @@ spec:
     {{- end }}
   topologySpreadConstraints:
     {{- default (include "chatbot.spread" . | fromYamlArray) $values.topologySpreadConstraints | toYaml | nindent 4 }}
-  {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" "schedulerName" "hostAliases" "dnsPolicy" "dnsConfig" }}
   {{- with index $values $key }}
   {{ $key }}: {{- ternary (printf " %s" (toJson .)) (toYaml . | nindent 4) (kindIs "string" .) }}
   {{- end }}
   {{- end }}
+{{- end }}
+
+{{/*
+startup: is it there; stores need not be reachable for that. liveness: does its event loop turn; no outage of a store restarts pods.
+readiness: does it take clients; not before it has reached its stores once, not while it is full, and not while it drains.
+*/}}
+{{- define "chatbot.probes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 3
+  timeoutSeconds: 3
+  failureThreshold: 2
 {{- end }}
 
 {{- define "chatbot.pullSecrets" -}}

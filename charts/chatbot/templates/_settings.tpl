@@ -9,10 +9,16 @@
       key: {{ .key | quote }}
 {{- end }}
 
-{{/* A list of one or no variable: an address from a Secret, if it is in one. Takes name, values (redis, mongodb). */}}
+{{/*
+A list of one or no variable: an address, or the password of the address that stands in the values, if a Secret has it. Takes
+prefix (CHAT_REDIS ...) and values (redis, mongodb).
+*/}}
 {{- define "chatbot.env.address" -}}
-{{- if .values.existingSecret }}
-{{- include "chatbot.env.secret" (dict "name" .name "secret" .values.existingSecret "key" .values.existingSecretKey) }}
+{{- with .values }}
+{{- if and .existingSecret (or .existingSecretPasswordKey (not .url)) }}
+{{- $what := ternary "PASSWORD" "URL" (ne (.existingSecretPasswordKey | default "") "") }}
+{{- include "chatbot.env.secret" (dict "name" (printf "%s_%s" $.prefix $what) "secret" .existingSecret "key" (.existingSecretPasswordKey | default .existingSecretKey)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 

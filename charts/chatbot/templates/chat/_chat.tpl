@@ -34,7 +34,7 @@
 {{- end }}
 
 {{- define "chatbot.chat.env" -}}
-{{- include "chatbot.env.address" (dict "name" "CHAT_REDIS_URL" "values" .Values.redis) }}
+{{- include "chatbot.env.address" (dict "prefix" "CHAT_REDIS" "values" .Values.redis) }}
 {{- include "chatbot.env.tokens" (dict "root" . "prefix" "CHAT") }}
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}

@@ -28,7 +28,7 @@
 {{- end }}
 
 {{- define "chatbot.history.env" -}}
-{{- include "chatbot.env.address" (dict "name" "HISTORY_MONGODB_URL" "values" .Values.mongodb) }}
+{{- include "chatbot.env.address" (dict "prefix" "HISTORY_MONGODB" "values" .Values.mongodb) }}
 {{- include "chatbot.env.tokens" (dict "root" . "prefix" "HISTORY") }}
 {{- with .Values.auth }}
 {{- if and (eq .mode "jwt") .mediaAddressSecretsKey }}

@@ -9,9 +9,9 @@ when it has not. Takes root, test (its name) and script.
 apiVersion: v1
 kind: Pod
 metadata:
-  {{- include "chatbot.metadata" (merge $part (dict "annotations" (dict
+  {{- include "chatbot.metadata" (merge $part (dict "labels" $tests.podLabels "annotations" (merge (dict
     "helm.sh/hook" "test"
-    "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded"))) | nindent 2 }}
+    "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded") ($tests.podAnnotations | default dict)))) | nindent 2 }}
 spec:
   {{- include "chatbot.pullSecrets" $root | indent 2 }}
   restartPolicy: Never

@@ -1,5 +1,6 @@
 """What several commands take."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -14,6 +15,8 @@ from permits.redis.keys import DEFAULT_PREFIX, keys_of
 
 ANSWER_SECONDS: Final = 5.0
 ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
+
+PASSWORD_SETTING: Final = "CHAT_REDIS_PASSWORD"  # noqa: S105 - its name
 
 Command = Callable[..., Any]
 
@@ -68,6 +71,7 @@ def _store(url: str) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         client_name="permits",
+        password=os.environ.get(PASSWORD_SETTING, "").rstrip("\r\n") or None,  # one in the address counts more
     )
     redis.connection_pool.connection_kwargs["decode_responses"] = False
     make_connection: Any = redis.connection_pool.make_connection  # it has no type
@@ -104,7 +108,7 @@ store = click.option(
     show_envvar=True,
     metavar="URL",
     callback=_address,
-    help="Where the store is: redis://host:6379/0, or rediss:// for TLS.",
+    help=f"Where the store is: redis://host:6379/0, or rediss:// for TLS. {PASSWORD_SETTING} may hold the password.",
 )
 
 
