@@ -1,0 +1,105 @@
+"""A real Chromium on the page of a real server."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from devtools.ports import free_port
+from devtools.processes import Service, start
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+PATIENCE_MS = 40_000
+
+
+class Server:
+    """A standalone server that can be killed and started again on its ports and data."""
+
+    def __init__(self, folder: Path, settings: dict[str, object]) -> None:
+        self.chat, self.history = free_port(), free_port()
+        self._folder = folder
+        self.settings = {
+            "CHAT_PORT": self.chat, "HISTORY_PORT": self.history, "CHAT_METRICS_PORT": 0, "HISTORY_METRICS_PORT": 0,
+            "CHAT_DATA_DIR": folder / "chat", "HISTORY_DATA_DIR": folder / "history", "CHAT_MEDIA_PROCESSES": 1,
+            **settings,
+        }  # fmt: skip
+        self._lives = 0
+        self.service: Service | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.chat}/"
+
+    def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lives += 1
+        self.service = start("standalone", self._folder / f"life-{self._lives}.log", self.settings)
+        self.service.wait_for_ports()
+
+    def kill(self) -> None:
+        assert self.service is not None
+        self.service.kill()
+        self.service.process.wait(20)
+
+    def close(self) -> None:
+        if self.service is not None and self.service.process.poll() is None:
+            self.service.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("THE PAGE IS NOT TESTED: there is no chromium on this machine (Debian: apt-get install chromium)")
+    playwright: Playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers with settings of their own."""
+    servers: list[Server] = []
+
+    def begin(**settings: object) -> Server:
+        server = Server(tmp_path / f"server-{len(servers)}", settings)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield begin
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    made = chromium.new_context(viewport={"width": 1100, "height": 760}, permissions=["microphone"])
+    made.set_default_timeout(PATIENCE_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page on which nothing may go wrong: no exception of a script, and nothing that the policy forbids."""
+    made = context.new_page()
+    wrong: list[str] = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
+    yield made
+    assert wrong == []

@@ -1,0 +1,238 @@
+"""The page as people use it."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+from websockets.sync.client import connect
+
+from frameproto import Request, RequestKind, encode_request
+from tests.browser.conftest import PATIENCE_MS, Server
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+Serve = Callable[..., Server]
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def visit(page: Page, server: Server, fragment: str = "") -> None:
+    page.goto(server.url + fragment)
+    expect(page.locator("#status-text")).to_have_text("Connected")
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.keyboard.press("Enter")
+
+
+def stored(server: Server, client_id: str) -> list[str]:
+    """The texts of a client's requests that history has, oldest first."""
+    address = f"http://127.0.0.1:{server.history}/v1/clients/{client_id}/export"
+    with urllib.request.urlopen(address, timeout=20) as lines:
+        messages = [json.loads(line) for line in lines]
+    return [each["text"] for each in messages if each["type"] == "message" and each["direction"] == "request"]
+
+
+def test_text_voice_and_video_are_answered_and_come_back_from_history(page: Page, serve: Serve) -> None:
+    server = serve()
+    visit(page, server)
+    say(page, "say good luck")
+    replies = page.locator("li.reply")
+    expect(replies.nth(0)).to_contain_text("good luck")
+    page.set_input_files("#file", SAMPLES / "hello.mp4")
+    page.click("#send-file")
+    expect(replies.nth(1).locator("img")).to_be_visible()
+    page.click("#record")
+    expect(page.locator("#status-text")).to_contain_text("Recording, 1 s")
+    page.click("#record")
+    expect(replies.nth(2).locator("audio")).to_be_visible()
+    for player in ("li.request audio", "li.request video", "li.reply audio"):
+        page.wait_for_function(
+            "player => [...document.querySelectorAll(player)].every(one => one.readyState > 0)", arg=player
+        )
+    page.reload()
+    expect(page.locator("li.request")).to_have_count(3)
+    expect(page.locator("li.request p").first).to_contain_text("say good luck")
+    page.locator("li.reply img").scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('li.reply img')?.naturalWidth > 0")
+
+
+def test_what_a_message_says_is_never_parsed(page: Page, serve: Serve) -> None:
+    server = serve()
+    visit(page, server)
+    attack = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
+    say(page, f"say {attack}")
+    expect(page.locator("li.reply")).to_contain_text("<img src=x")
+    page.reload()
+    expect(page.locator("li.reply")).to_contain_text("<img src=x")
+    assert page.title() == "Chatbot"
+    assert page.locator("#list img, #list script").count() == 0
+
+
+def test_a_server_that_is_killed_is_explained_and_nothing_is_doubled(page: Page, serve: Serve) -> None:
+    server = serve()
+    visit(page, server, "#clientId=anna")
+    say(page, "say one")
+    expect(page.locator("li.reply")).to_have_count(1)
+    server.kill()
+    expect(page.locator("#status-text")).to_contain_text("Next attempt in")
+    expect(page.locator("#retry")).to_be_visible()
+    say(page, "say two")
+    server.start()
+    expect(page.locator("li.reply")).to_have_count(2)
+    expect(page.locator("li.reply").nth(1)).to_contain_text("two")
+    expect(page.locator("#status-text")).to_have_text("Connected")
+    page.wait_for_function("() => document.querySelectorAll('#sessions li').length === 1")
+    page.reload()
+    expect(page.locator("li.request")).to_have_count(2)
+    assert stored(server, "anna") == ["say one", "say two"]
+
+
+def test_a_message_whose_answer_was_lost_can_be_sent_again(page: Page, serve: Serve) -> None:
+    server = serve(CHAT_BOT_TYPING_SECONDS=30)
+    visit(page, server)
+    say(page, "say one")
+    expect(page.locator("#working")).to_be_visible()
+    server.kill()
+    expect(page.locator(".failed")).to_contain_text("may not have been answered")
+    server.settings["CHAT_BOT_TYPING_SECONDS"] = 0
+    server.start()
+    expect(page.locator("#status-text")).to_have_text("Connected")
+    page.click(".failed button")
+    expect(page.locator("li.reply")).to_contain_text("one")
+    expect(page.locator(".failed")).to_have_count(0)
+
+
+def test_a_full_cluster_is_told_and_left_when_there_is_room(page: Page, serve: Serve) -> None:
+    server = serve(CHAT_MAX_CONNECTIONS=1, CHAT_CONNECT_WAIT_SECONDS=1)
+    with connect(f"ws://127.0.0.1:{server.chat}/connect?clientId=other&timeZone=UTC") as other:
+        other.send(encode_request(Request(RequestKind.TEXT, b"hello")))
+        page.goto(server.url)
+        expect(page.locator("#status-text")).to_contain_text("number 1 in the queue")
+    expect(page.locator("#status-text")).to_have_text("Connected")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"CHAT_TIME_ZONES": "Pacific/*"}, "does not serve your time zone"),
+        (
+            {
+                "CHAT_AUTH": "jwt", "CHAT_TOKEN_SECRETS": "s" * 32, "HISTORY_AUTH": "jwt",
+                "HISTORY_TOKEN_SECRETS": "s" * 32,
+            },
+            "asks for a token",
+        ),
+    ],
+    ids=["time zone", "token"],
+)  # fmt: skip
+def test_a_denial_is_told_in_words(page: Page, serve: Serve, settings: dict[str, object], sentence: str) -> None:
+    server = serve(**settings)
+    page.goto(server.url)
+    expect(page.locator("#status-text")).to_contain_text(sentence)
+
+
+def test_earlier_conversations_scroll_and_are_found(page: Page, serve: Serve) -> None:
+    server = serve()
+    session = "00000000-0000-4000-8000-000000000001"
+    address = f"ws://127.0.0.1:{server.chat}/connect?clientId=anna&timeZone=UTC&sessionId={session}"
+    with connect(address) as chat:
+        for number in range(60):
+            chat.send(encode_request(Request(RequestKind.TEXT, f"say number{number} please".encode())))
+            chat.recv(timeout=30)
+    visit(page, server, "#clientId=anna")
+    say(page, "say hello")
+    expect(page.locator("#sessions li")).to_have_count(2)
+    page.locator("#sessions li").nth(1).locator("button").click()
+    expect(page.locator("#list li")).to_have_count(50)
+    for count in (100, 120):
+        page.evaluate("document.getElementById('messages').scrollTop = 0")
+        expect(page.locator("#list li")).to_have_count(count)
+    expect(page.locator("#older")).to_contain_text("beginning")
+    page.fill("#search", "number7")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sessions li").first).to_contain_text("number7")
+    page.fill("#search", "nowhere")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sessions-note")).to_contain_text("No message")
+
+
+def test_a_file_that_is_no_sound_or_video_is_refused_by_the_page(page: Page, serve: Serve, tmp_path: Path) -> None:
+    server = serve(CHAT_MAX_FRAME_BYTES=10_000, CHAT_MAX_CONNECTION_BYTES=20_000)
+    visit(page, server)
+    (tmp_path / "note.pdf").write_bytes(b"%PDF")
+    page.set_input_files("#file", tmp_path / "note.pdf")
+    expect(page.locator("#status-text")).to_contain_text("Choose a sound or a video")
+    page.set_input_files("#file", SAMPLES / "hello.mp3")
+    page.click("#send-file")
+    expect(page.locator("#status-text")).to_contain_text("too large")
+    assert page.locator("#list li").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1100])
+def test_axe_finds_nothing_serious(context: BrowserContext, page: Page, serve: Serve, scheme: str, width: int) -> None:
+    server = serve()
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 740})
+    visit(page, server)
+    say(page, "say hello")
+    expect(page.locator("li.reply")).to_have_count(1)
+    for opened in (False, True):
+        if opened:
+            page.click("#open-settings")
+        found = Axe().run(page)
+        serious = [each["id"] for each in found.response["violations"] if each["impact"] in {"serious", "critical"}]
+        assert serious == [], found.generate_report()
+
+
+def test_the_page_works_from_the_keyboard_alone(page: Page, serve: Serve) -> None:
+    server = serve()
+    visit(page, server)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # skip to the message field
+    page.keyboard.type("say by keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator("li.reply")).to_contain_text("by keyboard")
+
+
+@pytest.fixture
+def other_page(tmp_path: Path) -> Iterator[Callable[[str], int]]:
+    """Serves a page of somebody else on a port of its own, with one frame in it."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = Thread(target=web.serve_forever)
+        thread.start()
+
+        def show(address: str) -> int:
+            (folder / "index.html").write_text(f'<iframe src="{address}" width="400" height="500"></iframe>')
+            return web.server_port
+
+        yield show
+        web.shutdown()
+        thread.join()
+
+
+def test_it_stands_in_pages_of_allowed_origins_only(
+    context: BrowserContext, page: Page, serve: Serve, other_page: Callable[[str], int]
+) -> None:
+    port = other_page("about:blank")
+    server = serve(CHAT_ALLOWED_ORIGINS=f"http://127.0.0.1:{port}")
+    other_page(f"{server.url}#embedded")
+    page.goto(f"http://127.0.0.1:{port}/")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#status-text")).to_have_text("Connected")
+    expect(frame.locator("header")).to_be_hidden()
+    stranger = context.new_page()
+    with stranger.expect_console_message(lambda line: "frame-ancestors" in line.text):
+        stranger.goto(f"http://localhost:{port}/")
+    assert stranger.frame_locator("iframe").locator("#status-text").count() == 0
