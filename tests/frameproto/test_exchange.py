@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import uuid4
 
 import msgpack
 import pytest
@@ -18,6 +19,7 @@ from frameproto.exchange import (
     MAX_RECORD_BYTES,
     MAX_TIME_ZONE,
     MAX_TRANSCRIPT,
+    MESSAGE_ID_VERSION,
     TRANSCRIPT_VERSION,
     Exchange,
     RecordError,
@@ -50,6 +52,7 @@ exchanges = st.builds(
     request=requests.map(encode_request),
     response=responses.map(encode_response),
     transcript=st.just("") | names,
+    message_id=st.none() | st.uuids(allow_nil=False),
 )
 
 packable = st.recursive(
@@ -127,14 +130,14 @@ def test_a_record_begins_with_its_version() -> None:
 
 
 @pytest.mark.parametrize("rest", [[], [None], [b""] * 9, [b""] * 10, [{}] * 20], ids=lambda rest: f"{len(rest)} fields")
-@pytest.mark.parametrize("version", [0, 3, 127, 128, 1 << 63])
+@pytest.mark.parametrize("version", [0, 4, 127, 128, 1 << 63])
 def test_a_record_of_another_version_is_known_as_such_whatever_follows(version: int, rest: list[Any]) -> None:
-    with pytest.raises(RecordError, match=f"has version {version}; this reader knows 1 and 2") as refused:
+    with pytest.raises(RecordError, match=f"has version {version}; this reader knows 1, 2 and 3") as refused:
         decode_exchange(msgpack.packb([version, *rest]))
     assert refused.value.code == "record_version_unknown"
 
 
-FIELDS = [name for name in asdict(exchange()) if name != "transcript"]
+FIELDS = [name for name in asdict(exchange()) if name not in {"transcript", "message_id"}]
 WRONG: dict[str, list[Any]] = {
     "id": [None, "0" * 16, b"", b"0" * 15, b"0" * 17, 0],
     "session_id": [None, "0" * 16, b"0" * 17, []],
@@ -176,6 +179,26 @@ def test_a_record_has_ten_fields(count: int) -> None:
 def test_a_record_without_a_transcript_can_be_read_by_those_who_know_none() -> None:
     assert msgpack.unpackb(encode_exchange(exchange()))[0] == 1
     assert msgpack.unpackb(encode_exchange(replace(exchange(), transcript="said")))[0] == TRANSCRIPT_VERSION
+
+
+@pytest.mark.parametrize("transcript", ["", "said"])
+def test_a_message_id_is_kept_with_and_without_a_transcript(transcript: str) -> None:
+    original = replace(exchange(), transcript=transcript, message_id=uuid4())
+    record = encode_exchange(original)
+    assert msgpack.unpackb(record)[0] == MESSAGE_ID_VERSION
+    assert decode_exchange(record) == original
+    assert b"".join(encode_exchange_parts(original)) == record
+
+
+@pytest.mark.parametrize(
+    "message_id", [None, b"", bytes(15), bytes(16), str(uuid4()), 7], ids=lambda bad: f"{bad!r:.9}"
+)
+def test_a_wrong_message_id_is_refused_by_name(message_id: object) -> None:
+    fields = msgpack.unpackb(encode_exchange(replace(exchange(), message_id=uuid4())))
+    fields[9] = message_id
+    with pytest.raises(RecordError, match=r"^message_id: \S") as refused:
+        decode_exchange(msgpack.packb(fields))
+    assert refused.value.code == "record_field_invalid"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from frameproto import (
 from frameproto.exchange import (
     EXCHANGE_VERSION,
     MAX_BATCH_RECORDS,
+    MESSAGE_ID_VERSION,
     TRANSCRIPT_VERSION,
     Exchange,
     RecordError,
@@ -59,6 +60,7 @@ def exchange_of(vector: dict[str, Any]) -> Exchange:
         request=unhex(vector["request"]),
         response=unhex(vector["response"]),
         transcript=vector.get("transcript", ""),
+        message_id=UUID(vector["message_id"]) if "message_id" in vector else None,
     )
 
 
@@ -165,3 +167,4 @@ def test_the_files_state_the_limits_of_the_code() -> None:
     exchanges = load("exchanges.json")
     assert (exchanges["version"], exchanges["max_batch_records"]) == (EXCHANGE_VERSION, MAX_BATCH_RECORDS)
     assert exchanges["transcript_version"] == TRANSCRIPT_VERSION
+    assert exchanges["message_id_version"] == MESSAGE_ID_VERSION

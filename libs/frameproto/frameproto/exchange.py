@@ -18,8 +18,10 @@ from frameproto.connection import MAX_CLIENT_ID
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, Outcome
 
 EXCHANGE_VERSION: Final = 1
-"""What records are written as, for readers that know no transcripts; only a record with one is of the next version."""
+"""What a record is written as that needs no more; each is of the lowest version that holds it, so that older readers
+take what they can."""
 TRANSCRIPT_VERSION: Final = 2
+MESSAGE_ID_VERSION: Final = 3
 MAX_TIME_ZONE: Final = 64
 MAX_TRANSCRIPT: Final = 64 * 1024
 MAX_BATCH_RECORDS: Final = 10_000
@@ -27,7 +29,7 @@ MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_FIELDS: Final = {EXCHANGE_VERSION: 10, TRANSCRIPT_VERSION: 11}
+_FIELDS: Final = {EXCHANGE_VERSION: 10, TRANSCRIPT_VERSION: 11, MESSAGE_ID_VERSION: 12}
 _OPENING: Final = bytes([0x90 + _FIELDS[EXCHANGE_VERSION], EXCHANGE_VERSION])
 _OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
 
@@ -58,9 +60,10 @@ class Exchange:
         received_at: when the request was complete (aware, UTC, microseconds).
         answered_at: when the response was ready.
         outcome: answered, or failed by our fault.
-        request: the request frame as it crossed the wire.
-        response: the response frame as it crosses the wire.
+        request: the request frame of v1, as it crossed the wire.
+        response: the response frame of v1, as it crosses the wire.
         transcript: what was said in a request that is no text, as far as it was understood; empty: nothing was.
+        message_id: what the client called the message (v2); None: it came over v1.
     """
 
     id: UUID
@@ -73,6 +76,7 @@ class Exchange:
     request: Buffer
     response: Buffer
     transcript: str = ""
+    message_id: UUID | None = None
 
 
 def encode_exchange(exchange: Exchange) -> bytes:
@@ -99,16 +103,18 @@ def decode_exchange(record: Buffer) -> Exchange:
     size, version = _opening(record)
     fields_of_version = _FIELDS.get(version)
     if fields_of_version is None:
-        known = " and ".join(str(each) for each in _FIELDS)
+        *others, last = map(str, _FIELDS)
+        known = f"{', '.join(others)} and {last}"
         raise RecordError("record_version_unknown", f"the record has version {version}; this reader knows {known}")
     if size != fields_of_version:
         raise RecordError("record_field_invalid", f"the record has {size} fields instead of {fields_of_version}")
-    _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, *said, request, response = _unpack(
+    _, id_, session_id, client_id, time_zone, received_at, answered_at, outcome, *more, request, response = _unpack(
         record, fields_of_version
     )
     known_outcome = _OUTCOMES.get(_text("outcome", outcome, MAX_TIME_ZONE))
     if known_outcome is None:
         raise RecordError("record_field_invalid", f"outcome: {outcome!r:.40} is not known")
+    shortest = 0 if version == MESSAGE_ID_VERSION else 1
     return Exchange(
         id=UUID(bytes=_uuid("id", id_)),
         session_id=_session(_uuid("session_id", session_id)),
@@ -119,7 +125,10 @@ def decode_exchange(record: Buffer) -> Exchange:
         outcome=known_outcome,
         request=_frame("request", request),
         response=_frame("response", response),
-        transcript=_text("transcript", said[0], MAX_TRANSCRIPT) if said else "",
+        transcript=_text("transcript", more[0], MAX_TRANSCRIPT, shortest=int(version == TRANSCRIPT_VERSION))
+        if more
+        else "",
+        message_id=_message_id(more[1]) if version == MESSAGE_ID_VERSION else None,
     )
 
 
@@ -185,9 +194,14 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
 
 
 def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
+    more: tuple[str | bytes, ...] = ()
+    if exchange.message_id is not None:
+        more = exchange.transcript, exchange.message_id.bytes
+    elif exchange.transcript:
+        more = (exchange.transcript,)
     packed: bytes = msgpack.packb(
         (
-            TRANSCRIPT_VERSION if exchange.transcript else EXCHANGE_VERSION,
+            EXCHANGE_VERSION + len(more),
             exchange.id.bytes,
             exchange.session_id.bytes,
             exchange.client_id,
@@ -195,7 +209,7 @@ def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
             _microseconds(exchange.received_at),
             _microseconds(exchange.answered_at),
             exchange.outcome.value,
-            *((exchange.transcript,) if exchange.transcript else ()),
+            *more,
             request,
             response,
         )
@@ -236,9 +250,16 @@ def _session(value: bytes) -> UUID:
     return UUID(bytes=value)
 
 
-def _text(name: str, value: object, longest: int) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= longest:
-        raise RecordError("record_field_invalid", f"{name}: must be a string of 1 to {longest} characters")
+def _message_id(value: object) -> UUID:
+    message_id = UUID(bytes=_uuid("message_id", value))
+    if not message_id.int:
+        raise RecordError("record_field_invalid", "message_id: must not be nil")
+    return message_id
+
+
+def _text(name: str, value: object, longest: int, shortest: int = 1) -> str:
+    if not isinstance(value, str) or not shortest <= len(value) <= longest:
+        raise RecordError("record_field_invalid", f"{name}: must be a string of {shortest} to {longest} characters")
     return value
 
 
