@@ -125,9 +125,7 @@ def decode_exchange(record: Buffer) -> Exchange:
         outcome=known_outcome,
         request=_frame("request", request),
         response=_frame("response", response),
-        transcript=_text("transcript", more[0], MAX_TRANSCRIPT, shortest=int(version == TRANSCRIPT_VERSION))
-        if more
-        else "",
+        transcript=_text("transcript", more[0], MAX_TRANSCRIPT, shortest) if more else "",
         message_id=_message_id(more[1]) if version == MESSAGE_ID_VERSION else None,
     )
 
