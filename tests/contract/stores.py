@@ -1,7 +1,15 @@
 """What the suites of the message store share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
+
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from frameproto import MediaPart, MessageKind
 from frameproto.kinds import Outcome
@@ -10,6 +18,15 @@ from history_service.stores.base import FirstUse, MessageStore
 from servicekit.uuid7 import uuid7
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@contextmanager
+def raw_database(url: str, name: str) -> Iterator[Database[dict[str, Any]]]:
+    """A database as no store shows it: what an older version wrote, or what the server was asked."""
+    codec: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    with client:
+        yield client.get_database(name, codec_options=codec)
 
 
 def kept(
@@ -35,7 +52,7 @@ def kept(
 
 async def message_count(store: MessageStore, session: Session) -> int:
     """Return how many messages a session has, as the store counts them."""
-    (tally,) = await store.session_stats(session.client_id, [session.id])
+    (tally,) = await store.sessions.stats(session.client_id, [session.id])
     return tally.messages
 
 
@@ -44,7 +61,7 @@ async def bind(
 ) -> UUID | None:
     """Bind one session."""
     use = FirstUse(session_id=session_id, client_id=client_id, time_zone=time_zone, at=at)
-    (bound,) = await store.bind_sessions([use])
+    (bound,) = await store.sessions.bind([use])
     return bound
 
 
@@ -52,6 +69,6 @@ async def begin(store: MessageStore, client_id: str = "anna", *, at: datetime = 
     """Bind a fresh session."""
     wanted = uuid4()
     assert await bind(store, wanted, client_id, at=at) == wanted
-    session = await store.session(wanted, client_id=client_id)
+    session = await store.sessions.find(wanted, client_id=client_id)
     assert session is not None
     return session

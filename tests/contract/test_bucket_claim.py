@@ -49,7 +49,7 @@ class Release:
         session = await begin(self.store)
         stored = [kept(session.id, str(number)) for number in range(exchanges)]
         await self.store_media(stored)
-        await self.store.add(stored)
+        await self.store.exchanges.add(stored)
         return stored
 
     async def fail_to_deliver(self) -> None:

@@ -146,7 +146,7 @@ async def test_a_client_that_talks_while_it_is_erased_again_and_again_loses_noth
     async with asyncio.TaskGroup() as group:
         group.create_task(talk())
         group.create_task(erase())
-    here = [each for each in said if await backend.store.exchange(each.id, client_id="anna")]
+    here = [each for each in said if await backend.store.exchanges.find(each.id, client_id="anna")]
     assert {key.split("/")[2] for key in await backend.media()} == {str(each.id) for each in here}
     assert len(await backend.media()) == 3 * len(here)
     await hand_in(http, late := fresh(session_id=session))
@@ -157,24 +157,24 @@ async def test_an_erasure_waits_for_media_that_are_being_stored(backend: Backend
     session = await begin(backend.store)
     exchange = kept(session.id)
     upload = upload_of(exchange.id, session.id)
-    assert await backend.store.begin_uploads([upload]) == set()
+    assert await backend.store.uploads.begin([upload]) == set()
     erasing = asyncio.create_task(backend.eraser().erase_client("anna"))
-    while not await backend.store.begin_uploads([replace(upload, id=uuid4())]):  # noqa: ASYNC110 - a store
+    while not await backend.store.uploads.begin([replace(upload, id=uuid4())]):  # noqa: ASYNC110 - a store
         await asyncio.sleep(0.01)  # until it has written down that the client is erased
     for key in upload.keys:
         await backend.blobs.put(key, b"x", "audio/mpeg")
     assert not erasing.done()
-    for each in await backend.store.uploads("anna"):
-        await backend.store.end_uploads([each], failed=True)
+    for each in await backend.store.uploads.of_client("anna"):
+        await backend.store.uploads.end([each], failed=True)
     await erasing
     assert await backend.media() == set()
-    assert await backend.store.uploads("anna") == []
+    assert await backend.store.uploads.of_client("anna") == []
 
 
 async def test_an_erasure_waits_for_a_process_that_has_ended_only_so_long(backend: Backend) -> None:
     session = await begin(backend.store)
     upload = upload_of(uuid4(), session.id)
-    await backend.store.begin_uploads([upload])
+    await backend.store.uploads.begin([upload])
     for key in upload.keys:
         await backend.blobs.put(key, b"x", "audio/mpeg")
     await backend.eraser(upload_seconds=0.2).erase_client("anna")
@@ -185,8 +185,8 @@ async def test_media_that_are_on_their_way_to_new_messages_are_left(backend: Bac
     session = await begin(backend.store)
     later = utc_now() + timedelta(hours=1)
     uploads = [upload_of(uuid4(), session.id, received_at=later) for _ in range(2)]
-    await backend.store.begin_uploads(uploads)
-    await backend.store.end_uploads(uploads[1:], failed=True)
+    await backend.store.uploads.begin(uploads)
+    await backend.store.uploads.end(uploads[1:], failed=True)
     for upload in uploads:
         for key in upload.keys:
             await backend.blobs.put(key, b"x", "audio/mpeg")
@@ -225,7 +225,7 @@ async def test_what_was_broken_off_is_finished_by_the_next_sweep(
     for exchange in exchanges:
         for key in exchange.media_keys():
             await backend.blobs.put(key, b"x", "audio/mpeg")
-    await backend.store.add(exchanges)
+    await backend.store.exchanges.add(exchanges)
     eraser = backend.eraser()
     begun = {
         "client": eraser.erase_client("anna"),
@@ -239,12 +239,12 @@ async def test_what_was_broken_off_is_finished_by_the_next_sweep(
     for each in begun.values():
         each.close()
     assert len(await backend.media()) == 3
-    assert len(await backend.store.erasures()) == 1
+    assert len(await backend.store.erasures.pending()) == 1
     await backend.eraser().finish_all()
     assert len(await backend.media()) == (2 if what == "message" else 0)
-    assert await backend.store.erasures() == []
+    assert await backend.store.erasures.pending() == []
     if what == "client":
-        assert await backend.store.known_sessions("anna", [session.id]) == set()
+        assert await backend.store.sessions.known("anna", [session.id]) == set()
 
 
 async def test_an_erasure_whose_media_cannot_be_deleted_holds_up_no_other(
@@ -263,7 +263,7 @@ async def test_an_erasure_whose_media_cannot_be_deleted_holds_up_no_other(
         for key in exchange.media_keys():
             await backend.blobs.put(key, b"x", "audio/mpeg")
             locked.append(key)
-        await backend.store.add([exchange])
+        await backend.store.exchanges.add([exchange])
     eraser = backend.eraser()
     monkeypatch.setattr(backend.blobs, "delete", delete)
     for client_id in ("anna", "bert"):
@@ -271,7 +271,7 @@ async def test_an_erasure_whose_media_cannot_be_deleted_holds_up_no_other(
             await eraser.erase_client(client_id)
     locked[:] = [key for key in locked if key.startswith("anna/")]
     await eraser.finish_all()
-    assert [erasure.client_id for erasure in await backend.store.erasures()] == ["anna"]
+    assert [erasure.client_id for erasure in await backend.store.erasures.pending()] == ["anna"]
     assert await backend.media() == set(locked) != set()
 
 
@@ -294,8 +294,8 @@ async def test_nothing_is_deleted_from_a_bucket_that_is_anothers(backend: Backen
     for path in (f"messages/{exchange.id}.reply", f"sessions/{exchange.session_id}", "clients/anna"):
         check_problem(await http.delete(f"/v1/{path}"), 503, "deletion_refused")
     assert await backend.media() == before
-    assert await backend.store.exchange(exchange.id, client_id="anna") is not None
-    assert await backend.store.erasures() == []
+    assert await backend.store.exchanges.find(exchange.id, client_id="anna") is not None
+    assert await backend.store.erasures.pending() == []
 
 
 def upload_of(exchange_id: UUID, session_id: UUID, **more: Any) -> Upload:
@@ -309,23 +309,23 @@ async def test_uploads_are_written_down_until_they_end(backend: Backend) -> None
     store, session = backend.store, await begin(backend.store)
     first, again, other = kept(session.id), uuid4(), kept(session.id)
     uploads = [upload_of(each.id, session.id) for each in (first, other)]
-    assert await store.begin_uploads(uploads) == set()
+    assert await store.uploads.begin(uploads) == set()
     second = replace(uploads[0], id=again)
-    assert await store.begin_uploads([second]) == set()
-    found = await store.uploads("anna")
+    assert await store.uploads.begin([second]) == set()
+    found = await store.uploads.of_client("anna")
     assert {each.id for each in found} == {uploads[0].id, uploads[1].id, again}
     assert all(each.active and 0 <= each.age_seconds < 60 for each in found)
     assert [replace(each, age_seconds=0) for each in found if each.id == again] == [second]
-    assert await store.uploads("ben") == []
-    await store.end_uploads(uploads, failed=True)
-    assert {each.id for each in await store.uploads("anna") if each.active} == {again}
-    await store.end_uploads([second], failed=False)  # the exchange is here, whatever happened to it before
-    assert [each.id for each in await store.uploads("anna")] == [uploads[1].id]
+    assert await store.uploads.of_client("ben") == []
+    await store.uploads.end(uploads, failed=True)
+    assert {each.id for each in await store.uploads.of_client("anna") if each.active} == {again}
+    await store.uploads.end([second], failed=False)  # the exchange is here, whatever happened to it before
+    assert [each.id for each in await store.uploads.of_client("anna")] == [uploads[1].id]
     repeated = replace(uploads[1], id=uuid4())
-    await store.begin_uploads([repeated])
-    await store.end_uploads([repeated], failed=True)  # the latest is enough to find the media by
-    assert [each.id for each in await store.uploads("anna")] == [repeated.id]
-    await store.add([first])
-    assert await store.begin_uploads([second, replace(uploads[1], id=uuid4())]) == {first.id}
-    await store.delete_session("anna", session.id, at=NOON)
-    assert await store.begin_uploads([replace(uploads[1], id=uuid4())]) == {other.id}
+    await store.uploads.begin([repeated])
+    await store.uploads.end([repeated], failed=True)  # the latest is enough to find the media by
+    assert [each.id for each in await store.uploads.of_client("anna")] == [repeated.id]
+    await store.exchanges.add([first])
+    assert await store.uploads.begin([second, replace(uploads[1], id=uuid4())]) == {first.id}
+    await store.deletions.delete_session("anna", session.id, at=NOON)
+    assert await store.uploads.begin([replace(uploads[1], id=uuid4())]) == {other.id}

@@ -15,7 +15,7 @@ from history_service.model import Session, StoredExchange
 from history_service.stores.base import MessageStore
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from tests.contract.stores import NOON, begin, bind, kept
+from tests.contract.stores import NOON, begin, bind, kept, raw_database
 
 ADDERS = 6
 BATCHES = 12
@@ -46,7 +46,7 @@ class Follower:
 
     async def read(self) -> bool:
         """Read on; say whether there was something."""
-        found = await self._store.arrivals(self._session, after=self._after, limit=self._limit)
+        found = await self._store.exchanges.arrivals(self._session, after=self._after, limit=self._limit)
         positions = [position for position, _ in found]
         assert positions == sorted(set(positions))
         assert all(position > self._after for position in positions)
@@ -77,7 +77,7 @@ async def test_a_follower_gets_everything_once_while_many_pods_add(pods: list[Me
 
     async def add(number: int) -> None:
         for batch in batches[number::ADDERS]:
-            await pods[number % 2].add(batch)
+            await pods[number % 2].exchanges.add(batch)
 
     following = [asyncio.create_task(follower.read_until(done)) for follower in followers]
     await asyncio.gather(*(add(number) for number in range(ADDERS)))
@@ -94,20 +94,20 @@ async def test_a_late_exchange_comes_to_a_follower_though_it_is_older_than_what_
     late, early = kept(session.id, "late", at=NOON - timedelta(hours=1)), kept(session.id, "early")
     follower = Follower(store, session)
     for each in (early, late):
-        await store.add([each])
+        await store.exchanges.add([each])
         await follower.read()
     assert follower.ids == [early.id, late.id]
-    assert await store.exchanges(session, start=None, backward=False, limit=9) == [late, early], "pages go by time"
+    assert await store.exchanges.page(session, start=None, backward=False, limit=9) == [late, early], "pages go by time"
 
 
 async def test_from_the_last_arrival_on_only_what_comes_later_is_read(store: MessageStore) -> None:
     session = await begin(store)
     assert await Follower(store, session).read() is False
-    await store.add([kept(session.id, "before") for _ in range(3)])
-    follower = Follower(store, session, after=await store.last_arrival(session))
+    await store.exchanges.add([kept(session.id, "before") for _ in range(3)])
+    follower = Follower(store, session, after=await store.exchanges.last_arrival(session))
     assert not await follower.read()
     after = [kept(session.id, "after") for _ in range(3)]
-    await store.add(after)
+    await store.exchanges.add(after)
     await follower.read()
     assert follower.ids == [each.id for each in after]
 
@@ -116,9 +116,13 @@ async def test_an_exchange_that_is_delivered_again_does_not_come_again(store: Me
     session = await begin(store)
     one, two = kept(session.id, "one"), kept(session.id, "two")
     follower = Follower(store, session)
-    await store.add([one])
+    await store.exchanges.add([one])
     await follower.read()
-    assert await store.add([one, two, two]) == [InsertResult.DUPLICATE.STORED, InsertResult.DUPLICATE]
+    assert await store.exchanges.add([one, two, two]) == [
+        InsertResult.DUPLICATE,
+        InsertResult.STORED,
+        InsertResult.DUPLICATE,
+    ]
     while await follower.read():
         pass
     assert follower.ids == [one.id, two.id]
@@ -128,19 +132,19 @@ async def test_an_exchange_that_is_delivered_again_does_not_come_again(store: Me
 async def test_a_session_that_begins_anew_goes_on_behind_what_was_read(store: MessageStore, how: str) -> None:
     session = await begin(store)
     old = [kept(session.id, str(number)) for number in range(5)]
-    await store.add(old)
+    await store.exchanges.add(old)
     follower = Follower(store, session, limit=100)
     await follower.read()
     if how == "delete the session":
-        await store.delete_session("anna", session.id, at=NOON)
+        await store.deletions.delete_session("anna", session.id, at=NOON)
     elif how == "erase the client":
-        await store.erase_client("anna", at=NOON)
+        await store.deletions.erase_client("anna", at=NOON)
     else:
-        await store.expire(NOON + timedelta(hours=1), limit=100)
+        await store.deletions.expire(NOON + timedelta(hours=1), limit=100)
     assert not await follower.read()
     new = kept(session.id, "new", at=NOON + timedelta(hours=2))
     assert await bind(store, session.id, at=new.received_at) == session.id
-    assert await store.add([new]) == [InsertResult.STORED]
+    assert await store.exchanges.add([new]) == [InsertResult.STORED]
     await follower.read()
     assert follower.ids == [*(each.id for each in old), new.id]
 
@@ -148,9 +152,9 @@ async def test_a_session_that_begins_anew_goes_on_behind_what_was_read(store: Me
 async def test_a_deleted_message_leaves_the_places_of_the_others(store: MessageStore) -> None:
     session = await begin(store)
     exchanges = [kept(session.id, str(number)) for number in range(3)]
-    await store.add(exchanges)
+    await store.exchanges.add(exchanges)
     for message in exchanges[1].messages():
-        await store.delete_message("anna", message.id)
+        await store.deletions.delete_message("anna", message.id)
     follower = Follower(store, session, limit=1)
     while await follower.read():
         pass
@@ -160,10 +164,10 @@ async def test_a_deleted_message_leaves_the_places_of_the_others(store: MessageS
 async def test_an_id_of_another_client_is_a_duplicate(store: MessageStore) -> None:
     session, other = await begin(store), await begin(store, "ben")
     one = kept(session.id, "one")
-    await store.add([one])
+    await store.exchanges.add([one])
     stolen = replace(one, session_id=other.id, client_id="ben")
     fresh = kept(other.id, "fresh", client_id="ben")
-    assert await store.add([stolen, fresh]) == [InsertResult.DUPLICATE.STORED]
+    assert await store.exchanges.add([stolen, fresh]) == [InsertResult.DUPLICATE, InsertResult.STORED]
     follower = Follower(store, other)
     await follower.read()
     assert follower.ids == [fresh.id]
@@ -171,19 +175,20 @@ async def test_an_id_of_another_client_is_a_duplicate(store: MessageStore) -> No
 
 async def test_what_an_older_version_adds_without_a_position_comes_to_followers_too(mongodb_url: str) -> None:
     """Old pods go on while an upgrade replaces them one by one."""
-    store = MongoStore(mongodb_url, f"test_{uuid4().hex}")
+    name = f"test_{uuid4().hex}"
+    store = MongoStore(mongodb_url, name)
     await store.prepare()
     session = await begin(store)
     follower = Follower(store, session, limit=1500)
     expected: list[UUID] = []
     for count in (3, 1200, 1):
         exchanges = [kept(session.id, str(number)) for number in range(count)]
-        await store.add(exchanges)
-        await store._exchanges.update_many(
-            {"_id": {"$in": [each.id for each in exchanges]}}, {"$unset": {"position": ""}}
-        )
+        await store.exchanges.add(exchanges)
+        with raw_database(mongodb_url, name) as database:
+            old = {"_id": {"$in": [each.id for each in exchanges]}}
+            database["exchanges"].update_many(old, {"$unset": {"position": ""}})
         new = kept(session.id, "of a new pod")
-        await store.add([new])
+        await store.exchanges.add([new])
         while await follower.read():
             pass
         expected += [new.id, *(each.id for each in exchanges)]

@@ -16,10 +16,11 @@ from pymongo import MongoClient
 from frameproto import MediaPart, MessageKind
 from frameproto.kinds import Outcome
 from history_service.model import Media, MessageContent, SessionStats, StoredExchange
-from history_service.stores.base import ERASED_AT_ONCE, MessageStore, moment
+from history_service.stores.base import ERASED_AT_ONCE, MessageStore
+from history_service.stores.encoding import moment
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from tests.contract.stores import message_count
+from tests.contract.stores import message_count, raw_database
 
 SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")
 STARTED_US = 1_772_000_000_000_000
@@ -82,15 +83,21 @@ def fill_mongodb(url: str, name: str) -> None:
         )
 
 
+@pytest.fixture
+def name() -> str:
+    """The name of the database."""
+    return f"test_{uuid4().hex}"
+
+
 @pytest.fixture(params=["sqlite", "mongodb"])
-async def pods(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[MessageStore]]:
+async def pods(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> AsyncIterator[list[MessageStore]]:
     """Two pods at a store of schema 1 (SQLite has but one)."""
     opened: list[MessageStore]
     if request.param == "sqlite":
         fill_sqlite(tmp_path / "messages.sqlite")
         opened = [SqliteStore(tmp_path / "messages.sqlite")]
     else:
-        url, name = request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}"
+        url = request.getfixturevalue("mongodb_url")
         fill_mongodb(url, name)
         opened = [MongoStore(url, name), MongoStore(url, name)]
     yield opened
@@ -101,12 +108,12 @@ async def pods(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[MessageStore]) -> None:
     await asyncio.gather(*(pod.prepare() for pod in pods))
     store = pods[-1]
-    session = await store.session(SESSION, client_id="anna")
+    session = await store.sessions.find(SESSION, client_id="anna")
     assert session is not None
-    assert await store.session_stats("anna", [SESSION]) == [SessionStats(2 * COUNT, moment(STARTED_US + COUNT))]
-    exchanges = await store.exchanges(session, start=None, backward=False, limit=2 * COUNT)
+    assert await store.sessions.stats("anna", [SESSION]) == [SessionStats(2 * COUNT, moment(STARTED_US + COUNT))]
+    exchanges = await store.exchanges.page(session, start=None, backward=False, limit=2 * COUNT)
     assert len(exchanges) == COUNT
-    assert [each for _, each in await store.arrivals(session, after=0, limit=2 * COUNT)] == exchanges
+    assert [each for _, each in await store.exchanges.arrivals(session, after=0, limit=2 * COUNT)] == exchanges
     last = document(COUNT - 1)
     assert exchanges[-1] == StoredExchange(
         id=last["id"],
@@ -119,33 +126,34 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         request=MessageContent(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
         reply=MessageContent(MessageKind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
     )
-    assert len(await store.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
-    (found,) = await store.search("anna", [str(COUNT - 1)], before=None, limit=10)
-    await store.delete_message("anna", found.id)
+    assert len(await store.exchanges.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT
+    (found,) = await store.exchanges.search("anna", [str(COUNT - 1)], before=None, limit=10)
+    await store.deletions.delete_message("anna", found.id)
     await store.prepare()  # whoever starts next changes nothing
-    again = await store.session(SESSION, client_id="anna")
+    again = await store.sessions.find(SESSION, client_id="anna")
     assert again is not None
     assert await message_count(store, again) == 2 * COUNT - 1
     erased = 0
-    while gone := await store.erase_client("anna", at=moment(STARTED_US + COUNT)):
+    while gone := await store.deletions.erase_client("anna", at=moment(STARTED_US + COUNT)):
         erased += len(gone)
         assert len(gone) <= ERASED_AT_ONCE
     assert erased == COUNT
-    assert await store.sessions("anna", after=None, limit=10) == []
+    assert await store.sessions.page("anna", after=None, limit=10) == []
 
 
 async def test_word_lists_of_an_older_definition_are_written_anew(
-    request: pytest.FixtureRequest, tmp_path: Path, pods: list[MessageStore]
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, pods: list[MessageStore]
 ) -> None:
     """Schema 2 of MongoDB and 5 of SQLite knew no symbols, and kept the dots of letters."""
     await asyncio.gather(*(pod.prepare() for pod in pods))
     store = pods[0]
-    assert len(await store.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
+    assert len(await store.exchanges.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
     if isinstance(store, MongoStore):
-        database = store._database
-        await database["exchanges"].update_many({}, {"$set": {"words": ["r:old"]}})
-        await database["schema"].update_one({"_id": "version"}, {"$set": {"version": 2}})
-        again: MessageStore = MongoStore(request.getfixturevalue("mongodb_url"), database.name)
+        url: str = request.getfixturevalue("mongodb_url")
+        with raw_database(url, name) as database:
+            database["exchanges"].update_many({}, {"$set": {"words": ["r:old"]}})
+            database["schema"].update_one({"_id": "version"}, {"$set": {"version": 2}})
+        again: MessageStore = MongoStore(url, name)
     else:
         await store.close()
         with sqlite3.connect(tmp_path / "messages.sqlite") as connection:
@@ -155,6 +163,6 @@ async def test_word_lists_of_an_older_definition_are_written_anew(
         again = SqliteStore(tmp_path / "messages.sqlite")
     try:
         await again.prepare()
-        assert len(await again.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
+        assert len(await again.exchanges.search("anna", ["istanbul", "🎉"], before=None, limit=2 * COUNT)) == COUNT
     finally:
         await again.close()

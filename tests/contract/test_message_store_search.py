@@ -11,13 +11,13 @@ from tests.contract.stores import NOON, begin, kept
 
 
 async def texts(store: MessageStore, query: str, client_id: str = "anna") -> list[str | None]:
-    found = await store.search(client_id, tokenize(query), before=None, limit=100)
+    found = await store.exchanges.search(client_id, tokenize(query), before=None, limit=100)
     return [message.content.text for message in found]
 
 
 async def test_all_words_must_be_in_one_message(store: MessageStore) -> None:
     session = await begin(store)
-    await store.add(
+    await store.exchanges.add(
         [
             kept(session.id, "The dog barks.", asked="What does a DOG do?"),
             kept(session.id, "A cat, and a dog!", asked="cat", at=NOON + timedelta(seconds=1)),
@@ -46,7 +46,7 @@ async def test_all_words_must_be_in_one_message(store: MessageStore) -> None:
 )
 async def test_words_are_compared_folded(store: MessageStore, text: str, query: str) -> None:
     session = await begin(store)
-    await store.add([kept(session.id, text), kept(session.id, "something else")])
+    await store.exchanges.add([kept(session.id, text), kept(session.id, "something else")])
     assert await texts(store, query) == [text]
 
 
@@ -55,16 +55,16 @@ async def test_pages_hold_each_match_once_newest_first_whatever_is_deleted(store
     exchanges = [
         kept(session.id, f"yes {n}", asked="yes?" if n % 3 else None, at=NOON + timedelta(seconds=n)) for n in range(12)
     ]
-    await store.add(exchanges)
+    await store.exchanges.add(exchanges)
     expected = [m for one in exchanges[::-1] for m in list(one.messages())[::-1] if m.content.text]
     for limit in (1, 2, 7, 100):
         seen: list[Message] = []
-        while page := await store.search("anna", ["yes"], before=seen[-1].id if seen else None, limit=limit):
+        while page := await store.exchanges.search("anna", ["yes"], before=seen[-1].id if seen else None, limit=limit):
             assert len(page) <= limit
             seen += page
         assert seen == expected
-    await store.delete_message("anna", expected[4].id)
-    rest = await store.search("anna", ["yes"], before=expected[4].id, limit=3)
+    await store.deletions.delete_message("anna", expected[4].id)
+    rest = await store.exchanges.search("anna", ["yes"], before=expected[4].id, limit=3)
     assert [message.id for message in rest] == [message.id for message in expected[5:8]]
 
 

@@ -46,7 +46,7 @@ async def test_media_are_stored_before_the_exchange_that_points_at_them(
 ) -> None:
     rich = rich_exchange()
     await ingest.store([encode_exchange(rich)])
-    stored = await store.exchange(rich.id, client_id=None)
+    stored = await store.exchanges.find(rich.id, client_id=None)
     assert stored is not None
     assert len(stored.media_keys()) == 3
     assert all((tmp_path / "media" / key).is_file() for key in stored.media_keys())

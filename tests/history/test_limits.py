@@ -25,14 +25,14 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pod: Pod) -> None:
         self.open = asyncio.Event()
         self.stuck = 0
-        add: Callable[..., Any] = pod.store.add
+        add: Callable[..., Any] = pod.store.exchanges.add
 
         async def late(exchanges: Sequence[Any]) -> Any:
             self.stuck += 1
             await self.open.wait()
             return await add(exchanges)
 
-        monkeypatch.setattr(pod.store, "add", late, raising=False)
+        monkeypatch.setattr(pod.store.exchanges, "add", late)
 
     async def holds(self, count: int) -> None:
         async with asyncio.timeout(20):

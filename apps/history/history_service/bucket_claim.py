@@ -100,16 +100,17 @@ class BucketClaim:
         """
         await self.require()
         stamp = uuid4()
-        await self._store.add_stamp(stamp)  # first: a marker with a stamp that the database does not know is foreign
-        identity = await self._store.identity()
+        # The database first: a marker with a stamp that it does not know would be foreign.
+        await self._store.identity.add_stamp(stamp)
+        identity = await self._store.identity.read()
         await self._blobs.put(MARKER, Marker(identity.id, stamp).encode(), "application/json")
 
     async def adopt(self) -> None:
         """Make the bucket this database's, whatever it was. For people who know what they do."""
-        await self._store.renew_identity()
+        await self._store.identity.renew()
         stamp = uuid4()
-        await self._store.add_stamp(stamp)
-        identity = await self._store.identity()
+        await self._store.identity.add_stamp(stamp)
+        identity = await self._store.identity.read()
         await self._blobs.put(MARKER, Marker(identity.id, stamp).encode(), "application/json")
         log.info("bucket.adopted", database=str(identity.id))
 
@@ -120,7 +121,7 @@ class BucketClaim:
             return Refusal.MARKER_UNREADABLE
         if isinstance(marker, Refusal):
             return marker
-        identity = await self._store.identity()  # only now: a stamp is in the database before it is in the marker
+        identity = await self._store.identity.read()  # only now: a stamp is in the database before it is in the marker
         if marker.database != identity.id:
             return Refusal.FOREIGN
         if identity.is_copy:
@@ -150,14 +151,14 @@ class BucketClaim:
 
     async def _take(self) -> Marker | Refusal:
         """Lay claim to a bucket without a marker, if the media in it are known here; return the marker that it has."""
-        identity = await self._store.identity()
+        identity = await self._store.identity.read()
         if identity.is_copy:
             return Refusal.COPY
         looked_at, unknown = await self._sample()
         if unknown > self._max_unknown_share * looked_at:
             return Refusal.UNKNOWN_MEDIA
         mine = Marker(identity.id, uuid4())
-        await self._store.add_stamp(mine.stamp)
+        await self._store.identity.add_stamp(mine.stamp)
         if await self._blobs.create(MARKER, mine.encode(), "application/json"):
             log.info("bucket.claimed", database=str(identity.id), media_known=looked_at - unknown)
         return await self.marker() or Refusal.MARKER_UNREADABLE  # another database may have been faster
@@ -174,6 +175,6 @@ class BucketClaim:
                     break
         unknown = 0
         for client_id, theirs in by_client(keys).items():
-            known = await self._store.known_sessions(client_id, {key.session_id for key in theirs})
+            known = await self._store.sessions.known(client_id, {key.session_id for key in theirs})
             unknown += sum(key.session_id not in known for key in theirs)
         return len(keys), unknown

@@ -62,7 +62,7 @@ class Eraser:
 
         One whose media cannot be deleted, such as a locked object, holds up no other; the next sweep tries it again.
         """
-        for erasure in await self._store.erasures():
+        for erasure in await self._store.erasures.pending():
             try:
                 await self._finish(erasure)
             except BlobError as exc:
@@ -74,23 +74,23 @@ class Eraser:
         """Say whether media of an exchange are being stored."""
         return any(
             upload.exchange_id == exchange_id and self._is_under_way(upload)
-            for upload in await self._store.uploads(client_id)
+            for upload in await self._store.uploads.of_client(client_id)
         )
 
     async def _begin(self, erasure: Erasure) -> None:
         await self._claim.require()
-        await self._store.note_erasure(erasure)
+        await self._store.erasures.begin(erasure)
         await self._finish(erasure)
 
     async def _finish(self, erasure: Erasure) -> None:
         if erasure.message is not None:
-            await self._store.delete_message(erasure.client_id, erasure.message)
+            await self._store.deletions.delete_message(erasure.client_id, erasure.message)
             await delete_all(self._blobs, erasure.keys)
         else:
             await self._delete_exchanges(erasure)
         await self._end_uploads(erasure)
         await self._delete_leftovers(erasure)
-        await self._store.end_erasure(erasure)
+        await self._store.erasures.end(erasure)
 
     async def _delete_exchanges(self, erasure: Erasure) -> None:
         """Delete exchanges and then their media; the messages all go, whatever the media store does."""
@@ -98,9 +98,9 @@ class Eraser:
         more = True
         while more:
             gone = (
-                await self._store.erase_client(erasure.client_id, at=erasure.at)
+                await self._store.deletions.erase_client(erasure.client_id, at=erasure.at)
                 if erasure.session_id is None
-                else await self._store.delete_session(erasure.client_id, erasure.session_id, at=erasure.at)
+                else await self._store.deletions.delete_session(erasure.client_id, erasure.session_id, at=erasure.at)
             )
             more = len(gone) == ERASED_AT_ONCE
             keys = [media.key for each in gone for message in each.messages() for media in message.content.media]
@@ -118,13 +118,17 @@ class Eraser:
         seen that it is too late.
         """
         while True:
-            uploads = [each for each in await self._store.uploads(erasure.client_id) if _concerns(erasure, each)]
+            uploads = [
+                each for each in await self._store.uploads.of_client(erasure.client_id) if _concerns(erasure, each)
+            ]
             under_way = [each for each in uploads if self._is_under_way(each)]
             ended = [each for each in uploads if each not in under_way]
             if ended:
-                pointed_at = await self._store.media_keys(erasure.client_id, {each.exchange_id for each in ended})
+                pointed_at = await self._store.exchanges.media_keys(
+                    erasure.client_id, {each.exchange_id for each in ended}
+                )
                 await delete_all(self._blobs, {key for each in ended for key in each.keys} - pointed_at)
-                await self._store.end_uploads(ended, failed=False)
+                await self._store.uploads.end(ended, failed=False)
             if not under_way:
                 return
             await asyncio.sleep(POLL_SECONDS)
@@ -138,10 +142,10 @@ class Eraser:
             return
         async for keys in self._media(erasure):
             # The uploads first: one that has ended since the media were listed has its exchange in the store.
-            uploads = await self._store.uploads(erasure.client_id)
+            uploads = await self._store.uploads.of_client(erasure.client_id)
             coming = {each.exchange_id for each in uploads if not _concerns(erasure, each)}
-            pointed_at = await self._store.media_keys(erasure.client_id, {key.exchange_id for key in keys})
-            known = await self._store.known_sessions(erasure.client_id, {key.session_id for key in keys})
+            pointed_at = await self._store.exchanges.media_keys(erasure.client_id, {key.exchange_id for key in keys})
+            known = await self._store.sessions.known(erasure.client_id, {key.session_id for key in keys})
             left = [
                 str(key)
                 for key in keys

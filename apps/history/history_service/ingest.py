@@ -96,13 +96,13 @@ class Ingest:
         """Store media, then messages; media that turn out not to be wanted are deleted before this returns."""
         uploads = [_upload(exchange) for exchange in exchanges if exchange.media_keys()]
         if not uploads:
-            return await self._store.add(exchanges)
+            return await self._store.exchanges.add(exchanges)
         try:
             async with self._in_time():
-                settled = await self._store.begin_uploads(uploads)
+                settled = await self._store.uploads.begin(uploads)
                 wanted = [blob for blob in blobs if blob.exchange_id not in settled]
                 await gather_bounded(self._put, wanted, limit=UPLOADS_AT_ONCE)
-            outcomes = await self._store.add(exchanges)
+            outcomes = await self._store.exchanges.add(exchanges)
             await self._delete_unwanted(exchanges, outcomes, {blob.exchange_id for blob in wanted})
         except Exception:
             await self._end(uploads, failed=True)
@@ -131,12 +131,14 @@ class Ingest:
             if outcome is InsertResult.ERASED:
                 await delete_all(self._blobs, keys)
             elif outcome is InsertResult.DUPLICATE and exchange.id in stored:
-                await delete_all(self._blobs, keys - await self._store.media_keys(exchange.client_id, [exchange.id]))
+                await delete_all(
+                    self._blobs, keys - await self._store.exchanges.media_keys(exchange.client_id, [exchange.id])
+                )
 
     async def _end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
         """Say that nothing more is stored. Where it cannot be said, others wait until it must have ended."""
         try:
-            await self._store.end_uploads(uploads, failed=failed)
+            await self._store.uploads.end(uploads, failed=failed)
         except StoreError as exc:
             log.warning("ingest.upload_not_ended", reason=str(exc))
 
@@ -149,7 +151,7 @@ class Ingest:
             FirstUse(session_id=session_id, client_id=client_id, time_zone=first.time_zone, at=first.received_at)
             for (session_id, client_id), first in firsts.items()
         ]
-        bound = await self._store.bind_sessions(uses) if uses else []
+        bound = await self._store.sessions.bind(uses) if uses else []
         return dict(zip(firsts, bound, strict=True))
 
 

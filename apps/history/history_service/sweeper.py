@@ -152,7 +152,7 @@ class Sweeper:
         if self._limits.retention is None:
             return 0
         before, swept = self._now() - self._limits.retention, 0
-        while expired := await self._store.expire(before, limit=BATCH):
+        while expired := await self._store.deletions.expire(before, limit=BATCH):
             swept += len(expired)
             await delete_all(self._blobs, {key for exchange in expired for key in exchange.media_keys()})
             await self._claim.require()
@@ -201,7 +201,7 @@ class Sweeper:
         fresh = [found async for found in self._blobs.list(folder)]
         if await self._eraser.is_coming(key.client_id, key.exchange_id):  # before its message is looked for
             return 0
-        pointed_at = await self._store.media_keys(key.client_id, [key.exchange_id])
+        pointed_at = await self._store.exchanges.media_keys(key.client_id, [key.exchange_id])
         orphans = [each.key for each in fresh if each.modified_at < before and each.key not in pointed_at]
         if orphans:
             await self._claim.require()
@@ -224,12 +224,12 @@ class Sweeper:
         return found
 
     async def _look_at(self, client_id: str, keys: Sequence[MediaKey], found: Findings) -> None:
-        pointed_at = await self._store.media_keys(client_id, {key.exchange_id for key in keys})
+        pointed_at = await self._store.exchanges.media_keys(client_id, {key.exchange_id for key in keys})
         loose = [key for key in keys if str(key) not in pointed_at]
         # Ingest makes the session before it stores media: those of a session that was never made here are not ours.
         known: set[UUID] = set()
         if loose:
-            known = await self._store.known_sessions(client_id, {key.session_id for key in loose})
+            known = await self._store.sessions.known(client_id, {key.session_id for key in loose})
         for key in loose:
             if key.session_id not in known:
                 found.unknown += 1

@@ -63,14 +63,14 @@ async def test_a_store_that_fails_on_the_way_leaves_no_end(pod: Pod) -> None:
 async def test_no_more_is_read_than_the_reader_takes(pod: Pod) -> None:
     await pod.hand_in(*(exchange(str(n), at=MORNING + timedelta(seconds=n)) for n in range(COUNT)))
     pages = 0
-    real = pod.store._real.exchanges  # type: ignore[union-attr]
+    real = pod.store.exchanges.page
 
     async def counted(*given: Any, **more: Any) -> Any:
         nonlocal pages
         pages += 1
         return await real(*given, **more)
 
-    pod.store._real.exchanges = counted  # type: ignore[union-attr, method-assign]
+    pod.store.exchanges.page = counted
     stalled, sent = asyncio.Event(), 0
 
     async def send(message: dict[str, Any]) -> None:

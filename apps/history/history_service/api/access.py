@@ -45,7 +45,7 @@ class Access:
         """
         principal = self.principal(request)
         session_id = path_uuid(request, "session")
-        session = await self._store.session(session_id, client_id=_only_client(principal))
+        session = await self._store.sessions.find(session_id, client_id=_only_client(principal))
         if session is None or not principal.may_act_for(session.client_id):
             raise Problem(404, "session_unknown", "there is no such session")
         return session
@@ -61,7 +61,7 @@ class Access:
             wanted = MessageId.parse(request.path_params["message"])
         except ValueError as exc:
             raise Problem(400, "message_id_malformed", str(exc)) from exc
-        exchange = await self._store.exchange(wanted.exchange_id, client_id=_only_client(principal))
+        exchange = await self._store.exchanges.find(wanted.exchange_id, client_id=_only_client(principal))
         for message in exchange.messages() if exchange is not None else ():
             if message.id == wanted and principal.may_act_for(message.exchange.client_id):
                 return message

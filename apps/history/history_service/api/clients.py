@@ -73,8 +73,8 @@ class Clients:
 
     async def _sessions(self, client_id: str) -> AsyncIterator[tuple[Session, SessionStats]]:
         after: SessionKey | None = None
-        while page := await self._store.sessions(client_id, after=after, limit=EXPORT_PAGE):
-            stats = await self._store.session_stats(client_id, [session.id for session in page])
+        while page := await self._store.sessions.page(client_id, after=after, limit=EXPORT_PAGE):
+            stats = await self._store.sessions.stats(client_id, [session.id for session in page])
             for counted in zip(page, stats, strict=True):
                 yield counted
             after = SessionKey(page[-1].started_at, page[-1].id)
@@ -82,7 +82,7 @@ class Clients:
     async def _exchanges(self, session: Session) -> AsyncIterator[StoredExchange]:
         start: UUID | None = None
         while True:
-            page = await self._store.exchanges(session, start=start, backward=False, limit=EXPORT_PAGE)
+            page = await self._store.exchanges.page(session, start=start, backward=False, limit=EXPORT_PAGE)
             fresh = [exchange for exchange in page if exchange.id != start]
             for exchange in fresh:
                 yield exchange

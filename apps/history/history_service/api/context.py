@@ -29,7 +29,7 @@ class Context:
         client_id = path_client(request)
         limit = query_limit(request)
         session = await self._session(request, client_id)
-        exchanges = await self._store.exchanges(session, start=None, backward=True, limit=limit)
+        exchanges = await self._store.exchanges.page(session, start=None, backward=True, limit=limit)
         newest_first = [message for exchange in exchanges for message in reversed([*exchange.messages()])]
         content: ContextJson = {"messages": [_json(message) for message in _bounded(newest_first[:limit])][::-1]}
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
@@ -38,7 +38,7 @@ class Context:
         """Return the session that the client calls so, which may have another id here. Raises a 400 or 404 problem."""
         wanted = path_uuid(request, "session")
         for session_id in (wanted, foreign_session(wanted, client_id)):
-            session = await self._store.session(session_id, client_id=client_id)
+            session = await self._store.sessions.find(session_id, client_id=client_id)
             if session is not None:
                 return session
         raise Problem(404, "session_unknown", "there is no such session of this client")

@@ -60,9 +60,9 @@ class Messages:
         limit = query_limit(request)
         raw = request.query_params.get("cursor")
         if raw == NOW:
-            return _arrivals([], ArrivalCursor(await self._store.last_arrival(session)))
+            return _arrivals([], ArrivalCursor(await self._store.exchanges.last_arrival(session)))
         cursor = ArrivalCursor() if raw is None else ArrivalCursor.parse(raw)
-        found = await self._store.arrivals(session, after=cursor.last_complete, limit=limit + 1)
+        found = await self._store.exchanges.arrivals(session, after=cursor.last_complete, limit=limit + 1)
         arrived = [(position, message) for position, exchange in found for message in exchange.messages()]
         shown = [each for each in arrived if cursor.is_before(*each)][:limit]
         if shown:
@@ -76,7 +76,7 @@ class Messages:
         self._access.require_client(request, client_id)
         words, limit = query_words(request), query_limit(request)
         before = query_message_id(request, "cursor")
-        found = await self._store.search(client_id, words, before=before, limit=limit + 1)
+        found = await self._store.exchanges.search(client_id, words, before=before, limit=limit + 1)
         page = found[:limit]
         content: FoundJson = {
             "messages": [message_json(message) for message in page],
@@ -96,7 +96,7 @@ class Messages:
     async def _page(self, session: Session, *, before: MessageId | None, after: MessageId | None, limit: int) -> Page:
         start, backward = after or before, after is None
         # Of an exchange one message may be deleted, and the one the page starts from may count for none.
-        exchanges = await self._store.exchanges(
+        exchanges = await self._store.exchanges.page(
             session,
             start=start.exchange_id if start else None,
             backward=backward,

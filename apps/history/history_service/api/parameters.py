@@ -20,7 +20,8 @@ from frameproto.history import (
     Direction,
 )
 from history_service.model import Message, MessageId, Session
-from history_service.stores.base import SessionKey, microseconds, moment
+from history_service.stores.base import SessionKey
+from history_service.stores.encoding import microseconds, moment
 from history_service.tokenizer import tokenize
 from servicekit.problems import Problem
 

@@ -32,9 +32,9 @@ class Sessions:
         client_id = path_client(request)
         self._access.require_client(request, client_id)
         limit = query_limit(request)
-        found = await self._store.sessions(client_id, after=query_session_key(request), limit=limit + 1)
+        found = await self._store.sessions.page(client_id, after=query_session_key(request), limit=limit + 1)
         page = found[:limit]
-        stats = await self._store.session_stats(client_id, [session.id for session in page])
+        stats = await self._store.sessions.stats(client_id, [session.id for session in page])
         content: SessionsJson = {
             "sessions": [session_json(*each) for each in zip(page, stats, strict=True)],
             "next": session_cursor(page[-1]) if len(found) > limit else None,
@@ -58,7 +58,7 @@ class Sessions:
             started_at=self._now(),
             title=title,
         )
-        await self._store.create_session(session)
+        await self._store.sessions.create(session)
         where = {"Location": f"/v1/sessions/{session.id}"}
         return JSONResponse(session_json(session, SessionStats(0, None)), HTTPStatus.CREATED, headers=where)
 
@@ -68,7 +68,7 @@ class Sessions:
         body = await read_object(request, ("title",))
         if "title" in body:
             session = replace(session, title=read_title(body["title"]))
-            await self._store.rename_session(session, session.title)
+            await self._store.sessions.rename(session, session.title)
         return await self._show(session)
 
     async def delete(self, request: Request) -> Response:
@@ -77,5 +77,5 @@ class Sessions:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _show(self, session: Session) -> Response:
-        (stats,) = await self._store.session_stats(session.client_id, [session.id])
+        (stats,) = await self._store.sessions.stats(session.client_id, [session.id])
         return JSONResponse(session_json(session, stats))

@@ -2,26 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from datetime import datetime
+from typing import Final, Protocol
 from uuid import UUID, uuid5
 
-from frameproto import MediaPart, MessageKind
 from frameproto.history import InsertResult
-from frameproto.kinds import Outcome
 from history_service.model import (
-    EPOCH,
-    Media,
     Message,
-    MessageContent,
     MessageId,
     Session,
     SessionStats,
     StoredExchange,
 )
-from history_service.tokenizer import tokenize
-
-MICROSECOND: Final = timedelta(microseconds=1)
 
 ERASED_AT_ONCE: Final = 500
 """So many exchanges are deleted by one call."""
@@ -119,36 +111,10 @@ class Identity:
     is_copy: bool
 
 
-class MessageStore(Protocol):
-    """Keeps sessions and exchanges. Every method may raise StoreUnavailable.
+class SessionStore(Protocol):
+    """The sessions of a message store."""
 
-    Where a method takes a `client_id` that may be None, it is whose data may be meant, as far as that is known. A store
-    that is spread over machines by client then asks one of them, and else all.
-
-    What was deleted does not come back by a late delivery: an exchange is turned away (`InsertResult.ERASED`) when it
-    was received no later than its client was erased or its session deleted, and a deleted message stays deleted.
-    """
-
-    async def prepare(self) -> None:
-        """Connect, make tables or indexes as needed, and bring older data up to date; may be called again.
-
-        Raises:
-            StoreUnusable: the store holds data of a newer version, or is damaged.
-        """
-
-    async def close(self) -> None:
-        """Let go of the store."""
-
-    async def identity(self) -> Identity:
-        """Return which database this is; `prepare` gives it its id."""
-
-    async def add_stamp(self, stamp: UUID) -> None:
-        """Remember a stamp as the latest."""
-
-    async def renew_identity(self) -> None:
-        """Give the database another id, here and now, without stamps: what was copied from it or to it is another."""
-
-    async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
+    async def bind(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
         """Make sessions that are new, and return the ids under which these clients have them, in the same order.
 
         A session belongs to the client that first used its id, even when it is deleted. The same id from another
@@ -159,48 +125,41 @@ class MessageStore(Protocol):
         No client uses a session id twice in one call. A call takes as many commands for many as for few.
         """
 
-    async def create_session(self, session: Session) -> None:
+    async def create(self, session: Session) -> None:
         """Make a session whose id is fresh, without exchanges."""
 
-    async def session(self, session_id: UUID, *, client_id: str | None) -> Session | None:
+    async def find(self, session_id: UUID, *, client_id: str | None) -> Session | None:
         """Return a session."""
 
-    async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
+    async def page(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
         """Return up to `limit` sessions of a client, latest start first, behind `after`."""
 
-    async def session_stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
+    async def stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
         """Count what sessions of a client have, in the same order.
 
         This takes longer the more it is, though only an index is read: it is for where it is shown.
         """
 
-    async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
+    async def known(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
         """Return those of a client's sessions that were ever made here, though they may be deleted by now.
 
         The sessions of an erased client are forgotten.
         """
 
-    async def rename_session(self, session: Session, title: str | None) -> None:
+    async def rename(self, session: Session, title: str | None) -> None:
         """Give a session another title, or none; that it is gone meanwhile is fine."""
 
-    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
-        """Delete a session with the exchanges that were received up to `at`, for good: `ERASED_AT_ONCE` of these.
 
-        Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
-
-        Returns:
-            What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
-        """
+class ExchangeStore(Protocol):
+    """The exchanges of a message store, with the messages in them."""
 
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
         """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order."""
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
+    async def find(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """Return an exchange that has a message left."""
 
-    async def exchanges(
-        self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[StoredExchange]:
+    async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
         """Return up to `limit` exchanges of a session in the order of their ids, which is the order of their time.
 
         Args:
@@ -237,6 +196,22 @@ class MessageStore(Protocol):
             limit: how many at the most.
         """
 
+    async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
+        """Return the keys of all media that these exchanges of a client point at."""
+
+
+class DeletionStore(Protocol):
+    """Deletes for good."""
+
+    async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
+        """Delete a session with the exchanges that were received up to `at`, for good: `ERASED_AT_ONCE` of these.
+
+        Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
+
+        Returns:
+            What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
+        """
+
     async def delete_message(self, client_id: str, message: MessageId) -> None:
         """Delete a message for good; the other one of its exchange stays."""
 
@@ -247,30 +222,6 @@ class MessageStore(Protocol):
             What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
         """
 
-    async def note_erasure(self, erasure: Erasure) -> None:
-        """Write down what is to be erased."""
-
-    async def erasures(self) -> list[Erasure]:
-        """Return what is written down, oldest first, and at most so many as are read at once."""
-
-    async def end_erasure(self, erasure: Erasure) -> None:
-        """Cross out what was erased, and forget the sessions of a client that was."""
-
-    async def begin_uploads(self, uploads: Sequence[Upload]) -> set[UUID]:
-        """Write down whose media are about to be stored; return the exchanges for which that is no use.
-
-        These are here already, or `add` would turn them away. Who erases later sees the others until `end_uploads`.
-        """
-
-    async def uploads(self, client_id: str) -> list[Upload]:
-        """Return whose media are being stored, or were by a delivery that failed or a process that ended."""
-
-    async def end_uploads(self, uploads: Sequence[Upload], *, failed: bool) -> None:
-        """Say that nothing more is stored; the latest that failed stays written down until the exchange comes again."""
-
-    async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
-        """Return the keys of all media that these exchanges of a client point at."""
-
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """Delete up to `limit` exchanges that were answered before then, and sessions that are empty for it.
 
@@ -279,46 +230,93 @@ class MessageStore(Protocol):
         """
 
 
+class ErasureStore(Protocol):
+    """Remembers what is to be erased until it is."""
+
+    async def begin(self, erasure: Erasure) -> None:
+        """Write down what is to be erased."""
+
+    async def pending(self) -> list[Erasure]:
+        """Return what is written down, oldest first, and at most so many as are read at once."""
+
+    async def end(self, erasure: Erasure) -> None:
+        """Cross out what was erased, and forget the sessions of a client that was."""
+
+
+class UploadStore(Protocol):
+    """Remembers whose media are being stored."""
+
+    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+        """Write down whose media are about to be stored; return the exchanges for which that is no use.
+
+        These are here already, or `add` would turn them away. Who erases later sees the others until `end_uploads`.
+        """
+
+    async def of_client(self, client_id: str) -> list[Upload]:
+        """Return whose media are being stored, or were by a delivery that failed or a process that ended."""
+
+    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """Say that nothing more is stored; the latest that failed stays written down until the exchange comes again."""
+
+
+class IdentityStore(Protocol):
+    """Which database this is, see ADR 0008."""
+
+    async def read(self) -> Identity:
+        """Return which database this is; `prepare` gives it its id."""
+
+    async def add_stamp(self, stamp: UUID) -> None:
+        """Remember a stamp as the latest."""
+
+    async def renew(self) -> None:
+        """Give the database another id, here and now, without stamps: what was copied from it or to it is another."""
+
+
+class MessageStore(Protocol):
+    """Keeps sessions and exchanges. Every method of every part may raise StoreUnavailable.
+
+    Where a method takes a `client_id` that may be None, it is whose data may be meant, as far as that is known. A store
+    that is spread over machines by client then asks one of them, and else all.
+
+    What was deleted does not come back by a late delivery: an exchange is turned away (`InsertResult.ERASED`) when it
+    was received no later than its client was erased or its session deleted, and a deleted message stays deleted.
+    """
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The sessions of a message store."""
+
+    @property
+    def exchanges(self) -> ExchangeStore:
+        """The exchanges of a message store, with the messages in them."""
+
+    @property
+    def deletions(self) -> DeletionStore:
+        """Deletes for good."""
+
+    @property
+    def erasures(self) -> ErasureStore:
+        """Remembers what is to be erased until it is."""
+
+    @property
+    def uploads(self) -> UploadStore:
+        """Remembers whose media are being stored."""
+
+    @property
+    def identity(self) -> IdentityStore:
+        """Which database this is, see ADR 0008."""
+
+    async def prepare(self) -> None:
+        """Connect, make tables or indexes as needed, and bring older data up to date; may be called again.
+
+        Raises:
+            StoreUnusable: the store holds data of a newer version, or is damaged.
+        """
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+
 def foreign_session(session_id: UUID, client_id: str) -> UUID:
     """Return the id under which a client has a session whose id another client used first."""
     return uuid5(session_id, client_id)
-
-
-def microseconds(moment: datetime) -> int:
-    """Return a moment as microseconds since 1970."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment(since_1970: int) -> datetime:
-    """Return microseconds since 1970 as a moment."""
-    return EPOCH + timedelta(microseconds=since_1970)
-
-
-def content_document(side: MessageContent | None) -> dict[str, Any] | None:
-    """Return a message as stores write it; None when it was deleted."""
-    if side is None:
-        return None
-    return {
-        "kind": side.kind.value,
-        "text": side.text,
-        "media": [{"part": m.part.value, "key": m.key, "size": m.size_bytes} for m in side.media],
-        **({"transcribed": True} if side.transcribed else {}),
-    }
-
-
-def read_content(document: dict[str, Any] | None) -> MessageContent | None:
-    """Return a message from what `content_document` wrote."""
-    if document is None:
-        return None
-    media = tuple(Media(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
-    return MessageContent(MessageKind(document["kind"]), document["text"], media, document.get("transcribed", False))
-
-
-def content_words(side: MessageContent | None) -> list[str]:
-    """Return the words by which a message is found, as stores write them."""
-    return tokenize(side.text) if side is not None and side.text is not None else []
-
-
-def read_outcome(raw: str) -> Outcome:
-    """Return an outcome from its name."""
-    return Outcome(raw)

@@ -15,33 +15,35 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from history_service.model import Session, StoredExchange
-from history_service.stores.mongo.connection import DUPLICATE_KEY, Document, TransactionInTheWay, errors
+from history_service.stores.mongo.database import DUPLICATE_KEY, Document, MongoDatabase, TransactionInTheWay, errors
 from history_service.stores.mongo.documents import exchange_document, read_exchange
-from history_service.stores.mongo.sessions import Sessions
 
 BY_ARRIVAL: Final = "by_arrival"
 ADOPTED_AT_ONCE: Final = 1000
 
 
-class Arrivals(Sessions):
+class ArrivalOrder:
     """Inserts exchanges in the order of their arrival, and reads them in it."""
 
-    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
-        """See `MessageStore.arrivals`."""
+    def __init__(self, db: MongoDatabase) -> None:
+        self._db = db
+
+    async def read(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
+        """See `ExchangeStore.arrivals`."""
         await self._adopt(session)
         query = {**_of(session), "position": {"$gt": after}, "messages": {"$gt": 0}}
         async with errors():
-            found = self._exchanges.find(query, hint=BY_ARRIVAL).sort("position", 1).limit(limit)
+            found = self._db.exchanges.find(query, hint=BY_ARRIVAL).sort("position", 1).limit(limit)
             return [(document["position"], read_exchange(document)) for document in await found.to_list(limit)]
 
-    async def last_arrival(self, session: Session) -> int:
-        """See `MessageStore.last_arrival`."""
+    async def last(self, session: Session) -> int:
+        """See `ExchangeStore.last_arrival`."""
         await self._adopt(session)
         async with errors():
-            document = await self._sessions.find_one({"_id": session.id, "client_id": session.client_id})
+            document = await self._db.sessions.find_one({"_id": session.id, "client_id": session.client_id})
         return int((document or {}).get("last_position", 0))
 
-    async def _insert(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
+    async def insert(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
         """Insert exchanges whose ids are not there yet, and return these ids."""
         documents = {exchange.id: exchange_document(exchange) for exchange in reversed(exchanges)}
         clients = sorted({exchange.client_id for exchange in exchanges})
@@ -49,14 +51,14 @@ class Arrivals(Sessions):
 
         async def insert(transaction: Any) -> set[UUID]:  # noqa: ANN401 - a session of the driver
             query = {"client_id": {"$in": clients}, "_id": {"$in": list(documents)}}
-            found = self._exchanges.find(query, ["_id"], hint="_id_", session=transaction)
+            found = self._db.exchanges.find(query, ["_id"], hint="_id_", session=transaction)
             known = in_the_way | {document["_id"] for document in await found.to_list(None)}
             fresh = [documents[exchange.id] for exchange in exchanges if exchange.id not in known]
             fresh = list({document["_id"]: document for document in fresh}.values())
             if fresh:
                 await self._number(fresh, transaction)
                 try:
-                    await self._exchanges.insert_many(fresh, session=transaction)
+                    await self._db.exchanges.insert_many(fresh, session=transaction)
                 except BulkWriteError as exc:
                     found_now = {
                         fresh[error["index"]]["_id"]
@@ -69,7 +71,7 @@ class Arrivals(Sessions):
                     raise TransactionInTheWay from exc
             return {document["_id"] for document in fresh}
 
-        return await self._in_transaction(insert)
+        return await self._db.in_transaction(insert)
 
     async def _number(self, documents: Sequence[Document], transaction: Any) -> None:  # noqa: ANN401
         """Give exchanges the next positions of their sessions, in their order.
@@ -81,7 +83,7 @@ class Arrivals(Sessions):
         for document in documents:
             by_session[document["client_id"], document["session_id"]].append(document)
         now_us = time.time_ns() // 1000
-        await self._sessions.bulk_write(
+        await self._db.sessions.bulk_write(
             [
                 UpdateOne(
                     {"_id": session_id, "client_id": client_id},
@@ -96,7 +98,7 @@ class Arrivals(Sessions):
             "client_id": {"$in": sorted({client_id for client_id, _ in by_session})},
             "_id": {"$in": [session_id for _, session_id in by_session]},
         }
-        found = self._sessions.find(query, ["client_id", "last_position"], hint="_id_", session=transaction)
+        found = self._db.sessions.find(query, ["client_id", "last_position"], hint="_id_", session=transaction)
         for session in await found.to_list(None):
             theirs = by_session[session["client_id"], session["_id"]]
             for position, document in enumerate(theirs, session["last_position"] - len(theirs) + 1):
@@ -107,11 +109,11 @@ class Arrivals(Sessions):
         query = {**_of(session), "position": None}
 
         async def adopt(transaction: Any) -> bool:  # noqa: ANN401
-            found = self._exchanges.find(query, ["client_id", "session_id"], session=transaction)
+            found = self._db.exchanges.find(query, ["client_id", "session_id"], session=transaction)
             documents = await found.sort("_id", 1).limit(ADOPTED_AT_ONCE).to_list(ADOPTED_AT_ONCE)
             if documents:
                 await self._number(documents, transaction)
-                await self._exchanges.bulk_write(
+                await self._db.exchanges.bulk_write(
                     [
                         UpdateOne(
                             {"_id": document["_id"], "client_id": document["client_id"]},
@@ -124,9 +126,9 @@ class Arrivals(Sessions):
             return len(documents) == ADOPTED_AT_ONCE
 
         async with errors():
-            left = await self._exchanges.find_one(query, ["_id"], hint=BY_ARRIVAL) is not None
+            left = await self._db.exchanges.find_one(query, ["_id"], hint=BY_ARRIVAL) is not None
         while left:
-            left = await self._in_transaction(adopt)
+            left = await self._db.in_transaction(adopt)
 
 
 def _of(session: Session) -> Document:

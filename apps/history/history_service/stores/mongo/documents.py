@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from frameproto.history import Direction
 from history_service.model import MessageContent, Session, StoredExchange
-from history_service.stores.base import (
+from history_service.stores.encoding import (
     content_document,
     content_words,
     microseconds,

@@ -7,24 +7,30 @@ from uuid import UUID
 
 from frameproto.history import Direction, InsertResult
 from history_service.model import Message, MessageId, Session, StoredExchange
-from history_service.stores.base import microseconds
-from history_service.stores.mongo.arrivals import Arrivals
-from history_service.stores.mongo.connection import errors
+from history_service.stores.encoding import microseconds
+from history_service.stores.mongo.arrivals import ArrivalOrder
+from history_service.stores.mongo.database import MongoDatabase, errors
 from history_service.stores.mongo.documents import MARKS, marked, read_exchange
+from history_service.stores.mongo.sessions import MongoSessions
 
 
-class Exchanges(Arrivals):
+class MongoExchanges:
     """The exchanges of the store."""
 
+    def __init__(self, db: MongoDatabase, sessions: MongoSessions) -> None:
+        self._db = db
+        self._sessions = sessions
+        self._order = ArrivalOrder(db)
+
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
-        """See `MessageStore.add`.
+        """See `ExchangeStore.add`.
 
         What was erased is looked up after the exchanges are written, because whoever erases first says so and then
         deletes: whichever of the two comes later finds what the other did.
         """
         if not exchanges:
             return []
-        inserted = await self._insert(exchanges)
+        inserted = await self._order.insert(exchanges)
         late = await self._turn_away(exchanges)
         outcomes: list[InsertResult] = []
         for exchange in exchanges:
@@ -40,7 +46,7 @@ class Exchanges(Arrivals):
         by_session: dict[tuple[str, UUID], list[StoredExchange]] = defaultdict(list)
         for exchange in exchanges:
             by_session[exchange.client_id, exchange.session_id].append(exchange)
-        ends, begun, erased = await self._ends(by_session)
+        ends, begun, erased = await self._sessions.ends(by_session)
         late: dict[str, list[StoredExchange]] = defaultdict(list)
         homeless: dict[str, list[UUID]] = defaultdict(list)
         for (client_id, session_id), theirs in by_session.items():
@@ -53,64 +59,52 @@ class Exchanges(Arrivals):
         for client_id, theirs in late.items():
             await self._undo(client_id, theirs, erased.get(client_id))
         for client_id, session_ids in homeless.items():
-            await self._revive(client_id, session_ids)
+            await self._sessions.revive(client_id, session_ids)
         return {exchange.id for theirs in late.values() for exchange in theirs}
-
-    async def _ends(
-        self, sessions: Collection[tuple[str, UUID]]
-    ) -> tuple[dict[tuple[str, UUID], int], set[tuple[str, UUID]], dict[str, int]]:
-        """Return up to when what sessions get is too late, which of them are there, and when clients were erased."""
-        clients = {client_id for client_id, _ in sessions}
-        erased = await self._erasures(clients)
-        query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": list({id_ for _, id_ in sessions})}}
-        async with errors():
-            found = self._sessions.find(query, ["client_id", "started_us", "deleted_us"], hint="_id_")
-            known = {(document["client_id"], document["_id"]): document for document in await found.to_list(None)}
-        ends: dict[tuple[str, UUID], int] = {}
-        for session in sessions:
-            either = (known.get(session, {}).get("deleted_us"), erased.get(session[0]))
-            if given := [at_us for at_us in either if at_us is not None]:
-                ends[session] = max(given)
-        begun = {session for session, document in known.items() if document.get("started_us") is not None}
-        return ends, begun, erased
 
     async def _undo(self, client_id: str, exchanges: Sequence[StoredExchange], erased_us: int | None) -> None:
         """Delete exchanges that came too late, and sessions that were made for them while their client was erased."""
         ids = [exchange.id for exchange in exchanges]
         sessions = {exchange.session_id for exchange in exchanges}
         async with errors():
-            await self._exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
+            await self._db.exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
             if erased_us is None:
                 return
             made = {"$or": [{"started_us": {"$lte": erased_us}}, {"started_us": None, "deleted_us": None}]}
-            await self._sessions.delete_many({"client_id": client_id, "_id": {"$in": list(sessions)}, **made})
-        await self._revive(client_id, sessions)
+            await self._db.sessions.delete_many({"client_id": client_id, "_id": {"$in": list(sessions)}, **made})
+        await self._sessions.revive(client_id, sessions)
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
-        """See `MessageStore.exchange`."""
+    async def find(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
+        """See `ExchangeStore.find`."""
         query: dict[str, Any] = {"_id": exchange_id, "messages": {"$gt": 0}}
         if client_id is not None:
             query["client_id"] = client_id
         async with errors():
-            document = await self._exchanges.find_one(query)
+            document = await self._db.exchanges.find_one(query)
         return read_exchange(document) if document else None
 
-    async def exchanges(
-        self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[StoredExchange]:
-        """See `MessageStore.exchanges`."""
+    async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
+        """See `ExchangeStore.page`."""
         query: dict[str, Any] = {"client_id": session.client_id, "session_id": session.id, "messages": {"$gt": 0}}
         if start is not None:
             query["_id"] = {"$lte" if backward else "$gte": start}
         async with errors():
             # By any other index, that of ids say, it would matter how much there is of other sessions.
-            found = self._exchanges.find(query, hint="in_order").sort("_id", -1 if backward else 1).limit(limit)
+            found = self._db.exchanges.find(query, hint="in_order").sort("_id", -1 if backward else 1).limit(limit)
             return [read_exchange(document) for document in await found.to_list(limit)]
+
+    async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
+        """See `ExchangeStore.arrivals`."""
+        return await self._order.read(session, after=after, limit=limit)
+
+    async def last_arrival(self, session: Session) -> int:
+        """See `ExchangeStore.last_arrival`."""
+        return await self._order.last(session)
 
     async def search(
         self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
     ) -> list[Message]:
-        """See `MessageStore.search`."""
+        """See `ExchangeStore.search`."""
         query: dict[str, Any] = {
             "client_id": client_id,
             "$or": [{"words": {"$all": marked(direction, words)}} for direction in Direction],
@@ -119,16 +113,16 @@ class Exchanges(Arrivals):
             query["_id"] = {"$lte": before.exchange_id}
         async with errors():
             # One more, of which the last page may have had a message already.
-            found = self._exchanges.find(query).sort("_id", -1).limit(limit + 1)
+            found = self._db.exchanges.find(query).sort("_id", -1).limit(limit + 1)
             documents = await found.to_list(limit + 1)
         matches = [message for document in documents for message in _matches(document, words)]
         return [message for message in matches if before is None or message.id.key < before.key][:limit]
 
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
-        """See `MessageStore.media_keys`."""
+        """See `ExchangeStore.media_keys`."""
         query = {"client_id": client_id, "_id": {"$in": list(exchange_ids)}}
         async with errors():
-            found = self._exchanges.find(query, [f"{side.value}.media.key" for side in Direction])
+            found = self._db.exchanges.find(query, [f"{side.value}.media.key" for side in Direction])
             documents = await found.to_list(len(exchange_ids))
         sides = [document.get(side.value) or {} for document in documents for side in Direction]
         return {media["key"] for side in sides for media in side.get("media", ())}

@@ -6,7 +6,8 @@ from typing import Any, Final
 from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import OperationFailure
 
-from history_service.stores.base import StoreUnusable, read_content
+from history_service.stores.base import StoreUnusable
+from history_service.stores.encoding import read_content
 from history_service.stores.mongo.documents import words_document
 
 SCHEMA_VERSION: Final = 3

@@ -6,37 +6,42 @@ from uuid import UUID
 
 from pymongo import UpdateOne
 
-from history_service.stores.base import Upload, microseconds, moment
-from history_service.stores.mongo.connection import errors
-from history_service.stores.mongo.erasure import Deletions
+from history_service.stores.base import Upload
+from history_service.stores.encoding import microseconds, moment
+from history_service.stores.mongo.database import MongoDatabase, errors
+from history_service.stores.mongo.sessions import MongoSessions
 
 
-class Uploads(Deletions):
+class MongoUploads:
     """The uploads that are under way."""
 
-    async def begin_uploads(self, uploads: Sequence[Upload]) -> set[UUID]:
-        """See `MessageStore.begin_uploads`."""
+    def __init__(self, db: MongoDatabase, sessions: MongoSessions) -> None:
+        self._db = db
+        self._sessions = sessions
+
+    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+        """See `UploadStore.begin`."""
         if not uploads:
             return set()
         clients = sorted({each.client_id for each in uploads})
         ids = [each.exchange_id for each in uploads]
         async with errors():
-            await self._database["uploads"].bulk_write([_note(each) for each in uploads], ordered=False)
-            found = self._exchanges.find({"client_id": {"$in": clients}, "_id": {"$in": ids}}, ["_id"], hint="_id_")
+            await self._db.database["uploads"].bulk_write([_note(each) for each in uploads], ordered=False)
+            found = self._db.exchanges.find({"client_id": {"$in": clients}, "_id": {"$in": ids}}, ["_id"], hint="_id_")
             settled: set[UUID] = {document["_id"] for document in await found.to_list(None)}
-        ends, _, _ = await self._ends({(each.client_id, each.session_id) for each in uploads})
+        ends, _, _ = await self._sessions.ends({(each.client_id, each.session_id) for each in uploads})
         for each in uploads:
             end = ends.get((each.client_id, each.session_id))
             if end is not None and microseconds(each.received_at) <= end:
                 settled.add(each.exchange_id)
         return settled
 
-    async def uploads(self, client_id: str) -> list[Upload]:
-        """See `MessageStore.uploads`. Their age is by the clock of the server, which wrote when they began."""
+    async def of_client(self, client_id: str) -> list[Upload]:
+        """See `UploadStore.of_client`. Their age is by the clock of the server, which wrote when they began."""
         age = {"$subtract": ["$$NOW", "$since"]}
         pipeline: list[dict[str, Any]] = [{"$match": {"client_id": client_id}}, {"$addFields": {"age_ms": age}}]
         async with errors():
-            found = await self._database["uploads"].aggregate(pipeline).to_list(None)
+            found = await self._db.database["uploads"].aggregate(pipeline).to_list(None)
         return [
             Upload(
                 id=document["_id"],
@@ -51,15 +56,15 @@ class Uploads(Deletions):
             for document in found
         ]
 
-    async def end_uploads(self, uploads: Sequence[Upload], *, failed: bool) -> None:
-        """See `MessageStore.end_uploads`."""
+    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """See `UploadStore.end`."""
         clients = {"client_id": {"$in": sorted({each.client_id for each in uploads})}}
         ours: dict[str, Any] = {"_id": {"$in": [each.id for each in uploads]}}
         earlier = {"exchange_id": {"$in": [each.exchange_id for each in uploads]}, "active": False}
         async with errors():
-            await self._database["uploads"].delete_many({**clients, "$or": [earlier] if failed else [earlier, ours]})
+            await self._db.database["uploads"].delete_many({**clients, "$or": [earlier] if failed else [earlier, ours]})
             if failed:
-                await self._database["uploads"].update_many({**clients, **ours}, {"$set": {"active": False}})
+                await self._db.database["uploads"].update_many({**clients, **ours}, {"$set": {"active": False}})
 
 
 def _note(upload: Upload) -> UpdateOne:

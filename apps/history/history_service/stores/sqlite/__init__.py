@@ -1,13 +1,5 @@
 """Messages in an SQLite file: durable, on one machine."""
 
-from history_service.stores.sqlite.uploads import Uploads
+from history_service.stores.sqlite.store import SqliteStore
 
 __all__ = ["SqliteStore"]
-
-
-class SqliteStore(Uploads):
-    """The message store in one file: one connection writes, another reads.
-
-    Args:
-        path: the file.
-    """

@@ -8,7 +8,8 @@ import aiosqlite
 
 from frameproto.history import Direction, InsertResult
 from history_service.model import Message, MessageId, Session, StoredExchange
-from history_service.stores.base import microseconds
+from history_service.stores.encoding import microseconds
+from history_service.stores.sqlite.database import SqliteDatabase
 from history_service.stores.sqlite.rows import (
     COLUMNS,
     INSERT_EXCHANGE,
@@ -17,15 +18,18 @@ from history_service.stores.sqlite.rows import (
     read_exchange,
     word_rows,
 )
-from history_service.stores.sqlite.sessions import Sessions, is_late
+from history_service.stores.sqlite.sessions import is_late
 
 
-class Exchanges(Sessions):
+class SqliteExchanges:
     """The exchanges of the store."""
 
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
-        """See `MessageStore.add`."""
-        async with self._transaction() as writer:
+        """See `ExchangeStore.add`."""
+        async with self._db.transaction() as writer:
             counted = await writer.execute(
                 "UPDATE arrivals SET last_position = last_position + ? RETURNING last_position", (len(exchanges),)
             )
@@ -33,19 +37,19 @@ class Exchanges(Sessions):
             first = rows[0][0] - len(exchanges) + 1
             return [await _add(writer, exchange, position) for position, exchange in enumerate(exchanges, first)]
 
-    async def exchange(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
-        """See `MessageStore.exchange`."""
-        rows = await self._read(f"SELECT {COLUMNS} FROM exchanges WHERE id = ? AND messages > 0", (exchange_id.bytes,))
+    async def find(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
+        """See `ExchangeStore.find`."""
+        rows = await self._db.read(
+            f"SELECT {COLUMNS} FROM exchanges WHERE id = ? AND messages > 0", (exchange_id.bytes,)
+        )
         found = read_exchange(rows[0]) if rows else None
         return found if found is not None and client_id in {None, found.client_id} else None
 
-    async def exchanges(
-        self, session: Session, *, start: UUID | None, backward: bool, limit: int
-    ) -> list[StoredExchange]:
-        """See `MessageStore.exchanges`."""
+    async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
+        """See `ExchangeStore.page`."""
         comparison, order = ("<=", "DESC") if backward else (">=", "ASC")
         condition, values = ("", []) if start is None else (f"AND id {comparison} ?", [start.bytes])
-        rows = await self._read(
+        rows = await self._db.read(
             f"SELECT {COLUMNS} FROM exchanges WHERE session_id = ? AND messages > 0 {condition}"
             f" ORDER BY id {order} LIMIT ?",
             (session.id.bytes, *values, limit),
@@ -53,8 +57,8 @@ class Exchanges(Sessions):
         return [read_exchange(row) for row in rows]
 
     async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
-        """See `MessageStore.arrivals`. Positions are counted for the whole file, whose one writer commits in order."""
-        rows = await self._read(
+        """See `ExchangeStore.arrivals`. Positions are counted for the whole file, whose one writer commits in order."""
+        rows = await self._db.read(
             f"SELECT position, {COLUMNS} FROM exchanges WHERE session_id = ? AND position > ? AND messages > 0"
             " ORDER BY position LIMIT ?",
             (session.id.bytes, after, limit),
@@ -62,14 +66,14 @@ class Exchanges(Sessions):
         return [(row[0], read_exchange(row[1:])) for row in rows]
 
     async def last_arrival(self, session: Session) -> int:
-        """See `MessageStore.last_arrival`."""
+        """See `ExchangeStore.last_arrival`."""
         del session
-        return int((await self._read("SELECT last_position FROM arrivals", ()))[0][0])
+        return int((await self._db.read("SELECT last_position FROM arrivals", ()))[0][0])
 
     async def search(
         self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
     ) -> list[Message]:
-        """See `MessageStore.search`."""
+        """See `ExchangeStore.search`."""
         first, *others = words
         conditions, values = "", [client_id, first]
         for word in others:
@@ -81,7 +85,7 @@ class Exchanges(Sessions):
         if before is not None:
             conditions += " AND (w.exchange_id, w.is_reply) < (?, ?)"
         key: list[Any] = [] if before is None else [before.exchange_id.bytes, before.direction is Direction.REPLY]
-        rows = await self._read(
+        rows = await self._db.read(
             f"SELECT w.is_reply, {COLUMNS} FROM"
             f" (SELECT exchange_id, is_reply FROM words w WHERE w.client_id = ? AND w.word = ? {conditions}"
             "   ORDER BY w.exchange_id DESC, w.is_reply DESC LIMIT ?) w"
@@ -91,8 +95,8 @@ class Exchanges(Sessions):
         return [_message(read_exchange(row[1:]), is_reply=bool(row[0])) for row in rows]
 
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
-        """See `MessageStore.media_keys`."""
-        found = [await self.exchange(each, client_id=client_id) for each in exchange_ids]
+        """See `ExchangeStore.media_keys`."""
+        found = [await self.find(each, client_id=client_id) for each in exchange_ids]
         return {m.key for exchange in found if exchange for each in exchange.messages() for m in each.content.media}
 
 

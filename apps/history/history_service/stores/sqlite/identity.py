@@ -9,25 +9,27 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from history_service.stores.base import STAMPS, Identity, StoreUnusable
-from history_service.stores.sqlite.connection import Connection
+from history_service.stores.sqlite.database import SqliteDatabase
 
 
-class DatabaseIdentity(Connection):
+class SqliteIdentity:
     """The identity of the database."""
 
-    async def prepare(self) -> None:
-        """See `MessageStore.prepare`. A file whose old place is empty was moved, and is the same database."""
-        await super().prepare()
-        async with self._transaction() as writer:
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
+    async def make(self) -> None:
+        """Give the database an identity if it has none. A file whose old place is empty was moved, and is the same."""
+        async with self._db.transaction() as writer:
             rows = list(await writer.execute_fetchall("SELECT place FROM identity"))
             if not rows:
                 await writer.execute("INSERT INTO identity (id, place, stamps) VALUES (?, ?, '[]')", self._fresh())
             elif not await asyncio.to_thread(_is_there, Path(rows[0][0])):
                 await writer.execute("UPDATE identity SET place = ?", (self._place(),))
 
-    async def identity(self) -> Identity:
-        """See `MessageStore.identity`."""
-        rows = await self._read("SELECT id, place, stamps FROM identity", ())
+    async def read(self) -> Identity:
+        """See `IdentityStore.read`."""
+        rows = await self._db.read("SELECT id, place, stamps FROM identity", ())
         if not rows:
             raise StoreUnusable("the database has lost its identity; starting again gives it another")
         id_, place, stamps = rows[0]
@@ -35,15 +37,15 @@ class DatabaseIdentity(Connection):
         return Identity(UUID(bytes=id_), known, is_copy=place != self._place())
 
     async def add_stamp(self, stamp: UUID) -> None:
-        """See `MessageStore.add_stamp`."""
-        async with self._transaction() as writer:
+        """See `IdentityStore.add_stamp`."""
+        async with self._db.transaction() as writer:
             rows = list(await writer.execute_fetchall("SELECT stamps FROM identity"))
             stamps = [*json.loads(rows[0][0]), str(stamp)][-STAMPS:] if rows else [str(stamp)]
             await writer.execute("UPDATE identity SET stamps = ?", (json.dumps(stamps),))
 
-    async def renew_identity(self) -> None:
-        """See `MessageStore.renew_identity`."""
-        async with self._transaction() as writer:
+    async def renew(self) -> None:
+        """See `IdentityStore.renew`."""
+        async with self._db.transaction() as writer:
             await writer.execute("DELETE FROM identity")
             await writer.execute("INSERT INTO identity (id, place, stamps) VALUES (?, ?, '[]')", self._fresh())
 
@@ -51,7 +53,7 @@ class DatabaseIdentity(Connection):
         return uuid4().bytes, self._place()
 
     def _place(self) -> str:
-        return str(self._path.resolve())
+        return str(self._db.path.resolve())
 
 
 def _is_there(path: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from history_service.model import MessageContent, Session, StoredExchange
-from history_service.stores.base import (
+from history_service.stores.encoding import (
     content_document,
     content_words,
     microseconds,

@@ -7,7 +7,8 @@ from typing import Final
 
 import aiosqlite
 
-from history_service.stores.base import StoreUnusable, read_content
+from history_service.stores.base import StoreUnusable
+from history_service.stores.encoding import read_content
 from history_service.stores.sqlite.rows import INSERT_WORD, word_rows
 
 FIRST: Final = """

@@ -6,63 +6,67 @@ from uuid import UUID
 import aiosqlite
 
 from history_service.model import Session, SessionStats
-from history_service.stores.base import FirstUse, SessionKey, foreign_session, microseconds, moment
-from history_service.stores.sqlite.identity import DatabaseIdentity
+from history_service.stores.base import FirstUse, SessionKey, foreign_session
+from history_service.stores.encoding import microseconds, moment
+from history_service.stores.sqlite.database import SqliteDatabase
 from history_service.stores.sqlite.rows import SESSION, TALLY, read_session
 
 
-class Sessions(DatabaseIdentity):
+class SqliteSessions:
     """The sessions of the store."""
 
-    async def bind_sessions(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
-        """See `MessageStore.bind_sessions`."""
-        async with self._transaction() as writer:
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
+    async def bind(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
+        """See `SessionStore.bind`."""
+        async with self._db.transaction() as writer:
             return [await _bind(writer, use) for use in uses]
 
-    async def create_session(self, session: Session) -> None:
-        """See `MessageStore.create_session`."""
+    async def create(self, session: Session) -> None:
+        """See `SessionStore.create`."""
         started_us = microseconds(session.started_at)
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             await writer.execute(
                 "INSERT INTO sessions (id, client_id, time_zone, started_us, title) VALUES (?, ?, ?, ?, ?)",
                 (session.id.bytes, session.client_id, session.time_zone, started_us, session.title),
             )
 
-    async def session(self, session_id: UUID, *, client_id: str | None) -> Session | None:
-        """See `MessageStore.session`."""
-        rows = await self._read(f"{SESSION} AND s.id = ?", (session_id.bytes,))
+    async def find(self, session_id: UUID, *, client_id: str | None) -> Session | None:
+        """See `SessionStore.find`."""
+        rows = await self._db.read(f"{SESSION} AND s.id = ?", (session_id.bytes,))
         found = read_session(rows[0]) if rows else None
         return found if found is not None and client_id in {None, found.client_id} else None
 
-    async def sessions(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
-        """See `MessageStore.sessions`."""
+    async def page(self, client_id: str, *, after: SessionKey | None, limit: int) -> list[Session]:
+        """See `SessionStore.page`."""
         condition, values = "", []
         if after is not None:
             condition, values = "AND (s.started_us, s.id) < (?, ?)", [microseconds(after.started_at), after.id.bytes]
-        rows = await self._read(
+        rows = await self._db.read(
             f"{SESSION} AND s.client_id = ? {condition} ORDER BY s.started_us DESC, s.id DESC LIMIT ?",
             (client_id, *values, limit),
         )
         return [read_session(row) for row in rows]
 
-    async def session_stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
+    async def stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
         """See `MessageStore.tallies`."""
         del client_id  # here a session has one client
-        rows = [(await self._read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
+        rows = [(await self._db.read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
         return [SessionStats(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
 
-    async def known_sessions(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
-        """See `MessageStore.known_sessions`."""
+    async def known(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
+        """See `SessionStore.known`."""
         known: set[UUID] = set()
         for session_id in session_ids:
             values = (session_id.bytes, client_id)
-            if await self._read("SELECT 1 FROM sessions WHERE id = ? AND client_id = ?", values):
+            if await self._db.read("SELECT 1 FROM sessions WHERE id = ? AND client_id = ?", values):
                 known.add(session_id)
         return known
 
-    async def rename_session(self, session: Session, title: str | None) -> None:
-        """See `MessageStore.rename_session`."""
-        async with self._transaction() as writer:
+    async def rename(self, session: Session, title: str | None) -> None:
+        """See `SessionStore.rename`."""
+        async with self._db.transaction() as writer:
             await writer.execute("UPDATE sessions SET title = ? WHERE id = ? AND alive", (title, session.id.bytes))
 
 

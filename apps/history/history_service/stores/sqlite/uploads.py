@@ -5,21 +5,25 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from history_service.stores.base import Upload, microseconds, moment
-from history_service.stores.sqlite.erasure import Deletions
+from history_service.stores.base import Upload
+from history_service.stores.encoding import microseconds, moment
+from history_service.stores.sqlite.database import SqliteDatabase
 from history_service.stores.sqlite.sessions import is_late
 
 DAYS_KEPT: Final = 7
 AGE: Final = "(julianday('now') - since) * 86400.0"
 
 
-class Uploads(Deletions):
+class SqliteUploads:
     """The uploads that are under way."""
 
-    async def begin_uploads(self, uploads: Sequence[Upload]) -> set[UUID]:
-        """See `MessageStore.begin_uploads`."""
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
+    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+        """See `UploadStore.begin`."""
         settled: set[UUID] = set()
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             await writer.execute("DELETE FROM uploads WHERE julianday('now') - since > ?", (DAYS_KEPT,))
             for each in uploads:
                 received_us = microseconds(each.received_at)
@@ -40,9 +44,9 @@ class Uploads(Deletions):
                     settled.add(each.exchange_id)
         return settled
 
-    async def uploads(self, client_id: str) -> list[Upload]:
-        """See `MessageStore.uploads`."""
-        rows = await self._read(
+    async def of_client(self, client_id: str) -> list[Upload]:
+        """See `UploadStore.of_client`."""
+        rows = await self._db.read(
             f"SELECT id, session_id, exchange_id, received_us, keys, active, {AGE} FROM uploads WHERE client_id = ?",
             (client_id,),
         )
@@ -60,9 +64,9 @@ class Uploads(Deletions):
             for id_, session_id, exchange_id, received_us, keys, active, age in rows
         ]
 
-    async def end_uploads(self, uploads: Sequence[Upload], *, failed: bool) -> None:
-        """See `MessageStore.end_uploads`."""
-        async with self._transaction() as writer:
+    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+        """See `UploadStore.end`."""
+        async with self._db.transaction() as writer:
             for each in uploads:
                 await writer.execute(
                     "DELETE FROM uploads WHERE client_id = ? AND exchange_id = ? AND NOT active",

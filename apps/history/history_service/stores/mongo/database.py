@@ -1,4 +1,4 @@
-"""A connection to MongoDB, its transactions, and its errors as ours."""
+"""A MongoDB database, its transactions, and its errors as ours."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     AutoReconnect,
@@ -59,10 +59,16 @@ def check_url(url: str) -> None:
         ) from None
 
 
-class Connection:
-    """The collections that the parts of the store share."""
+class MongoDatabase:
+    """The collections of the store, and transactions over them.
 
-    def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0) -> None:
+    Args:
+        url: how to reach the server.
+        name: the name of the database.
+        wait_seconds: how long to look for a server.
+    """
+
+    def __init__(self, url: str, name: str, *, wait_seconds: float) -> None:
         wait_ms = int(wait_seconds * 1000)
         self._transaction_seconds = 4 * wait_seconds
         self._client: Any = AsyncIOMotorClient(
@@ -74,29 +80,29 @@ class Connection:
             appname="chatbot-history",
         )
         options: CodecOptions[Document] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
-        self._database: Any = self._client.get_database(
-            database,
+        self.database: Any = self._client.get_database(
+            name,
             codec_options=options,
             write_concern=WriteConcern("majority"),
             read_concern=ReadConcern("majority"),
         )
-        self._sessions: AsyncIOMotorCollection[Document] = self._database["sessions"]
-        self._exchanges: AsyncIOMotorCollection[Document] = self._database["exchanges"]
-        self._erased: AsyncIOMotorCollection[Document] = self._database["erased"]
+        self.sessions: Any = self.database["sessions"]
+        self.exchanges: Any = self.database["exchanges"]
+        self.erased: Any = self.database["erased"]
 
     async def prepare(self) -> None:
-        """See `MessageStore.prepare`."""
+        """Make indexes as needed, and bring older data up to date. Raises StoreUnusable."""
         async with errors():
             hello = await self._client.admin.command("hello")
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
                 raise StoreUnusable(NO_REPLICA_SET)
-            await bring_up_to_date(self._database)
+            await bring_up_to_date(self.database)
 
-    async def close(self) -> None:
-        """See `MessageStore.close`."""
+    def close(self) -> None:
+        """Close all connections."""
         self._client.close()
 
-    async def _in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Do work in a transaction: all of it, or nothing. It is done again while others are in the way."""
         failures = 0
         deadline = time.monotonic() + self._transaction_seconds
@@ -128,7 +134,7 @@ class Connection:
             raise
 
 
-async def insert_new(collection: AsyncIOMotorCollection[Document], documents: Sequence[Document]) -> set[int]:
+async def insert_new(collection: Any, documents: Sequence[Document]) -> set[int]:  # noqa: ANN401 - of the driver
     """Insert documents, and return the places of those whose id was there already."""
     try:
         await collection.insert_many(documents, ordered=False)

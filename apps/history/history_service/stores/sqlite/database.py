@@ -14,17 +14,17 @@ from history_service.stores.sqlite.schema import bring_up_to_date
 from servicekit.tasks import finish
 
 
-class Connection:
-    """What the parts of the store share: one connection that writes, another that reads."""
+class SqliteDatabase:
+    """One connection that writes, another that reads."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
         self._writing = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """See `MessageStore.prepare`."""
+        """Open the file and bring it up to date. Raises StoreUnusable."""
         if self._reader is not None:
             return
         # A connection that is given up while it opens answers from its thread later, perhaps to a closed loop.
@@ -32,14 +32,14 @@ class Connection:
 
     async def _open(self) -> None:
         async with self._errors():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            writer = await aiosqlite.connect(self._path, isolation_level=None)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            writer = await aiosqlite.connect(self.path, isolation_level=None)
             try:
                 await writer.execute("PRAGMA journal_mode = WAL")
                 await writer.execute("PRAGMA synchronous = FULL")
                 await writer.execute("PRAGMA foreign_keys = ON")
-                await bring_up_to_date(writer, self._path)
-                reader = await aiosqlite.connect(self._path, isolation_level=None)
+                await bring_up_to_date(writer, self.path)
+                reader = await aiosqlite.connect(self.path, isolation_level=None)
             except BaseException:
                 await writer.close()
                 raise
@@ -47,20 +47,22 @@ class Connection:
             self._writer, self._reader = writer, reader
 
     async def close(self) -> None:
-        """See `MessageStore.close`."""
+        """Close both connections."""
         for connection in (self._reader, self._writer):
             if connection is not None:
                 await connection.close()
         self._reader = self._writer = None
 
-    async def _read(self, sql: str, values: Iterable[Any]) -> list[Any]:
+    async def read(self, sql: str, values: Iterable[Any]) -> list[Any]:
+        """Return the rows of a query."""
         async with self._errors():
             if self._reader is None:
                 raise StoreUnavailable("the message store is not open yet")
             return list(await self._reader.execute_fetchall(sql, values))
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Write in a transaction: all of it, or nothing."""
         async with self._errors(), self._writing:
             if self._writer is None:
                 raise StoreUnavailable("the message store is not open yet")
@@ -78,6 +80,6 @@ class Connection:
         try:
             yield
         except (sqlite3.OperationalError, OSError, ValueError) as exc:
-            raise StoreUnavailable(f"the message store {self._path} cannot be used now: {exc}") from exc
+            raise StoreUnavailable(f"the message store {self.path} cannot be used now: {exc}") from exc
         except sqlite3.DatabaseError as exc:
-            raise StoreUnusable(f"the message store {self._path} is damaged: {exc}") from exc
+            raise StoreUnusable(f"the message store {self.path} is damaged: {exc}") from exc

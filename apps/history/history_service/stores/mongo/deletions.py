@@ -1,7 +1,7 @@
 """Deleting in MongoDB.
 
-A deletion that spans documents first says so where `Exchanges.add` looks, and then deletes. What is stopped half-way is
-still visible, and goes on when it is asked for again.
+A deletion that spans documents first says so where `MongoExchanges.add` looks, and then deletes. What is stopped
+half-way is still visible, and goes on when it is asked for again.
 """
 
 from collections import defaultdict
@@ -12,10 +12,11 @@ from uuid import UUID
 
 from frameproto.history import Direction
 from history_service.model import MessageId, StoredExchange
-from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
-from history_service.stores.mongo.connection import errors
+from history_service.stores.base import ERASED_AT_ONCE
+from history_service.stores.encoding import microseconds
+from history_service.stores.mongo.database import MongoDatabase, errors
 from history_service.stores.mongo.documents import MARKS, read_exchange
-from history_service.stores.mongo.exchanges import Exchanges
+from history_service.stores.mongo.sessions import MongoSessions
 
 FACTS: Final = {"started_us": "", "time_zone": "", "title": ""}
 """What a session has that is not deleted."""
@@ -26,15 +27,19 @@ LEFT: Final[dict[str, Any]] = {
 """How many messages an exchange has left."""
 
 
-class Deletions(Exchanges):
+class MongoDeletions:
     """Deletions in the store."""
 
+    def __init__(self, db: MongoDatabase, sessions: MongoSessions) -> None:
+        self._db = db
+        self._sessions = sessions
+
     async def delete_message(self, client_id: str, message: MessageId) -> None:
-        """See `MessageStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
+        """See `DeletionStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
         direction = message.direction
         others = {"$ne": [{"$substrCP": ["$$this", 0, 1]}, MARKS[direction]]}
         async with errors():
-            await self._exchanges.update_one(
+            await self._db.exchanges.update_one(
                 {"_id": message.exchange_id, "client_id": client_id},
                 [
                     {"$set": {direction.value: None, "words": {"$filter": {"input": "$words", "cond": others}}}},
@@ -43,10 +48,10 @@ class Deletions(Exchanges):
             )
 
     async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
-        """See `MessageStore.delete_session`."""
+        """See `DeletionStore.delete_session`."""
         at_us = microseconds(at)
         async with errors():
-            await self._sessions.update_one(
+            await self._db.sessions.update_one(
                 {"_id": session_id, "client_id": client_id}, {"$max": {"deleted_us": at_us}}
             )
         gone = await self._delete_some({"client_id": client_id, "session_id": session_id}, at_us)
@@ -55,77 +60,37 @@ class Deletions(Exchanges):
         return gone
 
     async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
-        """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
+        """See `DeletionStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with errors():
-            await self._erased.update_one(
+            await self._db.erased.update_one(
                 {"_id": client_id, "client_id": client_id}, {"$max": {"at_us": at_us}}, upsert=True
             )
         gone = await self._delete_some({"client_id": client_id}, at_us)
         if len(gone) < ERASED_AT_ONCE:
             async with errors():
-                await self._sessions.update_many(
+                await self._db.sessions.update_many(
                     {"client_id": client_id, "started_us": {"$lte": at_us}},
                     {"$unset": FACTS, "$max": {"deleted_us": at_us}},
                 )
-                left = await self._exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
-            await self._revive(client_id, left)
+                left = await self._db.exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
+            await self._sessions.revive(client_id, left)
         return gone
 
     async def _delete_some(self, of: Mapping[str, Any], at_us: int) -> list[StoredExchange]:
         """Delete exchanges that were received up to then, and return them."""
         query = {**of, "received_us": {"$lte": at_us}}
         async with errors():
-            found = await self._exchanges.find(query).limit(ERASED_AT_ONCE).to_list(ERASED_AT_ONCE)
+            found = await self._db.exchanges.find(query).limit(ERASED_AT_ONCE).to_list(ERASED_AT_ONCE)
             ids = [document["_id"] for document in found]
-            await self._exchanges.delete_many({"client_id": of["client_id"], "_id": {"$in": ids}})
+            await self._db.exchanges.delete_many({"client_id": of["client_id"], "_id": {"$in": ids}})
         return [read_exchange(document) for document in found]
 
-    async def note_erasure(self, erasure: Erasure) -> None:
-        """See `MessageStore.note_erasure`."""
-        document = {
-            "_id": erasure.id,
-            "client_id": erasure.client_id,
-            "at_us": microseconds(erasure.at),
-            "session_id": erasure.session_id,
-            "message": None if erasure.message is None else str(erasure.message),
-            "keys": list(erasure.keys),
-        }
-        async with errors():
-            await self._database["erasures"].insert_one(document)
-
-    async def erasures(self) -> list[Erasure]:
-        """See `MessageStore.erasures`."""
-        async with errors():
-            found = await self._database["erasures"].find().sort("at_us", 1).limit(ERASED_AT_ONCE).to_list(None)
-        return [
-            Erasure(
-                id=document["_id"],
-                client_id=document["client_id"],
-                at=moment(document["at_us"]),
-                session_id=document["session_id"],
-                message=None if document["message"] is None else MessageId.parse(document["message"]),
-                keys=tuple(document["keys"]),
-            )
-            for document in found
-        ]
-
-    async def end_erasure(self, erasure: Erasure) -> None:
-        """See `MessageStore.end_erasure`."""
-        client_id, at_us = erasure.client_id, microseconds(erasure.at)
-        async with errors():
-            if erasure.session_id is None and erasure.message is None:
-                hidden = {"started_us": None, "deleted_us": {"$lte": at_us}}
-                await self._sessions.delete_many({"client_id": client_id, **hidden})
-                left = await self._exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
-                await self._revive(client_id, left)
-            await self._database["erasures"].delete_one({"_id": erasure.id, "client_id": client_id})
-
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
-        """See `MessageStore.expire`. What is old is asked of all shards, the only question without a client."""
+        """See `DeletionStore.expire`. What is old is asked of all shards, the only question without a client."""
         query = {"answered_us": {"$lt": microseconds(before)}}
         async with errors():
-            found = self._exchanges.find(query).sort("answered_us", 1).limit(limit)
+            found = self._db.exchanges.find(query).sort("answered_us", 1).limit(limit)
             expired = [read_exchange(document) for document in await found.to_list(limit)]
         by_client: dict[str, list[StoredExchange]] = defaultdict(list)
         for exchange in expired:
@@ -133,7 +98,7 @@ class Deletions(Exchanges):
         for client_id, theirs in by_client.items():
             async with errors():
                 ids = [exchange.id for exchange in theirs]
-                await self._exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
+                await self._db.exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
             await self._bury_empty(client_id, {exchange.session_id for exchange in theirs}, before)
         return expired
 
@@ -142,13 +107,13 @@ class Deletions(Exchanges):
         query = {"client_id": client_id, "session_id": {"$in": list(session_ids)}, "messages": {"$gt": 0}}
         old = {"_id": {"$in": list(session_ids)}, "started_us": {"$lt": microseconds(before)}}
         async with errors():
-            filled = set(await self._exchanges.distinct("session_id", query))
-            found = await self._sessions.find({"client_id": client_id, **old}, ["_id"]).to_list(None)
+            filled = set(await self._db.exchanges.distinct("session_id", query))
+            found = await self._db.sessions.find({"client_id": client_id, **old}, ["_id"]).to_list(None)
         await self._bury(client_id, [each["_id"] for each in found if each["_id"] not in filled])
 
     async def _bury(self, client_id: str, session_ids: Collection[UUID]) -> None:
         """Drop the facts of sessions; what has come for them meanwhile brings them back under new ones."""
         query = {"client_id": client_id, "_id": {"$in": list(session_ids)}}
         async with errors():
-            await self._sessions.update_many(query, {"$unset": FACTS})
-        await self._revive(client_id, session_ids)
+            await self._db.sessions.update_many(query, {"$unset": FACTS})
+        await self._sessions.revive(client_id, session_ids)

@@ -1,6 +1,5 @@
 """Deleting in SQLite."""
 
-import json
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -9,8 +8,9 @@ import aiosqlite
 
 from frameproto.history import Direction
 from history_service.model import MessageId, StoredExchange
-from history_service.stores.base import ERASED_AT_ONCE, Erasure, microseconds, moment
-from history_service.stores.sqlite.exchanges import Exchanges
+from history_service.stores.base import ERASED_AT_ONCE
+from history_service.stores.encoding import microseconds
+from history_service.stores.sqlite.database import SqliteDatabase
 from history_service.stores.sqlite.rows import COLUMNS, read_exchange
 
 BURY: Final = """
@@ -25,14 +25,17 @@ WHERE EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id AND e.m
 """
 
 
-class Deletions(Exchanges):
+class SqliteDeletions:
     """Deletions in the store."""
 
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
     async def delete_message(self, client_id: str, message: MessageId) -> None:
-        """See `MessageStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
+        """See `DeletionStore.delete_message`. An exchange without messages stays, as the proof that it was here."""
         side, other = ("request", "reply") if message.direction is Direction.REQUEST else ("reply", "request")
         exchange_id = message.exchange_id.bytes
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             await writer.execute(
                 f"UPDATE exchanges SET {side} = 'null', messages = ({other} <> 'null') WHERE id = ? AND client_id = ?",
                 (exchange_id, client_id),
@@ -43,9 +46,9 @@ class Deletions(Exchanges):
             )
 
     async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
-        """See `MessageStore.delete_session`."""
+        """See `DeletionStore.delete_session`."""
         id_, at_us = session_id.bytes, microseconds(at)
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             await writer.execute(
                 "UPDATE sessions SET deleted_us = max(?, coalesce(deleted_us, 0)) WHERE id = ? AND client_id = ?",
                 (at_us, id_, client_id),
@@ -56,9 +59,9 @@ class Deletions(Exchanges):
         return gone
 
     async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
-        """See `MessageStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
+        """See `DeletionStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             await writer.execute(
                 "INSERT INTO erased (client_id, at_us) VALUES (?, ?)"
                 " ON CONFLICT (client_id) DO UPDATE SET at_us = max(at_us, excluded.at_us)",
@@ -75,50 +78,10 @@ class Deletions(Exchanges):
                 await writer.execute(f"{REVIVE} AND client_id = ? AND started_us <= ?", (client_id, at_us))
         return gone
 
-    async def note_erasure(self, erasure: Erasure) -> None:
-        """See `MessageStore.note_erasure`."""
-        session = None if erasure.session_id is None else erasure.session_id.bytes
-        message = None if erasure.message is None else str(erasure.message)
-        at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)
-        async with self._transaction() as writer:
-            await writer.execute(
-                "INSERT INTO erasures (id, client_id, at_us, session_id, message, keys) VALUES (?, ?, ?, ?, ?, ?)",
-                (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
-            )
-
-    async def erasures(self) -> list[Erasure]:
-        """See `MessageStore.erasures`."""
-        rows = await self._read(
-            "SELECT id, client_id, at_us, session_id, message, keys FROM erasures ORDER BY at_us LIMIT ?",
-            (ERASED_AT_ONCE,),
-        )
-        return [
-            Erasure(
-                id=UUID(bytes=id_),
-                client_id=client_id,
-                at=moment(at_us),
-                session_id=None if session is None else UUID(bytes=session),
-                message=None if message is None else MessageId.parse(message),
-                keys=tuple(json.loads(keys)),
-            )
-            for id_, client_id, at_us, session, message, keys in rows
-        ]
-
-    async def end_erasure(self, erasure: Erasure) -> None:
-        """See `MessageStore.end_erasure`."""
-        async with self._transaction() as writer:
-            if erasure.session_id is None and erasure.message is None:
-                await writer.execute(
-                    "DELETE FROM sessions WHERE client_id = ? AND NOT alive AND deleted_us <= ?"
-                    " AND NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id)",
-                    (erasure.client_id, microseconds(erasure.at)),
-                )
-            await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
-
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
-        """See `MessageStore.expire`."""
+        """See `DeletionStore.expire`."""
         before_us = microseconds(before)
-        async with self._transaction() as writer:
+        async with self._db.transaction() as writer:
             rows = await writer.execute_fetchall(
                 f"SELECT {COLUMNS} FROM exchanges WHERE answered_us < ? ORDER BY answered_us LIMIT ?",
                 (before_us, limit),

@@ -1,0 +1,44 @@
+"""The message store in MongoDB.
+
+One document per exchange, `_id` the exchange id, so that handing one in again is a duplicate key and nothing else.
+Times are microseconds, as they came over the wire. Every query names the client, which is the sharding key, as far as
+the client is known; docs/scaling.md tells of the others.
+"""
+
+from history_service.stores.mongo.database import MongoDatabase, check_url
+from history_service.stores.mongo.deletions import MongoDeletions
+from history_service.stores.mongo.erasures import MongoErasures
+from history_service.stores.mongo.exchanges import MongoExchanges
+from history_service.stores.mongo.identity import MongoIdentity
+from history_service.stores.mongo.sessions import MongoSessions
+from history_service.stores.mongo.uploads import MongoUploads
+
+__all__ = ["MongoStore", "check_url"]
+
+
+class MongoStore:
+    """The message store in a MongoDB database.
+
+    Args:
+        url: how to reach it, `mongodb://` or `mongodb+srv://`, with credentials and TLS as it says.
+        database: the name of the database.
+        wait_seconds: how long to look for a server, or to wait for an answer.
+    """
+
+    def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0) -> None:
+        self._db = db = MongoDatabase(url, database, wait_seconds=wait_seconds)
+        self.sessions = MongoSessions(db)
+        self.exchanges = MongoExchanges(db, self.sessions)
+        self.deletions = MongoDeletions(db, self.sessions)
+        self.erasures = MongoErasures(db, self.sessions)
+        self.uploads = MongoUploads(db, self.sessions)
+        self.identity = MongoIdentity(db)
+
+    async def prepare(self) -> None:
+        """See `MessageStore.prepare`."""
+        await self._db.prepare()
+        await self.identity.make()
+
+    async def close(self) -> None:
+        """See `MessageStore.close`."""
+        self._db.close()

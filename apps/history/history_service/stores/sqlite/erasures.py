@@ -1,0 +1,56 @@
+"""What is to be erased, written down in SQLite until it is."""
+
+import json
+from uuid import UUID
+
+from history_service.model import MessageId
+from history_service.stores.base import ERASED_AT_ONCE, Erasure
+from history_service.stores.encoding import microseconds, moment
+from history_service.stores.sqlite.database import SqliteDatabase
+
+
+class SqliteErasures:
+    """The erasures that are under way."""
+
+    def __init__(self, db: SqliteDatabase) -> None:
+        self._db = db
+
+    async def begin(self, erasure: Erasure) -> None:
+        """See `ErasureStore.begin`."""
+        session = None if erasure.session_id is None else erasure.session_id.bytes
+        message = None if erasure.message is None else str(erasure.message)
+        at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)
+        async with self._db.transaction() as writer:
+            await writer.execute(
+                "INSERT INTO erasures (id, client_id, at_us, session_id, message, keys) VALUES (?, ?, ?, ?, ?, ?)",
+                (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
+            )
+
+    async def pending(self) -> list[Erasure]:
+        """See `ErasureStore.pending`."""
+        rows = await self._db.read(
+            "SELECT id, client_id, at_us, session_id, message, keys FROM erasures ORDER BY at_us LIMIT ?",
+            (ERASED_AT_ONCE,),
+        )
+        return [
+            Erasure(
+                id=UUID(bytes=id_),
+                client_id=client_id,
+                at=moment(at_us),
+                session_id=None if session is None else UUID(bytes=session),
+                message=None if message is None else MessageId.parse(message),
+                keys=tuple(json.loads(keys)),
+            )
+            for id_, client_id, at_us, session, message, keys in rows
+        ]
+
+    async def end(self, erasure: Erasure) -> None:
+        """See `ErasureStore.end`."""
+        async with self._db.transaction() as writer:
+            if erasure.session_id is None and erasure.message is None:
+                await writer.execute(
+                    "DELETE FROM sessions WHERE client_id = ? AND NOT alive AND deleted_us <= ?"
+                    " AND NOT EXISTS (SELECT 1 FROM exchanges e WHERE e.session_id = sessions.id)",
+                    (erasure.client_id, microseconds(erasure.at)),
+                )
+            await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
