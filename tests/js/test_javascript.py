@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from frameproto import RequestKind, ResponseKind
-from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, CloseCode, Parameter
+from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, SUBPROTOCOL_V2, CloseCode, Parameter
+from frameproto.v2 import ClientType, Progress, ServerType
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
@@ -35,5 +36,9 @@ def test_constants_are_those_of_python() -> None:
         "Parameter": {parameter.name: parameter.value for parameter in Parameter},
         "ResponseKind": {kind.name: int(kind) for kind in ResponseKind},
         "RequestKind": {kind.name: int(kind) for kind in RequestKind},
+        "ClientType": {kind.name: int(kind) for kind in ClientType},
+        "ServerType": {kind.name: int(kind) for kind in ServerType},
+        "Progress": {progress.name: int(progress) for progress in Progress},
         "SUBPROTOCOL_V1": SUBPROTOCOL_V1,
+        "SUBPROTOCOL_V2": SUBPROTOCOL_V2,
     }

@@ -10,6 +10,9 @@
 /** The subprotocol that a client offers in the handshake. */
 export const SUBPROTOCOL_V1 = "chatbot.v1";
 
+/** The one that names messages; its frames are in frameproto-v2.js. */
+export const SUBPROTOCOL_V2 = "chatbot.v2";
+
 /** The usual size limit of a frame, in bytes. */
 export const DEFAULT_MAX_FRAME_BYTES = 16 * 1024 * 1024;
 
@@ -181,26 +184,41 @@ function checkParts(kind, text, media) {
 }
 
 /**
+ * Pass when a frame has at least one byte and at most `maxBytes`.
+ *
  * @param {Uint8Array} frame
  * @param {number} maxBytes
+ * @throws {FrameError} it has not
  */
-function checkSize(frame, maxBytes) {
+export function checkSize(frame, maxBytes) {
   if (frame.length === 0) throw new FrameError("frame_empty", "the frame has no bytes");
   if (frame.length > maxBytes) {
     throw new FrameError("frame_too_large", `the frame has ${frame.length} bytes; the limit is ${maxBytes}`);
   }
 }
 
-/** @param {string} text */
-function encodeText(text) {
+/**
+ * Return a text as strict UTF-8.
+ *
+ * @param {string} text
+ * @returns {Uint8Array}
+ * @throws {FrameError} it holds a lone surrogate
+ */
+export function encodeText(text) {
   if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)) {
     throw new FrameError("frame_text_invalid", "the text holds a lone surrogate, which UTF-8 cannot encode");
   }
   return encoder.encode(text);
 }
 
-/** @param {Uint8Array} bytes */
-function decodeText(bytes) {
+/**
+ * Return strict UTF-8 as a text.
+ *
+ * @param {Uint8Array} bytes
+ * @returns {string}
+ * @throws {FrameError} it is not UTF-8
+ */
+export function decodeText(bytes) {
   try {
     return decoder.decode(bytes);
   } catch {
@@ -208,8 +226,13 @@ function decodeText(bytes) {
   }
 }
 
-/** @param {Uint8Array[]} pieces */
-function join(pieces) {
+/**
+ * Return bytes one after the other.
+ *
+ * @param {Uint8Array[]} pieces
+ * @returns {Uint8Array}
+ */
+export function join(pieces) {
   const joined = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
