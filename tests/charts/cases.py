@@ -159,6 +159,18 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
             }
         },
     ),
+    "mesh of sidecars": merged(LEAST, {"networkPolicy": {"mesh": {"mode": "istio-sidecar", "controlPlane": [PEER]}}}),
+    "ambient mesh": merged(LEAST, {"networkPolicy": {"mesh": {"mode": "istio-ambient"}}}),
+    "clouds": merged(
+        LEAST,
+        {
+            "networkPolicy": {
+                "podIdentity": {"enabled": True},
+                "dns": [PEER, {"ipBlock": {"cidr": "169.254.20.10/32"}}],
+                "mongodb": {"to": [{"ipBlock": {"cidr": "10.30.0.0/28"}}], "port": 1024, "endPort": 65535},
+            }
+        },
+    ),
     "bare": merged(
         LEAST,
         {
@@ -308,4 +320,7 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
     "issuer beside secrets": merged(LEAST, {"auth": {"jwksUrl": "https://login.example/keys.json"}}),
     "tests with a token": merged(LEAST, {"tests": {"tokenSecret": "client-token"}}),
 }
-"""Every switch at least once, by what it is about."""
+"""Every switch at least once, by what it is about. Each has both services."""
+
+CELLS: Final[dict[str, dict[str, Any]]] = {"values-cell.yaml": values_file(CHATBOT / "values-cell.yaml")}
+"""Releases without a history of their own."""

@@ -114,6 +114,8 @@ TROUBLE: Final[dict[str, Series]] = {
     "ChatbotPermitsLost": {_chat("permits_lost_total", **OF_CONNECTIONS): _from_late(7)},
     "ChatbotPodVanished": {_chat("permits_reaped", **OF_CONNECTIONS): f"4+0x{LATE} 9+0x60"},
     "ChatbotClientsWaiting": {_chat("permits_waiting", **OF_CONNECTIONS): _steady(3)},
+    "ChatbotQueueLong": {_chat("permits_waiting", pool="messages"): f"0+0x{LATE - 40} 100+0x100"},
+    "ChatbotPodsFull": {_chat("connections_denied_total", code="pod_full"): f"0+0x{LATE - 20} 0+1x80"},
     "ChatbotClientsTurnedAway": {_chat("permits_timed_out_total", **OF_CONNECTIONS): f"0+0x{LATE - 20} 0+1x80"},
     "ChatbotConnectionsExhausted": {_chat("http_connections_cut_total", reason="turned_away"): _rising(1)},
     "ChatbotMessagesBusy": {_chat("messages_refused_total", code="busy"): _rising(20)},

@@ -57,7 +57,9 @@ def _side(made: Release, side: str, selected: Pod, other: Pod, port: int, protoc
 
 def _rule(rule: Object, peers: list[Object] | None, other: Pod, port: int, protocol: str) -> bool:
     ports = rule.get("ports")
-    at_port = ports is None or any((one["port"], one["protocol"]) == (port, protocol) for one in ports)
+    at_port = ports is None or any(
+        one["port"] <= port <= one.get("endPort", one["port"]) and one["protocol"] == protocol for one in ports
+    )
     return at_port and (peers is None or any(_is_peer(peer, other) for peer in peers))
 
 

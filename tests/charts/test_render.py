@@ -7,7 +7,7 @@ from typing import Any
 import helm_python as helm
 import pytest
 
-from tests.charts.cases import LEAST, SWITCHES
+from tests.charts.cases import CELLS, LEAST, SWITCHES
 from tests.charts.kubernetes import (
     CUSTOM_SCHEMAS,
     NEWEST,
@@ -18,7 +18,8 @@ from tests.charts.kubernetes import (
 )
 from tests.charts.release import CHATBOT, NAME, NAMESPACE, chart, merged, release
 
-cases = pytest.mark.parametrize("values", SWITCHES.values(), ids=SWITCHES.keys())
+CASES = SWITCHES | CELLS
+cases = pytest.mark.parametrize("values", CASES.values(), ids=CASES.keys())
 
 
 @cases

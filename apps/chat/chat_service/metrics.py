@@ -64,6 +64,7 @@ class ChatMetrics:
         }
         for code in FAULTS:
             self._refused.labels(code)
+        self._denied.labels("pod_full")
         self.permits = PermitMetrics(self.registry)
         self.delivery = DeliveryMetrics(self.registry)
         self.bot = BotMetrics(self.registry)

@@ -30,7 +30,7 @@ tests.tokenSecret is needed where there are no token secrets to sign with (or te
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range $store := list "redis" "mongodb" }}
+{{- range $store := ternary (list "redis" "mongodb") (list "redis") .Values.history.enabled }}
 {{- with index $.Values $store }}
 {{- if and (not .url) (not .existingSecret) }}
 {{ $store }}.existingSecret is needed, the name of a Secret with the address under {{ .existingSecretKey }}; or {{ $store }}.url, an address without a password
@@ -45,11 +45,16 @@ mongodb.url names no user for the password: mongodb://USER@HOST/
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if not .Values.s3.bucket }}
+{{- if and .Values.history.enabled .Values.history.url }}
+history.url is for a release without a history of its own: take it away, or say history.enabled=false
+{{- else if not (or .Values.history.enabled .Values.history.url) }}
+history.url is needed where history.enabled is false: the address of the history that chat hands in to
+{{- end }}
+{{- if and .Values.history.enabled (not .Values.s3.bucket) }}
 s3.bucket is needed: where voices, videos and pictures are kept
 {{- end }}
 {{- range $way := list "ingress" "gateway" }}
-{{- if and (index $.Values $way).enabled (not (or $.Values.publicPaths.chat $.Values.publicPaths.history)) }}
+{{- if and (index $.Values $way).enabled (not (compact (values (include "chatbot.publicPaths" $ | fromYaml)))) }}
 publicPaths is empty, and {{ $way }}.enabled is true: name the paths that clients reach, or take {{ $way }}.enabled away
 {{- end }}
 {{- end }}
@@ -99,7 +104,8 @@ caBundle.configMap and caBundle.secret are both set: take away one
 {{- if and (gt $memory 65536) (not (dig "limits" "memory" "" .Values.chat.resources)) }}
 a chat pod that held all {{ .Values.limits.connections | int }} connections would need {{ div $memory 1024 }} GiB: say in sizing.connectionsPerPod how many one is to hold
 {{- end }}
-{{- range $name, $values := pick .Values "chat" "history" }}
+{{- range $name := include "chatbot.parts" $ | fromYamlArray }}
+{{- $values := index $.Values $name }}
 {{- with $values.autoscaling }}
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 {{ $name }}.autoscaling.minReplicas ({{ .minReplicas }}) must not be more than maxReplicas ({{ .maxReplicas }})
@@ -187,7 +193,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- $needs = append $needs (dict "name" .existingSecret "value" "auth.existingSecret" "keys" (include "chatbot.auth.keys" . | fromYamlArray)) }}
 {{- end }}
 {{- end }}
-{{- range $store := list "redis" "mongodb" }}
+{{- range $store := ternary (list "redis" "mongodb") (list "redis") .Values.history.enabled }}
 {{- with index $.Values $store }}
 {{- if .existingSecret }}
 {{- $needs = append $needs (dict "name" .existingSecret "value" (printf "%s.existingSecret" $store) "keys" (list (.existingSecretPasswordKey | default .existingSecretKey))) }}
@@ -195,7 +201,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- end }}
 {{- end }}
 {{- with .Values.s3 }}
-{{- if .existingSecret }}
+{{- if and .existingSecret $.Values.history.enabled }}
 {{- $needs = append $needs (dict "name" .existingSecret "value" "s3.existingSecret" "keys" (list .accessKeyIdKey .secretAccessKeyKey)) }}
 {{- end }}
 {{- end }}

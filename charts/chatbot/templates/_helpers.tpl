@@ -15,6 +15,25 @@ apart from others that begin alike by a hash of the whole.
 {{- ternary (printf "%s-%s" (trunc 31 $full | trimSuffix "-") (sha256sum $full | trunc 8)) $full (gt (len $full) 40) }}
 {{- end }}
 
+{{/* The parts that this release has. */}}
+{{- define "chatbot.parts" -}}
+{{ ternary (list "chat" "history") (list "chat") .Values.history.enabled | toYaml }}
+{{- end }}
+
+{{/* Where chat hands in: the history of this release, or one elsewhere. */}}
+{{- define "chatbot.historyUrl" -}}
+{{- if .Values.history.enabled -}}
+http://{{ include "chatbot.fullname" . }}-history:{{ int .Values.history.service.port }}
+{{- else -}}
+{{ .Values.history.url | default "" | trimSuffix "/" }}
+{{- end }}
+{{- end }}
+
+{{/* Of the public paths, those that lead to something of this release. */}}
+{{- define "chatbot.publicPaths" -}}
+{{ pick (.Values.publicPaths) "chat" (ternary "history" "" .Values.history.enabled) | toYaml }}
+{{- end }}
+
 {{/* The name of a part's objects, e.g. chatbot-chat. */}}
 {{- define "chatbot.part.name" -}}
 {{ include "chatbot.fullname" .root }}-{{ .name | default "" }}

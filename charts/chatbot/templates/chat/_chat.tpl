@@ -9,7 +9,7 @@
   "CHAT_LOG_LEVEL" .Values.log.level
   "CHAT_LOG_FORMAT" .Values.log.format
   "CHAT_DATA_DIR" "/data"
-  "CHAT_HISTORY_URL" (printf "http://%s-history:%v" (include "chatbot.fullname" .) .Values.history.service.port)
+  "CHAT_HISTORY_URL" (include "chatbot.historyUrl" .)
   "CHAT_MAX_CONNECTIONS" .Values.limits.connections
   "CHAT_MAX_CONNECTIONS_PER_CLIENT" .Values.limits.connectionsPerClient
   "CHAT_MAX_CONNECTIONS_PER_POD" $sizing.connectionsPerPod

@@ -26,6 +26,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- end }}
 
 - alert: ChatbotHistoryMissing
+  part: history
   expr: >-
     absent(chatbot_history_batch_bytes_count{ {{- $pods -}} })
   for: 5m
@@ -36,6 +37,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 {{- with include "chatbot.alerts.leastPods" .Values.history }}
 
 - alert: ChatbotHistoryPodsMissing
+  part: history
   expr: >-
     count(chatbot_history_batch_bytes_count{ {{- $pods -}} }) < {{ . }}
   for: 15m
@@ -89,6 +91,27 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: Clients are waiting in line for a place.
   description: >-
     {{ `All places have been taken for 10 minutes; {{ $value }} wait.` }}
+
+- alert: ChatbotQueueLong
+  expr: >-
+    max by (pool) (avg_over_time(chatbot_permits_waiting{ {{- $pods -}} }[10m])) > 20
+    and max by (pool) (avg_over_time(chatbot_permits_waiting{ {{- $pods -}} }[10m]))
+    > 3 * (max by (pool) (avg_over_time(chatbot_permits_waiting{ {{- $pods -}} }[1d] offset 10m)))
+  for: 5m
+  severity: warning
+  summary: >-
+    {{ `The queue for {{ $labels.pool }} is longer than usual.` }}
+  description: >-
+    {{ `{{ $value | humanize }} wait on average, more than three times what did in the day before.` }}
+
+- alert: ChatbotPodsFull
+  expr: >-
+    sum(increase(chatbot_connections_denied_total{ {{- $pods }},code="pod_full"}[10m])) > 0
+  for: 5m
+  severity: warning
+  summary: Chat pods are full.
+  description: >-
+    {{ `{{ $value | humanize }} handshakes met a pod that has all the connections one pod may have.` }}
 
 - alert: ChatbotClientsTurnedAway
   expr: >-
@@ -190,6 +213,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `History cannot take {{ $value }}, or the disk damaged them; they are not in history.` }}
 
 - alert: ChatbotHistoryFailing
+  part: history
   expr: >-
     sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},route!~"/healthz|/readyz",status=~"5.."}[5m]))
     / sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},route!~"/healthz|/readyz"}[5m])) > 0.05
@@ -200,6 +224,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `{{ $value | humanizePercentage }} of its requests are answered 5xx.` }}
 
 - alert: ChatbotStoreFailing
+  part: history
   expr: >-
     sum by (store) (rate(chatbot_history_store_errors_total{ {{- $pods -}} }[5m])) > 0
   for: 10m
@@ -209,6 +234,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   description: Operations on MongoDB (messages) or S3 (media) have been failing for 10 minutes.
 
 - alert: ChatbotSweepBlocked
+  part: history
   expr: >-
     max by (reason) (chatbot_history_sweep_blocked{ {{- $pods -}} }) > 0
   for: 5m

@@ -34,7 +34,7 @@ spec:
         - name: CHAT_URL
           value: ws://{{ include "chatbot.fullname" $root }}-chat:{{ $root.Values.chat.service.port }}
         - name: CHAT_HISTORY_URL
-          value: http://{{ include "chatbot.fullname" $root }}-history:{{ $root.Values.history.service.port }}
+          value: {{ include "chatbot.historyUrl" $root | quote }}
         - name: CHAT_CLIENT_ID
           value: {{ $tests.clientId | quote }}
         - name: CHAT_TIME_ZONE
