@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from chat_service.outbox import Outbox
-from tests.chat.outbox_parts import text_of
+from tests.chat.outbox_parts import files, text_of
 from tests.support.exchanges import exchange
 
-CALLS = ("open", "write", "close", "fsync", "rename", "unlink", "mkdir")
+CALLS = (
+    *("open", "write", "pwrite", "close", "fsync", "fdatasync"),
+    *("truncate", "ftruncate", "rename", "unlink", "mkdir"),
+)
 """All by which the outbox changes the disk; the test sees to it that each is really met."""
-LARGE = "x" * 100_000
-TEXTS = ["0", "1" + LARGE, "2" + LARGE, "3", "4" + LARGE]
-BATCH = 3  # of these are delivered, and the last one is refused
+WRITES = ("write", "pwrite")
+LARGE = "x" * 200_000
+TEXTS = ["0", "1" + LARGE, "2" + LARGE, "3", "4", "5" + LARGE, "6", "7"]
+LEFT = 1  # this many are left by an earlier process, which died while it wrote another one
+BATCH = 5  # of these are delivered
+REFUSED = {2, 3}  # of the batch: a large one and a small one
 
 
 class Killer:
@@ -43,8 +49,8 @@ class Killer:
             self.met.append(name)
             if chosen and self._moment == "before":
                 self._die()
-            if chosen and self._moment == "half" and name == "write":
-                real(args[0], args[1][: len(args[1]) // 2])
+            if chosen and self._moment == "half" and name in WRITES:
+                real(args[0], args[1][: len(args[1]) // 2], *args[2:])
                 self._die()
             result = real(*args, **options)
             if chosen and self._moment == "after":
@@ -57,25 +63,45 @@ class Killer:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def leave(folder: Path) -> None:
+    """Leave a record, and the beginning of another one, as a process does that dies while it writes."""
+    outbox = Outbox.open(folder, max_bytes=1 << 30)
+    await outbox.append(exchange(TEXTS[0]))
+    await outbox.close()
+    (segment,) = files(folder, "log")
+    segment.write_bytes(segment.read_bytes() + segment.read_bytes()[:-5])
+
+
 async def use(folder: Path, journal: int, write: Callable[[int, bytes], int], *, fsync: bool) -> None:
     """Append, deliver and have refused; write down what was promised, once it was."""
     outbox = Outbox.open(folder, max_bytes=1 << 30, fsync=fsync)
-    for text in TEXTS[:BATCH]:
+    for text in TEXTS[LEFT:BATCH]:
         await outbox.append(exchange(text))
         write(journal, f"kept {text[0]}\n".encode())
     batch = await outbox.peek_batch(1 << 30)
-    assert batch is not None
-    assert [text_of(record) for record in batch.records] == TEXTS[:BATCH]
-    await outbox.done(batch, {BATCH - 1: "no"})
+    records: list[str] = []
+    while batch is not None and len(records) < BATCH:
+        texts = [text_of(record) for record in batch.records]
+        refused = {index: "no" for index, text in enumerate(texts) if TEXTS.index(text) in REFUSED}
+        write(journal, b"delivering\n")
+        records += texts
+        await outbox.done(batch, refused)
+        batch = await outbox.peek_batch(1 << 30)
+    assert records == TEXTS[:BATCH]
     write(journal, b"done\n")
-    for text in TEXTS[BATCH:]:
+
+    async def keep(text: str) -> None:
         await outbox.append(exchange(text))
         write(journal, f"kept {text[0]}\n".encode())
+
+    await keep(TEXTS[BATCH])
+    await asyncio.gather(*(keep(text) for text in TEXTS[BATCH + 1 :]))
     await outbox.close()
 
 
 def run_one(folder: Path, number: int, moment: str, *, fsync: bool) -> None:
     """Use an outbox in a process of its own."""
+    asyncio.run(leave(folder))
     child = os.fork()
     if child == 0:
         journal = os.open(folder.with_suffix(".journal"), os.O_WRONLY | os.O_CREAT, 0o600)
@@ -92,7 +118,7 @@ def main() -> None:
     run_one(where / "undisturbed", -1, "", fsync=fsync)
     met = (where / "undisturbed.journal").read_text().splitlines()[-1].split()[1:]
     for number, name in enumerate(met):
-        for moment in ("before", "half", "after") if name == "write" else ("before", "after"):
+        for moment in ("before", "half", "after") if name in WRITES else ("before", "after"):
             run_one(where / f"{number:03}-{moment}", number, moment, fsync=fsync)
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from chat_service.outbox import Outbox
-from chat_service.spool import Record
+from chat_service.outbox import Outbox, Record
 from frameproto.exchange import decode_exchange
 
 BIG = 1 << 30

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from chat_service.app import open_chat
-from chat_service.outbox import Outbox
+from chat_service.outbox import OnKept, Outbox, OutboxError
 from chat_service.settings import ChatSettings
 from frameproto import Request, RequestKind, encode_request
 from frameproto.exchange import Exchange
@@ -25,26 +25,27 @@ class Disk:
         self.story: list[str] = []
         self.asked = asyncio.Event()
         self.works = asyncio.Event()
-        append, close = Outbox.append, Outbox.close
+        keep, close = Outbox.keep, Outbox.close
+        self.writing: set[asyncio.Task[None]] = set()
 
-        async def slowly(outbox: Outbox, exchange: Exchange) -> None:
+        def slowly(outbox: Outbox, exchange: Exchange, on_kept: OnKept) -> None:
             self.asked.set()
-            cancelled = False
-            while not self.works.is_set():
-                try:
-                    await self.works.wait()
-                except asyncio.CancelledError:
-                    cancelled = True  # takes effect at the end: a write cannot be taken back
-            await append(outbox, exchange)
-            self.story.append("kept")
-            if cancelled:
-                raise asyncio.CancelledError
+            self.writing.add(asyncio.create_task(write(outbox, exchange, on_kept)))
+
+        async def write(outbox: Outbox, exchange: Exchange, on_kept: OnKept) -> None:
+            await self.works.wait()
+
+            def told(error: OutboxError | None) -> None:
+                self.story.append("kept")
+                on_kept(error)
+
+            keep(outbox, exchange, told)
 
         async def telling(outbox: Outbox) -> None:
             self.story.append("closed")
             await close(outbox)
 
-        monkeypatch.setattr(Outbox, "append", slowly)
+        monkeypatch.setattr(Outbox, "keep", slowly)
         monkeypatch.setattr(Outbox, "close", telling)
 
 

@@ -19,7 +19,7 @@ from chat_service.settings import ChatSettings
 from frameproto import Request, RequestKind, encode_request
 from servicekit.runner import Address, serve
 from servicekit.uuid7 import millisecond
-from tests.chat.courier_parts import History
+from tests.chat.relay_parts import History
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MOMENTS = st.timedeltas(timedelta(days=-1), timedelta(days=1))

@@ -1,4 +1,4 @@
-"""Couriers that deliver the same exchanges at the same time: each is kept once, its media whole, in every store."""
+"""Relays that deliver the same exchanges at the same time: each is kept once, its media whole, in every store."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ from history_service.settings import HistorySettings
 from tests.history.pod import MSGPACK, client
 from tests.support.exchanges import exchange
 
-COURIERS = 4
+RELAYS = 4
 NOISE = random.Random(5)
 
 
@@ -75,10 +75,10 @@ async def test_delivered_by_several_at_once_each_exchange_is_kept_once_with_its_
         assert answer.status_code == 200, answer.text
         return [(result["id"], result["outcome"]) for result in answer.json()["results"]]
 
-    answers = await asyncio.gather(*(deliver(number) for number in range(COURIERS)))
+    answers = await asyncio.gather(*(deliver(number) for number in range(RELAYS)))
     found = Counter(result for answer in answers for result in answer)
     for one in exchanges:
-        assert (found[str(one.id), "stored"], found[str(one.id), "duplicate"]) == (1, COURIERS - 1)
+        assert (found[str(one.id), "stored"], found[str(one.id), "duplicate"]) == (1, RELAYS - 1)
     assert await kept(pods[0]) == sorted(str(one.id) for one in exchanges)
     for one in exchanges[:8]:
         assert await media(pods[-1], one, "request", "voice") == bytes(one.request)[1:]

@@ -61,7 +61,7 @@ async def test_handed_in_again_it_is_kept_once(store: MessageStore) -> None:
     assert await store.exchanges.page(session, start=None, backward=False, limit=10) == [old, new]
 
 
-async def test_delivered_by_two_couriers_at_once_it_is_kept_once(store: MessageStore) -> None:
+async def test_delivered_by_two_relays_at_once_it_is_kept_once(store: MessageStore) -> None:
     session = await begin(store)
     batch = [kept(session.id, str(number)) for number in range(40)]
     outcomes = await asyncio.gather(*(store.exchanges.add(batch) for _ in range(4)))
@@ -126,7 +126,7 @@ async def test_sessions_of_all_kinds_are_bound_together(store: MessageStore) -> 
     assert {one.id for one in await store.sessions.page("bob", after=None, limit=10)} == {known.id, bound[1], shared}
 
 
-async def test_new_sessions_bound_by_several_couriers_at_once_are_each_one(store: MessageStore) -> None:
+async def test_new_sessions_bound_by_several_relays_at_once_are_each_one(store: MessageStore) -> None:
     uses = [FirstUse(session_id=uuid4(), client_id="anna", time_zone="UTC", at=NOON) for _ in range(40)]
     bound = await asyncio.gather(*(store.sessions.bind(uses) for _ in range(6)))
     assert bound == [[use.session_id for use in uses]] * 6

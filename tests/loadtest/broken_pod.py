@@ -1,5 +1,6 @@
 """A chat pod that breaks one promise: `python -m tests.loadtest.broken_pod`, with BREAK in the environment."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from itertools import count
 
 import permits.redis.pool as redis_pool
 from chat_service.__main__ import main
-from chat_service.outbox import Outbox
+from chat_service.outbox import OnKept, Outbox
 from chat_service.settings import ChatSettings
 from frameproto.exchange import Exchange
 from permits.redis.scripts import Script, Scripts, load_scripts
@@ -36,13 +37,15 @@ def line_served_from_its_end() -> None:
 
 def exchanges_dropped() -> None:
     """Answer, but keep only four of five exchanges."""
-    append, numbers = Outbox.append, count(1)
+    keep, numbers = Outbox.keep, count(1)
 
-    async def forgetful(self: Outbox, exchange: Exchange) -> None:
+    def forgetful(self: Outbox, exchange: Exchange, on_kept: OnKept) -> None:
         if next(numbers) % 5:
-            await append(self, exchange)
+            keep(self, exchange, on_kept)
+        else:
+            asyncio.get_running_loop().call_soon(on_kept, None)
 
-    Outbox.append = forgetful  # type: ignore[method-assign]
+    Outbox.keep = forgetful  # type: ignore[method-assign]
 
 
 def _change_scripts(*changes: tuple[str, str]) -> None:

@@ -30,6 +30,12 @@ STORE = [
     *CONTRACT,
     *("-k", "not memory and not redis-"),
 ]
+OUTBOX_PARTS = (
+    *("disposal", "files", "outbox", "queue", "reader", "records", "recovery"),
+    *("segment_reader", "segments", "spool", "writer"),
+)
+OUTBOX = [f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_disk")]
+RELAY = ["tests/chat/test_relay.py", "tests/chat/test_relay_poison.py"]
 MEMORY = [*CONTRACT, "tests/contract/test_permit_pool_observer.py", "-k", "memory or not redis"]
 TARGETS = {
     "permits.pool": MEMORY,
@@ -41,8 +47,9 @@ TARGETS = {
     "permits.redis.deadlines": STORE,
     "permits.redis.dispatch": STORE,
     "permits.redis.store": STORE,
-    "chat_service.outbox": [f"tests/chat/test_outbox{what}.py" for what in ("", "_disk", "_faults")],
-    "chat_service.courier": ["tests/chat/test_courier.py", "tests/chat/test_courier_poison.py"],
+    **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
+    "chat_service.relay": RELAY,
+    "chat_service.delivery": RELAY,
     "chat_service.conversation": ["tests/chat/test_conversation.py"],
     "history_service.ingest": ["tests/history/test_ingest.py", "tests/history/api/test_exchanges.py"],
     "history_service.api.access": ["tests/history/api/test_access.py"],

@@ -20,7 +20,6 @@ from chat_service.connect import ConnectEndpoint
 from chat_service.connection import PodServices
 from chat_service.connections import ConnectionRegistry
 from chat_service.conversation import ConversationLimits
-from chat_service.courier import Courier
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.ids import ExchangeIds
 from chat_service.media.base import MediaPool
@@ -29,6 +28,7 @@ from chat_service.media.workers import ProcessMediaWorkers
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
+from chat_service.relay import OutboxRelay
 from chat_service.web import web_routes
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
@@ -70,7 +70,7 @@ class Chat:
     on_cut: Callable[[str], None]
     health: Health
     registry: ConnectionRegistry
-    courier: Courier
+    relay: OutboxRelay
     connections: PermitPool
     messages: PermitPool
 
@@ -119,7 +119,7 @@ class Chat:
         except TimeoutError:
             log.warning("drain.cut_short", reason="answers took longer than the drain budget allows")
             self.registry.abort()
-        left = await self.courier.flush(max(0.0, deadline - loop.time() - 0.5))
+        left = await self.relay.flush(max(0.0, deadline - loop.time() - 0.5))
         if left:
             log.warning("drain.undelivered", records=left, where=str(self.settings.data_dir))
         return left == 0
@@ -153,7 +153,7 @@ async def open_chat(
         health = Health(metadata.version("chatbot-chat"))
         outbox = await stack.enter_async_context(_outbox(settings, now))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        courier = Courier(
+        relay = OutboxRelay(
             outbox,
             history_url=history_url or str(settings.history_url),
             http=http,
@@ -164,7 +164,7 @@ async def open_chat(
             max_failures=settings.delivery_max_failures,
             observer=metrics.delivery,
         )
-        await stack.enter_async_context(background(courier.run(), name="courier"))
+        await stack.enter_async_context(background(relay.run(), name="relay"))
         media = media or _media_workers(settings)
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
         text_bytes = int(settings.max_pod_bytes * settings.text_share)
@@ -222,7 +222,7 @@ async def open_chat(
             on_cut=metrics.cut_connection,
             health=health,
             registry=registry,
-            courier=courier,
+            relay=relay,
             connections=connections,
             messages=messages,
         )
@@ -330,7 +330,7 @@ def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, medi
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
     metrics.watch("outbox_deferred", "Undelivered exchanges that the others pass by.", lambda: outbox.deferred)
-    metrics.watch("outbox_refused", "Exchanges that were set aside.", lambda: outbox.refused)
+    metrics.watch("outbox_refused", "Exchanges that were dead-lettered.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
     metrics.watch("held_bytes_waiting", "Messages that wait for a share of these bytes.", lambda: pod_bytes.waiting)
     metrics.watch("media_jobs_waiting", "Voice, video and speech that wait for a worker.", lambda: media.waiting)

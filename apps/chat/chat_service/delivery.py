@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Final
 
 import aiohttp
 
-from chat_service.outbox import Batch
-from chat_service.spool import CHUNK_BYTES
+from chat_service.outbox import CHUNK_BYTES, Batch
 from frameproto.exchange import batch_header, record_header
 from frameproto.history import REFUSED, InsertResult
 
@@ -63,7 +62,7 @@ class BatchRefused(Exception):
 
 
 class HistoryService:
-    """The history service, as the courier sees it.
+    """The history service, as the relay sees it.
 
     Args:
         url: its address, or what it comes from when it is not known yet.

@@ -166,7 +166,7 @@ class BotMetrics:
 
 
 class DeliveryMetrics:
-    """The `delivery_*` metrics: the `DeliveryObserver` of the courier."""
+    """The `delivery_*` metrics: the `DeliveryObserver` of the relay."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
@@ -193,8 +193,8 @@ class DeliveryMetrics:
         self._bytes.inc(size_bytes)
         self._seconds.observe(seconds)
 
-    def set_aside(self) -> None:
-        """See `DeliveryObserver.set_aside`."""
+    def dead_lettered(self) -> None:
+        """See `DeliveryObserver.dead_lettered`."""
         self._exchanges.labels("refused").inc()
 
     def failed(self, *, denied: bool) -> None:

@@ -182,6 +182,8 @@ class Town:
             for folder in ("writing", "waiting", "media", "refused"):
                 if left := [file.name for file in (outbox / folder).iterdir()]:
                     yield f"chat{index} has left in {folder}: {left[:5]}"
+            if left := [file.name for file in (outbox / "log").iterdir() if file.stat().st_size]:
+                yield f"chat{index} has left in its log: {left[:5]}"
         for log in self.stack.folder.glob("*.log"):
             text = log.read_text(errors="replace")
             if "Traceback" in text or any(f'"event": "{bug}"' in text for bug in BUGS):

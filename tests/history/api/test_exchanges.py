@@ -195,7 +195,7 @@ async def test_texts_need_no_media_store(pod: Pod) -> None:
 
 
 async def test_a_session_id_that_two_others_were_first_to_use_is_refused_and_spoils_no_batch(pod: Pod) -> None:
-    """Somebody can work out a client's second choice; the courier must not try for ever."""
+    """Somebody can work out a client's second choice; the relay must not try for ever."""
     others = [exchange(), exchange(client_id="carl", session_id=foreign_session(SESSION, "ben"))]
     assert await pod.hand_in(*others) == ["stored", "stored"]
     answer = (await pod.post(exchange(client_id="ben"), exchange(client_id="dora"))).json()["results"]

@@ -1,4 +1,4 @@
-"""A history service whose answers the test chooses, over real HTTP, and a courier on its way to it."""
+"""A history service whose answers the test chooses, over real HTTP, and a relay on its way to it."""
 
 import asyncio
 from collections import deque
@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from chat_service.courier import Courier
 from chat_service.outbox import Outbox
+from chat_service.relay import OutboxRelay
 from frameproto.exchange import decode_batch, decode_exchange
 from tests.support.exchanges import exchange
 
@@ -128,11 +128,11 @@ def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class Round:
-    """A courier at work between an outbox and a history."""
+    """A relay at work between an outbox and a history."""
 
     history: History
     outbox: Outbox
-    courier: Courier
+    relay: OutboxRelay
     running: "asyncio.Task[None]"
 
     async def keep(self, *texts: str) -> None:
@@ -140,19 +140,19 @@ class Round:
             await self.outbox.append(exchange(text))
 
     async def all_gone(self) -> None:
-        """Wait until the outbox is empty; fail when the courier gives up before."""
+        """Wait until the outbox is empty; fail when the relay gives up before."""
         empty = asyncio.create_task(self.outbox.wait_until_empty())
         try:
             async with asyncio.timeout(20):
                 await asyncio.wait([empty, self.running], return_when=asyncio.FIRST_COMPLETED)
-            assert empty.done(), "the courier has given up"
+            assert empty.done(), "the relay has given up"
         finally:
             empty.cancel()
 
     async def failures(self, count: int) -> None:
         """Wait until so many deliveries have failed."""
         async with asyncio.timeout(20):
-            while self.courier.stats.retries < count:  # noqa: ASYNC110 - the courier sets no event for it
+            while self.relay.stats.retries < count:  # noqa: ASYNC110 - the relay sets no event for it
                 await asyncio.sleep(0.002)
 
     async def stop(self) -> None:
@@ -164,7 +164,7 @@ class Round:
 async def on_its_way(
     folder: Path, history: History, *texts: str, url: str | None = None, **options: Any
 ) -> AsyncIterator[Round]:
-    """Run a courier, with these texts in the outbox before it begins."""
+    """Run a relay, with these texts in the outbox before it begins."""
     usual: dict[str, Any] = {
         "first_retry_seconds": 0.001,
         "last_retry_seconds": 0.01,
@@ -175,11 +175,11 @@ async def on_its_way(
     for text in texts:
         await outbox.append(exchange(text))
     async with aiohttp.ClientSession() as http, history.open() as own_url:
-        courier = Courier(outbox, history_url=url or own_url, http=http, **{**usual, **options})
-        round_ = Round(history, outbox, courier, asyncio.create_task(courier.run()))
+        relay = OutboxRelay(outbox, history_url=url or own_url, http=http, **{**usual, **options})
+        round_ = Round(history, outbox, relay, asyncio.create_task(relay.run()))
         try:
             yield round_
-            # A courier that gave up would leave everything behind for good.
+            # A relay that gave up would leave everything behind for good.
             assert not round_.running.done() or round_.running.cancelled()
         finally:
             await round_.stop()

@@ -1,14 +1,14 @@
-"""The courier: carries the outbox to the history service, at least once.
+"""The outbox relay: delivers the outbox to the history service, at least once.
 
-Whatever happens on the way, a record leaves the queue only when history has it or will never take it. Of most records
-that it will never take, history says so. One that makes history fail whenever it comes is found like this:
+Whatever fails, a record leaves the queue only when history has it or will never take it. Of most records that it will
+never take, history says so. One that makes history fail whenever it comes is found like this:
 
 1. A batch that failed `max_failures` times in a row is halved with each further failure, until one record is alone.
 2. A record that fails alone is deferred, and the others go on without it.
-3. A deferred record is tried again and again. It is set aside when history answered it by a fault (5xx, but none that
-   means "later") `max_failures` times, and had taken other records before each of these answers.
+3. A deferred record is tried again and again. It is dead-lettered when history answered it by a fault (5xx, but none
+   that means "later") `max_failures` times, and had taken other records before each of these answers.
 
-So an outage, in which nothing or only a part of the records is taken, sets nothing aside.
+So an outage, in which nothing or only a part of the records is taken, dead-letters nothing.
 """
 
 import asyncio
@@ -29,8 +29,7 @@ from chat_service.delivery import (
     HistoryService,
     batch_size,
 )
-from chat_service.outbox import Batch, Outbox, OutboxError, RecordUnreadable
-from chat_service.spool import RecordName
+from chat_service.outbox import Batch, Key, Outbox, OutboxError, RecordUnreadable
 from frameproto.exchange import MAX_BATCH_RECORDS
 from servicekit.logs import get_logger
 from servicekit.tasks import Backoff, first_of, is_worth_logging
@@ -44,21 +43,21 @@ class DeliveryObserver(Protocol):
     def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
         """History has answered: how many it has now, how many it never will; what was sent, and how long that took."""
 
-    def set_aside(self) -> None:
-        """An exchange was set aside because history fails whenever it comes."""
+    def dead_lettered(self) -> None:
+        """An exchange was dead-lettered because history fails whenever it comes."""
 
     def failed(self, *, denied: bool) -> None:
         """A delivery has to be tried again; `denied`: because history does not accept the token."""
 
 
-class Unobserved:
-    """Nobody looks."""
+class NullObserver:
+    """Observes nothing."""
 
     def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
         """See `DeliveryObserver.delivered`."""
 
-    def set_aside(self) -> None:
-        """See `DeliveryObserver.set_aside`."""
+    def dead_lettered(self) -> None:
+        """See `DeliveryObserver.dead_lettered`."""
 
     def failed(self, *, denied: bool) -> None:
         """See `DeliveryObserver.failed`."""
@@ -66,7 +65,7 @@ class Unobserved:
 
 @dataclass(slots=True)
 class DeliveryStats:
-    """What the courier has done so far."""
+    """What the relay has done so far."""
 
     delivered: int = 0
     refused: int = 0
@@ -91,7 +90,7 @@ class _Suspect:
     is_hopeless: bool = False
 
 
-class Courier:
+class OutboxRelay:
     """Delivers records of an outbox to history.
 
     Args:
@@ -105,7 +104,7 @@ class Courier:
         last_retry_seconds: the longest pause.
         denied_retry_seconds: the pause while history does not accept the token.
         max_failures: how often a batch may fail before the record that causes it is looked for, and how often that
-            record may fail alone before it is set aside.
+            record may fail alone before it is dead-lettered.
         jitter: a number in [0, 1), fresh at each call.
         observer: is told of each delivery.
     """
@@ -132,12 +131,12 @@ class Courier:
         self._retries = Backoff(first_retry_seconds, last_retry_seconds, jitter)
         self._denied_retry_seconds = denied_retry_seconds
         self._max_failures = max_failures
-        self._observer = observer or Unobserved()
+        self._observer = observer or NullObserver()
         self._max_records = MAX_BATCH_RECORDS
         self._failures = 0  # in a row
         self._is_searching = False  # for the record that makes its batches fail
         self._is_halving = False  # a batch that failed during the search: half of it is tried without much of a pause
-        self._suspects: dict[RecordName, _Suspect] = {}
+        self._suspects: dict[Key, _Suspect] = {}
         self._deferred_due = 0.0  # when a deferred record is tried next, by the clock of the event loop
         self._wake = asyncio.Event()
         self._last_bug = ""
@@ -208,7 +207,7 @@ class Courier:
         except OutboxError:
             raise
         except Exception as failed:
-            self._narrow(batch, failed)
+            await self._narrow(batch, failed)
             raise
         if count < self._max_records or count == MAX_BATCH_RECORDS:
             self._is_searching = False
@@ -221,7 +220,7 @@ class Courier:
         try:
             batch = await self._outbox.peek_deferred()
         except RecordUnreadable as unreadable:
-            self._put_off(unreadable.name, unreadable)
+            self._put_off(unreadable.key, unreadable.file, unreadable)
             return
         if batch is None:
             return
@@ -231,9 +230,9 @@ class Courier:
         except DeliveryFailed as failed:
             if not failed.splits:
                 raise
-            self._put_off(name, failed)
+            self._put_off(name, batch.records[0].file, failed)
             if self._suspects[name].strikes >= self._max_failures:
-                await self._set_aside(batch, failed)
+                await self._dead_letter(batch, failed)
         else:
             self._suspects.pop(name, None)
             self._try_deferred_at(0.0)
@@ -261,9 +260,9 @@ class Courier:
         self._failures = 0
         self._last_bug = ""
         self.stats.delivered += count - len(refused)
-        self._report_set_aside(batch, refused)
+        self._report_dead_letters(batch, refused)
 
-    def _narrow(self, batch: Batch, failed: Exception) -> None:
+    async def _narrow(self, batch: Batch, failed: Exception) -> None:
         """Send less next time, or defer the one record that was sent, if that may help."""
         if isinstance(failed, DeliveryFailed) and not failed.splits:
             return
@@ -273,14 +272,14 @@ class Courier:
             if self._is_searching or isinstance(failed, DeliveryTooSlow):
                 self._max_records = len(batch.records) // 2
         elif self._is_searching:
-            self._outbox.defer(batch)
+            await self._outbox.defer(batch)
             name = batch.records[0].name
             self._suspects[name] = _Suspect(delivered=self.stats.delivered)
             self._try_deferred_in(self._next_pause(self._failures + 1))
 
-    def _put_off(self, name: RecordName, failed: Exception) -> None:
+    def _put_off(self, key: Key, file: str, failed: Exception) -> None:
         """Say when a deferred record is tried again that has failed again."""
-        suspect = self._suspects.setdefault(name, _Suspect(delivered=self.stats.delivered))
+        suspect = self._suspects.setdefault(key, _Suspect(delivered=self.stats.delivered))
         suspect.tries += 1
         others_taken = self.stats.delivered > suspect.delivered
         suspect.delivered = self.stats.delivered
@@ -294,22 +293,22 @@ class Courier:
             failures = pauses = self._failures
         seconds = self._pause_seconds(failed, pauses)
         self._try_deferred_in(seconds)
-        self._log_failure(failures, seconds, file=f"waiting/{name}")
+        self._log_failure(failures, seconds, file=file)
 
-    async def _set_aside(self, batch: Batch, failed: DeliveryFailed) -> None:
+    async def _dead_letter(self, batch: Batch, failed: DeliveryFailed) -> None:
         record = batch.records[0]
         strikes = self._suspects[record.name].strikes
         refused = {0: f"{failed}, {strikes} times, while history took other records"}
         await self._outbox.done(batch, refused)
         del self._suspects[record.name]
-        self._observer.set_aside()
-        self._report_set_aside(batch, refused)
+        self._observer.dead_lettered()
+        self._report_dead_letters(batch, refused)
 
-    def _report_set_aside(self, batch: Batch, refused: dict[int, str]) -> None:
+    def _report_dead_letters(self, batch: Batch, refused: dict[int, str]) -> None:
         self.stats.refused += len(refused)
         for index, reason in refused.items():
             file = f"refused/{batch.records[index].name}"
-            log.error("delivery.refused", file=file, reason=reason, consequence="set aside in the outbox")
+            log.error("delivery.refused", file=file, reason=reason, consequence="dead-lettered")
 
     def _report(self, bug: Exception) -> None:
         """Log what nobody foresaw, once for as long as it is the same."""

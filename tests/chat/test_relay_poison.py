@@ -13,7 +13,8 @@ from websockets.asyncio.client import connect
 from chat_service.outbox import Outbox
 from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
-from tests.chat.courier_parts import (
+from tests.chat.outbox_parts import BIG, drained, files
+from tests.chat.relay_parts import (
     Answer,
     History,
     Round,
@@ -21,10 +22,10 @@ from tests.chat.courier_parts import (
     on_its_way,
     problem,
 )
-from tests.chat.outbox_parts import BIG, drained, files
 from tests.support.exchanges import exchange
 
 LETTERS = [*"abcdefgh"]
+LARGE = "x" * 200_000
 FAULT = problem(500, "internal")
 
 
@@ -71,7 +72,7 @@ async def test_a_record_that_makes_history_fail_is_set_aside_and_the_others_are_
                 more += await talk(way, 1, str(len(more)))
             await way.all_gone()
             assert sorted(history.kept) == sorted({*LETTERS, *more} - set(poison))
-            assert way.courier.stats.refused == len(poison)
+            assert way.relay.stats.refused == len(poison)
     refused = [entry for entry in logs if entry["event"] == "delivery.refused"]
     assert {entry["reason"] for entry in refused} == {f"{status} internal, 4 times, while history took other records"}
     assert all((tmp_path / entry["file"]).exists() for entry in refused)
@@ -116,7 +117,7 @@ async def test_an_outage_sets_nothing_aside_and_then_everything_is_delivered(tmp
         history.usual = history.take
         await way.all_gone()
         assert sorted(history.kept) == sorted([*LETTERS, "new"])
-        assert (way.outbox.refused, way.courier.stats.refused) == (0, 0)
+        assert (way.outbox.refused, way.relay.stats.refused) == (0, 0)
 
 
 async def test_one_record_that_fails_while_there_are_no_others_is_never_set_aside(tmp_path: Path) -> None:
@@ -171,9 +172,9 @@ async def test_deferred_records_are_there_for_the_next_process(tmp_path: Path) -
     await outbox.close()
 
 
-def break_record(folder: Path, index: int, how: str) -> Path:
-    """Make a record unreadable as the super user may meet it, and return its file."""
-    file = files(folder)[index]
+def break_file(folder: Path, kind: str, index: int, how: str) -> Path:
+    """Make a file unreadable as the super user may meet it, and return it."""
+    file = files(folder, kind)[index]
     file.rename(folder / "moved")
     if how == "EISDIR":
         file.mkdir()
@@ -182,24 +183,51 @@ def break_record(folder: Path, index: int, how: str) -> Path:
     return file
 
 
+def mend_file(folder: Path, file: Path) -> None:
+    file.unlink() if file.is_symlink() else file.rmdir()
+    (folder / "moved").rename(file)
+
+
+@pytest.mark.parametrize("how", ["EISDIR", "ELOOP"])
+async def test_an_unreadable_segment_is_named_and_holds_up_nobody(tmp_path: Path, how: str) -> None:
+    history = History()
+    for text in "abc":  # each process begins a segment
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        await outbox.append(exchange(text))
+        await outbox.close()
+    file = break_file(tmp_path, "log", 1, how)
+    with capture_logs() as logs:
+        async with on_its_way(tmp_path, history, "d") as way:  # a folder that has it can be opened, too
+            await until(lambda: way.outbox.depth == 1)
+            assert history.kept == ["a", "c", "d"]
+            assert (way.outbox.depth, way.outbox.deferred, way.outbox.refused) == (1, 1, 0)
+            await until(lambda: way.relay.stats.retries > 1)
+            mend_file(tmp_path, file)
+            await way.all_gone()
+            assert history.kept == ["a", "c", "d", "b"]
+            assert (way.outbox.size_bytes, way.outbox.deferred) == (0, 0)
+    told = [entry for entry in logs if entry["event"] == "outbox.unreadable"]
+    assert [entry["file"] for entry in told] == [f"log/{file.name}"]
+    assert files(tmp_path, "log") == []
+
+
 @pytest.mark.parametrize("how", ["EISDIR", "ELOOP"])
 async def test_an_unreadable_record_is_named_and_holds_up_nobody(tmp_path: Path, how: str) -> None:
     history = History()
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    for text in "abc":
+    for text in ("a", LARGE, "c"):
         await outbox.append(exchange(text))
-    file = break_record(tmp_path, 1, how)
+    file = break_file(tmp_path, "waiting", 0, how)
     await outbox.close()
     with capture_logs() as logs:
         async with on_its_way(tmp_path, history, "d") as way:  # a folder that has it can be opened, too
             await until(lambda: way.outbox.depth == 1)
             assert history.kept == ["a", "c", "d"]
             assert (way.outbox.depth, way.outbox.deferred, way.outbox.refused) == (1, 1, 0)
-            await until(lambda: way.courier.stats.retries > 1)
-            file.unlink() if how == "ELOOP" else file.rmdir()
-            (tmp_path / "moved").rename(file)
+            await until(lambda: way.relay.stats.retries > 1)
+            mend_file(tmp_path, file)
             await way.all_gone()
-            assert history.kept == ["a", "c", "d", "b"]
+            assert history.kept == ["a", "c", "d", LARGE]
     told = [entry for entry in logs if entry["event"] == "outbox.unreadable"]
     assert [entry["file"] for entry in told] == [f"waiting/{file.name}"]
     assert told[0]["reason"] in {"Is a directory", "Too many levels of symbolic links"}
@@ -209,13 +237,13 @@ async def test_a_flush_ends_when_what_is_left_cannot_be_delivered(tmp_path: Path
     history = History()
     failing(history, FAULT, "poison".__eq__)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    for text in ("a", "unreadable", "poison", "b"):
+    for text in ("a", LARGE, "poison", "b"):
         await outbox.append(exchange(text))
-    break_record(tmp_path, 1, "EISDIR")
+    break_file(tmp_path, "waiting", 0, "EISDIR")
     await outbox.close()
     async with on_its_way(tmp_path, history, *"cd", max_failures=3, last_retry_seconds=1000) as way:
         async with asyncio.timeout(20):
-            assert await way.courier.flush(1000) == 2
+            assert await way.relay.flush(1000) == 2
         assert history.kept == [*"abcd"]
 
 
@@ -226,7 +254,7 @@ async def test_a_denied_token_is_told_once_and_not_tried_like_an_outage(tmp_path
         def delivered(self, *_: object) -> None:
             pass
 
-        def set_aside(self) -> None:
+        def dead_lettered(self) -> None:
             raise AssertionError
 
         def failed(self, *, denied: bool) -> None:
@@ -239,10 +267,10 @@ async def test_a_denied_token_is_told_once_and_not_tried_like_an_outage(tmp_path
             await way.failures(1)
             await way.keep("d")
             async with asyncio.timeout(20):
-                assert await way.courier.flush(1000) == 4, "one more try, and no more"
+                assert await way.relay.flush(1000) == 4, "one more try, and no more"
             assert len(history.asked) == 2
             history.usual = history.take
-            assert await way.courier.flush(1000) == 0
+            assert await way.relay.flush(1000) == 0
     assert counted == [True, True]
     failed = [entry for entry in logs if entry["event"] == "delivery.failed"]
     assert [entry["next_try_seconds"] for entry in failed] == [1000, 1000]

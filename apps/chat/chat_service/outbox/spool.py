@@ -1,97 +1,34 @@
-"""The files of the outbox: small records, with checksums that tell whether the disk has kept them, and their media.
+"""The files of the outbox beside its log: records that have a file of their own, and their media.
 
     lock        held by the one process that uses the folder
+    log/        the segments of the log (`segments.py`)
     writing/    records on their way to the disk; nobody was told of them
-    waiting/    records that history does not have yet, in the order of their names
+    waiting/    records that history does not have yet: large or deferred ones, and what an operator moved here
     media/      the frames of large records, under the same names: written before the record, removed after it
     refused/    records that history will not take, or the disk did not keep; the reason is in a file beside each
 
 A record is there when its file is in `waiting/`, which is one rename, and has left when that file is gone, which is one
 unlink. Media without a record belong to nobody, and the next process removes them.
+
+Until the log was added, every record had a file here. Such files are read as they are.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
-import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from chat_service.outbox.errors import GONE_ERRORS
+from chat_service.outbox.files import in_blocks, sync_folder
+from chat_service.outbox.records import CHECKSUM_BYTES, Record, RecordName, checksum_of
 from frameproto import Buffer
 from servicekit.logs import get_logger
 
 log = get_logger(__name__)
 
-CHECKSUM_BYTES: Final = 4  # CRC-32, big-endian: of what follows it; where media are apart, theirs comes next
-BLOCK_BYTES: Final = 4096  # what the smallest file takes
-CHUNK_BYTES: Final = 256 * 1024
 FOLDERS: Final = ("writing", "waiting", "media", "refused")
-NAME: Final = re.compile(r"([0-9]{12,})-([0-9]+)(?:\+([0-9]+))?\.record", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordName:
-    """The name of a file; names sort in the order of the records.
-
-    Attributes:
-        number: rises with each record, and is never used twice.
-        appended_ms: when it came, in milliseconds since 1970.
-        media_bytes: how much of it is in a file in `media/`; 0: nothing, and there is no such file.
-    """
-
-    number: int
-    appended_ms: int
-    media_bytes: int = 0
-
-    def __str__(self) -> str:
-        media = f"+{self.media_bytes}" if self.media_bytes else ""
-        return f"{self.number:012}-{self.appended_ms}{media}.record"
-
-    @classmethod
-    def parse(cls, name: str) -> Self | None:
-        """Read the name of a file; None: it is none of ours."""
-        match = NAME.fullmatch(name)
-        return cls(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record that the disk has kept: an encoded exchange.
-
-    Attributes:
-        name: of its file.
-        opening: the whole of it, or what comes before its media.
-        media: the file with the rest, if any.
-    """
-
-    name: RecordName
-    opening: bytes
-    media: Path | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """How long the encoded exchange is."""
-        return len(self.opening) + self.name.media_bytes
-
-    def read_media(self) -> Iterator[bytes]:
-        """Yield the media in chunks of bounded size. Blocks.
-
-        Raises:
-            OSError: it cannot be read, or has changed meanwhile.
-        """
-        if self.media is None:
-            return
-        left = self.name.media_bytes
-        with self.media.open("rb", buffering=0) as file:
-            while chunk := file.read(min(CHUNK_BYTES, left)):
-                left -= len(chunk)
-                yield chunk
-        if left:
-            raise OSError(errno.EIO, f"{self.media} has become shorter")
 
 
 class Spool:
@@ -130,24 +67,28 @@ class Spool:
         return sorted(found, key=lambda record: record[0].number)
 
     def refused(self) -> list[RecordName]:
-        """Return the records that were set aside."""
+        """Return the dead-lettered records that have a file of their own."""
         return [name for name, _ in self._files("refused")]
 
-    def write(self, name: RecordName, opening: bytes, media: Sequence[Buffer]) -> None:
+    def refused_segments(self) -> int:
+        """Return how many damaged segments were moved aside."""
+        return sum(1 for _ in (self._folder / "refused").glob("*.segment"))
+
+    def write(self, name: RecordName, opening: bytes, media: Sequence[Buffer] = (), *, folder: str = "waiting") -> None:
         """Write a record. When this returns it is there; when it raises, nothing of it is."""
         fresh = self._path("writing", name)
         try:
             if media:
                 self._write_file(self._path("media", name), media)
                 self._sync("media")
-                opening = _checksum(media) + opening
-            self._write_file(fresh, [_checksum([opening]) + opening])
-            fresh.rename(self._path("waiting", name))
-            self._sync("waiting")
+                opening = checksum_of(media) + opening
+            self._write_file(fresh, [checksum_of([opening]) + opening])
+            fresh.rename(self._path(folder, name))
+            self._sync(folder)
         except OSError:
-            for folder in ("writing", "waiting", "media"):
+            for leftover in ("writing", folder, "media"):
                 with contextlib.suppress(OSError):
-                    self._path(folder, name).unlink()
+                    self._path(leftover, name).unlink()
             raise
 
     def read(self, name: RecordName) -> Record | None:
@@ -159,14 +100,16 @@ class Spool:
         try:
             data = self._path("waiting", name).read_bytes()
             opening = data[CHECKSUM_BYTES:]
-            if not opening or data[:CHECKSUM_BYTES] != _checksum([opening]):
+            if not opening or data[:CHECKSUM_BYTES] != checksum_of([opening]):
                 return None
+            room_bytes = in_blocks(len(data), name.media_bytes)
             if not name.media_bytes:
-                return Record(name, opening)
-            record = Record(name, opening[CHECKSUM_BYTES:], self._path("media", name))
-            return record if opening[:CHECKSUM_BYTES] == _checksum(record.read_media()) else None
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.EIO}:
+                return Record(name, opening, room_bytes=room_bytes)
+            media = self._path("media", name)
+            record = Record(name, opening[CHECKSUM_BYTES:], media, room_bytes=room_bytes)
+            return record if opening[:CHECKSUM_BYTES] == checksum_of(record.read_media()) else None
+        except OSError as exc:
+            if exc.errno in GONE_ERRORS:
                 return None
             raise
 
@@ -177,13 +120,20 @@ class Spool:
             with contextlib.suppress(OSError):  # the record is gone, and so the next process removes them
                 self._path("media", name).unlink()
 
-    def set_aside(self, name: RecordName, reason: str) -> None:
+    def dead_letter(self, name: RecordName, reason: str) -> None:
         """Move a record to `refused/`; its media stay where they are."""
-        aside = self._path("refused", name)
         with contextlib.suppress(FileNotFoundError):
-            self._path("waiting", name).rename(aside)
+            self._path("waiting", name).rename(self._path("refused", name))
+        self._write_reason(name, reason)
+
+    def write_dead_letter(self, name: RecordName, opening: bytes, reason: str) -> None:
+        """Write a record of the log to `refused/`."""
+        self.write(name, opening, folder="refused")
+        self._write_reason(name, reason)
+
+    def _write_reason(self, name: RecordName, reason: str) -> None:
         with contextlib.suppress(OSError):  # on a full disk the record itself matters more, and the log has the reason
-            aside.with_suffix(".reason").write_text(f"{reason}\n", "utf-8")
+            self._path("refused", name).with_suffix(".reason").write_text(f"{reason}\n", "utf-8")
 
     def _path(self, folder: str, name: RecordName) -> Path:
         return self._folder / folder / str(name)
@@ -218,13 +168,8 @@ class Spool:
 
     def _sync(self, folder: str) -> None:
         """Make the names in a folder survive a crash of the machine, if that is asked for."""
-        if not self._fsync:
-            return
-        descriptor = os.open(self._folder / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._fsync:
+            sync_folder(self._folder / folder)
 
 
 def _size(file: os.DirEntry[str]) -> int:
@@ -239,17 +184,5 @@ def _discard(leftover: Path) -> None:
     """Remove what no record needs. When that fails it only takes room, so the folder can still be used."""
     try:
         leftover.unlink()
-    except OSError as error:
-        log.warning("outbox.leftover", file=str(leftover), reason=error.strerror)
-
-
-def in_blocks(*sizes: int) -> int:
-    """Return how much of a disk files of these sizes take; an empty one is none."""
-    return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in sizes)
-
-
-def _checksum(parts: Iterable[Buffer]) -> bytes:
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    return checksum.to_bytes(CHECKSUM_BYTES)
+    except OSError as exc:
+        log.warning("outbox.leftover", file=str(leftover), reason=exc.strerror)

@@ -1,4 +1,4 @@
-"""The courier on its way to a real HTTP server that answers well, badly, late or not at all."""
+"""The relay on its way to a real HTTP server that answers well, badly, late or not at all."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from chat_service.outbox import Outbox, OutboxUnwritable
 from devtools.ports import free_port
 from frameproto import Request, RequestKind
 from frameproto.exchange import encode_batch, encode_exchange
-from tests.chat.courier_parts import (
+from tests.chat.relay_parts import (
     BIG,
     Answer,
     History,
@@ -47,7 +47,7 @@ async def test_what_is_kept_is_delivered_in_one_batch(tmp_path: Path) -> None:
         assert way.history.asked == [LETTERS]
         assert way.history.headers[0]["Content-Type"] == "application/msgpack"
         assert "Authorization" not in way.history.headers[0]
-        stats = way.courier.stats
+        stats = way.relay.stats
         assert (stats.delivered, stats.refused, stats.retries) == (8, 0, 0)
 
 
@@ -80,7 +80,7 @@ async def test_a_duplicate_or_what_was_erased_meanwhile_is_as_good_as_stored(tmp
     history.answers.append(outcomes("duplicate", "stored", "erased"))
     async with on_its_way(tmp_path, history, *"abc") as way:
         await way.all_gone()
-        assert (way.courier.stats.delivered, way.outbox.refused, len(history.asked)) == (3, 0, 1)
+        assert (way.relay.stats.delivered, way.outbox.refused, len(history.asked)) == (3, 0, 1)
 
 
 async def test_a_refused_exchange_is_set_aside_with_the_reason_and_holds_up_nobody(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_refused_exchange_is_set_aside_with_the_reason_and_holds_up_nobo
             await way.all_gone()
             await way.keep("d")
             await way.all_gone()
-            assert (way.outbox.refused, way.courier.stats.delivered, way.courier.stats.refused) == (1, 3, 1)
+            assert (way.outbox.refused, way.relay.stats.delivered, way.relay.stats.refused) == (1, 3, 1)
             assert history.asked == [["a", "b", "c"], ["d"]]
     assert reasons(logs) == ["frame_invalid: it has no body"]
 
@@ -110,8 +110,8 @@ async def test_when_the_disk_fails_to_note_a_delivery_it_is_repeated(
     monkeypatch.setattr(Outbox, "done", twice_unwritable)
     async with on_its_way(tmp_path, history, "a") as way:
         await way.all_gone()
-        assert (history.asked, way.courier.stats.delivered) == ([["a"]] * 3, 1)
-        assert way.courier.stats.last_error == "the disk is full"
+        assert (history.asked, way.relay.stats.delivered) == ([["a"]] * 3, 1)
+        assert way.relay.stats.last_error == "the disk is full"
 
 
 async def test_a_bug_is_told_once_with_its_traceback_and_ends_nothing(
@@ -128,8 +128,8 @@ async def test_a_bug_is_told_once_with_its_traceback_and_ends_nothing(
     with capture_logs() as logs:
         async with on_its_way(tmp_path, history, "a") as way:
             await way.all_gone()
-            assert (history.asked, way.courier.stats.delivered) == ([["a"]] * 4, 1)
-            assert (way.courier.stats.retries, way.courier.stats.last_error) == (3, "b")
+            assert (history.asked, way.relay.stats.delivered) == ([["a"]] * 4, 1)
+            assert (way.relay.stats.retries, way.relay.stats.last_error) == (3, "b")
     told = [entry["exc_info"] for entry in logs if entry["event"] == "delivery.bug"]
     assert [repr(bug) for bug in told] == ["KeyError('a')", "ZeroDivisionError('b')"]
     assert all(bug.__traceback__ for bug in told)
@@ -148,7 +148,7 @@ async def test_a_batch_that_is_refused_whole_is_tried_in_smaller_ones(tmp_path: 
     async with on_its_way(tmp_path, history, *LETTERS) as way:
         await way.all_gone()
         assert [len(texts) for texts in history.asked[:3]] == [8, 4, 2]
-        assert (history.kept, way.outbox.refused, way.courier.stats.delivered) == (LETTERS, 0, 8)
+        assert (history.kept, way.outbox.refused, way.relay.stats.delivered) == (LETTERS, 0, 8)
 
 
 async def test_after_a_refusal_batches_grow_again_step_by_step(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_the_one_exchange_that_spoils_every_batch_is_found_and_set_aside(t
         async with on_its_way(tmp_path, history, *LETTERS) as way:
             await way.all_gone()
             assert history.kept == [text for text in LETTERS if text != spoilt]
-            assert (way.outbox.refused, way.courier.stats.refused) == (1, 1)
+            assert (way.outbox.refused, way.relay.stats.refused) == (1, 1)
     assert reasons(logs) == ["422 unreadable"]
     (file,) = (entry["file"] for entry in logs if entry["event"] == "delivery.refused")
     assert (tmp_path / file).exists()
@@ -212,8 +212,8 @@ async def test_after_a_failure_the_same_batch_is_delivered_again(tmp_path: Path,
         assert history.asked[0] == LETTERS
         assert [text for batch in history.asked[1:] for text in batch] == LETTERS
         assert len(history.asked) == (3 if answer is hang else 2)
-        assert reason in way.courier.stats.last_error
-        stats = way.courier.stats
+        assert reason in way.relay.stats.last_error
+        stats = way.relay.stats
         assert (stats.delivered, stats.retries, way.outbox.refused) == (8, 1, 0)
 
 
@@ -241,7 +241,7 @@ async def test_what_history_took_without_saying_so_is_delivered_again_and_kept_o
     history.answers.append(take_and_hang_up)
     async with on_its_way(tmp_path, history, *"abc") as way:
         await way.all_gone()
-        assert (history.kept, len(history.asked), way.courier.stats.delivered) == ([*"abc"], 2, 3)
+        assert (history.kept, len(history.asked), way.relay.stats.delivered) == ([*"abc"], 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_history_may_ask_for_a_pause(tmp_path: Path, answer: Answer, pause
     with capture_logs() as logs:
         async with on_its_way(tmp_path, history, "a", first_retry_seconds=0.5, last_retry_seconds=15) as way:
             await way.failures(1)
-            assert await way.courier.flush(10) == 0  # which does not wait for the end of a pause
+            assert await way.relay.flush(10) == 0  # which does not wait for the end of a pause
     failed = [entry for entry in logs if entry["event"] == "delivery.failed"]
     assert [entry["next_try_seconds"] for entry in failed] == [pause]
 
@@ -297,7 +297,7 @@ async def test_a_history_that_is_not_there_yet_gets_everything_in_order_once_it_
     async with on_its_way(tmp_path, History(), *"ab", url=f"http://127.0.0.1:{port}/") as way:
         await way.failures(3)
         await way.keep(*"cd")
-        assert "ClientConnectorError" in way.courier.stats.last_error
+        assert "ClientConnectorError" in way.relay.stats.last_error
         async with history.open(port):
             await way.all_gone()
         assert history.kept == [*"abcd"]
@@ -307,13 +307,13 @@ async def test_a_flush_says_how_much_is_left(tmp_path: Path) -> None:
     history = History()
     history.usual = problem(503, "busy")
     async with on_its_way(tmp_path, history, *"abc") as way:
-        assert await way.courier.flush(0.1) == 3
+        assert await way.relay.flush(0.1) == 3
         history.usual = history.take
-        assert await way.courier.flush(10) == 0
+        assert await way.relay.flush(10) == 0
     assert sorted(history.kept) == [*"abc"]
 
 
-async def test_a_courier_stopped_in_the_middle_leaves_everything_for_the_next_one(tmp_path: Path) -> None:
+async def test_a_relay_stopped_in_the_middle_leaves_everything_for_the_next_one(tmp_path: Path) -> None:
     history = History()
     history.answers.append(hang)
     async with on_its_way(tmp_path, history, *"abc") as way:
@@ -406,14 +406,14 @@ async def test_after_an_outage_a_backlog_is_delivered_in_full_batches_without_pa
     history = History()
     history.usual = problem(503, "store_unavailable")
     texts = [f"{number}:" + "x" * (80_000 if number % 100 == 0 else 10) for number in range(600)]
-    async with on_its_way(tmp_path, history, *texts[:300], batch_bytes=1_000_000) as way:
+    async with on_its_way(tmp_path, history, *texts[:300], batch_bytes=1_000_000, max_failures=1000) as way:
         await way.failures(3)
         await way.keep(*texts[300:])
         tried = len(history.asked)
         history.usual = history.take
         await way.all_gone()
         assert history.kept == texts
-        assert way.courier.stats.retries <= tried
+        assert way.relay.stats.retries <= tried
         sizes = [len(batch) for batch in history.asked[tried:]]
         assert len(sizes) <= 5, "as few as there is room for"
 

@@ -1,0 +1,417 @@
+"""The log of the outbox: segments, what is in memory of them, and what becomes of damaged ones."""
+
+import asyncio
+import dataclasses
+import errno
+import os
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat_service.outbox import Outbox, OutboxError, OutboxUnwritable, RecordName
+from chat_service.outbox.records import HEADER_BYTES, checksum_of, pack_header
+from frameproto.exchange import Exchange, encode_exchange
+from tests.chat.outbox_parts import BIG, drained, files, text_of
+from tests.support.exchanges import exchange
+
+LARGE = "x" * 200_000
+KIB = 1024
+
+
+async def left_behind(folder: Path, *texts: str) -> Path:
+    """Keep these in one segment, as a process that was killed leaves it, and return the segment."""
+    outbox = Outbox.open(folder, max_bytes=BIG)
+    for text in texts:
+        await outbox.append(exchange(text))
+    await outbox.close()
+    return files(folder, "log")[-1]
+
+
+async def kept_in_one_turn(outbox: Outbox, *texts: str) -> None:
+    async with asyncio.TaskGroup() as appends:
+        for text in texts:
+            appends.create_task(outbox.append(exchange(text)))
+
+
+def counted(calls: list[str], name: str, real: Callable[..., object]) -> Callable[..., object]:
+    def call(*args: object, **options: object) -> object:
+        calls.append(name)
+        return real(*args, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_all_that_is_kept_in_one_turn_is_one_write_and_one_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+    await outbox.append(exchange("before"))
+    calls: list[str] = []
+    with monkeypatch.context() as patch:
+        for name in ("pwrite", "write", "fdatasync", "fsync", "open", "rename"):
+            patch.setattr(os, name, counted(calls, name, getattr(os, name)))
+        texts = [str(number) for number in range(50)]
+        await kept_in_one_turn(outbox, *texts)
+    assert calls == (["pwrite", "fdatasync"] if fsync else ["pwrite"])
+    assert await drained(outbox) == ["before", *texts]
+    await outbox.close()
+
+
+async def test_what_is_kept_while_a_sync_goes_on_is_one_more_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    syncs: list[int] = []
+    real = os.fdatasync
+
+    def sync(file: int) -> None:
+        syncs.append(file)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    first = asyncio.create_task(outbox.append(exchange("first")))
+    while not syncs:  # noqa: ASYNC110 - a thread tells nobody
+        await asyncio.sleep(0)
+    later = [asyncio.create_task(outbox.append(exchange(str(number)))) for number in range(20)]
+    await asyncio.gather(first, *later)
+    assert len(syncs) <= 3
+    assert await drained(outbox) == ["first", *(str(number) for number in range(20))]
+    await outbox.close()
+
+
+async def test_what_is_delivered_at_once_is_never_read_from_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    monkeypatch.setattr(os, "pread", None)
+    for number in range(50):
+        await kept_in_one_turn(outbox, str(number), f"{number} again")
+        assert await drained(outbox) == [str(number), f"{number} again"]
+        assert outbox.size_bytes == 0
+    await outbox.close()
+    assert files(tmp_path, "log") == []
+
+
+async def test_delivered_segments_are_removed_while_others_wait(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    texts = [f"{number}:" + "x" * 50 * KIB for number in range(100)]
+    for text in texts:
+        await outbox.append(exchange(text))
+    before, size_bytes = len(files(tmp_path, "log")), outbox.size_bytes
+    assert before >= 5
+    assert size_bytes == sum(file.stat().st_size for file in files(tmp_path, "log"))
+    delivered: list[str] = []
+    while len(delivered) < 60:
+        batch = await outbox.peek_batch(200 * KIB)
+        assert batch is not None
+        delivered += [text_of(record) for record in batch.records]
+        await outbox.done(batch)
+    assert len(files(tmp_path, "log")) <= before // 2 + 1
+    assert outbox.size_bytes == sum(file.stat().st_size for file in files(tmp_path, "log"))
+    assert delivered + await drained(outbox) == texts
+    assert outbox.size_bytes == 0
+    await outbox.close()
+    assert files(tmp_path, "log") == []
+
+
+async def test_a_backlog_takes_little_memory_while_it_grows_and_comes_in_order(tmp_path: Path) -> None:
+    """Beyond a few MiB, records are read again from disk, large ones and small ones in the order of the calls."""
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    count = 3000
+    texts = [f"{number}:" + "x" * (200_000 if number % 500 == 499 else 6000) for number in range(count)]
+    tracemalloc.start()
+    try:
+        for text in texts:
+            await outbox.append(exchange(text))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 6 * KIB * KIB
+    assert outbox.depth == count
+    assert await drained(outbox, batch_bytes=400 * KIB) == texts
+    assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 0)
+    await outbox.close()
+
+
+async def test_records_are_kept_while_a_backlog_is_delivered(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    texts = [f"{number}:" + "x" * 10_000 for number in range(1000)]
+    for text in texts:
+        await outbox.append(exchange(text))
+    delivered: list[str] = []
+    while (batch := await outbox.peek_batch(150_000)) is not None:
+        delivered += [text_of(record) for record in batch.records]
+        if len(texts) < 1500:
+            await kept_in_one_turn(outbox, *(new := [f"new {len(texts)}", f"new {len(texts) + 1}"]))
+            texts += new
+        await outbox.done(batch)
+    assert delivered == texts
+    assert outbox.size_bytes == 0
+    await outbox.close()
+
+
+async def test_after_a_crash_what_was_delivered_of_a_segment_comes_again_and_nothing_else(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
+    for text in ("a", "b", LARGE, "c"):
+        await outbox.append(exchange(text))
+    batch = await outbox.peek_batch(BIG, 3)
+    assert batch is not None
+    await outbox.done(batch)
+    shutil.copytree(tmp_path / "one", tmp_path / "crashed")
+    await outbox.close()
+    outbox = Outbox.open(tmp_path / "crashed", max_bytes=BIG)
+    assert await drained(outbox) == ["a", "b", "c"]
+    await outbox.close()
+
+
+async def test_a_record_that_was_refused_is_not_delivered_again_after_a_crash(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
+    for text in "abc":
+        await outbox.append(exchange(text))
+    batch = await outbox.peek_batch(BIG, 2)
+    assert batch is not None
+    await outbox.done(batch, {0: "no"})
+    shutil.copytree(tmp_path / "one", tmp_path / "crashed")
+    await outbox.close()
+    outbox = Outbox.open(tmp_path / "crashed", max_bytes=BIG)
+    assert (outbox.depth, outbox.refused) == (2, 1)
+    assert await drained(outbox) == ["b", "c"]
+    await outbox.close()
+
+
+async def test_a_deferred_record_keeps_no_segment_and_is_delivered_once_after_a_crash(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
+    for text in "abc":
+        await outbox.append(exchange(text))
+    batch = await outbox.peek_batch(BIG, 1)
+    assert batch is not None
+    await outbox.defer(batch)
+    shutil.copytree(tmp_path / "one", tmp_path / "crashed")
+    assert await drained(outbox) == ["b", "c"]
+    assert files(tmp_path / "one", "log")[0].stat().st_size == 0
+    (waiting,) = files(tmp_path / "one")
+    assert outbox.size_bytes == 4096
+    again = await outbox.peek_deferred()
+    assert again is not None
+    assert [text_of(record) for record in again.records] == ["a"]
+    await outbox.done(again)
+    assert (outbox.depth, outbox.size_bytes, waiting.exists()) == (0, 0, False)
+    await outbox.close()
+    outbox = Outbox.open(tmp_path / "crashed", max_bytes=BIG)
+    assert outbox.depth == 3
+    assert await drained(outbox) == [*"abc"]
+    await outbox.close()
+
+
+@pytest.mark.parametrize("left", [*range(1, 40), 100, 200])
+async def test_a_torn_record_at_the_end_is_cut_off_wherever_it_ends(tmp_path: Path, left: int) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + whole[:left] if left < len(whole) // 2 else whole[: len(whole) // 2 + left // 10])
+    with capture_logs() as logs:
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert [entry["event"] for entry in logs if "torn" in entry["event"]] == ["outbox.torn"]
+    assert segment.stat().st_size in {len(whole), len(whole) // 2}
+    await outbox.append(exchange("c"))
+    assert (await drained(outbox))[-1] == "c"
+    assert outbox.refused == 0
+    await outbox.close()
+    assert [files(tmp_path, kind) for kind in ("log", "refused")] == [[], []]
+
+
+async def test_whichever_bit_is_damaged_all_other_records_before_it_are_delivered_and_the_loss_is_told(
+    tmp_path: Path,
+) -> None:
+    """A damaged body is one lost record. Behind a damaged header nothing tells where the next record begins."""
+    segment = await left_behind(tmp_path / "one", "a", "b", "c")
+    (tmp_path / "one" / "log" / "000000000099.segment").write_bytes(
+        pack_header(RecordName(99, 1), encode_exchange(last := exchange("last"))) + encode_exchange(last)
+    )
+    whole = segment.read_bytes()
+    body_bytes = len(whole) // 3 - HEADER_BYTES
+    for at in range(0, len(whole), 7):
+        folder = tmp_path / str(at)
+        shutil.copytree(tmp_path / "one", folder)
+        data = bytearray(whole)
+        data[at] ^= 1 << at % 8
+        (folder / "log" / segment.name).write_bytes(data)
+        with capture_logs() as logs:
+            outbox = Outbox.open(folder, max_bytes=BIG)
+            texts = await drained(outbox)
+        number, offset = divmod(at, HEADER_BYTES + body_bytes)
+        expected = [*"abc"[:number], *([] if offset < HEADER_BYTES else "abc"[number + 1 :]), "last"]
+        assert texts == expected, at
+        assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 1), at
+        await outbox.close()
+        (told,) = [entry for entry in logs if entry["event"] == "outbox.damaged"]
+        assert told["file"] == f"log/{segment.name}"
+        aside = folder / "refused" / segment.name
+        assert aside.read_bytes() == data
+        assert aside.with_suffix(".reason").read_text() == f"{told['reason']}\n"
+        assert files(folder, "log") == []
+        outbox = Outbox.open(folder, max_bytes=BIG)
+        assert outbox.refused == 1
+        await outbox.close()
+
+
+async def test_a_segment_that_is_not_the_last_one_and_ends_too_early_is_damaged(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    await left_behind(tmp_path, "c")
+    os.truncate(segment, segment.stat().st_size - 1)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.refused) == (2, 1)
+    assert await drained(outbox) == ["a", "c"]
+    await outbox.close()
+    assert [file.name for file in files(tmp_path, "refused")] == [segment.stem + ".reason", segment.name]
+
+
+@pytest.mark.parametrize("how", ["gone", "EIO", "cut", "zeros"])
+async def test_a_segment_that_is_lost_after_the_start_loses_no_other(tmp_path: Path, how: str) -> None:
+    first = await left_behind(tmp_path, "a", "b")
+    await left_behind(tmp_path, "c")
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    match how:
+        case "gone":
+            first.unlink()
+        case "EIO":
+            first.unlink()
+            first.symlink_to("/proc/self/mem")
+        case "cut":
+            os.truncate(first, 3)
+        case "zeros":
+            first.write_bytes(bytes(first.stat().st_size))
+    with capture_logs() as logs:
+        assert await drained(outbox) == ["c"]
+    assert [entry["event"] for entry in logs] == ["outbox.damaged"]
+    assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 2)
+    await outbox.close()
+
+
+@pytest.mark.parametrize("how", ["folder gone", "file gone", "another file"])
+async def test_what_is_taken_away_from_a_running_process_is_noticed_and_memory_still_has_the_next_records(
+    tmp_path: Path, how: str
+) -> None:
+    outbox = Outbox.open(tmp_path / "outbox", max_bytes=BIG)
+    await outbox.append(exchange("a"))
+    (segment,) = files(tmp_path / "outbox", "log")
+    if how == "folder gone":
+        shutil.rmtree(tmp_path / "outbox")
+        with pytest.raises(OutboxUnwritable, match="No such file"):
+            await outbox.append(exchange("b"))
+        assert await drained(outbox) == ["a"]
+    else:
+        segment.unlink()
+        if how == "another file":
+            segment.write_bytes(b"")
+        await outbox.append(exchange("b"))
+        assert len(files(tmp_path / "outbox", "log")) == 1 + (how == "another file")
+        assert await drained(outbox) == ["a", "b"]
+    assert (outbox.depth, outbox.refused) == (0, 0)
+    await outbox.close()
+
+
+async def test_bytes_of_a_client_that_look_like_a_record_are_never_taken_for_one(tmp_path: Path) -> None:
+    forged = pack_header(RecordName(7, 1), encode_exchange(exchange("forged"))) + encode_exchange(exchange("forged"))
+    asked = dataclasses.replace(exchange("a"), request=b"\x00" + forged * 20)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for one in (asked, exchange("b")):
+        await outbox.append(one)
+    await outbox.close()
+    (segment,) = files(tmp_path, "log")
+    data = bytearray(segment.read_bytes())
+    data[3] ^= 1  # the header of the record with the forged ones
+    segment.write_bytes(data)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await drained(outbox) == []
+    assert outbox.refused == 1
+    await outbox.close()
+
+
+async def test_a_backlog_of_the_old_form_is_delivered_before_what_is_new(tmp_path: Path) -> None:
+    """Until the log was added, every record had a file of its own."""
+    (tmp_path / "waiting").mkdir()
+    for number, text in enumerate(["old", "older than the log"], 41):
+        body = encode_exchange(exchange(text))
+        name = RecordName(number, 1795488724638)
+        (tmp_path / "waiting" / str(name)).write_bytes(checksum_of([body]) + body)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert outbox.depth == 2
+    await outbox.append(exchange("new"))
+    assert files(tmp_path, "log")[0].name == "000000000043.segment"
+    assert await drained(outbox) == ["old", "older than the log", "new"]
+    await outbox.close()
+    assert files(tmp_path) == []
+
+
+async def test_an_unreadable_segment_at_the_start_is_delivered_when_it_can_be_read(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    await left_behind(tmp_path, "c")
+    segment.rename(tmp_path / "moved")
+    segment.mkdir()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.deferred) == (2, 1)
+    assert await drained(outbox) == ["c"]
+    for _ in range(3):
+        with pytest.raises(OutboxError, match=f"log/{segment.name} cannot be read: Is a directory"):
+            await outbox.peek_deferred()
+    segment.rmdir()
+    (tmp_path / "moved").rename(segment)
+    assert await outbox.peek_deferred() is None
+    assert (outbox.depth, outbox.deferred) == (2, 0)
+    assert await drained(outbox) == ["a", "b"]
+    assert (outbox.depth, outbox.size_bytes) == (0, 0)
+    await outbox.close()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
+async def test_when_the_process_has_run_out_of_something_no_file_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    await left_behind(tmp_path, "a")
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", fail)
+        with pytest.raises(OutboxUnwritable, match=os.strerror(code)):
+            await outbox.peek_batch(BIG)
+    assert (outbox.depth, outbox.deferred) == (1, 0)
+    assert await drained(outbox) == ["a"]
+    await outbox.close()
+
+
+async def test_a_callback_that_fails_disturbs_no_other(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    told: list[OutboxError | None] = []
+
+    def fail(_error: OutboxError | None) -> None:
+        raise ZeroDivisionError
+
+    with capture_logs() as logs:
+        outbox.keep(exchange("a"), fail)
+        outbox.keep(exchange("b"), told.append)
+        await outbox.append(exchange("c"))
+    assert told == [None]
+    assert [entry["event"] for entry in logs] == ["outbox.bug"]
+    assert await drained(outbox) == [*"abc"]
+    await outbox.close()
+
+
+async def test_what_was_kept_in_the_last_turn_is_on_disk_when_the_outbox_is_closed(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    told: list[OutboxError | None] = []
+    large: Exchange = exchange(LARGE)
+    for one in (exchange("a"), large, exchange("b")):
+        outbox.keep(one, told.append)
+    await outbox.close()
+    assert told == [None] * 3
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await drained(outbox) == ["a", LARGE, "b"]
+    await outbox.close()
