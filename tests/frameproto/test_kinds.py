@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat_service.bot.script import OF_KIND
+from chat_service.bot.script_file import OF_KIND
 from chat_service.settings import ChatSettings
 from frameproto import MediaPart, MessageKind, RequestKind, Response, ResponseKind
 from frameproto.media import OTHER_FORMATS, OWN_FORMATS, FileFormat, format_of, media_type

@@ -26,7 +26,7 @@ TEXT = st.lists(st.sampled_from((*WORDS, "A", "other")), max_size=6).map(", ".jo
 
 
 def rule(name: str, patterns: Sequence[str] = (), *, needs_memory: bool = False) -> Rule:
-    return Rule(name, RequestKind.TEXT, tuple(map(parse_pattern, patterns)), needs_memory, (name,))
+    return Rule(name, RequestKind.TEXT, tuple(map(parse_pattern, patterns)), (name,), needs_memory=needs_memory)
 
 
 def one_by_one(rules: Sequence[Rule], text: str, *, has_written: bool) -> tuple[Rule, Mapping[str, str]]:
@@ -55,7 +55,7 @@ def test_it_chooses_as_if_every_rule_were_tried(
     rules = [rule(f"rule {n}", patterns, needs_memory=needs) for n, (patterns, needs) in enumerate(drawn)]
     rules.append(rule("anything else"))
     expected = one_by_one(rules, text, has_written=has_written)
-    assert RuleMatcher(rules).choose(text, lambda: has_written) == expected
+    assert RuleMatcher(rules).choose(text, lambda _: has_written) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_a_text_is_compared_with_the_patterns_that_share_words_with_it(
         return match(self, said)
 
     monkeypatch.setattr(Pattern, "match", counted)
-    assert matcher.choose("Please, what is topic7?", lambda: False)[0].name == "rule 7"
-    assert matcher.choose("What is all this?", lambda: False)[0].name == "anything else"
+    assert matcher.choose("Please, what is topic7?", lambda _: False)[0].name == "rule 7"
+    assert matcher.choose("What is all this?", lambda _: False)[0].name == "anything else"
     assert compared == ["* what is topic7 *"]
 
 
 def test_without_a_rule_that_always_applies_nothing_may_apply() -> None:
     with pytest.raises(LookupError):
-        RuleMatcher([rule("a", ["a"])]).choose("b", lambda: True)
+        RuleMatcher([rule("a", ["a"])]).choose("b", lambda _: True)

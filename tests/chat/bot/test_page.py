@@ -9,7 +9,7 @@ import pytest
 
 from botkit import AudioInfo, Memory, Turn, VideoInfo, memory
 from botkit.testing import Conversation
-from chat_service.bot import patterns, script, scripted
+from chat_service.bot import patterns, script, script_file, scripted
 from chat_service.bot.script import load_script
 from chat_service.bot.scripted import ScriptedBot
 from chat_service.settings import ChatSettings
@@ -75,27 +75,34 @@ def test_a_mistake_is_told_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(script.ScriptError) as mistake:
         load_script(Path("bakery.toml"))
-    shown = re.search(r"CHAT_BOT_SCRIPT: (bakery\.toml: .*)…$", PAGE, re.MULTILINE)
+    shown = re.search(r"CHAT_BOT_SCRIPT: (bakery\.toml:\d+: .*)…$", PAGE, re.MULTILINE)
     assert shown
     assert str(mistake.value).startswith(shown[1])
 
 
 def test_every_field_is_listed_and_no_other() -> None:
-    known = script.ALWAYS | script.OF_MEMORY | frozenset.union(*script.OF_KIND.values())
+    known = (
+        script_file.ALWAYS
+        | script_file.OF_MEMORY
+        | script_file.OF_SENT
+        | frozenset.union(*script_file.OF_KIND.values())
+    )
     rows = re.findall(r"^\| (`\{.*?) \|", section("Replies"), re.MULTILINE)
     assert {field for row in rows for field in re.findall(r"\{(\w+)\}", row)} == known
 
 
 def test_every_key_is_listed() -> None:
     keys = set(re.findall(r"^\| `(\[*\w+\]*)` \|", section("Keys"), re.MULTILINE))
-    assert keys == {"name", "speechless", "[greetings]", "[[rule]]", "kind", "when", "needs_memory", "say"}
+    assert keys == set(script_file.ScriptFile.model_fields) - {"greetings", "rule"} | {"[greetings]", "[[rule]]"} | set(
+        script_file.RuleFile.model_fields
+    )
 
 
 def test_limits_are_those_of_the_code() -> None:
     for limit in (
         f"of {script.MAX_FILE_BYTES // 1024} KiB at most",
-        f"up to {script.MAX_NAME_CHARACTERS} characters",
-        f"each up to {script.MAX_TEMPLATE_CHARACTERS:,} characters",
+        f"up to {script_file.MAX_NAME_CHARACTERS} characters",
+        f"each up to {script_file.MAX_TEMPLATE_CHARACTERS:,} characters",
         f"first {patterns.MAX_WORDS} words, within {patterns.MAX_CHARACTERS:,} characters",
         f"up to {patterns.MAX_PARTS} parts",
         f"latest {memory.MAX_MESSAGES} messages of both sides are remembered",

@@ -1,5 +1,6 @@
 """Which bot a pod has, by `CHAT_BOT`."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,9 @@ from botkit import BotNotFound, Responder, load_bot
 from chat_service.bot.http import HttpBot
 from chat_service.bot.runner import BotObserver, BotRunner, CircuitBreaker
 from chat_service.bot.script import ScriptError, load_script
+from chat_service.bot.script_watch import follow_file, stamp_of
 from chat_service.bot.scripted import ScriptedBot
+from servicekit.tasks import background
 
 if TYPE_CHECKING:
     from chat_service.settings import ChatSettings
@@ -31,41 +34,79 @@ async def open_bot(settings: "ChatSettings", observer: BotObserver) -> AsyncIter
     Raises:
         CannotStartBot: it cannot be loaded, or does not start.
     """
+    path = settings.bot_script
+    stamp = stamp_of(path) if path else None
     try:
-        script = ScriptedBot(load_script(settings.bot_script))
+        script = load_script(path)
     except ScriptError as exc:
         raise CannotStartBot(f"CHAT_BOT_SCRIPT: {exc}") from exc
-    bot = _bot(settings, script, observer)
-    runner = BotRunner(
+    async with AsyncExitStack() as stack:
+        others = {name: await _open_other(name, settings, observer, stack) for name in sorted(script.bots)}
+        scripted = ScriptedBot(script, others)
+        if path is not None:
+            await stack.enter_async_context(background(follow_file(path, scripted, stamp), name="bot-script"))
+        is_script = settings.bot == SCRIPT
+        runner = _runner(
+            scripted if is_script else _bot(settings.bot, settings, observer),
+            settings.bot,
+            settings,
+            observer,
+            # A script is passed by for nothing: the bots that it hands over to have a breaker each.
+            failures=sys.maxsize if is_script else settings.bot_breaker_failures,
+            fallback=scripted if settings.bot_fallback and not is_script else None,
+        )
+        yield await _enter(runner, settings.bot, "CHAT_BOT", stack)
+
+
+async def _open_other(name: str, settings: "ChatSettings", observer: BotObserver, stack: AsyncExitStack) -> BotRunner:
+    """Open a bot that the script hands over to. Raises CannotStartBot."""
+    for bot, variable, value in (
+        (MODEL, "CHAT_LLM_MODEL", settings.llm_model),
+        (HTTP, "CHAT_BOT_URL", settings.bot_url),
+    ):
+        if name == bot and not value:
+            raise CannotStartBot(f"CHAT_BOT_SCRIPT: the script hands over to {name}, which needs {variable}")
+    runner = _runner(_bot(name, settings, observer), name, settings, observer, settings.bot_breaker_failures, None)
+    return await _enter(runner, name, "CHAT_BOT_SCRIPT", stack)
+
+
+async def _enter(runner: BotRunner, name: str, variable: str, stack: AsyncExitStack) -> BotRunner:
+    try:
+        return await stack.enter_async_context(runner)
+    except Exception as exc:
+        raise CannotStartBot(f"{variable}: {name} does not start: {type(exc).__name__}: {exc}") from exc
+
+
+def _runner(
+    bot: Responder,
+    name: str,
+    settings: "ChatSettings",
+    observer: BotObserver,
+    failures: int,
+    fallback: Responder | None,
+) -> BotRunner:
+    return BotRunner(
         bot,
-        name=settings.bot,
+        name=name,
         seconds=settings.bot_seconds,
         turns_at_once=settings.bot_turns,
         max_reply_characters=settings.bot_max_reply_characters,
-        breaker=CircuitBreaker(settings.bot_breaker_failures, settings.bot_breaker_seconds),
-        fallback=script if settings.bot_fallback and bot is not script else None,
+        breaker=CircuitBreaker(failures, settings.bot_breaker_seconds),
+        fallback=fallback,
         observer=observer,
     )
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(runner)
-        except Exception as exc:
-            raise CannotStartBot(f"CHAT_BOT: {settings.bot} does not start: {type(exc).__name__}: {exc}") from exc
-        yield runner
 
 
-def _bot(settings: "ChatSettings", script: ScriptedBot, observer: BotObserver) -> Responder:
-    if settings.bot == SCRIPT:
-        return script
-    if settings.bot == HTTP:
+def _bot(name: str, settings: "ChatSettings", observer: BotObserver) -> Responder:
+    if name == HTTP:
         assert settings.bot_url is not None  # noqa: S101 - the settings were checked
         return HttpBot(
             str(settings.bot_url), secret=settings.bot_secret, max_characters=settings.bot_max_reply_characters
         )
-    if settings.bot == MODEL:
+    if name == MODEL:
         return _model(settings, observer)
     try:
-        return load_bot(settings.bot)
+        return load_bot(name)
     except BotNotFound as exc:
         raise CannotStartBot(f"CHAT_BOT: {exc}") from exc
 
@@ -96,7 +137,7 @@ def _model(settings: "ChatSettings", observer: BotObserver) -> Responder:
             request_seconds=settings.llm_request_seconds,
             images=settings.llm_images,
         ),
-        on_tokens=lambda asked, replied: observer.used_tokens(settings.bot, asked=asked, replied=replied),
+        on_tokens=lambda asked, replied: observer.used_tokens(MODEL, asked=asked, replied=replied),
     )
 
 

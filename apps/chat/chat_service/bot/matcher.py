@@ -41,12 +41,12 @@ class RuleMatcher:
             for word in min(needed, key=lambda words: sum(uses[word] for word in words)):
                 self._by_word.setdefault(word, []).append(candidate)
 
-    def choose(self, text: str, has_written: Callable[[], bool]) -> tuple[Rule, Mapping[str, str]]:
+    def choose(self, text: str, applies: Callable[[Rule], bool]) -> tuple[Rule, Mapping[str, str]]:
         """Return the first rule that applies to a text, and what stands in the gaps of its pattern.
 
         Args:
             text: what the client wrote; empty for voice and video.
-            has_written: whether the client has written something before; only asked when a rule depends on it.
+            applies: whether a rule that depends on what was sent before has its turn.
 
         Raises:
             LookupError: none applies; a script that was checked has one that always does.
@@ -57,7 +57,7 @@ class RuleMatcher:
             candidates += self._by_word.get(word, ())
         candidates.sort(key=_place)
         for _, rule, pattern in candidates:
-            if rule.needs_memory and not has_written():
+            if (rule.needs_memory or rule.needs_sent) and not applies(rule):
                 continue
             if pattern is None:
                 return rule, {}

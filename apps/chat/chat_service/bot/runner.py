@@ -6,7 +6,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Gener
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
-from inspect import iscoroutine
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -147,8 +146,7 @@ class BotRunner:
                 async with asyncio.timeout(self._seconds), self._places:
                     text = await self._collect(began, reply)
             finally:
-                if iscoroutine(reply):
-                    reply.close()  # one that never had its turn
+                _let_go(reply)  # of one that never had its turn
         except Exception as exc:
             raise self._failed(exc) from exc
         self._breaker.succeeded()
@@ -219,8 +217,14 @@ class PendingReply:
 
     def close(self) -> None:
         """Let go of a reply that nobody awaits."""
-        if iscoroutine(self._reply):
-            self._reply.close()
+        _let_go(self._reply)
+
+
+def _let_go(reply: AsyncIterable[str] | Awaitable[Reply]) -> None:
+    """Close a coroutine, or what stands for one; nothing happens to one that has ended."""
+    close = getattr(reply, "close", None)
+    if close is not None:
+        close()
 
 
 def _sendable(failure: BotError) -> BotError:

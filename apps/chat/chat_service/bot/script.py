@@ -1,38 +1,46 @@
-"""Scripts: what the scripted bot says to what, read from TOML and checked when the service starts.
+"""Scripts: what the scripted bot says to what, read from TOML and checked before anybody is answered by it.
 
 `default.toml` beside this file is the bot of the project, and an example; docs/bot.md explains the format.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from string import Formatter
-from typing import Any, Final
+from typing import Final
 
-from chat_service.bot.patterns import Pattern, PatternError, parse_pattern
-from chat_service.bot.reply import SPEECHLESS, presentable
+from pydantic import ValidationError
+
+from chat_service.bot.patterns import Pattern
+from chat_service.bot.script_file import RuleFile, ScriptFile, sentence
+from chat_service.bot.script_lines import ScriptLines
 from frameproto import RequestKind
 
 DEFAULT_SCRIPT: Final = Path(__file__).with_name("default.toml")
 MAX_FILE_BYTES: Final = 256 * 1024
-MAX_NAME_CHARACTERS: Final = 64
-MAX_TEMPLATE_CHARACTERS: Final = 1_000
-KINDS: Final = {str(kind.message_kind): kind for kind in RequestKind}
+TOML_LINE: Final = re.compile(r" \(at line (\d+), column \d+\)")
 
-# Fields that a template may use, by what its rule answers. Patterns add the names of their gaps.
-ALWAYS: Final = frozenset({"bot", "client", "greeting", "time", "date", "iso_date", "weekday", "zone"})
-OF_MEMORY: Final = frozenset({"first_said", "last_said", "said_count"})
-OF_KIND: Final = {
-    RequestKind.TEXT: frozenset({"text"}),
-    RequestKind.VOICE: frozenset({"length", "seconds", "heard"}),
-    RequestKind.VIDEO: frozenset({"length", "seconds", "width", "height", "with_sound"}),
-}
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a script: what is wrong where, and what to do. `line` counts from 1; None: the whole file."""
+
+    what: str
+    line: int | None = None
+
+    def at(self, path: Path | str) -> str:
+        """Return it as compilers tell it: the file, the line, the mistake."""
+        return f"{path}:{self.line}: {self.what}" if self.line else f"{path}: {self.what}"
 
 
 class ScriptError(ValueError):
-    """A script has a mistake; the message is one line that names file and rule and says what to do."""
+    """A script has mistakes. The message is one line: the file, the first mistake, and how many more there are."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...], path: Path | None = None) -> None:
+        first = mistakes[0].at(path) if path else mistakes[0].what
+        super().__init__(first if len(mistakes) == 1 else f"{first} (and {len(mistakes) - 1} more)")
+        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +51,24 @@ class Rule:
         name: how mistakes and readers refer to it.
         kind: the kind of message it answers.
         patterns: any of these must match a text; none: it always applies.
-        needs_memory: applies only when the client has said something before.
+        needs_memory: applies only when the client has written something before.
+        needs_sent: the same, with voice and video counted.
         templates: what to say; taken in turns.
+        bot: which other bot replies; what to say is for when it cannot. Empty: none.
     """
 
     name: str
     kind: RequestKind
     patterns: tuple[Pattern, ...]
-    needs_memory: bool
     templates: tuple[str, ...]
+    needs_memory: bool = False
+    needs_sent: bool = False
+    bot: str = ""
+
+    @property
+    def always_applies(self) -> bool:
+        """Whether no later rule for this kind of message can have its turn."""
+        return not (self.patterns or self.needs_memory or self.needs_sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,12 @@ class Script:
     name: str
     greetings: tuple[tuple[time, str], ...]
     rules: tuple[Rule, ...]
-    speechless: str = SPEECHLESS
+    speechless: str
+
+    @property
+    def bots(self) -> frozenset[str]:
+        """The other bots that its rules hand over to."""
+        return frozenset(rule.bot for rule in self.rules if rule.bot)
 
     def greeting_at(self, local: datetime) -> str:
         """Return how to greet at this local time. Before the first greeting of a day, the last one still holds."""
@@ -83,174 +105,84 @@ def load_script(path: Path | None = None) -> Script:
     """Read a script, or the one of the project.
 
     Raises:
-        ScriptError: it cannot be read, or has a mistake.
+        ScriptError: it cannot be read, or has mistakes.
     """
     path = path or DEFAULT_SCRIPT
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as trouble:
-        raise ScriptError(f"{path}: cannot be read ({trouble.strerror}); name a TOML file") from trouble
+    except OSError as exc:
+        raise ScriptError((Mistake(f"cannot be read ({exc.strerror}); name a TOML file"),), path) from exc
     if len(raw) > MAX_FILE_BYTES:
-        raise ScriptError(f"{path}: is larger than {MAX_FILE_BYTES // 1024} KiB; shorten it")
+        raise ScriptError((Mistake(f"is larger than {MAX_FILE_BYTES // 1024} KiB; shorten it"),), path)
     try:
         return parse_script(raw.decode("utf-8-sig"))
-    except ScriptError as mistake:
-        raise ScriptError(f"{path}: {mistake}") from mistake
-    except UnicodeDecodeError as mistake:
-        raise ScriptError(f"{path}: is not UTF-8; save it as UTF-8") from mistake
+    except ScriptError as exc:
+        raise ScriptError(exc.mistakes, path) from exc
+    except UnicodeDecodeError as exc:
+        raise ScriptError(
+            (Mistake("is not UTF-8; save it as UTF-8", raw[: exc.start].count(b"\n") + 1),), path
+        ) from exc
 
 
 def parse_script(source: str) -> Script:
     """Read a script from a string.
 
     Raises:
-        ScriptError: it has a mistake; the message does not name a file.
+        ScriptError: it has mistakes; the message does not name a file.
     """
     try:
         table = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as mistake:
-        raise ScriptError(f"is not TOML: {mistake}".replace("\n", " ")) from mistake
-    top = _Table("the script", table)
-    top.allow("name", "greetings", "speechless", "rule")
-    name = top.text("name", most=MAX_NAME_CHARACTERS)
-    greetings = _greetings(_Table("[greetings]", top.table("greetings")))
-    entries = top.entries("rule")
-    rules = tuple(_rule(number, entry) for number, entry in enumerate(entries, 1))
-    _check_reach(rules)
-    return Script(name, greetings, rules, _speechless(top))
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A TOML table that knows how it is called, so that a mistake in it can be named."""
-
-    called: str
-    content: Mapping[str, Any]
-
-    def mistake(self, what: str) -> ScriptError:
-        return ScriptError(f"{self.called}: {what}")
-
-    def allow(self, *keys: str) -> None:
-        for key in self.content:
-            if key not in keys:
-                raise self.mistake(f'unknown key "{key}"; these are known: {", ".join(keys)}')
-
-    def text(self, key: str, *, most: int) -> str:
-        value = self.content.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self.mistake(f'needs {key} = "…"')
-        if len(value) > most:
-            raise self.mistake(f"{key} is longer than {most} characters; shorten it")
-        return value
-
-    def table(self, key: str) -> Mapping[str, Any]:
-        value = self.content.get(key)
-        if not isinstance(value, dict) or not value:
-            raise self.mistake(f"needs a table [{key}]")
-        return value
-
-    def entries(self, key: str) -> list[Mapping[str, Any]]:
-        value = self.content.get(key)
-        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise self.mistake(f"needs at least one [[{key}]]")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of strings; one string alone will do."""
-        value = self.content.get(key)
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, list) or not values:
-            raise self.mistake(f'needs {key} = "…" or {key} = ["…", "…"]')
-        if not all(isinstance(text, str) and text.strip() for text in values):
-            raise self.mistake(f"{key} must hold texts that are not empty")
-        return tuple(values)
-
-
-def _speechless(top: _Table) -> str:
-    if "speechless" not in top.content:
-        return SPEECHLESS
-    said = presentable(top.text("speechless", most=MAX_TEMPLATE_CHARACTERS))
-    if not said:
-        raise top.mistake("speechless must have something that can be seen")
-    return said
-
-
-def _greetings(table: _Table) -> tuple[tuple[time, str], ...]:
-    greetings = []
-    for clock in table.content:
-        try:
-            begins = time.fromisoformat(clock) if len(clock) == len("HH:MM") else None
-        except ValueError:
-            begins = None
-        if begins is None:
-            raise table.mistake(f'"{clock}" is not a time of day; write it as "HH:MM"')
-        greetings.append((begins, table.text(clock, most=MAX_TEMPLATE_CHARACTERS)))
-    return tuple(sorted(greetings))
-
-
-def _rule(number: int, content: Mapping[str, Any]) -> Rule:
-    name = _Table(f"rule {number}", content).text("name", most=MAX_NAME_CHARACTERS)
-    table = _Table(f'rule {number} "{name}"', content)
-    table.allow("name", "kind", "when", "needs_memory", "say")
-    kind = KINDS.get(str(content.get("kind", "text")))
-    if kind is None:
-        raise table.mistake(f"kind must be one of {', '.join(KINDS)}")
-    if kind.part is not None and "when" in content:
-        raise table.mistake(f"when is for texts; a {kind.message_kind} message has no words to compare")
-    patterns = _patterns(table) if "when" in content else ()
-    needs_memory = content.get("needs_memory", False)
-    if not isinstance(needs_memory, bool):
-        raise table.mistake("needs_memory must be true or false")
-    allowed = ALWAYS | OF_KIND[kind] | (OF_MEMORY if needs_memory else frozenset())
-    if patterns:
-        allowed |= frozenset.intersection(*(pattern.names for pattern in patterns))
-    templates = table.texts("say")
-    for template in templates:
-        _check_template(table, template, allowed)
-    return Rule(name, kind, patterns, needs_memory, templates)
-
-
-def _patterns(table: _Table) -> tuple[Pattern, ...]:
-    patterns = []
-    for source in table.texts("when"):
-        try:
-            pattern = parse_pattern(source)
-        except PatternError as mistake:
-            raise table.mistake(f'the pattern "{source}" {mistake}') from mistake
-        if taken := pattern.names & (ALWAYS | OF_MEMORY | OF_KIND[RequestKind.TEXT]):
-            raise table.mistake(f"the gap {{{min(taken)}}} has the name of a field; name it otherwise")
-        patterns.append(pattern)
-    return tuple(patterns)
-
-
-def _check_template(table: _Table, template: str, allowed: frozenset[str]) -> None:
-    if len(template) > MAX_TEMPLATE_CHARACTERS:
-        raise table.mistake(f"say is longer than {MAX_TEMPLATE_CHARACTERS} characters; shorten it")
+    except tomllib.TOMLDecodeError as exc:
+        what = f"is not TOML: {exc}".replace("\n", " ")
+        found = TOML_LINE.search(what)
+        raise ScriptError((Mistake(TOML_LINE.sub("", what), int(found[1]) if found else None),)) from exc
+    lines = ScriptLines(source)
     try:
-        pieces = list(Formatter().parse(template))
-    except ValueError as mistake:
-        raise table.mistake(f'in "{template}" a brace is not closed; write {{{{ and }}}} for braces') from mistake
-    for _, name, form, conversion in pieces:
-        if name is None:
-            continue
-        if form or conversion or name not in allowed:
-            wrong = f"{{{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}"
-            memory = "; set needs_memory = true to use it" if name in OF_MEMORY and not form else ""
-            raise table.mistake(
-                f"unknown field {wrong}{memory or '; these are known here: ' + ', '.join(sorted(allowed))}"
-            )
+        file = ScriptFile.model_validate(table)
+    except ValidationError as exc:
+        mistakes = [
+            Mistake(sentence(error, table), lines.of(error["loc"], quoted=str(error.get("ctx", {}).get("quoted", ""))))
+            for error in exc.errors()
+        ]
+        raise ScriptError(tuple(sorted(mistakes, key=lambda mistake: mistake.line or 0))) from exc
+    rules = tuple(map(_rule, file.rule))
+    _check_reach(rules, lines)
+    return Script(file.name, file.greetings, rules, file.speechless)
 
 
-def _check_reach(rules: tuple[Rule, ...]) -> None:
+def _rule(file: RuleFile) -> Rule:
+    return Rule(
+        file.name,
+        file.kind,
+        file.when,
+        file.say,
+        needs_memory=file.needs_memory,
+        needs_sent=file.needs_sent,
+        bot=file.bot,
+    )
+
+
+def _check_reach(rules: tuple[Rule, ...], lines: ScriptLines) -> None:
     """Check that every kind of message is answered, and that every rule can have its turn."""
+    mistakes = []
     for kind in RequestKind:
-        own = [rule for rule in rules if rule.kind is kind]
-        final = next((rule for rule in own if not rule.patterns and not rule.needs_memory), None)
+        own = [(number, rule) for number, rule in enumerate(rules) if rule.kind is kind]
+        final = next((rule for _, rule in own if rule.always_applies), None)
         if final is None:
-            raise ScriptError(
-                f"the script: some {kind.message_kind} messages would get no answer; "
-                f'end with a rule of kind = "{kind.message_kind}" without when'
+            mistakes.append(
+                Mistake(
+                    f"the script: some {kind.name.lower()} messages would get no answer; "
+                    f'end with a rule of kind = "{kind.name.lower()}" without when'
+                )
             )
-        if final is not own[-1]:
-            raise ScriptError(f'rule "{own[-1].name}": is never reached, as "{final.name}" always applies; move it up')
+        elif final is not own[-1][1]:
+            number, last = own[-1]
+            mistakes.append(
+                Mistake(
+                    f'rule {number + 1} "{last.name}": is never reached, as "{final.name}" always applies; move it up',
+                    lines.of(("rule", number)),
+                )
+            )
+    if mistakes:
+        raise ScriptError(tuple(mistakes))

@@ -1,14 +1,15 @@
 """The scripted bot: the first rule that fits a message says what to reply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from botkit import Memory, Turn
+from botkit import BotError, BotNotFound, Memory, Reply, Responder, Speaker, Turn, whole
 from chat_service.bot import wording
 from chat_service.bot.matcher import RuleMatcher
 from chat_service.bot.reply import presentable
-from chat_service.bot.script import Script
+from chat_service.bot.script import Rule, Script
 from frameproto import RequestKind
 
 MAX_REPLY_CHARACTERS: Final = 2_000
@@ -19,21 +20,82 @@ class ScriptedBot:
 
     Args:
         script: what to say to what.
+        others: the bots that its rules may hand over to, by name.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, others: Mapping[str, Responder] | None = None) -> None:
+        self._others = dict(others or {})
+        self.follow(script)
+
+    def follow(self, script: Script) -> None:
+        """Reply by another script from now on; conversations go on.
+
+        Raises:
+            BotNotFound: it hands over to a bot that is not there.
+        """
+        if unknown := script.bots - self._others.keys():
+            raise BotNotFound(f'hands over to "{min(unknown)}", which was not started with this service; restart it')
         self._script = script
         self._matchers = {
             kind: RuleMatcher([rule for rule in script.rules if rule.kind is kind]) for kind in RequestKind
         }
 
-    def reply(self, turn: Turn, memory: Memory, /) -> str:
-        """Return what the script says."""
-        rule, gaps = self._matchers[turn.kind].choose(turn.text, lambda: bool(memory.client_texts))
+    def reply(self, turn: Turn, memory: Memory, /) -> "str | HandedOver":
+        """Return what the script says, or what is to be awaited where a rule hands over to another bot.
+
+        Raises:
+            BotError: the other bot cannot reply, and its rule has nothing to say in its place.
+        """
+        rule, gaps = self._matchers[turn.kind].choose(turn.text, lambda rule: _applies(rule, memory))
+        said = partial(self._say, self._script, rule, gaps, turn, memory)
+        if not rule.bot:
+            return said()
+        instead = said if rule.templates else None
+        try:
+            reply = self._others[rule.bot].reply(turn, memory)
+        except BotError:
+            if instead is None:
+                raise
+            return instead()
+        return reply if isinstance(reply, str) else HandedOver(reply, instead)
+
+    def _say(self, script: Script, rule: Rule, gaps: Mapping[str, str], turn: Turn, memory: Memory) -> str:
         template = rule.templates[memory.count(rule.name) % len(rule.templates)]
-        said = template.format_map(_Fields(_Asked(self._script, turn, memory), gaps))
-        said = presentable(said) or self._script.speechless
+        said = template.format_map(_Fields(_Asked(script, turn, memory), gaps))
+        said = presentable(said) or script.speechless
         return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
+
+
+class HandedOver:
+    """The reply of another bot, awaited once; what the script says in its place when there is none."""
+
+    __slots__ = ("_instead", "_reply")
+
+    def __init__(self, reply: Awaitable[Reply] | AsyncIterable[str], instead: Callable[[], str] | None) -> None:
+        self._reply = reply
+        self._instead = instead
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        """Wait for the reply. Raises BotError."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> str:
+        try:
+            return await whole(self._reply)
+        except BotError:
+            if self._instead is None:
+                raise
+            return self._instead()
+
+    def close(self) -> None:
+        """Let go of a reply that nobody awaits."""
+        close = getattr(self._reply, "close", None)
+        if close is not None:
+            close()
+
+
+def _applies(rule: Rule, memory: Memory) -> bool:
+    return memory.turns > 0 and (not rule.needs_memory or bool(memory.client_texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +131,11 @@ def _size(asked: _Asked) -> tuple[int, int]:
     return (asked.turn.video.width, asked.turn.video.height) if asked.turn.video else (0, 0)
 
 
+def _last_sent(memory: Memory) -> str:
+    sent = [said.text for said in memory if said.speaker is Speaker.CLIENT]
+    return sent[-1] if sent else ""
+
+
 def _with_sound(asked: _Asked) -> str:
     return "with sound" if asked.turn.video and asked.turn.video.has_sound else "without sound"
 
@@ -86,6 +153,8 @@ FIELDS: Final[Mapping[str, Callable[[_Asked], str]]] = {
     "first_said": lambda asked: asked.memory.first_text,
     "last_said": lambda asked: asked.memory.client_texts[-1] if asked.memory.client_texts else "",
     "said_count": lambda asked: str(len(asked.memory.client_texts)),
+    "last_sent": lambda asked: _last_sent(asked.memory),
+    "sent_count": lambda asked: str(asked.memory.turns),
     "length": lambda asked: wording.length(_seconds(asked)),
     "seconds": lambda asked: f"{_seconds(asked):.1f}",
     "heard": _heard,
