@@ -12,6 +12,8 @@ from frameproto.exchange import batch_header, record_header
 from frameproto.history import REFUSED, InsertResult
 
 CONTENT_TYPE: Final = "application/msgpack"
+CONNECTION_SECONDS: Final = 5.0
+"""How long a connection is kept. A Service chooses a pod for each connection, not for each request."""
 TAKEN: Final = frozenset(InsertResult)
 REFUSING: Final = {400, 413, 415, 422}
 DENYING: Final = {401, 403}
@@ -69,6 +71,7 @@ class HistoryService:
         http: the client session to use.
         token: gives the service token, if history asks for one.
         request_seconds: how long it may take to answer.
+        connection_seconds: how old a connection may grow before the next one is opened, perhaps to another pod.
     """
 
     def __init__(
@@ -78,11 +81,14 @@ class HistoryService:
         http: aiohttp.ClientSession,
         token: Callable[[], str] | None,
         request_seconds: float,
+        connection_seconds: float = CONNECTION_SECONDS,
     ) -> None:
         self._url = url
         self._http = http
         self._token = token
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
+        self._connection_seconds = connection_seconds
+        self._renew_at = 0.0
 
     async def wait_for_address(self) -> None:
         """Return when the address is known."""
@@ -100,6 +106,10 @@ class HistoryService:
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(batch_size(batch))}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
+        now = asyncio.get_running_loop().time()
+        if now >= self._renew_at:
+            headers["Connection"] = "close"  # the last request of this connection
+            self._renew_at = now + self._connection_seconds
         try:
             async with self._http.post(url, data=_encode(batch), headers=headers, timeout=self._timeout) as response:
                 if response.status == HTTPStatus.OK:
