@@ -31,6 +31,35 @@ async def test_a_handshake_that_is_too_much_is_answered_and_the_socket_closed(
         writer.close()
 
 
+CONVERSATION = [
+    b"\x89\x82\0\0\0\0hi",  # a ping
+    masked(b"\0one"),
+    b"\x82\x84\1\2\3\4" + bytes(letter ^ mask for letter, mask in zip(b"\0two", b"\1\2\3\4", strict=True)),
+    b"\x02\x82\0\0\0\0\0t" + b"\x89\x80\0\0\0\0" + b"\x80\x84\0\0\0\0hree",  # fragments, a ping between them
+    b"\x82\xfe\0\x05\0\0\0\0\0four",  # a length in more bytes than it needs
+    b"\x82\x85\0\0\0\0\0five",
+    b"\x82\xfe\0\xc9\0\0\0\0\0" + b"6" * 200,
+    b"\x82\x86\0\0\0\0\0seven",
+]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 13, 64, 10_000])
+async def test_messages_are_the_same_however_they_are_cut(chunk: int) -> None:
+    async with open_house(changed=limits(window=20)) as house:
+        reader, writer = await raw_connection(house)
+        sent = b"".join(CONVERSATION)
+        async with asyncio.timeout(30):
+            for at in range(0, len(sent), chunk):
+                writer.write(sent[at : at + chunk])
+                await asyncio.sleep(0)
+            while len(house.ledger.kept) < 7:  # noqa: ASYNC110 - the server is another task's
+                await asyncio.sleep(0.005)
+        texts = ["one", "two", "three", "four", "five", "6" * 200, "seven"]
+        assert [bytes(kept.request).decode() for kept in house.ledger.kept] == [f"\0{text}" for text in texts]
+        writer.close()
+        del reader
+
+
 async def test_pings_of_a_client_that_does_not_read_are_not_saved_up() -> None:
     async with open_house() as house:
         reader, writer = await raw_connection(house)

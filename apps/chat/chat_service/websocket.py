@@ -2,7 +2,8 @@
 
 Its behaviour differs from the parent class where a chat connection holds a cluster-wide place:
 
-* frames go to the conversation by a call, without a queue and a task (`websocket_transport.py`);
+* frames go to the conversation by a call, without a queue and a task (`websocket_transport.py`), and whole ones without
+  the general parser (`websocket_frames.py`);
 * a peer that does not read cannot delay our close: the close frame is queued and the socket aborted after a grace time;
 * a ping that goes unanswered aborts the socket, so that a vanished peer gives its place back at once; nothing is sent;
 * any bytes are as good as a pong, because a peer cannot send one in the middle of a frame; and while *we* have stopped
@@ -32,6 +33,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from chat_service.transport import TRANSPORT
+from chat_service.websocket_frames import message_head, read_message, size_on_wire
 from chat_service.websocket_transport import WebSocketTransport
 from frameproto.connection import CloseCode
 
@@ -49,6 +51,7 @@ NO_ROOM: Final = (
 )
 CONTROL_HEAD_BYTES: Final = 6  # of a ping or pong from a client
 DECODED_BYTES: Final = 65_536  # of a text at a time
+JOINED_BYTES: Final = 65_536  # of a larger frame, the head is not worth a copy
 MAX_FRAGMENTS: Final = 65_536  # of one message; the size limit counts bytes, and empty fragments have none
 
 
@@ -76,6 +79,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     upload_timer: asyncio.TimerHandle | None = None
     uploaded_bytes: int = 0
     control_bytes: int = 0
+    unparsed_bytes: int = 0
+    """Of a frame that the parser has begun. It stays above 0 when a client writes lengths in more bytes than needed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with nothing that came too early."""
@@ -109,8 +114,11 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     def send_frame(self, frame: bytes) -> bool:
         """Send one binary message; return whether the peer has kept up."""
         if not self.close_sent and not self.disconnected and self.conn.state is State.OPEN:
-            self.conn.send_binary(frame)
-            self.transport.write(b"".join(self.conn.data_to_send()))
+            size = len(frame)
+            if size < JOINED_BYTES:
+                self.transport.write(message_head(size) + frame)
+            else:
+                self.transport.writelines((message_head(size), frame))
         return self.writable.is_set()
 
     def send_close(self, code: int, reason: str) -> None:
@@ -176,6 +184,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             for event in self.conn.events
             if isinstance(event, Frame) and event.opcode in CTRL_OPCODES
         )
+        if self.unparsed_bytes:
+            self.unparsed_bytes -= sum(size_on_wire(event) for event in self.conn.events if isinstance(event, Frame))
         super().handle_events()
 
     def handle_cont(self, event: Frame) -> None:
@@ -248,11 +258,34 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self._keep_for_later(data)
             return
         self.heard_at = self.loop.time()
+        if self.handshake_complete:
+            data = self._take_whole_messages(data)
+            if not data:
+                return
+            self.unparsed_bytes += len(data)
         self.got_event, self.control_bytes = False, 0
         super().data_received(data)
         self._follow_upload(len(data) - self.control_bytes)
         if not self.handshake_initiated:  # the first call brings the whole request, and there was nothing to make of it
             self._refuse_handshake()
+
+    def _take_whole_messages(self, data: bytes) -> bytes:
+        """Pass on the messages at the beginning of `data`, and return the rest, which is for the parser.
+
+        The parser must not be in the middle of a frame or of a message in fragments.
+        """
+        at = 0
+        while not self.unparsed_bytes and not self.frames and self.conn.state is State.OPEN and not self.close_sent:
+            found = read_message(data, at, self.config.ws_max_size)
+            if found is None:
+                break
+            message, at = found
+            self.frames_to.received(message)
+            if at == len(data):
+                if self.is_receiving:
+                    self._follow_upload(0)
+                return b""
+        return data[at:] if at else data
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timers, and report a connection that broke; if it was closed, that has been reported before."""
