@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from botkit import BotNotFound, load_bot
+from botkit import BotNotFound, Memory, Turn, load_bot
 from botkit.testing import Conversation
 
 BOTS = """
@@ -86,3 +86,17 @@ async def test_whatever_can_reply_is_a_bot(name: str, reply: str) -> None:
 def test_a_name_that_leads_to_no_bot_says_why(name: str, why: str) -> None:
     with pytest.raises(BotNotFound, match=why):
         load_bot(name)
+
+
+async def test_a_conversation_takes_a_bot_in_every_form() -> None:
+    class Loud:
+        def reply(self, turn: Turn, memory: Memory) -> str:  # noqa: ARG002 - the interface's parameter
+            return turn.text.upper()
+
+    def loud(turn: Turn, memory: Memory) -> str:
+        return Loud().reply(turn, memory)
+
+    for bot in (Loud(), Loud, loud, lambda: Loud()):  # noqa: PLW0108 - a factory
+        assert await Conversation(bot).say("hello") == "HELLO"
+    with pytest.raises(BotNotFound, match="this is a int"):
+        Conversation(3)  # type: ignore[arg-type]

@@ -12,15 +12,17 @@ from chat_client import ClientError
 from chat_client.cli import EPILOG, main
 from tests.client.command import environment
 from tests.client.conftest import SAMPLES, Chatbot
+from tests.support.pages import python_examples
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "client" / "README.md").read_text("utf-8")
+TALK, READ = python_examples("client/README.md")
 PAGE = (ROOT / "docs" / "client.md").read_text("utf-8")
 
 
-def run(number: int, folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+def run(example: str, folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
     """Run an example of the README."""
-    (folder / "example.py").write_text(re.findall(r"```python\n(.*?)```", README, re.DOTALL)[number])
+    (folder / "example.py").write_text(example)
     return subprocess.run(
         [sys.executable, "example.py", *map(str, words)],
         check=False,
@@ -33,20 +35,20 @@ def run(number: int, folder: Path, *words: object) -> "subprocess.CompletedProce
 
 
 def test_the_examples_run(chatbot: Chatbot, tmp_path: Path) -> None:
-    talked = run(0, tmp_path, chatbot.url, SAMPLES / "hello.mp3")
+    talked = run(TALK, tmp_path, chatbot.url, SAMPLES / "hello.mp3")
     assert (talked.returncode, talked.stderr) == (0, "")
     luck, voice = talked.stdout.splitlines()
     assert luck == "good luck 0 0"
     assert re.fullmatch(r"Thank you for your voice note, .* \d{4,} 0", voice)
     (tmp_path / "media").mkdir()
-    read = run(1, tmp_path, chatbot.history_url, tmp_path / "media")
+    read = run(READ, tmp_path, chatbot.history_url, tmp_path / "media")
     assert (read.returncode, read.stderr) == (0, "")
     assert "reply text good luck" in read.stdout
     assert any(path.read_bytes() == (SAMPLES / "hello.mp3").read_bytes() for path in (tmp_path / "media").iterdir())
 
 
 def test_the_example_tells_of_a_refusal(chatbot: Chatbot, tmp_path: Path) -> None:
-    done = run(0, tmp_path, chatbot.history_url, SAMPLES / "hello.mp3")  # the wrong of the two services
+    done = run(TALK, tmp_path, chatbot.history_url, SAMPLES / "hello.mp3")  # the wrong of the two services
     assert (done.returncode, done.stdout) == (0, "404 not_found None\n")
 
 

@@ -1,29 +1,39 @@
-"""The README of frameproto: its example runs, its tree is the tree."""
+"""The README of frameproto: its examples run as printed, its tree is the tree."""
 
 import re
-from pathlib import Path
+import subprocess
+import sys
 
-import pytest
-
-from frameproto import Response, ResponseKind, encode_response, error_response
 from tests.frameproto.vectors import leaves
+from tests.support.pages import ROOT, python_examples
 
-README = (Path(__file__).parents[2] / "libs" / "frameproto" / "README.md").read_text("utf-8")
+PAGE = "libs/frameproto/README.md"
+README = (ROOT / PAGE).read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("received", "printed"),
-    [
-        pytest.param(encode_response(Response(ResponseKind.VOICE, "Hi", b"mp3")), "Hi 3 0", id="voice"),
-        pytest.param(encode_response(error_response("busy", "later")), "busy later", id="error"),
-        pytest.param(b"", "frame_empty The frame has no bytes", id="unreadable"),
-    ],
-)
-def test_the_example_runs(received: bytes, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert example is not None
-    exec(example[1], {"frame_from_server": received})
-    assert capsys.readouterr().out.startswith(printed)
+def printed(example: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_examples_print_what_they_say() -> None:
+    frames, media, messages = python_examples(PAGE)
+    assert printed(frames) == "Hi 0 0\n"
+    assert printed(media) == "WAV audio/wav\n"
+    assert printed(messages) == "True Hi\n"
+    for example in (frames, media, messages):
+        assert f"# {printed(example).strip()}" in example
+
+
+def test_the_first_example_tells_of_errors_too() -> None:
+    frames, *_ = python_examples(PAGE)
+    (frame,) = re.findall(r"^frame_from_server = (.*)$", frames, re.MULTILINE)
+    error = r'b"\x03\0\0\0\x0b\0\0\0\0busy: later"'
+    assert printed(frames.replace(frame, error)) == "busy later\n"
+    assert printed(frames.replace(frame, 'b""')).startswith("frame_empty The frame has no bytes")
 
 
 def test_the_tree_is_the_tree() -> None:

@@ -21,7 +21,8 @@ from permits.memory import MemoryPool
 from permits.redis import PoolOperator, RedisPool
 from permits.sync import SyncPool
 from tests.permits.parts import SECONDS, until
-from tests.permits.test_package import STORE, blocks
+from tests.permits.test_package import STORE
+from tests.support.pages import python_examples
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 def guide(name: str, valkey: Valkey) -> str:
     """Return the program of a guide, for this store."""
-    (program,) = blocks(f"docs/{name}.md")
+    (program,) = python_examples(f"libs/permits/docs/{name}.md")
     assert STORE in program
     return program.replace("127.0.0.1:6379", f"127.0.0.1:{valkey.port}")
 

@@ -14,6 +14,7 @@ import pytest
 
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
+from tests.support.pages import python_examples
 
 PACKAGE = ROOT / "libs" / "permits"
 STORE = "redis://127.0.0.1:6379/0"
@@ -91,7 +92,7 @@ def imported(file: Path) -> Iterator[str]:
 
 def blocks(document: str) -> list[str]:
     """Return the programs in a document."""
-    return re.findall(r"^```python\n(.*?)^```", (PACKAGE / document).read_text(), re.DOTALL | re.MULTILINE)
+    return python_examples(f"libs/permits/{document}")
 
 
 def run(program: str, folder: Path) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from devtools.servers import ROOT
 from tests.servicekit.tiny import wait_until
+from tests.support.pages import python_examples
 
 
 def test_the_example_is_served_until_a_signal_comes(tmp_path: Path) -> None:
-    page = (ROOT / "libs" / "servicekit" / "README.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (example,) = python_examples("libs/servicekit/README.md")
     (tmp_path / "tea.py").write_text(example)
     with (tmp_path / "output").open("wb") as out:
         process = subprocess.Popen(

@@ -50,10 +50,19 @@ def load_bot(name: str) -> Responder:
             found = getattr(found, part)
         except AttributeError as exc:
             raise BotNotFound(f"{module_name} has no {attribute}") from exc
-    return _as_bot(name, found)
+    return as_bot(found, name)
 
 
-def _as_bot(name: str, found: Any) -> Responder:  # noqa: ANN401 - whatever a name leads to
+def as_bot(found: Any, name: str = "this") -> Responder:  # noqa: ANN401 - whatever a name leads to
+    """Return a bot in any of its forms as an object with `reply`.
+
+    Args:
+        found: a bot, a function of a turn and a memory, or a factory.
+        name: what the error calls it.
+
+    Raises:
+        BotNotFound: it is none of these, or the factory fails.
+    """
     if not inspect.isclass(found) and isinstance(found, Responder):
         return found
     if not callable(found):

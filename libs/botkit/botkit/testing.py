@@ -1,10 +1,12 @@
 """Conversing with a bot in tests and at a terminal, without a server."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
+from botkit.loading import as_bot
 from botkit.memory import Memory
 from botkit.responder import Responder, whole
 from botkit.turn import AudioInfo, Turn, VideoInfo
@@ -17,7 +19,7 @@ class Conversation:
     """One client who talks to a bot; an asynchronous context manager if the bot is one.
 
     Args:
-        bot: who replies.
+        bot: who replies, in any form that `CHAT_BOT` takes: an object with `reply`, a function, or a factory.
         client_id: who talks.
         local_time: when; it stands still until a test sets it.
         session_id: of which conversation.
@@ -25,13 +27,13 @@ class Conversation:
 
     def __init__(
         self,
-        bot: Responder,
+        bot: Responder | Callable[..., Any],
         *,
         client_id: str = "anna",
         local_time: datetime = MONDAY_MORNING,
         session_id: UUID | None = None,
     ) -> None:
-        self.bot = bot
+        self.bot = as_bot(bot)
         self.client_id = client_id
         self.local_time = local_time
         self.session_id = session_id

@@ -15,10 +15,11 @@ from chat_service.bot.http import sign
 from chat_service.metrics import ChatMetrics
 from chat_service.settings import ChatSettings
 from servicekit.settings import load
+from tests.support.pages import python_examples
 
 PAGE = (Path(__file__).parents[3] / "docs" / "bots.md").read_text("utf-8")
 NONE = "\N{EN DASH}"
-BOT, TEST, SIGNATURE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BOT, TEST, SIGNATURE = python_examples("docs/bots.md")
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +40,8 @@ async def test_the_bot_of_the_page() -> None:
 
 
 async def test_the_test_of_the_page() -> None:
-    scope: dict[str, Any] = {"load_bot": load_bot}
-    exec(TEST.replace("from my_bot import bot", "bot = load_bot('my_bot:bot')"), scope)
+    scope: dict[str, Any] = {}
+    exec(TEST, scope)
     await scope["test_the_bot_remembers"]()
 
 
