@@ -1,4 +1,4 @@
-from botkit import AudioInfo, Memory, RequestKind, Said, Speaker, Turn
+from botkit import AudioInfo, Memory, RequestKind, Said, Speaker, Transcript, Turn
 from botkit.testing import MONDAY_MORNING
 
 
@@ -15,13 +15,25 @@ def test_both_sides_are_remembered_in_order() -> None:
     memory.add(text("hello"), "hi")
     memory.add(voice(3.21), "I listened")
     assert list(memory) == [
-        Said(Speaker.CLIENT, "hello", RequestKind.TEXT),
+        Said(Speaker.CLIENT, "hello", RequestKind.TEXT, "hello"),
         Said(Speaker.BOT, "hi", RequestKind.TEXT),
         Said(Speaker.CLIENT, "(a voice note of 3.2 seconds)", RequestKind.VOICE),
         Said(Speaker.BOT, "I listened", RequestKind.VOICE),
     ]
     assert list(memory.client_texts) == ["hello"]
     assert (memory.turns, memory.first_text, len(memory)) == (2, "hello", 4)
+
+
+def test_what_was_said_in_a_voice_note_counts_as_words() -> None:
+    memory = Memory(max_bytes=100)
+    heard = AudioInfo(2, transcript=Transcript("hello there", "en"))
+    turn = Turn(kind=RequestKind.VOICE, client_id="a", local_time=MONDAY_MORNING, audio=heard)
+    memory.add(turn, "hi")
+    assert [said.text for said in memory] == ['(a voice note of 2.0 seconds: "hello there")', "hi"]
+    assert (list(memory.client_texts), memory.first_text) == (["hello there"], "hello there")
+    for _ in range(20):
+        memory.add(turn, "hi")
+        assert sum(len(said.text.encode()) + len(said.words.encode()) for said in memory) <= 100
 
 
 def test_only_so_many_messages_are_kept_and_the_very_first_text() -> None:

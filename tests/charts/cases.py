@@ -292,7 +292,7 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
         {
             "chat": {
                 "settings": {"CHAT_BOT": "llm", "CHAT_LLM_MODEL": "small", "CHAT_LLM_BASE_URL": "http://llm.svc/v1"},
-                "bot": {"existingSecret": "bot", "apiKeyKey": "api-key"},
+                "bot": {"existingSecret": "bot", "apiKeyKey": "api-key", "speechApiKeyKey": "speech-key"},
             }
         },
     ),

@@ -14,6 +14,7 @@ SECRETS: Final = {
     "address-secrets": "a-secret-that-signs-addresses-of-media",
     "history-token": "a.service.token",
     "api-key": "the-key-of-a-model",
+    "speech-key": "the-key-of-a-service-for-speech",
     "bot-secret": "a-secret-that-signs-requests-to-a-bot",
     "access-key-id": "key-id",
     "secret-access-key": "key",

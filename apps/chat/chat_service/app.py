@@ -23,8 +23,7 @@ from chat_service.conversation import ConversationLimits
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.ids import ExchangeIds
 from chat_service.media.base import MediaPool
-from chat_service.media.boxes import WorkLimits
-from chat_service.media.workers import ProcessMediaWorkers
+from chat_service.media.choice import media_workers
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
@@ -165,7 +164,7 @@ async def open_chat(
             observer=metrics.delivery,
         )
         await stack.enter_async_context(background(relay.run(), name="relay"))
-        media = media or _media_workers(settings)
+        media = media or media_workers(settings)
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
         text_bytes = int(settings.max_pod_bytes * settings.text_share)
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
@@ -240,18 +239,6 @@ async def _outbox(settings: "ChatSettings", now: Now) -> AsyncIterator[Outbox]:
         yield outbox
     finally:
         await outbox.close()
-
-
-def _media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
-    return ProcessMediaWorkers(
-        processes=settings.media_processes,
-        per_client=settings.media_processes_per_client,
-        job_seconds=settings.media_job_seconds,
-        job_cpu_seconds=settings.media_cpu_seconds,
-        max_media_seconds=settings.media_max_seconds,
-        limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
-        other_formats=settings.media_other_formats,
-    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from typing import TYPE_CHECKING, Final
 
+from chat_service.media import pcm
 from chat_service.media.workers import MEMORY_BYTES
 
 if TYPE_CHECKING:
@@ -17,14 +18,21 @@ def worst_service_bytes(settings: "ChatSettings", *, connections: int) -> int:
     """Return what the process of a pod takes at most with so many connections.
 
     Messages on their way are charged to the pod's bytes. One frame of each connection is not: it is still arriving, or
-    it waits to be charged.
+    it waits to be charged. Sound whose speech is recognized is not charged, but its recordings are counted.
     """
-    return SERVICE_BYTES + settings.max_pod_bytes + connections * settings.max_frame_bytes
+    recordings = 0
+    if settings.speech != "off":
+        seconds = min(settings.media_max_seconds, pcm.MAX_SECONDS)
+        recordings = settings.speech_max_recordings * int(seconds * pcm.BYTES_PER_SECOND)
+    return SERVICE_BYTES + settings.max_pod_bytes + connections * settings.max_frame_bytes + recordings
 
 
 def worst_pod_bytes(settings: "ChatSettings", *, connections: int) -> int:
     """Return what a pod takes at most, its media workers included."""
-    return worst_service_bytes(settings, connections=connections) + settings.media_processes * MEMORY_BYTES
+    workers = settings.media_processes * MEMORY_BYTES
+    if settings.speech == "embedded":
+        workers += settings.speech_processes * settings.speech_memory
+    return worst_service_bytes(settings, connections=connections) + workers
 
 
 class GarbageTimer:

@@ -143,7 +143,8 @@ class MessageHandler:
             for part in reply_kind.parts:
                 match part:
                     case MediaPart.VOICE:
-                        voice = await self.media.synthesize(text, client_id=turn.client_id)
+                        language = turn.transcript.language if turn.transcript else ""
+                        voice = await self.media.synthesize(text, client_id=turn.client_id, language=language)
                     case MediaPart.IMAGE:
                         image = turn.video.picture if turn.video else b""
                     case MediaPart.VIDEO:

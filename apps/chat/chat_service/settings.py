@@ -20,6 +20,8 @@ from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
 
 from chat_service.hours import OpeningHours
+from chat_service.media.settings import SpeechSettings
+from chat_service.setting_fields import BaseUrl, Seconds, Token
 from chat_service.zones import ServedZones
 from frameproto import DEFAULT_MAX_FRAME_BYTES, RequestKind
 from servicekit.logs import LogFormat, LogLevel
@@ -31,7 +33,6 @@ MIB = 1024 * KIB
 MAX_TEXT_BYTES = 4 * MIB  # request and reply stand in one MongoDB document, which may have 16 MiB
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Hours = Annotated[OpeningHours, BeforeValidator(lambda raw: OpeningHours.parse(raw) if isinstance(raw, str) else raw)]
 Globs = Annotated[ServedZones, BeforeValidator(lambda raw: ServedZones.parse(raw) if isinstance(raw, str) else raw)]
 
@@ -64,28 +65,11 @@ def _check_redis_options(url: str) -> None:
             raise ValueError(f"{name} names a file that cannot be read")
 
 
-def _base_url(url: AnyHttpUrl) -> AnyHttpUrl:
-    """Check that paths can be put behind it."""
-    if url.query is not None or url.fragment is not None:
-        raise ValueError("must be an address without a query and a fragment")
-    return url
-
-
-def _header_value(secret: SecretStr) -> SecretStr:
-    """Check that it can be sent as a header."""
-    token = secret.get_secret_value()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("must be a token: printable ASCII without spaces and line feeds")
-    return secret
-
-
 REDIS_FORM = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
-BaseUrl = Annotated[AnyHttpUrl, AfterValidator(_base_url)]
-Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
-class ChatSettings(AccessSettings, HttpSettings):
+class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     """The settings of one chat pod. Limits named "cluster-wide" hold for all pods together."""
 
     model_config = SettingsConfigDict(env_prefix="CHAT_", arbitrary_types_allowed=True)

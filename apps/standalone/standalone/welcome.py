@@ -51,8 +51,15 @@ or send one thing, and read it all back:
   {client} send voice ws://{at["chat"]} samples/hello.mp3 --client-id you{token}{between}
   {client} history --client-id you --history http://{at["history"]}{history_token}
 
-{dim}Ctrl-C stops it; what was said stays in the data folder.{reset}
+{dim}{_speech(chat)}
+Ctrl-C stops it; what was said stays in the data folder.{reset}
 """
+
+
+def _speech(chat: ChatSettings) -> str:
+    if chat.speech != "off":
+        return "Speech in voice notes and videos is recognized."
+    return "To have speech recognized: ./taskw setup:speech, then CHAT_SPEECH=embedded ./taskw run"
 
 
 def _takes_tokens_of(one: AccessSettings, other: AccessSettings) -> bool:

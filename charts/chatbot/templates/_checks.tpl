@@ -207,7 +207,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 {{- end }}
 {{- with .Values.chat.bot }}
 {{- if .existingSecret }}
-{{- $needs = append $needs (dict "name" .existingSecret "value" "chat.bot.existingSecret" "keys" (compact (list .secretKey .apiKeyKey))) }}
+{{- $needs = append $needs (dict "name" .existingSecret "value" "chat.bot.existingSecret" "keys" (compact (list .secretKey .apiKeyKey .speechApiKeyKey))) }}
 {{- end }}
 {{- end }}
 {{- with .Values.caBundle }}

@@ -29,11 +29,13 @@ class Said:
         speaker: who said it.
         text: what; for voice and video a description such as `(a voice note of 3.2 seconds)`.
         kind: what kind of message it belongs to; a reply has the kind of what it answers.
+        words: what a client wrote, or was recognized of what it spoke; empty for a reply.
     """
 
     speaker: Speaker
     text: str
     kind: RequestKind
+    words: str = ""
 
 
 @dataclass(slots=True)
@@ -69,16 +71,16 @@ class Memory:
 
     @property
     def client_texts(self) -> Sequence[str]:
-        """What the client wrote lately, oldest first. Voice and video hold no words."""
-        return [said.text for said in self._said if said.speaker is Speaker.CLIENT and said.kind is RequestKind.TEXT]
+        """What the client wrote or said lately, oldest first. Voice and video hold words when speech is recognized."""
+        return [said.words for said in self._said if said.words]
 
     def add(self, turn: Turn, reply: str) -> None:
         """Remember a turn that was answered, and the reply. White space alone is not remembered."""
         self.turns += 1
         asked = self._cut(turn.describe())
-        if turn.kind is RequestKind.TEXT and asked:
-            self.first_text = self.first_text or asked
-        self._keep(Said(Speaker.CLIENT, asked, turn.kind), Said(Speaker.BOT, self._cut(reply), turn.kind))
+        words = self._cut(turn.words)
+        self.first_text = self.first_text or words
+        self._keep(Said(Speaker.CLIENT, asked, turn.kind, words), Said(Speaker.BOT, self._cut(reply), turn.kind))
 
     def count(self, name: str) -> int:
         """Return how often this was counted before in `notes`, and count it."""
@@ -93,6 +95,12 @@ class Memory:
         for each in said:
             if each.text:
                 self._said.append(each)
-                self._bytes += len(each.text.encode())
+                self._bytes += _size(each)
         while self._said and (len(self._said) > self.max_messages or self._bytes > self.max_bytes):
-            self._bytes -= len(self._said.popleft().text.encode())
+            self._bytes -= _size(self._said.popleft())
+
+
+def _size(said: Said) -> int:
+    """Return the bytes of the texts, as UTF-8; the words of a text message are the same string."""
+    words = 0 if said.words == said.text else len(said.words.encode())
+    return len(said.text.encode()) + words

@@ -89,6 +89,11 @@ class Turn:
         media = self.audio or self.video
         return media.transcript if media is not None else None
 
+    @property
+    def words(self) -> str:
+        """What the client wrote or said; empty when nothing was said, or it was not recognized."""
+        return self.text or (self.transcript.text if self.transcript is not None else "")
+
     def describe(self) -> str:
         """Return the message in words: a text as it is, e.g. `(a voice note of 3.2 seconds: "hello")` for voice."""
         match self.kind:

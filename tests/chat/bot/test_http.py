@@ -65,6 +65,7 @@ async def test_a_turn_is_told_with_its_memory_and_signed(bot: HttpBot, service: 
         "local_time": "2026-06-01T09:30:00+00:00",
         "time_zone": "UTC",
         "text": "again",
+        "transcript": None,
         "memory": [{"speaker": "client", "text": "hello"}, {"speaker": "bot", "text": "you said hello"}],
     }
     proof = hmac.new(b"a secret that both sides know", b"1000." + body, hashlib.sha256).hexdigest()
@@ -84,6 +85,7 @@ async def test_voice_and_video_are_described(bot: HttpBot, service: Service) -> 
         "width": 64,
         "height": 48,
         "has_sound": True,
+        "shots": 1,
         "poster": base64.b64encode(b"jpg").decode(),
     }
 

@@ -59,9 +59,13 @@ def video(
     sound: bool = False,
     name: str = "video.mp4",
     corner: Colour | None = None,
+    speech: bytes = b"",
     **options: str,
 ) -> bytes:
-    """Return a video that shows each colour for an equal part of its time, with a corner (top left) of another."""
+    """Return a video that shows each colour for an equal part of its time, with a corner (top left) of another.
+
+    `speech` is sound as recognizers take it; without it, `sound` is silence.
+    """
     count = max(1, round(seconds * rate))
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -69,19 +73,19 @@ def video(
             track = file.add_stream(codec, rate=rate)
             assert isinstance(track, VideoStream)
             track.width, track.height, track.pix_fmt = *size, "yuv420p"
-            speech = file.add_stream("aac", rate=22_050, layout="mono") if sound else None
+            track_of_sound = file.add_stream("aac", rate=16_000, layout="mono") if sound or speech else None
             for number in range(count):
                 colour = colours[number * len(colours) // count]
                 frame = _painted(size, colour, corner)
                 frame.pts, frame.time_base = number, Fraction(1, rate)
                 file.mux(track.encode(frame))
             file.mux(track.encode(None))
-            if speech is not None:
-                quiet = av.AudioFrame(format="s16", layout="mono", samples=int(22_050 * seconds))
-                quiet.planes[0].update(bytes(2 * quiet.samples))
-                quiet.sample_rate = 22_050
-                file.mux(speech.encode(quiet))
-                file.mux(speech.encode(None))
+            if track_of_sound is not None:
+                heard = av.AudioFrame(format="s16", layout="mono", samples=int(16_000 * seconds))
+                heard.planes[0].update(speech.ljust(2 * heard.samples, b"\0")[: 2 * heard.samples])
+                heard.sample_rate = 16_000
+                file.mux(track_of_sound.encode(heard))
+                file.mux(track_of_sound.encode(None))
         return path.read_bytes()
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 CONFINED = """
 import ctypes, os, resource, signal, socket, subprocess, sys, threading
 from chat_service.media.syscall_filter import refuse_dangerous_calls
-from chat_service.media.worker import limit_resources
+from chat_service.media.confined import limit_resources
 
 parent = os.getppid()
 inherited = socket.socket()

@@ -116,6 +116,7 @@ def turn_document(turn: Turn, memory: Memory) -> dict[str, Any]:
         "local_time": turn.local_time.isoformat(),
         "time_zone": str(turn.local_time.tzinfo),
         "text": turn.text,
+        "transcript": turn.transcript and {"text": turn.transcript.text, "language": turn.transcript.language},
         "memory": [{"speaker": each.speaker.value, "text": each.text} for each in memory],
     }
     if turn.audio is not None:
@@ -130,6 +131,7 @@ def turn_document(turn: Turn, memory: Memory) -> dict[str, Any]:
             "width": turn.video.width,
             "height": turn.video.height,
             "has_sound": turn.video.has_sound,
+            "shots": turn.video.shots,
             "poster": base64.b64encode(turn.video.picture).decode(),
         }
     return document

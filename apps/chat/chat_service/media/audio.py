@@ -12,6 +12,7 @@ from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.container import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.formats import check_format
+from chat_service.media.pcm import SILENT_PEAK, Recording
 from chat_service.media.tags import without_notes, without_tags
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
@@ -27,7 +28,6 @@ SHORTEST_SECONDS: Final = 0.02  # less is not a sound; one MP3 frame is longer
 LEAST_SHARE: Final = 0.5  # of the bytes must be sound, or it is no recording
 TOLERATED_SHARE: Final = 0.05  # of the length that a header tells may be missing: encoders round
 TOLERATED_SECONDS: Final = 0.1
-SILENT_PEAK: Final = 0.001  # 60 dB below the loudest; a room in which nobody speaks is louder
 SAMPLES: Final = {"u8": ("B", 128), "s16": ("h", 1 << 15), "s32": ("i", 1 << 31), "flt": ("f", 1), "dbl": ("d", 1)}
 TAGGED: Final = frozenset({None, FileFormat.MP3, FileFormat.AAC})  # formats that have ID3 and APE tags around them
 MP4_FAMILY: Final = frozenset({FileFormat.MP4, FileFormat.M4A})
@@ -38,7 +38,12 @@ UNKNOWN_RIFF_SIZE: Final = 0x7FFF_0000  # from here on
 
 
 def probe_audio(
-    file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS
+    file: Buffer,
+    *,
+    max_seconds: float,
+    other_formats: bool = True,
+    limits: WorkLimits = USUAL_LIMITS,
+    sound: Recording | None = None,
 ) -> AudioInfo:
     """Decode a voice note from beginning to end; what is damaged in it is left out.
 
@@ -47,6 +52,7 @@ def probe_audio(
         max_seconds: how long it may be.
         other_formats: whether it may be something else than an MP3.
         limits: how much work it may be.
+        sound: gets what is to be heard.
 
     Raises:
         MediaError: `media_unreadable` when it is not such a file with sound in it, `media_too_long`,
@@ -62,7 +68,7 @@ def probe_audio(
     with open_media(file, file_format, decoders=SOUND_DECODERS) as container:
         track = _sound_track(container, file_format)
         claimed = (container.duration or 0) / AV_TIME_BASE if _tells_length(file, file_format) else 0.0
-        heard = _listen(container, track, file_format, claimed=claimed, max_seconds=max_seconds)
+        heard = _listen(container, track, file_format, claimed=claimed, max_seconds=max_seconds, sound=sound)
     return replace(heard, whole=heard.whole and not _is_cut_wav(file, file_format))
 
 
@@ -79,7 +85,13 @@ def _sound_track(container: "InputContainer", file_format: FileFormat) -> "Audio
 
 
 def _listen(
-    container: "InputContainer", track: "AudioStream", file_format: FileFormat, *, claimed: float, max_seconds: float
+    container: "InputContainer",
+    track: "AudioStream",
+    file_format: FileFormat,
+    *,
+    claimed: float,
+    max_seconds: float,
+    sound: Recording | None,
 ) -> AudioInfo:
     """Decode all that can be decoded; only that counts, whatever a header claims."""
     seconds, loudest = 0.0, 0.0
@@ -100,6 +112,10 @@ def _listen(
             loudest = max(loudest, _peak(frame))
             if seconds > max_seconds:
                 raise MediaError("media_too_long", f"voice notes may last {max_seconds:g} seconds; send a shorter one")
+            if sound is not None:
+                sound.add(frame)
+    if sound is not None:
+        sound.finish()
     if seconds < SHORTEST_SECONDS:
         raise MediaError("media_unreadable", f"there is no sound in this {file_format.label}; record it again")
     if sound_bytes < LEAST_SHARE * (sound_bytes + damaged_bytes):

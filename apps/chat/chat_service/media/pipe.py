@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
 
 from frameproto import Buffer
 
@@ -21,11 +21,13 @@ MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 
 
 class Job(StrEnum):
-    """What a worker can do: the body is an MP3, an MP4, or the text to speak."""
+    """What workers can do. The body of a job is a file, the text to speak, or sound."""
 
     PROBE_AUDIO = "probe_audio"
     PROBE_VIDEO = "probe_video"
     SYNTHESIZE = "synthesize"
+    FIND_SPEECH = "find_speech"
+    TRANSCRIBE = "transcribe"
 
 
 class Garbled(Exception):
@@ -33,26 +35,54 @@ class Garbled(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """What a worker is told at its start.
+class ProcessSettings:
+    """What a worker process of any kind is told at its start.
+
+    Args:
+        memory_bytes: address space that a worker may use, about 150 MB of which are code; 0 for no limit.
+        job_cpu_seconds: CPU time of one job; the system ends a worker that uses more by SIGPROF.
+    """
+
+    PROGRAM: ClassVar[str]  # the module that is run
+
+    memory_bytes: int
+    job_cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings(ProcessSettings):
+    """What a worker for voice and video is told.
 
     Args:
         max_media_seconds: longest voice note or video.
         voice: the voice that speaks, as espeak-ng names it.
-        memory_bytes: address space that a worker may use, about 150 MB of which are code; 0 for no limit.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
-        job_cpu_seconds: CPU time of one job; the system ends a worker that uses more by SIGPROF.
         max_boxes: boxes that an MP4 may be made of.
         max_entries: entries that the tables of an MP4 may have.
     """
 
+    PROGRAM: ClassVar[str] = "chat_service.media.worker"
+
     max_media_seconds: float
     voice: str
-    memory_bytes: int
     other_formats: bool
-    job_cpu_seconds: float
     max_boxes: int
     max_entries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognizerSettings(ProcessSettings):
+    """What a worker that recognizes speech is told.
+
+    Args:
+        model: folder of a Whisper model, as CTranslate2 has it.
+        threads: CPU threads of one job.
+    """
+
+    PROGRAM: ClassVar[str] = "chat_service.media.recognizer"
+
+    model: str
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)

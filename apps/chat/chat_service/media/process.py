@@ -13,7 +13,7 @@ from chat_service.media.pipe import Garbled, Message, receive_message
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
-    from chat_service.media.pipe import WorkerSettings
+    from chat_service.media.pipe import ProcessSettings
 
 log = get_logger(__name__)
 
@@ -38,7 +38,7 @@ class WorkerProcess:
         start_seconds: how long it may take to be ready.
     """
 
-    def __init__(self, settings: "WorkerSettings", *, start_seconds: float) -> None:
+    def __init__(self, settings: "ProcessSettings", *, start_seconds: float) -> None:
         self._settings = settings
         self._start_seconds = start_seconds
         self._process: Process | None = None
@@ -64,7 +64,7 @@ class WorkerProcess:
                 sys.executable,
                 "-P",
                 "-m",
-                "chat_service.media.worker",
+                self._settings.PROGRAM,
                 json.dumps(asdict(self._settings)),
                 stdin=PIPE,
                 stdout=PIPE,

@@ -25,6 +25,7 @@ from chat_service.media.container import (
 )
 from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry
+from chat_service.media.pcm import Recording, record
 from chat_service.media.poster import choose_frame, make_poster
 from chat_service.media.tags import without_notes
 from frameproto import Buffer, RequestKind
@@ -33,6 +34,7 @@ from frameproto.media import FileFormat, identify
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.stream import Stream
     from av.video.stream import VideoStream
@@ -43,7 +45,12 @@ POSTER_AT: Final = 1 / 3  # of the length: past the titles, before the end
 
 
 def probe_video(
-    file: Buffer, *, max_seconds: float, other_formats: bool = True, limits: WorkLimits = USUAL_LIMITS
+    file: Buffer,
+    *,
+    max_seconds: float,
+    other_formats: bool = True,
+    limits: WorkLimits = USUAL_LIMITS,
+    sound: Recording | None = None,
 ) -> VideoInfo:
     """Check a video, read all of its frames, decode what the poster needs.
 
@@ -52,6 +59,7 @@ def probe_video(
         max_seconds: how long it may be.
         other_formats: whether it may be something else than an MP4.
         limits: how much work it may be.
+        sound: gets what is to be heard.
 
     Raises:
         MediaError: `media_unreadable` when it is not a whole file with a picture we can decode, `media_too_long`,
@@ -74,7 +82,11 @@ def probe_video(
             raise MediaError("media_unreadable", f"no picture of this {file_format.label} can be decoded")
         geometry = Geometry.of(frame, track.sample_aspect_ratio)
         width, height = geometry.shown_size(frame)
-        return VideoInfo(shown.seconds, width, height, make_poster(frame, geometry), bool(container.streams.audio))
+        picture = make_poster(frame, geometry)
+        if sound is not None and (audible := _sound_track(container)) is not None:
+            container.seek(0)
+            record(container, audible, sound, max_seconds=max_seconds)
+        return VideoInfo(shown.seconds, width, height, picture, bool(container.streams.audio))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,12 @@ def _picture_track(container: "InputContainer", file_format: FileFormat) -> "Vid
     decoder.thread_count = 1
     decoder.options = {"max_pixels": str(MAX_PIXELS)}  # the frames themselves may claim another size
     return track
+
+
+def _sound_track(container: "InputContainer") -> "AudioStream | None":
+    """Return a track whose sound can be decoded, if there is one."""
+    known = (track for track in container.streams.audio if getattr(track.codec_context, "name", "") in SOUND_DECODERS)
+    return next(known, None)
 
 
 def _presentation(container: "InputContainer", track: "VideoStream", file_format: FileFormat) -> Presentation:

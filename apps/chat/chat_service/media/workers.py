@@ -1,45 +1,34 @@
-"""Media work in processes beside the event loop: one that crashes, hangs or eats memory takes only its own job along.
+"""The media of a pod: files are decoded in worker processes, speech is recognized, and texts are spoken."""
 
-Each worker has a pipe of its own, so however one ends, the others are not disturbed, and the pod learns of it at once.
-"""
-
-import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
-from botkit import AudioInfo, VideoInfo
+from botkit import AudioInfo, Transcript, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
-from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
 from chat_service.media.pipe import Job, Message, WorkerSettings
-from chat_service.media.process import CpuTimeUsed, WorkerDied, WorkerProcess
+from chat_service.media.pool import BUSY, OUR_FAULT, START_SECONDS, WorkerPool
+from chat_service.media.speech_to_text import SpeechError, SpeechToText
 from servicekit.logs import get_logger
-from servicekit.tasks import finish
 
 if TYPE_CHECKING:
     from frameproto import Buffer
 
-T = TypeVar("T")
 log = get_logger(__name__)
 
-START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 1024**3
 USUAL_BYTES_PER_SECOND: Final = 1_000_000  # of a job; only compared, so that a short voice note goes before a video
-CLIENTS_FAULT: Final = frozenset({"media_unreadable", "media_too_long", "media_too_complex"})
-TOO_MUCH_WORK: Final = "this file takes more work than any one may take; make it shorter or simpler"
-OUR_FAULT: Final = "this could not be processed because of a fault of ours; send it again"
-STOPPING: Final = "this server is stopping; send it again"
+MAX_WAITING: Final = 1000
+MAX_RECORDINGS: Final = 24
 
 
 class ProcessMediaWorkers:
-    """Worker processes for voice and video; an async context manager, left when the last answer is out.
+    """Does media work in worker processes; an async context manager, left when the last answer is out.
 
-    A free worker goes to the client that has used the least worker time; the jobs of one client are taken up in the
-    order of its calls. No client has all workers at once, if there are several. **Cancelling** a call whose job has
-    begun does not end the job: the call raises `CancelledError` once the job has really ended, or was killed because
-    its time was over. A call that still waits for a free worker is given up at once. Leaving the context kills what is
-    still under way.
+    Voice notes do not wait for videos: with several workers, videos have all but one of them.
 
     Args:
         processes: how many workers; jobs at once.
@@ -53,6 +42,10 @@ class ProcessMediaWorkers:
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
         limits: how much work an MP4 may be; one that is more is refused before anything is spent on it.
         start_seconds: how long a worker may take to be ready.
+        max_waiting: jobs that may wait for a worker; one more is answered `busy`.
+        recognizer: recognizes speech; None: nothing does.
+        max_recordings: recordings whose speech is recognized or that wait for it; one more is answered `busy`. Each
+            takes 32 kB of memory a second.
     """
 
     def __init__(
@@ -68,141 +61,137 @@ class ProcessMediaWorkers:
         other_formats: bool = True,
         limits: WorkLimits = USUAL_LIMITS,
         start_seconds: float = START_SECONDS,
+        max_waiting: int = MAX_WAITING,
+        recognizer: SpeechToText | None = None,
+        max_recordings: int = MAX_RECORDINGS,
     ) -> None:
-        settings = WorkerSettings(
-            max_media_seconds=max_media_seconds,
-            voice=voice,
-            memory_bytes=memory_bytes,
-            other_formats=other_formats,
-            job_cpu_seconds=job_cpu_seconds,
-            max_boxes=limits.max_boxes,
-            max_entries=limits.max_entries,
+        self._pool = WorkerPool(
+            WorkerSettings(
+                max_media_seconds=max_media_seconds,
+                voice=voice,
+                memory_bytes=memory_bytes,
+                other_formats=other_formats,
+                job_cpu_seconds=job_cpu_seconds,
+                max_boxes=limits.max_boxes,
+                max_entries=limits.max_entries,
+            ),
+            processes=processes,
+            job_seconds=job_seconds,
+            per_client=per_client,
+            per_class={Job.PROBE_VIDEO: max(1, processes - 1)},
+            max_waiting=max_waiting,
+            start_seconds=start_seconds,
         )
-        self._job_seconds = job_seconds
-        self._workers = [WorkerProcess(settings, start_seconds=start_seconds) for _ in range(processes)]
-        self._queue: FairWorkerQueue[WorkerProcess] = FairWorkerQueue(per_client=per_client or max(1, processes - 1))
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self._open = False
+        self._recognizer = recognizer
+        self._max_recordings = max_recordings
+        self._recordings = 0
+        self._stack = AsyncExitStack()
 
     @property
     def pids(self) -> list[int]:
         """Ids of the processes that run."""
-        return [worker.pid for worker in self._workers if worker.pid is not None]
+        return self._pool.pids
 
     @property
     def busy(self) -> int:
         """How many workers are not free: at a job, or being started again after one."""
-        return len(self._workers) - self._queue.free if self._open else 0
+        return self._pool.busy
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a worker."""
-        return self._queue.waiting
+        """How many jobs wait for a worker, those for speech recognition included."""
+        return self._pool.waiting + (self._recognizer.waiting if self._recognizer else 0)
 
     async def __aenter__(self) -> Self:
         """Start the workers and wait until they can work. Raises MediaError when they do not start."""
-        starting = [asyncio.create_task(worker.start()) for worker in self._workers]
-        try:
-            await asyncio.gather(*starting)
-        except BaseException as trouble:
-            for start in starting:
-                start.cancel()
-            await self._stop(starting)
-            if isinstance(trouble, WorkerDied):
-                raise MediaError("media_failed", f"a worker for voice and video cannot work: {trouble}") from trouble
-            raise
-        for worker in self._workers:
-            self._queue.add(worker)
-        self._open = True
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._pool)
+            if self._recognizer is not None:
+                await stack.enter_async_context(self._recognizer)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop the workers, in the middle of a job if need be."""
-        self._open = False
-        self._queue.close()
-        for worker in self._workers:
-            worker.kill()
-        await self._stop(self._under_way)
+        await self._stack.aclose()
 
     async def probe_audio(self, file: "Buffer", *, client_id: str) -> AudioInfo:
-        """Decode and check a voice note. Raises MediaError."""
-        result = await self._call(Job.PROBE_AUDIO, file, client_id)
-        return AudioInfo(
-            seconds=float(result.head["seconds"]), whole=bool(result.head["whole"]), silent=bool(result.head["silent"])
-        )
+        """Decode and check a voice note, and recognize what is spoken. Raises MediaError."""
+        with self._recording():
+            result = await self._probe(Job.PROBE_AUDIO, file, client_id)
+            info = AudioInfo(
+                seconds=float(result.head["seconds"]),
+                whole=bool(result.head["whole"]),
+                silent=bool(result.head["silent"]),
+            )
+            transcript = await self._transcribe(bytes(result.body), client_id, silent=info.silent)
+        return replace(info, transcript=transcript)
 
     async def probe_video(self, file: "Buffer", *, client_id: str) -> VideoInfo:
-        """Decode and check a video, and take a picture from it. Raises MediaError."""
-        result = await self._call(Job.PROBE_VIDEO, file, client_id)
-        return VideoInfo(
-            seconds=float(result.head["seconds"]),
-            width=int(result.head["width"]),
-            height=int(result.head["height"]),
-            picture=bytes(result.body),
-            has_sound=bool(result.head["has_sound"]),
-        )
+        """Decode and check a video, take a picture from it, and recognize what is spoken. Raises MediaError."""
+        with self._recording():
+            result = await self._probe(Job.PROBE_VIDEO, file, client_id)
+            at = int(result.head["picture_bytes"])
+            info = VideoInfo(
+                seconds=float(result.head["seconds"]),
+                width=int(result.head["width"]),
+                height=int(result.head["height"]),
+                picture=bytes(memoryview(result.body)[:at]),
+                has_sound=bool(result.head["has_sound"]),
+                shots=int(result.head["shots"]),
+            )
+            if not info.has_sound:
+                return info
+            sound = bytes(memoryview(result.body)[at:])
+            transcript = await self._transcribe(sound, client_id, silent=bool(result.head["silent"]))
+        return replace(info, transcript=transcript)
 
     async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:
         """Speak a text, about its first two minutes, and return the MP3. Raises MediaError."""
         del language
-        result = await self._call(Job.SYNTHESIZE, text.encode(), client_id)
+        try:
+            result = await self._run(Message({"job": Job.SYNTHESIZE}, text.encode()), client_id)
+        except MediaError as exc:
+            if exc.code == "media_too_complex":  # the text is ours, so it is no fault of the client's
+                raise MediaError("media_failed", OUR_FAULT) from exc
+            raise
         return bytes(result.body)
 
-    async def _call(self, job: Job, body: "Buffer", client_id: str) -> Message:
-        try:
-            worker = await self._queue.take(client_id, expected_seconds=len(body) / USUAL_BYTES_PER_SECOND)
-        except QueueClosed as stopping:
-            raise MediaError("media_failed", STOPPING) from stopping
-        result = await finish(self._own(self._do(worker, Message({"job": job}, body))))
-        code = result.head.get("error")
-        if code is None:
-            return result
-        if code in CLIENTS_FAULT:
-            raise MediaError(code, str(result.head.get("message")))
-        log.error("media.job_failed", job=job, details=result.head.get("details"))
-        raise MediaError("media_failed", OUR_FAULT)
+    async def _probe(self, job: Job, file: "Buffer", client_id: str) -> Message:
+        return await self._run(Message({"job": job, "with_sound": self._recognizer is not None}, file), client_id)
 
-    async def _do(self, worker: WorkerProcess, job: Message) -> Message:
+    async def _run(self, job: Message, client_id: str) -> Message:
+        return await self._pool.run(
+            job,
+            client_id=client_id,
+            expected_seconds=len(job.body) / USUAL_BYTES_PER_SECOND,
+            job_class=job.head["job"],
+        )
+
+    async def _transcribe(self, pcm: bytes, client_id: str, *, silent: bool) -> Transcript | None:
+        """Return what is spoken; None when it cannot be recognized, which the message does not fail by."""
+        if self._recognizer is None:
+            return None
+        if silent or not pcm:
+            return Transcript("")
         try:
-            if not worker.alive:  # it ended between two jobs; the system kills any process when memory is short
-                await worker.start()
-            return await worker.do(job, seconds=self._job_seconds)
-        except CpuTimeUsed as used:
-            log.info("media.too_complex", job=job.head["job"], bytes=len(job.body))
-            if job.head["job"] == Job.SYNTHESIZE:
-                raise MediaError("media_failed", OUR_FAULT) from used  # the text is ours
-            raise MediaError("media_too_complex", TOO_MUCH_WORK) from used
-        except WorkerDied as died:
-            if not self._open:
-                raise MediaError("media_failed", STOPPING) from died
-            log.error("media.worker_died", job=job.head["job"], bytes=len(job.body), reason=str(died))  # noqa: TRY400
-            raise MediaError("media_failed", OUR_FAULT) from died
+            return await self._recognizer.transcribe(pcm, client_id=client_id)
+        except SpeechError as exc:
+            log.warning("media.speech_failed", reason=str(exc))
+            return None
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Take one of the places for recordings, if speech is recognized. Raises MediaError, `busy`."""
+        if self._recognizer is None:
+            yield
+            return
+        if self._recordings >= self._max_recordings:
+            raise MediaError("busy", BUSY)
+        self._recordings += 1
+        try:
+            yield
         finally:
-            if worker.alive:
-                self._queue.give_back(worker)
-            else:
-                self._own(self._revive(worker))
-
-    async def _revive(self, worker: WorkerProcess) -> None:
-        """Start a worker again, so that the next message does not have to wait for it."""
-        try:
-            if self._open:
-                await worker.start()
-        except WorkerDied as trouble:
-            log.error("media.worker_does_not_start", reason=str(trouble))  # noqa: TRY400 - the next job tries again
-        finally:
-            self._queue.give_back(worker)
-
-    async def _stop(self, ending: Iterable["asyncio.Task[Any]"]) -> None:
-        """Wait for what comes to its end, and for the end of every process."""
-        while tasks := [task for task in ending if not task.done()]:
-            await asyncio.wait(tasks)
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
-
-    def _own(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
+            self._recordings -= 1

@@ -48,6 +48,9 @@
 {{- if and .existingSecret .apiKeyKey }}
 {{- include "chatbot.env.secret" (dict "name" "CHAT_LLM_API_KEY" "secret" .existingSecret "key" .apiKeyKey) }}
 {{- end }}
+{{- if and .existingSecret .speechApiKeyKey }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_SPEECH_API_KEY" "secret" .existingSecret "key" .speechApiKeyKey) }}
+{{- end }}
 {{- end }}
 {{- include "chatbot.env.ca" . }}
 {{- end }}

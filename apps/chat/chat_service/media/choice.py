@@ -1,0 +1,50 @@
+"""Which media workers and which speech recognition the settings ask for."""
+
+from typing import TYPE_CHECKING
+
+from chat_service.media.boxes import WorkLimits
+from chat_service.media.speech_to_text import EmbeddedSpeechToText, EndpointSpeechToText, SpeechToText, whisper_pool
+from chat_service.media.workers import ProcessMediaWorkers
+
+if TYPE_CHECKING:
+    from chat_service.settings import ChatSettings
+
+
+def media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
+    """Return what does the media work of a pod, not yet started."""
+    return ProcessMediaWorkers(
+        processes=settings.media_processes,
+        per_client=settings.media_processes_per_client,
+        job_seconds=settings.media_job_seconds,
+        job_cpu_seconds=settings.media_cpu_seconds,
+        max_media_seconds=settings.media_max_seconds,
+        limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
+        other_formats=settings.media_other_formats,
+        max_waiting=settings.media_max_waiting,
+        recognizer=_recognizer(settings),
+        max_recordings=settings.speech_max_recordings,
+    )
+
+
+def _recognizer(settings: "ChatSettings") -> SpeechToText | None:
+    match settings.speech:
+        case "off":
+            return None
+        case "embedded":
+            workers = whisper_pool(
+                settings.speech_model,
+                processes=settings.speech_processes,
+                threads=settings.speech_threads,
+                part_cpu_seconds=settings.speech_cpu_seconds,
+                memory_bytes=settings.speech_memory,
+            )
+            return EmbeddedSpeechToText(workers, language=settings.speech_language, seconds=settings.speech_seconds)
+        case "endpoint":
+            assert settings.speech_url is not None  # noqa: S101 - the settings were checked
+            return EndpointSpeechToText(
+                base_url=str(settings.speech_url),
+                model=settings.speech_endpoint_model,
+                api_key=settings.speech_api_key,
+                language=settings.speech_language,
+                seconds=settings.speech_seconds,
+            )
