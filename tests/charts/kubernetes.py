@@ -8,11 +8,13 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import yaml
 from kubernetes_validate.utils import schema_contents
 from referencing import Registry, Resource
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM_SCHEMAS = Path(os.environ.get("CHATBOT_SCHEMAS") or ROOT / "../shared/schemas")
+DESCRIBED = Path(__file__).with_name("custom_kinds.yaml")
 OLDEST = "1.25.0"
 NEWEST = kubernetes_validate.latest_version()
 
@@ -30,8 +32,11 @@ def mistakes(found: dict[str, Any], version: str) -> list[str]:
 
 
 def custom_mistakes(found: dict[str, Any]) -> list[str]:
-    """Return what the schema of a custom kind does not like about an object."""
-    return _told(_custom(found["kind"], found["apiVersion"]), found)
+    """Return what the schemas of a custom kind do not like: ours, and that of its operator where it is at hand."""
+    wrong = _told(_described(f"{found['apiVersion']} {found['kind']}"), found)
+    if CUSTOM_SCHEMAS.is_dir():
+        wrong += _told(_custom(found["kind"], found["apiVersion"]), found)
+    return wrong
 
 
 def _told(judge: jsonschema.Draft202012Validator, found: dict[str, Any]) -> list[str]:
@@ -53,6 +58,25 @@ def _builtin(kind: str, api_version: str, version: str) -> jsonschema.Draft20201
 def _definitions(folder: str, version: str) -> "Registry[Any]":
     registry: Registry[Any] = Registry()
     return Resource.from_contents(schema_contents(f"{folder}/_definitions.json", version)) @ registry
+
+
+@cache
+def _described(kind: str) -> jsonschema.Draft202012Validator:
+    described = yaml.safe_load(DESCRIBED.read_text())
+    return jsonschema.Draft202012Validator(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["apiVersion", "kind", "metadata", "spec"],
+            "properties": {
+                "apiVersion": {},
+                "kind": {},
+                "metadata": {"$ref": "#/definitions/metadata"},
+                "spec": described["kinds"][kind],
+            },
+            "definitions": described["definitions"],
+        }
+    )
 
 
 @cache

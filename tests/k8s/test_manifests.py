@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.kubernetes import CUSTOM_SCHEMAS, NEWEST, OLDEST, custom_mistakes, mistakes
+from tests.charts.kubernetes import NEWEST, OLDEST, custom_mistakes, mistakes
 from tests.charts.release import CHATBOT, merged, release, values_file
 from tests.k8s.objects import K8S, containers, objects
 
 KUSTOMIZATIONS = ["dev", "gateway"]
 DEV = objects(K8S / "dev")
-needs_schemas = pytest.mark.skipif(not CUSTOM_SCHEMAS.is_dir(), reason=f"no {CUSTOM_SCHEMAS}; CHATBOT_SCHEMAS names it")
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
@@ -23,7 +22,6 @@ def test_backing_services_are_valid(version: str) -> None:
     assert [mistake for item in DEV for mistake in mistakes(item, version)] == []
 
 
-@needs_schemas
 def test_the_gateway_example_is_valid() -> None:
     found = objects(K8S / "gateway")
     assert {item["kind"] for item in found} == {"Gateway", "HTTPRoute"}
