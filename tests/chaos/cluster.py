@@ -2,27 +2,27 @@
 
 import asyncio
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from devtools.ports import free_port
 from devtools.servers import ROOT
-from devtools.valkey import run_valkey
 from permits.redis import PoolOperator
-from permits.redis.operator import PodView, PoolView
+from permits.redis.keys import keys_of
+from permits.redis.operator import PodView, PoolUnknown, PoolView
 from tests.chaos import terms
 from tests.chaos.journal import Ask, Story
 from tests.chaos.judge import Capacity, Record
+from tests.chaos.stores import Store
 from tests.support.network import Line, Network
 
 SECONDS = 40.0
@@ -51,38 +51,6 @@ class Stuck(Exception):
     """Something that had to happen did not."""
 
 
-class Store:
-    """A server that can be started again in the same place."""
-
-    def __init__(self, folder: Path, *, remembers: bool) -> None:
-        self.port = free_port()
-        self._folder = folder
-        self._remembers = remembers
-        self._running = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, on what it remembers if it does."""
-        valkey = self._running.enter_context(run_valkey(self._folder, self.port, appendonly=self._remembers))
-        self._process = valkey.process
-
-    def stop(self, *, kill: bool = False) -> None:
-        """End it, in good order or not."""
-        if kill and self._process is not None:
-            self._process.kill()
-        self.send_signal(signal.SIGCONT)
-        self._running.close()
-
-    def send_signal(self, number: int) -> None:
-        """Stop it or let it go on."""
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def forget(self) -> None:
-        """Delete what it would remember; it must be stopped."""
-        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
-
-
 class Cluster:
     """The whole of it.
 
@@ -92,6 +60,7 @@ class Cluster:
         workers: those that live.
         stories: of all workers, also of the dead.
         record: what happened.
+        closed: whether it is over.
     """
 
     def __init__(self, folder: Path, seed: str, network: Network, *, remembers: bool) -> None:
@@ -100,11 +69,12 @@ class Cluster:
         self.stories: list[Story] = []
         self.record = Record()
         self.store = Store(folder, remembers=remembers)
-        self.redis: Redis = Redis.from_url(f"redis://127.0.0.1:{self.store.port}/0")
+        self.redis: Redis = Redis.from_url(self.store.url)
         self.operator = PoolOperator(terms.POOL, self.redis)
         self.network = network
         self._folder = folder
         self.seed = seed
+        self.closed = False
         self._calm_since = 0
 
     async def begin(self) -> None:
@@ -114,15 +84,21 @@ class Cluster:
         for _ in range(terms.WORKERS):
             self.start_worker()
         await self.until(lambda: all("ready" in worker.story.said for worker in self.workers), "the workers are ready")
-        await self.operator.trust()
+        await self.reach(self._trusted, "the store has let somebody in")
         await self.calm()
 
-    def start_worker(self) -> Worker:
+    async def _trusted(self) -> bool:
+        with suppress(PoolUnknown):  # a worker is ready, too, when the store could not be asked in time
+            await self.operator.trust()
+            return True
+        return False
+
+    def start_worker(self, lease_seconds: float = terms.LEASE_SECONDS) -> Worker:
         """Start one more."""
         name = f"w{len(self.stories)}"
         line = self.network.open(self.store.port)
         journal, errors = self._folder / f"{name}.jsonl", self._folder / f"{name}.log"
-        words = [name, f"redis://127.0.0.1:{line.port}/0", str(journal), self.seed]
+        words = [name, f"redis://127.0.0.1:{line.port}/0", str(self._folder), self.seed, str(lease_seconds)]
         with errors.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.worker", *words], stdout=out, stderr=out, cwd=ROOT
@@ -131,6 +107,58 @@ class Cluster:
         self.workers.append(worker)
         self.stories.append(worker.story)
         return worker
+
+    def adopt_child(self, worker: Worker) -> Story:
+        """Return what the child will write that a worker is about to fork; it ends by itself."""
+        count = sum(story.worker.startswith(f"{worker.name}f") for story in self.stories)
+        child = Story(f"{worker.name}f{count}", self._folder / f"{worker.name}f{count}.jsonl")
+        self.stories.append(child)
+        return child
+
+    async def retire(self, worker: Worker) -> None:
+        """Let one worker give everything back and end."""
+        worker.process.send_signal(signal.SIGUSR1)
+        await self.until(lambda: "idle" in worker.story.said, f"{worker.name} is idle")
+        self.workers.remove(worker)
+        worker.process.terminate()
+
+        async def ended() -> bool:
+            return worker.process.poll() is not None
+
+        await self.reach(ended, f"{worker.name} ends")
+        if worker.process.returncode:
+            raise Stuck(f"{worker.name} did not end well, exit code {worker.process.returncode}")
+
+    async def start_other_store(self, *, replica: bool) -> Store:
+        """Start another server, empty or with all that the store has."""
+        folder = self._folder / f"store-{len(self.record.faults)}"
+        folder.mkdir()
+        other = Store(folder, remembers=False)
+        other.start()
+        if replica:
+            await self.follow(other, self.store)
+        return other
+
+    async def follow(self, follower: Store, primary: Store) -> None:
+        """Let a server take over all data of another, and then be a primary itself."""
+        async with Redis.from_url(follower.url) as redis:
+            await redis.replicaof("127.0.0.1", str(primary.port))
+
+            async def synced() -> bool:
+                return (await redis.info("replication")).get("master_link_status") == "up"
+
+            await self.reach(synced, "the replica has everything")
+            await redis.replicaof("NO", "ONE")
+
+    def lead(self, store: Store) -> None:
+        """Let all workers reach the store at another server, over new connections."""
+        for worker in self.workers:
+            worker.line.lead(store.port)
+
+    async def epoch(self) -> bytes | None:
+        """Return the epoch of the pool, if it has one."""
+        epoch: Any = await self.redis.hget(keys_of(terms.POOL)[0], "epoch")
+        return epoch if epoch is None else bytes(epoch)
 
     def some(self, least: int = 1, most: int = terms.WORKERS - 1) -> list[Worker]:
         """Choose some of the workers."""
@@ -173,8 +201,8 @@ class Cluster:
         """Wait until the journals show something."""
 
         async def read() -> bool:
-            for worker in self.workers:
-                worker.story.read()
+            for story in self.stories:
+                story.read()
             gone = [worker.name for worker in self.workers if worker.process.poll() is not None]
             if gone:
                 raise Stuck(f"{gone} ended while we waited until {what}")
@@ -195,19 +223,17 @@ class Cluster:
         return await self.operator.show()
 
     async def watch_store(self) -> None:
-        """Write down when the store, or this process, is not run in time; until cancelled."""
-        redis = Redis.from_url(f"redis://127.0.0.1:{self.store.port}/0")
+        """Write down when the store, or this process, is not run in time; until the cluster is closed."""
+        redis = Redis.from_url(self.store.url)
         late = self.record.late.setdefault("store", [])
-        try:
-            while True:
-                begun = time.monotonic()
-                with suppress(RedisError, OSError):  # a fault of the test
-                    await redis.ping()
-                await asyncio.sleep(POLL_SECONDS)
-                if (took := time.monotonic() - begun) > PROMPT_SECONDS:
-                    late.append((time.monotonic_ns(), took))
-        finally:
-            await redis.aclose()
+        while not self.closed:
+            begun = time.monotonic()
+            with suppress(RedisError, OSError):  # a fault of the test
+                await redis.ping()
+            await asyncio.sleep(POLL_SECONDS)
+            if (took := time.monotonic() - begun) > PROMPT_SECONDS:
+                late.append((time.monotonic_ns(), took))
+        await redis.aclose()
 
     async def pods(self, worker: Worker) -> list[PodView]:
         """Return what the store has of a worker."""
@@ -270,7 +296,8 @@ class Cluster:
 
     def _errors(self) -> Iterator[str]:
         for story in self.stories:
-            text = (self._folder / f"{story.worker}.log").read_text(errors="replace")
+            log = self._folder / f"{story.worker.partition('f')[0]}.log"  # a child writes into that of its parent
+            text = log.read_text(errors="replace")
             if any(sign in text for sign in SIGNS_OF_ERROR):
                 yield f"{story.worker}: {text[-3000:]}"
 
@@ -293,6 +320,6 @@ async def open_cluster(folder: Path, seed: str, *, remembers: bool = False) -> A
             await cluster.begin()
             yield cluster
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+            cluster.closed = True
             await cluster.close()
+            await watching

@@ -6,26 +6,32 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tests.chaos import terms
-from tests.chaos.cluster import Cluster, Worker
+from tests.chaos.cluster import Cluster, Stuck, Worker
+from tests.chaos.edits import EDITS
 from tests.chaos.judge import Return
 
 GRANTS_MEANWHILE = 60
 """By so many grants a fault is prolonged, so that it meets a pool in use."""
+EDITS_EACH = 2
+"""By so many changes of its keys a pool is hit in one fault; each costs a time of learning."""
 
 Fault = Callable[[Cluster], Awaitable[None]]
 
 
 async def kill(cluster: Cluster) -> None:
     """Kill a worker that holds permits; a new one comes."""
-    worker = cluster.chance.choice(cluster.workers)
+    await _kill(cluster, cluster.chance.choice(cluster.workers), successor=True)
 
+
+async def _kill(cluster: Cluster, worker: Worker, *, successor: bool = False) -> None:
     async def holds() -> bool:
         return bool(await _held(cluster, worker))
 
     await cluster.reach(holds, f"{worker.name} holds permits")
     cluster.fault(f"{worker.name} is killed")
     cluster.kill(worker)
-    cluster.start_worker()
+    if successor:
+        cluster.start_worker()
     held, looked = 0, time.monotonic_ns()
 
     async def reaped() -> bool:
@@ -184,6 +190,72 @@ async def change_capacity(cluster: Cluster) -> None:
         await cluster.granted(GRANTS_MEANWHILE, time.monotonic_ns())
 
 
+async def fork(cluster: Cluster) -> None:
+    """Let workers fork while they hold permits. The pool is of no use in the child, which then opens one of its own."""
+    for worker in cluster.some(most=2):
+
+        async def holds(worker: Worker = worker) -> bool:
+            return bool(await _held(cluster, worker))
+
+        await cluster.reach(holds, f"{worker.name} holds permits")
+        cluster.fault(f"{worker.name} forks")
+        child = cluster.adopt_child(worker)
+        worker.process.send_signal(signal.SIGUSR2)
+        await cluster.until(lambda child=child: "bye" in child.said, f"{child.worker} has come and gone")  # type: ignore[misc]
+        if "disowned" not in child.said:
+            raise Stuck(f"{child.worker} could use what {worker.name} had opened")
+        if not child.granted:
+            raise Stuck(f"{child.worker} was granted nothing by a pool of its own")
+        cluster.fault(f"{child.worker} is gone")
+
+
+async def mix_leases(cluster: Cluster) -> None:
+    """Let pods with a shorter and a longer lease come in, as in a rolling update, and kill the one with the shorter."""
+    cluster.fault("pods with other leases come in")
+    since = time.monotonic_ns()
+    short, long = (cluster.start_worker(terms.LEASE_SECONDS * share) for share in (0.5, 2))
+    await cluster.until(lambda: bool(short.story.grants_since(since) and long.story.grants_since(since)), "both are in")
+    await _kill(cluster, short)
+    cluster.fault(f"{long.name} ends")
+    await cluster.retire(long)
+
+
+async def fail_back(cluster: Cluster) -> None:
+    """Put another server in the place of the store, and then the first one again, which was never restarted.
+
+    The other one is empty, or a replica of the first; the first comes back as it was, or as a replica of the other.
+    """
+    other = await cluster.start_other_store(replica=cluster.chance.random() < 0.5)
+    back_as_replica, waits = cluster.chance.random() < 0.5, cluster.chance.random() < 0.5
+    try:
+        cluster.fault("another server takes over")
+        since = time.monotonic_ns()
+        cluster.lead(other)
+        if waits:
+            await cluster.granted(GRANTS_MEANWHILE, since)
+        if back_as_replica:
+            await cluster.follow(cluster.store, other)
+        cluster.fault(f"the first server is back{', as a replica of the other' if back_as_replica else ''}")
+        cluster.lead(cluster.store)
+        await cluster.granted(GRANTS_MEANWHILE, time.monotonic_ns())
+    finally:
+        other.stop()
+
+
+async def edit_by_hand(cluster: Cluster) -> None:
+    """Change keys of the pool by hand, until that is noticed."""
+    for name in cluster.chance.sample(list(EDITS), EDITS_EACH):
+        cluster.fault(name)
+        epoch = await cluster.epoch()
+        await EDITS[name](cluster.redis, cluster.chance)
+
+        async def noticed(epoch: bytes | None = epoch) -> bool:
+            return await cluster.epoch() not in (None, epoch)
+
+        await cluster.reach(noticed, f"it is noticed that {name}")
+        await cluster.granted(GRANTS_MEANWHILE, time.monotonic_ns())
+
+
 FAULTS: Mapping[str, Fault] = {
     "kill": kill,
     "pause": pause,
@@ -197,6 +269,10 @@ FAULTS: Mapping[str, Fault] = {
     "cut": cut,
     "late": deliver_late,
     "capacity": change_capacity,
+    "fork": fork,
+    "mixed-leases": mix_leases,
+    "fail-back": fail_back,
+    "hand-edits": edit_by_hand,
 }
 
 

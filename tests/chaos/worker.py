@@ -1,23 +1,30 @@
 """A worker of the chaos: many tasks that acquire, use and release permits, and a journal of all of it.
 
-SIGUSR1: ask no more, give everything back, say "idle". SIGTERM: leave the pool and end.
+SIGUSR1: ask no more, give everything back, say "idle". SIGTERM: leave the pool and end. SIGUSR2: fork; the child finds
+that it cannot use what was opened before, opens a pool of its own, works for a while, and ends.
 """
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
+import threading
 import time
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from permits import PermitError
+from permits import PermitError, PoolMisuse
 from permits.redis import RedisPool
 from permits.redis.lease import RedisPermit
 from tests.chaos import terms
 from tests.chaos.journal import Journal
+
+log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 0.02
 GIVES_UP_SHARE = 0.03
@@ -32,6 +39,7 @@ class Worker:
         self._pool = pool
         self._journal = journal
         self._chance = chance
+        self._held: set[RedisPermit] = set()
         self.draining = asyncio.Event()
         self.end = asyncio.Event()
 
@@ -77,6 +85,7 @@ class Worker:
             self._journal.write("refused", ask=ask, code="lost_at_once")
             return
         self._journal.write("granted", seen, ask=ask, ticket=permit.ticket)
+        self._held.add(permit)
         leaves = seen + round(hold_seconds * 1e9)
         while seen < leaves and not self.draining.is_set():
             await asyncio.sleep(min(terms.USE_SECONDS, (leaves - seen) / 1e9))
@@ -88,7 +97,16 @@ class Worker:
             seen = now
         else:
             self._journal.write("released", seen, ask=ask)
+        self._held.discard(permit)
         permit.release()
+
+    async def disowned(self) -> bool:
+        """Say, in a forked process, whether nothing of this pool can be used here."""
+        try:
+            await self._pool.acquire("child", wait_seconds=0)
+        except PoolMisuse:
+            return bool(self._held) and not self._pool.ready() and not any(permit.valid() for permit in self._held)
+        return False
 
     async def _pulse(self) -> None:
         while True:
@@ -99,24 +117,64 @@ class Worker:
                 self._journal.write("late", seconds=late)
 
 
-async def main(name: str, url: str, journal_path: str, seed: str) -> None:
-    """Run one worker."""
-    journal = Journal(Path(journal_path))
+@dataclass(frozen=True)
+class Place:
+    """Where and as whom a worker works."""
+
+    name: str
+    url: str
+    folder: Path
+    seed: str
+    lease_seconds: float
+
+    def child(self, number: int) -> "Place":
+        """Return the same for a forked process."""
+        return replace(self, name=f"{self.name}f{number}")
+
+
+async def main(place: Place, parent: Worker | None = None) -> None:
+    """Run one worker; with a parent, in a process that it has forked, and for a while only."""
+    journal = Journal(place.folder / f"{place.name}.jsonl")
+    if parent is not None and await parent.disowned():
+        journal.write("disowned")
     async with (
-        Redis.from_url(url) as redis,
+        Redis.from_url(place.url) as redis,
         RedisPool(
-            terms.POOL, redis=redis, capacity=terms.CAPACITY, lease_seconds=terms.LEASE_SECONDS, pod=name
+            terms.POOL, redis=redis, capacity=terms.CAPACITY, lease_seconds=place.lease_seconds, pod=place.name
         ) as pool,
     ):
-        worker = Worker(pool, journal, random.Random(f"{seed} {name}"))
+        worker = Worker(pool, journal, random.Random(f"{place.seed} {place.name}"))
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, worker.draining.set)
-        loop.add_signal_handler(signal.SIGTERM, worker.end.set)
+        if parent is None:
+            numbers = count()
+            loop.add_signal_handler(signal.SIGUSR1, worker.draining.set)
+            loop.add_signal_handler(signal.SIGTERM, worker.end.set)
+            loop.add_signal_handler(signal.SIGUSR2, lambda: fork(place.child(next(numbers)), worker))
+        else:
+            worker.end.set()
+            loop.call_later(2 * place.lease_seconds, worker.draining.set)
         journal.write("ready")
         await worker.run()
     journal.write("bye")
 
 
+def fork(place: Place, parent: Worker) -> None:
+    """Run a worker in a forked process."""
+    pid = os.fork()
+    if pid:
+        threading.Thread(target=os.waitpid, args=(pid, 0), daemon=True).start()
+        return
+    code = 1
+    try:
+        asyncio.run(main(place, parent))
+        code = 0
+    except BaseException:
+        log.exception("the child has failed")
+    finally:
+        os._exit(code)
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(levelname)s %(message)s")
-    asyncio.run(main(*sys.argv[1:]))
+    name, url, folder, seed, lease_seconds = sys.argv[1:]
+    asyncio.run(main(Place(name, url, Path(folder), seed, float(lease_seconds))))

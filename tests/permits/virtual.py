@@ -29,7 +29,8 @@ local function server_ms()
   return tonumber(redis.call('HGET', KEYS[1] .. ':server', 'ms'))
 end
 local function server_run()
-  return redis.call('HGET', KEYS[1] .. ':server', 'run')
+  local run = redis.call('HGET', KEYS[1] .. ':server', 'run')
+  return run ~= '' and run or nil
 end
 """
 SCRIPTS = load_scripts(SERVER_LUA, looks=2)
@@ -52,6 +53,7 @@ class VirtualStore:
     Attributes:
         skew: by how much the server's clock has jumped, in milliseconds.
         run: what the server calls itself.
+        nameless: whether it does not say so.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -60,6 +62,7 @@ class VirtualStore:
         self.clock = clock
         self.skew = 0
         self.run = self.runs = 0
+        self.nameless = False
         connect: Any = redis.Redis.from_url  # parts of what it returns have no types
         self._redis = connect(url)
         for script in SCRIPTS.all():
@@ -75,7 +78,9 @@ class VirtualStore:
     def execute(self, name: str, *argv: Word) -> tuple[Reply, list[Any], list[str]]:
         """Run one script. Return its reply, all keys as they are then, and the notices that it published."""
         with self._redis.pipeline(transaction=False) as batch:
-            batch.hset(f"{self.keys[0]}:server", mapping={"ms": self.now(), "run": f"run{self.run}"})
+            batch.hset(
+                f"{self.keys[0]}:server", mapping={"ms": self.now(), "run": "" if self.nameless else f"run{self.run}"}
+            )
             batch.execute_command("EVALSHA", getattr(SCRIPTS, name).sha, len(self.keys), *self.keys, *argv)
             for key in self.keys:
                 if key.endswith((":leases", ":line")):
@@ -160,6 +165,11 @@ class Way:
         """Let everything through."""
         self.up = True
         self.holds_requests = self.holds_replies = self.holds_notices = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything gets through."""
+        return self.up and not (self.holds_requests or self.holds_replies or self.holds_notices)
 
     def hold(self, what: str) -> None:
         """Hold up "requests", "replies" or "notices"; any other word: nothing more."""

@@ -176,6 +176,15 @@ class Line:
 
         self._network.run(do())
 
+    def lead(self, store_port: int) -> None:
+        """Lead to another server from now on, over new connections."""
+
+        async def do() -> None:
+            self._store_port = store_port
+            await self.break_all()
+
+        self._network.run(do())
+
     def cut(self) -> None:
         """Break all connections; what was on its way is gone."""
         self._network.run(self.break_all())
