@@ -3,6 +3,7 @@
 from prometheus_client import generate_latest
 
 from chat_service.metrics import ChatMetrics
+from frameproto import RequestKind
 
 
 def test_close_codes_that_only_the_client_knows_are_one_figure() -> None:
@@ -18,3 +19,17 @@ def test_close_codes_that_only_the_client_knows_are_one_figure() -> None:
         'chatbot_connections_closed_total{code="4002"} 1.0',
         'chatbot_connections_closed_total{code="other"} 1996.0',
     }
+
+
+def test_messages_in_process_are_told_by_kind_from_the_start() -> None:
+    metrics = ChatMetrics()
+
+    def shown(kind: str) -> float | None:
+        return metrics.registry.get_sample_value("chatbot_messages_in_process", {"kind": kind})
+
+    assert {shown(kind.message_kind) for kind in RequestKind} == {0}
+    metrics.begin(RequestKind.TEXT)
+    metrics.begin(RequestKind.TEXT)
+    metrics.begin(RequestKind.VOICE)
+    metrics.end(RequestKind.TEXT)
+    assert [shown(kind.message_kind) for kind in RequestKind] == [1, 1, 0]

@@ -11,15 +11,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum
 
 
-class Use(Enum):
-    """What bytes are held for."""
+class Use(IntEnum):
+    """What bytes are held for; the place of its share."""
 
-    TEXT = auto()
-    MEDIA = auto()
-    EARLY = auto()  # what a client sends before its handshake is answered; it is not known yet
+    TEXT = 0
+    MEDIA = 1
+    EARLY = 2  # what a client sends before its handshake is answered; it is not known yet
 
 
 class Charge:
@@ -111,17 +111,17 @@ class FairByteBudget:
             raise ValueError(f"{text_bytes} bytes for texts must be less than all {limit_bytes} bytes")
         self._limit = limit_bytes
         self._text_bytes = text_bytes
-        self._shares = {use: _Share() for use in Use}
+        self._shares = tuple(_Share() for _ in Use)
 
     @property
     def used(self) -> int:
         """Bytes held now."""
-        return sum(share.used for share in self._shares.values())
+        return sum(share.used for share in self._shares)
 
     @property
     def waiting(self) -> int:
         """How many messages wait for bytes."""
-        return sum(len(line) for share in self._shares.values() for line in share.waiting.values())
+        return sum(len(line) for share in self._shares for line in share.waiting.values())
 
     def free(self, use: Use) -> int:
         """Return how many bytes may still be held for this use; below 0 when replies hold more than there are."""
@@ -159,19 +159,22 @@ class FairByteBudget:
         """See `Charge.resize`."""
         self._shares[charge.use].add(charge.client_id, size_bytes - charge.size_bytes)
         charge.size_bytes = size_bytes
-        for use, share in self._shares.items():  # bytes of texts may be free for media, and the other way round
-            if share.waiting:
-                self._serve(use)
+        for use in Use if self._has_waiting() else ():  # bytes of texts may be free for media, and the other way round
+            self._serve(use)
+
+    def _has_waiting(self) -> bool:
+        text, media, early = self._shares
+        return bool(text.waiting or media.waiting or early.waiting)
 
     def _capacity(self, use: Use) -> int:
-        text, media, early = (share.used for share in self._shares.values())
+        text, media, early = self._shares
         match use:
             case Use.TEXT:
-                return max(self._text_bytes, self._limit - media - early)
+                return max(self._text_bytes, self._limit - media.used - early.used)
             case Use.MEDIA:
-                return self._limit - max(self._text_bytes, text) - early
+                return self._limit - max(self._text_bytes, text.used) - early.used
             case Use.EARLY:
-                return self._limit - max(self._text_bytes, text) - media
+                return self._limit - max(self._text_bytes, text.used) - media.used
 
     def _fits(self, share: _Share, client_id: str, size_bytes: int, use: Use) -> bool:
         """Say whether a client may take so many bytes when nobody waits for any."""

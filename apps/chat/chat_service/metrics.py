@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -55,7 +56,9 @@ class ChatMetrics:
         # Shown at zero from the start, so that the first event is a rise and not an appearance.
         for close_code in CloseCode:
             self._closed.labels(str(int(close_code)))
-        self._in_process_by = {kind: self._in_process.labels(kind.message_kind) for kind in RequestKind}
+        self._in_process_now = dict.fromkeys(RequestKind, 0)
+        for kind in RequestKind:
+            self._in_process.labels(kind.message_kind).set_function(partial(self._in_process_now.__getitem__, kind))
         self._seconds_by = {kind: self._seconds.labels(kind.message_kind) for kind in RequestKind}
         self._answered_by = {
             (kind, outcome): self._answered.labels(kind.message_kind, outcome.value)
@@ -77,11 +80,11 @@ class ChatMetrics:
 
     def begin(self, kind: RequestKind) -> None:
         """Count a message as in process from now on."""
-        self._in_process_by[kind].inc()
+        self._in_process_now[kind] += 1
 
     def end(self, kind: RequestKind) -> None:
         """Count it no longer."""
-        self._in_process_by[kind].dec()
+        self._in_process_now[kind] -= 1
 
     def closed(self, code: int) -> None:
         """Count the end of a connection. The private codes of clients are one figure: there are thousands of them."""
@@ -140,6 +143,11 @@ class BotMetrics:
         self._pieces = counter("pieces", "Pieces in which replies came.")
         self._tokens = counter("tokens", "Tokens that a model told of, by direction.", "direction")
         self._failures = counter("failures", "Turns to which the bot did not reply, by code.", "code")
+        self._replied = cache(self._children)
+
+    def _children(self, bot: str) -> "tuple[Histogram, Histogram, Counter]":
+        """Return what each reply of a bot is counted with; looking these up for each takes longer than counting."""
+        return self._seconds.labels(bot), self._first_piece_seconds.labels(bot), self._pieces.labels(bot)
 
     def begin(self, bot: str) -> None:
         """Show a bot's counters at zero, so that the first failure is a rise and not an appearance."""
@@ -151,9 +159,10 @@ class BotMetrics:
 
     def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
         """See `BotObserver.replied`."""
-        self._seconds.labels(bot).observe(seconds)
-        self._first_piece_seconds.labels(bot).observe(first_piece_seconds)
-        self._pieces.labels(bot).inc(pieces)
+        of_reply, of_first_piece, count = self._replied(bot)
+        of_reply.observe(seconds)
+        of_first_piece.observe(first_piece_seconds)
+        count.inc(pieces)
 
     def failed(self, bot: str, code: str) -> None:
         """See `BotObserver.failed`."""
@@ -239,11 +248,17 @@ class PermitMetrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._of_grant = cache(self._children)
+
+    def _children(self, pool: str, how: str) -> "tuple[Counter, Histogram]":
+        """Return what each grant is counted with; looking these up for each takes longer than counting."""
+        return self._granted.labels(pool, how), self._wait_seconds.labels(pool)
 
     def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
         """See `PoolObserver.granted`."""
-        self._granted.labels(pool, WAITED if in_line else AT_ONCE).inc()
-        self._wait_seconds.labels(pool).observe(waited_seconds)
+        count, of_wait = self._of_grant(pool, WAITED if in_line else AT_ONCE)
+        count.inc()
+        of_wait.observe(waited_seconds)
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:  # noqa: ARG002 - as long as the settings allow
         """See `PoolObserver.timed_out`."""
