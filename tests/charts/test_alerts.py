@@ -129,6 +129,7 @@ TROUBLE: Final[dict[str, Series]] = {
     "ChatbotHistoryFailing": {_history("request_seconds_count", method="POST", route="/v1", status="503"): _rising(20)},
     "ChatbotStoreFailing": {_history("store_errors_total", store="media"): _rising(1)},
     "ChatbotSweepBlocked": {_history("sweep_blocked", reason="foreign"): _steady(1)},
+    "ChatbotErasureUnfinished": {_history("unfinished_erasures"): _steady(2)},
 }
 """What makes each alert fire, beside what is well."""
 

@@ -3,9 +3,11 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx2
@@ -305,3 +307,50 @@ async def test_a_prefix_is_all_that_is_seen_of_a_bucket(s3: S3, monkeypatch: pyt
         assert (await http.get(address)).content == b"green"
     for each in (blue, green, whole):
         await each.close()
+
+
+@asynccontextmanager
+async def without_conditions(endpoint_url: str) -> AsyncIterator[str]:
+    """Stand before a store, and answer uploads that have a condition as a store does that knows none: 501."""
+    target = urlsplit(endpoint_url)
+    refusal = b"<?xml version='1.0'?><Error><Code>NotImplemented</Code></Error>"
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"if-none-match" in head.lower():
+                length = f"Content-Length: {len(refusal)}\r\nConnection: close\r\n\r\n"
+                writer.write(b"HTTP/1.1 501 Not Implemented\r\n" + length.encode() + refusal)
+                await writer.drain()
+                writer.close()
+                return
+            # One request a connection, so that each head is seen.
+            head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            upstream = await asyncio.open_connection(target.hostname, target.port)
+            upstream[1].write(head)
+            await asyncio.gather(pipe(reader, upstream[1]), pipe(upstream[0], writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_store_that_refuses_conditions_can_still_create(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    async with without_conditions(s3.endpoint_url) as url:
+        blobs = S3Blobs(f"test-{uuid4().hex}", endpoint_url=url, create_bucket=True)
+        await blobs.prepare()
+        try:
+            assert await blobs.create("_chatbot/a.json", b"one", "application/json")
+            assert not await blobs.create("_chatbot/a.json", b"two", "application/json")
+            assert await read(blobs, "_chatbot/a.json") == (3, b"one")
+        finally:
+            await blobs.close()

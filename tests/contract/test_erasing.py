@@ -15,6 +15,7 @@ import pytest
 
 from devtools.swift import S3
 from frameproto.exchange import Exchange
+from frameproto.history import Direction
 from history_service.app import open_history
 from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
@@ -22,8 +23,9 @@ from history_service.blobs.s3 import S3Blobs
 from history_service.bucket_claim import BucketClaim
 from history_service.eraser import Eraser
 from history_service.media_keys import MARKER
+from history_service.model import MessageId
 from history_service.settings import HistorySettings
-from history_service.stores.base import MessageStore, Upload
+from history_service.stores.base import ERASED_AT_ONCE, Erasure, MessageStore, Upload
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from servicekit.clock import utc_now
@@ -273,6 +275,28 @@ async def test_an_erasure_whose_media_cannot_be_deleted_holds_up_no_other(
     await eraser.finish_all()
     assert [erasure.client_id for erasure in await backend.store.erasures.pending()] == ["anna"]
     assert await backend.media() == set(locked) != set()
+
+
+async def test_erasures_that_cannot_be_finished_do_not_hide_those_behind_them(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = [
+        Erasure(id=uuid4(), client_id="anna", at=NOON, message=MessageId(uuid4(), Direction.REPLY), keys=(f"anna/{n}",))
+        for n in range(ERASED_AT_ONCE + 1)
+    ]
+    for each in stuck:
+        await backend.store.erasures.begin(each)
+    later = Erasure(id=uuid4(), client_id="bert", at=NOON + timedelta(days=1))
+    await backend.store.erasures.begin(later)
+
+    async def delete(_key: str) -> None:
+        raise BlobsUnavailable("the object is locked")
+
+    monkeypatch.setattr(backend.blobs, "delete", delete)
+    assert await backend.eraser().finish_all() == len(stuck)
+    first = await backend.store.erasures.pending()
+    second = await backend.store.erasures.pending(after=first[-1])
+    assert {each.id for each in [*first, *second]} == {each.id for each in stuck}
 
 
 async def test_a_late_delivery_stores_no_media(backend: Backend, http: httpx2.AsyncClient) -> None:

@@ -186,3 +186,12 @@ async def test_the_old_expires_in_parts_and_takes_empty_sessions_along(store: Me
     assert await everything(store, partly) == [mixed[1]]
     assert await everything(store, fresh) == [bobs]
     assert await store.exchanges.search("anna", ["hello"], before=None, limit=10) == list(mixed[1].messages())[1:]
+
+
+async def test_what_would_expire_can_be_counted_beforehand(store: MessageStore) -> None:
+    assert await store.deletions.count_expired(NOON) == (0, 0)
+    session = await begin(store)
+    await store.exchanges.add([kept(session.id, str(n), at=NOON + timedelta(days=n)) for n in range(5)])
+    assert await store.deletions.count_expired(NOON + timedelta(days=2)) == (2, 5)
+    assert len(await store.deletions.expire(NOON + timedelta(days=2), limit=10)) == 2
+    assert await store.deletions.count_expired(NOON + timedelta(days=2)) == (0, 3)

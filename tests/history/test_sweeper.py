@@ -327,3 +327,43 @@ async def test_a_pod_that_ends_ends_its_sweep(tmp_path: Path, every: float) -> N
     async with open_pod(tmp_path / "data", sweep_seconds=every):
         assert any(task.get_name() == "sweep" for task in asyncio.all_tasks())
     assert not any(task.get_name() == "sweep" for task in asyncio.all_tasks())
+
+
+async def test_a_clock_that_is_years_ahead_deletes_nothing(pod: Pod) -> None:
+    await pod.hand_in(*(rich_exchange(at=MORNING + timedelta(minutes=n)) for n in range(4)))
+    metrics, years = HistoryMetrics(), MORNING + 3650 * DAY
+    limits: dict[str, Any] = {"retention": 30 * DAY, "free_expired": 3, "metrics": metrics}
+    await sweeper(pod, now=years, **limits).sweep()
+    assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 8
+    assert len(pod.files()) == 12
+    assert metrics.registry.get_sample_value("chatbot_history_sweep_blocked", {"reason": "expired_share"}) == 1
+    await sweeper(pod, now=years, max_expired_share=1, **limits).sweep()
+    assert pod.files() == {}
+    assert metrics.registry.get_sample_value("chatbot_history_sweep_blocked", {"reason": "expired_share"}) is None
+
+
+async def test_few_exchanges_expire_whatever_their_share_and_many_if_their_share_is_small(pod: Pod) -> None:
+    at = [MORNING, MORNING + DAY, MORNING + 9 * DAY, MORNING + 9 * DAY]
+    await pod.hand_in(*(exchange(str(n), at=each) for n, each in enumerate(at)))
+    days: dict[str, Any] = {"retention": 5 * DAY, "now": MORNING + 10 * DAY, "free_expired": 1}
+    await sweeper(pod, **days, max_expired_share=0.4).sweep()
+    assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 8
+    await sweeper(pod, **days, max_expired_share=0.5).sweep()
+    assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 4
+
+
+async def test_erasures_that_cannot_be_finished_are_counted(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, metrics = rich_exchange(), HistoryMetrics()
+    await pod.hand_in(kept)
+
+    async def fail(_key: str) -> None:
+        raise BlobsUnavailable("locked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(pod.blobs, "delete", fail, raising=False)
+        assert (await pod.http.delete("/v1/clients/anna")).status_code == 503
+        await sweeper(pod, metrics=metrics).sweep()
+        assert metrics.registry.get_sample_value("chatbot_history_unfinished_erasures") == 1
+    await sweeper(pod, metrics=metrics).sweep()
+    assert metrics.registry.get_sample_value("chatbot_history_unfinished_erasures") == 0
+    assert pod.files() == {}

@@ -309,4 +309,6 @@ def sweep_limits(settings: HistorySettings) -> SweepLimits:
         orphans=settings.sweep_orphans,
         max_orphan_share=settings.sweep_max_orphan_share,
         free_orphans=settings.sweep_free_orphans,
+        max_expired_share=settings.sweep_max_expired_share,
+        free_expired=settings.sweep_free_expired,
     )

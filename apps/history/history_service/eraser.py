@@ -57,18 +57,28 @@ class Eraser:
         client_id = message.exchange.client_id
         await self._begin(Erasure(id=uuid4(), client_id=client_id, at=self._now(), message=message.id, keys=keys))
 
-    async def finish_all(self) -> None:
+    async def finish_all(self) -> int:
         """Finish what was broken off, by a process that ended or a store that failed.
 
         One whose media cannot be deleted, such as a locked object, holds up no other; the next sweep tries it again.
+
+        Returns:
+            How many could not be finished.
         """
-        for erasure in await self._store.erasures.pending():
-            try:
-                await self._finish(erasure)
-            except BlobError as exc:
-                log.warning("erasure.not_finished", erasure=str(erasure.id), reason=str(exc))
-            else:
-                log.info("erasure.finished")  # whose it was is what was to be forgotten
+        unfinished, began = 0, self._now()
+        erasure: Erasure | None = None
+        while page := await self._store.erasures.pending(after=erasure):
+            for erasure in page:
+                if erasure.at > began:  # it is being finished by its request
+                    return unfinished
+                try:
+                    await self._finish(erasure)
+                except BlobError as exc:
+                    unfinished += 1
+                    log.warning("erasure.not_finished", erasure=str(erasure.id), reason=str(exc))
+                else:
+                    log.info("erasure.finished")  # whose it was is what was to be forgotten
+        return unfinished
 
     async def is_coming(self, client_id: str, exchange_id: UUID) -> bool:
         """Say whether media of an exchange are being stored."""

@@ -46,6 +46,13 @@ class HistoryMetrics:
             "chatbot",
             registry=self.registry,
         )
+        self.unfinished_erasures = Gauge(
+            "history_unfinished_erasures",
+            "Erasures whose media could not be deleted, by the latest try to finish them.",
+            [],
+            "chatbot",
+            registry=self.registry,
+        )
         self.orphans = Gauge(
             "history_orphaned_media",
             "Media that no message points at, by the latest look at all of them.",

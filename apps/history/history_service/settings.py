@@ -92,6 +92,12 @@ class HistorySettings(AccessSettings, HttpSettings):
     sweep_free_orphans: int = Field(
         20, ge=0, description="so many orphans are swept whatever their share, since in a small store few are many"
     )
+    sweep_max_expired_share: float = Field(
+        0.5, ge=0, le=1, description="a sweep that finds a larger share of the exchanges to be too old deletes none"
+    )
+    sweep_free_expired: int = Field(
+        1000, ge=0, description="so many exchanges that are too old are deleted in any case"
+    )
     sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
     drain_seconds: Seconds = Field(
         25, description="how long requests that are under way may take when the pod is told to stop"

@@ -25,7 +25,8 @@ MOST_FOLDERS: Final = 50_000
 """So many exchanges with orphans are remembered at once; a sweep that finds more leaves the rest to the next."""
 MOST_FAILURES: Final = 10
 """With so many orphans that cannot be deleted it is the store that fails, and the sweep ends."""
-BRAKE: Final = "orphan_share"
+ORPHAN_SHARE: Final = "orphan_share"
+EXPIRED_SHARE: Final = "expired_share"
 
 SweepOrphans = Literal["on", "off", "dry-run"]
 
@@ -40,6 +41,8 @@ class SweepLimits:
         orphans: whether orphans are swept, only counted, or not looked for.
         max_orphan_share: with a larger share of orphans among the media that are old enough, none is deleted.
         free_orphans: so many are deleted whatever their share.
+        max_expired_share: with a larger share of exchanges beyond the retention, none is deleted; clocks may be wrong.
+        free_expired: so many are deleted whatever their share.
     """
 
     retention: timedelta | None
@@ -47,6 +50,8 @@ class SweepLimits:
     orphans: SweepOrphans = "on"
     max_orphan_share: float = 0.1
     free_orphans: int = 20
+    max_expired_share: float = 0.5
+    free_expired: int = 1000
 
 
 @dataclass(slots=True)
@@ -120,7 +125,7 @@ class Sweeper:
             self._block(exc.refusal, str(exc))
         else:
             self._metrics.sweep_is_blocked(None)
-            await self._eraser.finish_all()
+            await self._finish_erasures()
 
     async def sweep(self) -> None:
         """Sweep once. Media of another database stay, and then messages stay, too: their media could not follow.
@@ -131,9 +136,10 @@ class Sweeper:
         expired = orphans = 0
         try:
             await self._claim.renew()
-            await self._eraser.finish_all()
-            expired = await self._sweep_expired()
-            orphans = await self._sweep_orphans()
+            await self._finish_erasures()
+            if await self._may_expire():
+                expired = await self._sweep_expired()
+                orphans = await self._sweep_orphans()
         except BucketRefused as exc:
             self._block(exc.refusal, str(exc))
             if self._limits.orphans == "dry-run":
@@ -142,6 +148,29 @@ class Sweeper:
         self._metrics.swept.labels("media").inc(orphans)
         if expired or orphans:
             log.info("sweep.done", exchanges=expired, orphaned_media=orphans)
+
+    async def _finish_erasures(self) -> None:
+        self._metrics.unfinished_erasures.set(await self._eraser.finish_all())
+
+    async def _may_expire(self) -> bool:
+        """Say whether few enough exchanges are beyond the retention.
+
+        A clock that is years ahead makes all of them look so, and media that are just being stored look old.
+        """
+        limits = self._limits
+        if limits.retention is None:
+            return True
+        expired, total = await self._store.deletions.count_expired(self._now() - limits.retention)
+        share = expired / max(total, 1)
+        if expired <= limits.free_expired or share <= limits.max_expired_share:
+            return True
+        self._block(
+            EXPIRED_SHARE,
+            f"{expired} of {total} exchanges are beyond HISTORY_RETENTION_DAYS, which is more than"
+            f" HISTORY_SWEEP_MAX_EXPIRED_SHARE ({limits.max_expired_share:g}). Nothing is swept. See whether the clock"
+            f" of this pod ({self._now():%Y-%m-%d %H:%M} UTC) is right; if so, raise the setting for one sweep.",
+        )
+        return False
 
     def _block(self, reason: str, why: str) -> None:
         self._metrics.sweep_is_blocked(reason)
@@ -176,7 +205,7 @@ class Sweeper:
         limits, share = self._limits, found.orphans / max(found.media, 1)
         if found.orphans > limits.free_orphans and share > limits.max_orphan_share:
             self._block(
-                BRAKE,
+                ORPHAN_SHARE,
                 f"{found.orphans} of {found.media} media have no message, which is more than"
                 f" HISTORY_SWEEP_MAX_ORPHAN_SHARE ({limits.max_orphan_share:g}) and hardly true. Nothing is deleted."
                 " See whether the database has lost messages; if the media are to go, raise the setting for one sweep.",

@@ -21,6 +21,7 @@ POOL: Final = 50
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
 THERE_ALREADY: Final = {"PreconditionFailed", "ConditionalRequestConflict", "409", "412"}
+NO_CONDITIONS: Final = {"NotImplemented", "501"}
 OURS_ALREADY: Final = {"BucketAlreadyOwnedByYou"}
 
 
@@ -117,36 +118,35 @@ class S3Blobs:
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
-        async with self._uploading, self._errors():
-            client = self._connected()
-            await client.put_object(
+        async with self._uploading:
+            await self._put(key, data, content_type)
+
+    async def create(self, key: str, data: Buffer, content_type: str) -> bool:
+        """See `BlobStore.create`. So look first: many stores know no conditions, and replace or refuse."""
+        with suppress(BlobMissing):
+            async with self.open(key):
+                return False
+        try:
+            await self._put(key, data, content_type, IfNoneMatch="*")
+        except BlobsUnavailable as exc:
+            code = _code(exc.__cause__) if isinstance(exc.__cause__, ClientError) else ""
+            if code in THERE_ALREADY:
+                return False
+            if code not in NO_CONDITIONS:
+                raise
+            await self._put(key, data, content_type)
+        return True
+
+    async def _put(self, key: str, data: Buffer, content_type: str, **more: str) -> None:
+        async with self._errors():
+            await self._connected().put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + key,
                 Body=bytes(data),
                 ContentType=content_type,
                 **self._encryption,
+                **more,
             )
-
-    async def create(self, key: str, data: Buffer, content_type: str) -> bool:
-        """See `BlobStore.create`. Many stores that speak S3 know no conditions and would replace: so look first."""
-        with suppress(BlobMissing):
-            async with self.open(key):
-                return False
-        try:
-            async with self._errors():
-                await self._connected().put_object(
-                    Bucket=self._bucket,
-                    Key=self._prefix + key,
-                    Body=bytes(data),
-                    ContentType=content_type,
-                    IfNoneMatch="*",
-                    **self._encryption,
-                )
-        except BlobsUnavailable as exc:
-            if isinstance(exc.__cause__, ClientError) and _code(exc.__cause__) in THERE_ALREADY:
-                return False
-            raise
-        return True
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[OpenBlob]:

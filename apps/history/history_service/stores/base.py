@@ -222,6 +222,9 @@ class DeletionStore(Protocol):
             What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
         """
 
+    async def count_expired(self, before: datetime) -> tuple[int, int]:
+        """Return how many exchanges were answered before then, and how many there are, which may be an estimate."""
+
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """Delete up to `limit` exchanges that were answered before then, and sessions that are empty for it.
 
@@ -236,8 +239,8 @@ class ErasureStore(Protocol):
     async def begin(self, erasure: Erasure) -> None:
         """Write down what is to be erased."""
 
-    async def pending(self) -> list[Erasure]:
-        """Return what is written down, oldest first, and at most so many as are read at once."""
+    async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
+        """Return what is written down behind `after`, oldest first: at most `ERASED_AT_ONCE`, and none at the end."""
 
     async def end(self, erasure: Erasure) -> None:
         """Cross out what was erased, and forget the sessions of a client that was."""

@@ -241,7 +241,16 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: warning
   summary: History deletes no media.
   description: >-
-    {{ `What is kept does not fit together ({{ $labels.reason }}); media without a message stay, and unless the reason is orphan_share nothing is erased either, until somebody has looked.` }}
+    {{ `What is kept does not fit together ({{ $labels.reason }}); media without a message stay, and unless the reason is orphan_share or expired_share nothing is erased either, until somebody has looked.` }}
+
+- alert: ChatbotErasureUnfinished
+  expr: >-
+    max(chatbot_history_unfinished_erasures{ {{- $pods -}} }) > 0
+  for: 3h
+  severity: warning
+  summary: History cannot erase what it was told to erase.
+  description: >-
+    {{ `The media of {{ $value }} erasures cannot be deleted; each sweep tries them again.` }}
 {{- end }}
 
 {{/* How many pods of a service there are at least, where that is more than one; one that is missing is another alert. Takes its values. */}}

@@ -86,6 +86,12 @@ class MongoDeletions:
             await self._db.exchanges.delete_many({"client_id": of["client_id"], "_id": {"$in": ids}})
         return [read_exchange(document) for document in found]
 
+    async def count_expired(self, before: datetime) -> tuple[int, int]:
+        """See `DeletionStore.count_expired`."""
+        async with errors():
+            expired = await self._db.exchanges.count_documents({"answered_us": {"$lt": microseconds(before)}})
+            return expired, max(expired, await self._db.exchanges.estimated_document_count())
+
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """See `DeletionStore.expire`. What is old is asked of all shards, the only question without a client."""
         query = {"answered_us": {"$lt": microseconds(before)}}

@@ -1,5 +1,7 @@
 """What is to be erased, written down in MongoDB until it is."""
 
+from typing import Any
+
 from history_service.model import MessageId
 from history_service.stores.base import ERASED_AT_ONCE, Erasure
 from history_service.stores.encoding import microseconds, moment
@@ -27,10 +29,15 @@ class MongoErasures:
         async with errors():
             await self._db.database["erasures"].insert_one(document)
 
-    async def pending(self) -> list[Erasure]:
+    async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
         """See `ErasureStore.pending`."""
+        query: dict[str, Any] = {}
+        if after is not None:
+            at_us = microseconds(after.at)
+            query["$or"] = [{"at_us": {"$gt": at_us}}, {"at_us": at_us, "_id": {"$gt": after.id}}]
         async with errors():
-            found = await self._db.database["erasures"].find().sort("at_us", 1).limit(ERASED_AT_ONCE).to_list(None)
+            found = self._db.database["erasures"].find(query).sort([("at_us", 1), ("_id", 1)]).limit(ERASED_AT_ONCE)
+            documents = await found.to_list(ERASED_AT_ONCE)
         return [
             Erasure(
                 id=document["_id"],
@@ -40,7 +47,7 @@ class MongoErasures:
                 message=None if document["message"] is None else MessageId.parse(document["message"]),
                 keys=tuple(document["keys"]),
             )
-            for document in found
+            for document in documents
         ]
 
     async def end(self, erasure: Erasure) -> None:

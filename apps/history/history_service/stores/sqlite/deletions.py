@@ -78,6 +78,12 @@ class SqliteDeletions:
                 await writer.execute(f"{REVIVE} AND client_id = ? AND started_us <= ?", (client_id, at_us))
         return gone
 
+    async def count_expired(self, before: datetime) -> tuple[int, int]:
+        """See `DeletionStore.count_expired`."""
+        query = "SELECT (SELECT count(*) FROM exchanges WHERE answered_us < ?), (SELECT count(*) FROM exchanges)"
+        ((expired, total),) = await self._db.read(query, (microseconds(before),))
+        return expired, total
+
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
         """See `DeletionStore.expire`."""
         before_us = microseconds(before)

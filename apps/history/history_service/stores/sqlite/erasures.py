@@ -1,12 +1,15 @@
 """What is to be erased, written down in SQLite until it is."""
 
 import json
+from typing import Final
 from uuid import UUID
 
 from history_service.model import MessageId
 from history_service.stores.base import ERASED_AT_ONCE, Erasure
 from history_service.stores.encoding import microseconds, moment
 from history_service.stores.sqlite.database import SqliteDatabase
+
+FIRST_US: Final = -(1 << 63)
 
 
 class SqliteErasures:
@@ -26,11 +29,12 @@ class SqliteErasures:
                 (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
             )
 
-    async def pending(self) -> list[Erasure]:
+    async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
         """See `ErasureStore.pending`."""
         rows = await self._db.read(
-            "SELECT id, client_id, at_us, session_id, message, keys FROM erasures ORDER BY at_us LIMIT ?",
-            (ERASED_AT_ONCE,),
+            "SELECT id, client_id, at_us, session_id, message, keys FROM erasures WHERE (at_us, id) > (?, ?)"
+            " ORDER BY at_us, id LIMIT ?",
+            (*((FIRST_US, b"") if after is None else (microseconds(after.at), after.id.bytes)), ERASED_AT_ONCE),
         )
         return [
             Erasure(
