@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chat_service.outbox import Outbox
-from tests.chat.outbox_parts import files, text_of
+from tests.chat.outbox_parts import append, files, text_of
 from tests.support.exchanges import exchange
 
 CALLS = (
@@ -66,7 +66,7 @@ class Killer:
 async def leave(folder: Path) -> None:
     """Leave a record, and the beginning of another one, as a process does that dies while it writes."""
     outbox = Outbox.open(folder, max_bytes=1 << 30)
-    await outbox.append(exchange(TEXTS[0]))
+    await append(outbox, exchange(TEXTS[0]))
     await outbox.close()
     (segment,) = files(folder, "log")
     segment.write_bytes(segment.read_bytes() + segment.read_bytes()[:-5])
@@ -76,7 +76,7 @@ async def use(folder: Path, journal: int, write: Callable[[int, bytes], int], *,
     """Append, deliver and have refused; write down what was promised, once it was."""
     outbox = Outbox.open(folder, max_bytes=1 << 30, fsync=fsync)
     for text in TEXTS[LEFT:BATCH]:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
         write(journal, f"kept {text[0]}\n".encode())
     batch = await outbox.peek_batch(1 << 30)
     records: list[str] = []
@@ -91,7 +91,7 @@ async def use(folder: Path, journal: int, write: Callable[[int, bytes], int], *,
     write(journal, b"done\n")
 
     async def keep(text: str) -> None:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
         write(journal, f"kept {text[0]}\n".encode())
 
     await keep(TEXTS[BATCH])

@@ -1,11 +1,20 @@
 """What tests of the outbox share: reading records back."""
 
+import asyncio
 from pathlib import Path
 
-from chat_service.outbox import Outbox, Record
-from frameproto.exchange import decode_exchange
+from chat_service.outbox import Outbox, OutboxError, Record
+from frameproto.exchange import Exchange, decode_exchange
 
 BIG = 1 << 30
+
+
+async def append(outbox: Outbox, one: Exchange) -> None:
+    """Keep an exchange; raises the OutboxError that tells why it is not kept."""
+    kept: asyncio.Future[OutboxError | None] = asyncio.get_running_loop().create_future()
+    outbox.keep(one, lambda error: None if kept.done() else kept.set_result(error))
+    if (error := await kept) is not None:
+        raise error
 
 
 def payload(record: Record) -> bytes:

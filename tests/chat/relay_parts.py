@@ -14,6 +14,7 @@ from aiohttp import web
 from chat_service.outbox import Outbox
 from chat_service.relay import OutboxRelay
 from frameproto.exchange import decode_batch, decode_exchange
+from tests.chat.outbox_parts import append
 from tests.support.exchanges import exchange
 
 BIG = 1 << 30
@@ -126,6 +127,12 @@ def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.002)
+
+
 @dataclass
 class Round:
     """A relay at work between an outbox and a history."""
@@ -137,7 +144,7 @@ class Round:
 
     async def keep(self, *texts: str) -> None:
         for text in texts:
-            await self.outbox.append(exchange(text))
+            await append(self.outbox, exchange(text))
 
     async def all_gone(self) -> None:
         """Wait until the outbox is empty; fail when the relay gives up before."""
@@ -173,7 +180,7 @@ async def on_its_way(
     }
     outbox = Outbox.open(folder, max_bytes=BIG)
     for text in texts:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     async with aiohttp.ClientSession() as http, history.open() as own_url:
         relay = OutboxRelay(outbox, history_url=url or own_url, http=http, **{**usual, **options})
         round_ = Round(history, outbox, relay, asyncio.create_task(relay.run()))

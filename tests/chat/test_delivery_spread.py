@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chat_service.delivery import HistoryService
+from chat_service.delivery import HistoryService, batch_size
 from chat_service.outbox import Batch
 
 BATCHES = 6
@@ -33,11 +33,12 @@ async def _history() -> AsyncIterator[tuple[TestServer, list[object]]]:
 
 @pytest.mark.parametrize(("seconds", "connections"), [(0.0, BATCHES), (3600.0, 2)], ids=["old at once", "young"])
 async def test_a_connection_is_used_for_as_long_as_it_is_young(seconds: float, connections: int) -> None:
+    empty = Batch(records=())
     async with _history() as (server, seen), aiohttp.ClientSession() as http:
         history = HistoryService(
             str(server.make_url("/")), http=http, token=None, request_seconds=30, connection_seconds=seconds
         )
         for _ in range(BATCHES):
-            assert await history.hand_over(Batch(records=())) == {}
+            assert await history.hand_over(empty, batch_size(empty)) == {}
     assert len(seen) == BATCHES
     assert len(set(map(id, seen))) == connections  # of a young one, the first request is the last of the one before

@@ -16,7 +16,7 @@ from chat_service.outbox import Outbox, OutboxError, OutboxFull, OutboxLocked, O
 from chat_service.outbox.records import CHECKSUM_BYTES
 from frameproto import Request, RequestKind
 from frameproto.exchange import decode_exchange, encode_exchange
-from tests.chat.outbox_parts import BIG, drained, files, payload
+from tests.chat.outbox_parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000
@@ -33,7 +33,7 @@ async def texts_on_reopening(folder: Path) -> list[str]:
 async def test_records_come_out_in_the_order_in_which_they_went_in(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for number in range(50):
-        await outbox.append(exchange(str(number)))
+        await append(outbox, exchange(str(number)))
     assert (outbox.depth, outbox.size_bytes > 50 * 100) == (50, True)
     assert await drained(outbox, batch_bytes=3 * 4096) == [str(number) for number in range(50)]
     assert (outbox.depth, outbox.size_bytes) == (0, 0)
@@ -44,7 +44,7 @@ async def test_records_come_out_in_the_order_in_which_they_went_in(tmp_path: Pat
 async def test_concurrent_appends_of_all_sizes_keep_their_order(tmp_path: Path, fsync: bool) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
     texts = [f"{number}:" + "x" * (200_000 if number % 3 == 0 else 10) for number in range(30)]
-    await asyncio.gather(*(outbox.append(exchange(text)) for text in texts))
+    await asyncio.gather(*(append(outbox, exchange(text)) for text in texts))
     assert await drained(outbox, batch_bytes=1) == texts
     await outbox.close()
 
@@ -88,7 +88,7 @@ async def test_a_caller_is_told_why_an_exchange_is_not_kept(tmp_path: Path) -> N
 async def test_what_was_not_delivered_is_there_on_reopening(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for number in range(20):
-        await outbox.append(exchange(str(number)))
+        await append(outbox, exchange(str(number)))
     batch = await outbox.peek_batch(5 * 4096)
     assert batch is not None
     await outbox.done(batch)
@@ -96,14 +96,14 @@ async def test_what_was_not_delivered_is_there_on_reopening(tmp_path: Path) -> N
     await outbox.close()
     assert await texts_on_reopening(tmp_path) == [str(number) for number in range(taken, 20)]
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("after"))
+    await append(outbox, exchange("after"))
     await outbox.close()
     assert await texts_on_reopening(tmp_path) == ["after"]
 
 
 async def test_a_batch_that_is_not_done_is_peeked_again(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("a"))
+    await append(outbox, exchange("a"))
     first, second = await outbox.peek_batch(BIG), await outbox.peek_batch(BIG)
     assert first == second
     await outbox.close()
@@ -112,7 +112,7 @@ async def test_a_batch_that_is_not_done_is_peeked_again(tmp_path: Path) -> None:
 async def test_a_record_larger_than_a_batch_goes_alone(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", "b" * 5000, "c"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     assert await drained(outbox, batch_bytes=10) == ["a", "b" * 5000, "c"]
     await outbox.close()
 
@@ -136,11 +136,11 @@ async def test_over_its_size_it_takes_nothing_until_something_is_delivered(tmp_p
     texts = []
     with pytest.raises(OutboxFull):
         for number in range(100):
-            await outbox.append(exchange(str(number)))
+            await append(outbox, exchange(str(number)))
             texts.append(str(number))
     assert 9_000 < outbox.size_bytes <= 10_000
     assert await drained(outbox) == texts
-    await outbox.append(exchange("again"))
+    await append(outbox, exchange("again"))
     assert await drained(outbox) == ["again"]
     await outbox.close()
 
@@ -148,7 +148,7 @@ async def test_over_its_size_it_takes_nothing_until_something_is_delivered(tmp_p
 async def test_refused_records_are_set_aside_with_the_reason_and_block_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in "abc":
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     batch = await outbox.peek_batch(BIG)
     assert batch is not None
     await outbox.done(batch, {1: "record_field_invalid: client_id"})
@@ -166,9 +166,9 @@ async def test_the_age_of_the_oldest_is_known(tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     outbox = Outbox.open(tmp_path, max_bytes=BIG, now=lambda: moment)
     assert outbox.oldest_age_seconds == 0
-    await outbox.append(exchange("a"))
+    await append(outbox, exchange("a"))
     moment += timedelta(seconds=60)
-    await outbox.append(exchange("b"))
+    await append(outbox, exchange("b"))
     moment += timedelta(seconds=5)
     assert outbox.oldest_age_seconds == pytest.approx(65)
     batch = await outbox.peek_batch(1)
@@ -181,7 +181,7 @@ async def test_the_age_of_the_oldest_is_known(tmp_path: Path) -> None:
 async def test_refusing_again_after_the_queue_was_empty_overwrites_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", "b"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
         batch = await outbox.peek_batch(BIG)
         assert batch is not None
         await outbox.done(batch, {0: "no"})
@@ -195,7 +195,7 @@ async def test_large_records_have_files_of_their_own_and_their_media_go_with_the
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     asked = exchange("a" + LARGE)
     for one in (exchange("small"), asked, exchange("b" + LARGE)):
-        await outbox.append(one)
+        await append(outbox, one)
     assert [file.name for file in files(tmp_path, "media")] == [file.name for file in files(tmp_path)]
     assert max(file.stat().st_size for file in files(tmp_path)) < 400
     spooled = sum(file.stat().st_blocks * 512 for kind in ("waiting", "media") for file in files(tmp_path, kind))
@@ -216,7 +216,7 @@ async def test_large_records_have_files_of_their_own_and_their_media_go_with_the
 
 async def test_a_refused_record_is_delivered_when_it_is_moved_back(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange(LARGE))
+    await append(outbox, exchange(LARGE))
     batch = await outbox.peek_batch(BIG)
     assert batch is not None
     await outbox.done(batch, {0: "no"})
@@ -228,7 +228,7 @@ async def test_a_refused_record_is_delivered_when_it_is_moved_back(tmp_path: Pat
 
 async def test_media_without_a_record_are_removed_on_reopening(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange(LARGE))
+    await append(outbox, exchange(LARGE))
     await outbox.close()
     (tmp_path / "media" / "000000000002-5+7.record").write_bytes(b"1234567")
     (tmp_path / "media" / "notes.txt").write_text("mine")
@@ -243,7 +243,7 @@ async def test_a_long_backlog_of_media_takes_no_memory_to_keep_recover_and_read(
     try:
         outbox = Outbox.open(tmp_path, max_bytes=BIG)
         for _ in range(count):
-            await outbox.append(one)
+            await append(outbox, one)
         await outbox.close()
         outbox = Outbox.open(tmp_path, max_bytes=BIG)
         batch = await outbox.peek_batch(BIG)
@@ -259,7 +259,7 @@ async def test_a_long_backlog_of_media_takes_no_memory_to_keep_recover_and_read(
 async def test_what_is_kept_in_memory_of_a_record_that_waits_is_little(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for number in range(2000):
-        await outbox.append(exchange(f"{number}" + "x" * 2000))
+        await append(outbox, exchange(f"{number}" + "x" * 2000))
     await outbox.close()
     tracemalloc.start()
     try:
@@ -273,7 +273,7 @@ async def test_what_is_kept_in_memory_of_a_record_that_waits_is_little(tmp_path:
 
 async def test_records_that_were_being_written_when_the_process_died_are_gone(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange(LARGE))
+    await append(outbox, exchange(LARGE))
     await outbox.close()
     (whole,) = files(tmp_path)
     (tmp_path / "writing" / "000000000002-5.record").write_bytes(whole.read_bytes()[:50])
@@ -288,7 +288,7 @@ async def test_a_damaged_large_record_is_dead_lettered_and_the_others_are_delive
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", LARGE, "c"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     await outbox.close()
     (record,) = files(tmp_path)
     victim = tmp_path / what / record.name
@@ -324,10 +324,10 @@ async def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
 async def test_a_large_record_that_is_being_written_holds_back_its_session_and_nobody_else(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     slow = "x" * 20_000_000
-    appending = asyncio.create_task(outbox.append(exchange(slow)))
+    appending = asyncio.create_task(append(outbox, exchange(slow)))
     await asyncio.sleep(0)
-    behind = asyncio.create_task(outbox.append(exchange("behind")))
-    await outbox.append(exchange("quick", session_id=uuid4()))
+    behind = asyncio.create_task(append(outbox, exchange("behind")))
+    await append(outbox, exchange("quick", session_id=uuid4()))
     assert not appending.done()
     assert await drained(outbox) == ["quick"]
     await asyncio.gather(appending, behind)
@@ -338,7 +338,7 @@ async def test_a_large_record_that_is_being_written_holds_back_its_session_and_n
 async def test_a_cancelled_delivery_is_counted_all_the_same(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for pause in range(6):
-        await outbox.append(exchange("a"))
+        await append(outbox, exchange("a"))
         batch = await outbox.peek_batch(BIG)
         assert batch is not None
         marking = asyncio.create_task(outbox.done(batch))
@@ -353,12 +353,12 @@ async def test_a_cancelled_delivery_is_counted_all_the_same(tmp_path: Path) -> N
 
 async def test_a_full_disk_refuses_the_record_and_keeps_the_others(tmp_path: Path, full_disk: None) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("a"))
+    await append(outbox, exchange("a"))
     with pytest.raises(OutboxUnwritable):
-        await outbox.append(exchange(LARGE))
+        await append(outbox, exchange(LARGE))
     with pytest.raises(OutboxUnwritable):
-        await outbox.append(exchange("b" * 100_000))
-    await outbox.append(exchange("c"))
+        await append(outbox, exchange("b" * 100_000))
+    await append(outbox, exchange("c"))
     assert (outbox.depth, outbox.size_bytes < 2 * 200) == (2, True)
     assert [files(tmp_path, kind) for kind in ("writing", "waiting", "media")] == [[], [], []]
     assert await drained(outbox) == ["a", "c"]
@@ -369,7 +369,7 @@ async def test_a_cancelled_append_is_whole_or_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     random = Random(3)
     for number in range(40):
-        appending = asyncio.create_task(outbox.append(exchange(f"{number}:" + "x" * random.choice([10, 200_000]))))
+        appending = asyncio.create_task(append(outbox, exchange(f"{number}:" + "x" * random.choice([10, 200_000]))))
         for _ in range(random.randrange(3)):
             await asyncio.sleep(0)
         appending.cancel()
@@ -387,7 +387,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from chat_service.outbox import Outbox
-from tests.chat.outbox_parts import BIG, drained, files, payload
+from tests.chat.outbox_parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000
@@ -396,7 +396,7 @@ async def main():
     outbox = Outbox.open(Path(sys.argv[1]), max_bytes=1 << 30)
     number = 0
     while number < 100_000:
-        await outbox.append(exchange(str(number) + ":" + "x" * (number % 7 * 40_000)))
+        await append(outbox, exchange(str(number) + ":" + "x" * (number % 7 * 40_000)))
         sys.stdout.write(f"{number}\\n")
         sys.stdout.flush()
         number += 1
@@ -432,7 +432,7 @@ async def test_killed_at_any_moment_it_has_each_record_whose_append_returned(tmp
 
 async def test_an_outbox_into_which_a_record_is_being_written_is_not_empty(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
-    appending = asyncio.create_task(outbox.append(exchange("a")))
+    appending = asyncio.create_task(append(outbox, exchange("a")))
     await asyncio.sleep(0)
     emptied = asyncio.create_task(outbox.wait_until_empty())
     await appending

@@ -11,7 +11,7 @@ from devtools.ports import free_port
 from devtools.processes import running
 from devtools.watching import eventually
 from frameproto import Request, RequestKind, ResponseKind, decode_response, encode_request
-from tests.chat.outbox_parts import BIG, drained, files, text_of
+from tests.chat.outbox_parts import BIG, append, drained, files, text_of
 from tests.chat.relay_parts import History
 from tests.support.disk import small_disk
 from tests.support.exchanges import exchange
@@ -27,7 +27,7 @@ async def test_a_full_disk_refuses_records_whole_and_has_room_again_when_some_ar
         for number in range(60):
             text = f"{number}:" + "x" * (number % 3 * 50 * KIB)
             try:
-                await outbox.append(exchange(text))
+                await append(outbox, exchange(text))
                 kept.append(text)
             except OutboxUnwritable as full:
                 refusals.append(str(full))
@@ -42,7 +42,7 @@ async def test_a_full_disk_refuses_records_whole_and_has_room_again_when_some_ar
             assert batch is not None
             texts += [text_of(record) for record in batch.records]
             await outbox.done(batch)
-        await outbox.append(exchange("y" * 90 * KIB))
+        await append(outbox, exchange("y" * 90 * KIB))
         assert texts + await drained(outbox) == [*kept, "y" * 90 * KIB]
         assert outbox.refused == 0
         await outbox.close()

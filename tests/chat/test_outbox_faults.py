@@ -15,7 +15,7 @@ from chat_service.outbox import Outbox, OutboxUnwritable, RecordName
 from chat_service.outbox.records import CHECKSUM_BYTES
 from devtools.servers import ROOT
 from tests.chat.outbox_killed import BATCH, CALLS, LARGE, LEFT, REFUSED, TEXTS, WRITES
-from tests.chat.outbox_parts import BIG, drained, files, payload
+from tests.chat.outbox_parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 SMALL_APPEND = ["pwrite"]
@@ -60,7 +60,7 @@ async def judge(folder: Path, said: list[str]) -> list[str]:
     delivered = set(range(BATCH)) - REFUSED if "delivering" in said else set()
     if missing := kept - set(there) - refused - delivered:
         complaints.append(f"answered, and lost: {missing}")
-    await outbox.append(exchange("after"))
+    await append(outbox, exchange("after"))
     if await drained(outbox) != ["after"]:
         complaints.append("it does not work any more")
     await outbox.close()
@@ -132,7 +132,7 @@ async def test_whichever_call_the_disk_fails_the_record_is_refused_whole_and_the
     for number in range(50):
         folder = tmp_path / str(number)
         outbox = Outbox.open(folder, max_bytes=BIG, fsync=fsync)
-        await outbox.append(exchange("before"))
+        await append(outbox, exchange("before"))
         if text == "in a new segment":
             await outbox.close()
             outbox = Outbox.open(folder, max_bytes=BIG, fsync=fsync)
@@ -141,12 +141,12 @@ async def test_whichever_call_the_disk_fails_the_record_is_refused_whole_and_the
             disk = Disk(patch, number, code)
             if number >= len(usual) and not disk.failed:
                 try:
-                    await outbox.append(exchange(text))
+                    await append(outbox, exchange(text))
                 except OutboxUnwritable:
                     assert disk.failed
             else:
                 with pytest.raises(OutboxUnwritable, match=os.strerror(code)):
-                    await outbox.append(exchange(text))
+                    await append(outbox, exchange(text))
         if not disk.failed:
             assert number >= len(usual)
             assert await drained(outbox) == ["before", text]
@@ -154,7 +154,7 @@ async def test_whichever_call_the_disk_fails_the_record_is_refused_whole_and_the
             return
         assert (outbox.depth, outbox.size_bytes) == (1, size)
         assert [len(files(folder, kind)) for kind in ("writing", "waiting", "media")] == [0, 0, 0]
-        await outbox.append(exchange("after" + text))
+        await append(outbox, exchange("after" + text))
         assert await drained(outbox) == ["before", "after" + text]
         await outbox.close()
         assert [files(folder, kind) for kind in ("log", "refused")] == [[], []]
@@ -167,7 +167,7 @@ async def test_of_many_in_one_turn_those_are_kept_that_the_disk_took(
 ) -> None:
     """Half of the first write is taken, and the rest is tried again without the one in the middle."""
     outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
-    await outbox.append(exchange("before"))
+    await append(outbox, exchange("before"))
     told: dict[str, bool] = {}
 
     def on_kept(text: str) -> Callable[[object], None]:
@@ -177,7 +177,7 @@ async def test_of_many_in_one_turn_those_are_kept_that_the_disk_took(
         disk = Disk(patch, 0, errno.ENOSPC)
         for text in "abcdefghi":
             outbox.keep(exchange(text), on_kept(text))
-        await outbox.append(exchange("j"))
+        await append(outbox, exchange("j"))
         assert disk.failed
     assert list(told) == [*"abcdefghi"]
     assert sum(told.values()) == 8, "one is refused"
@@ -190,13 +190,13 @@ async def test_a_segment_that_cannot_be_cut_is_written_no_more_and_what_is_half_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("before"))
+    await append(outbox, exchange("before"))
     with monkeypatch.context() as patch, capture_logs() as logs:
         Disk(patch, 0, errno.EIO, for_good=True)
         with pytest.raises(OutboxUnwritable):
-            await outbox.append(exchange("refused"))
+            await append(outbox, exchange("refused"))
     assert [entry["event"] for entry in logs] == ["outbox.uncut"]
-    await outbox.append(exchange("after"))
+    await append(outbox, exchange("after"))
     assert len(files(tmp_path, "log")) == 2
     await outbox.close()
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
@@ -213,7 +213,7 @@ async def test_a_record_that_cannot_be_let_go_is_delivered_again(
     for number in range(20):
         outbox = Outbox.open(tmp_path / str(number), max_bytes=BIG)
         for text in ("a" + LARGE, LARGE, "c" + LARGE):
-            await outbox.append(exchange(text))
+            await append(outbox, exchange(text))
         batch = await outbox.peek_batch(BIG)
         assert batch is not None
         whole = [payload(record) for record in batch.records]
@@ -242,7 +242,7 @@ async def test_when_nothing_can_be_removed_all_of_it_is_delivered_again(
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in "ab":
-        await outbox.append(exchange(text + LARGE))
+        await append(outbox, exchange(text + LARGE))
     batch = await outbox.peek_batch(BIG)
     assert batch is not None
     with monkeypatch.context() as patch:
@@ -257,8 +257,8 @@ async def test_a_segment_that_cannot_be_removed_is_tried_again_and_blocks_nothin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("a"))
-    await outbox.append(exchange("b"))
+    await append(outbox, exchange("a"))
+    await append(outbox, exchange("b"))
     with monkeypatch.context() as patch, capture_logs() as logs:
         Disk(patch, 0, errno.EROFS, for_good=True)
         assert await drained(outbox) == ["a", "b"]
@@ -266,7 +266,7 @@ async def test_a_segment_that_cannot_be_removed_is_tried_again_and_blocks_nothin
         assert [(entry["event"], entry["consequence"]) for entry in logs] == [
             ("outbox.stuck", "delivered again after a restart")
         ]
-    await outbox.append(exchange("c"))
+    await append(outbox, exchange("c"))
     assert await drained(outbox) == ["c"]
     assert (outbox.depth, outbox.size_bytes) == (0, 0)
     await outbox.close()
@@ -278,7 +278,7 @@ async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_unti
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in "abc":
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     batch = await outbox.peek_batch(BIG)
     assert batch is not None
     with monkeypatch.context() as patch:
@@ -286,7 +286,7 @@ async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_unti
         await outbox.done(batch, {1: "no"})
     assert (outbox.depth, outbox.deferred, outbox.refused) == (1, 1, 0)
     assert await outbox.peek_batch(BIG) is None
-    await outbox.append(exchange("d"))
+    await append(outbox, exchange("d"))
     assert await drained(outbox) == ["d"]
     again = await outbox.peek_deferred()
     assert again is not None
@@ -299,7 +299,7 @@ async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_unti
 
 async def test_what_cannot_be_tidied_up_does_not_keep_the_folder_from_being_opened(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    await outbox.append(exchange("a"))
+    await append(outbox, exchange("a"))
     await outbox.close()
     (tmp_path / "writing" / "a folder").mkdir()
     (tmp_path / "media" / "000000000009-1795488731020+311294.record").mkdir()

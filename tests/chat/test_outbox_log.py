@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from chat_service.outbox import Outbox, OutboxError, OutboxUnwritable, RecordName
 from chat_service.outbox.records import HEADER_BYTES, checksum_of, pack_header
 from frameproto.exchange import Exchange, encode_exchange
-from tests.chat.outbox_parts import BIG, drained, files, text_of
+from tests.chat.outbox_parts import BIG, append, drained, files, text_of
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000
@@ -26,7 +26,7 @@ async def left_behind(folder: Path, *texts: str) -> Path:
     """Keep these in one segment, as a process that was killed leaves it, and return the segment."""
     outbox = Outbox.open(folder, max_bytes=BIG)
     for text in texts:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     await outbox.close()
     return files(folder, "log")[-1]
 
@@ -34,7 +34,7 @@ async def left_behind(folder: Path, *texts: str) -> Path:
 async def kept_in_one_turn(outbox: Outbox, *texts: str) -> None:
     async with asyncio.TaskGroup() as appends:
         for text in texts:
-            appends.create_task(outbox.append(exchange(text)))
+            appends.create_task(append(outbox, exchange(text)))
 
 
 def counted(calls: list[str], name: str, real: Callable[..., object]) -> Callable[..., object]:
@@ -50,7 +50,7 @@ async def test_all_that_is_kept_in_one_turn_is_one_write_and_one_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
-    await outbox.append(exchange("before"))
+    await append(outbox, exchange("before"))
     calls: list[str] = []
     with monkeypatch.context() as patch:
         for name in ("pwrite", "write", "fdatasync", "fsync", "open", "rename"):
@@ -74,10 +74,10 @@ async def test_what_is_kept_while_a_sync_goes_on_is_one_more_write(
         real(file)
 
     monkeypatch.setattr(os, "fdatasync", sync)
-    first = asyncio.create_task(outbox.append(exchange("first")))
+    first = asyncio.create_task(append(outbox, exchange("first")))
     while not syncs:  # noqa: ASYNC110 - a thread tells nobody
         await asyncio.sleep(0)
-    later = [asyncio.create_task(outbox.append(exchange(str(number)))) for number in range(20)]
+    later = [asyncio.create_task(append(outbox, exchange(str(number)))) for number in range(20)]
     await asyncio.gather(first, *later)
     assert len(syncs) <= 3
     assert await drained(outbox) == ["first", *(str(number) for number in range(20))]
@@ -101,7 +101,7 @@ async def test_delivered_segments_are_removed_while_others_wait(tmp_path: Path) 
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     texts = [f"{number}:" + "x" * 50 * KIB for number in range(100)]
     for text in texts:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     before, size_bytes = len(files(tmp_path, "log")), outbox.size_bytes
     assert before >= 5
     assert size_bytes == sum(file.stat().st_size for file in files(tmp_path, "log"))
@@ -127,7 +127,7 @@ async def test_a_backlog_takes_little_memory_while_it_grows_and_comes_in_order(t
     tracemalloc.start()
     try:
         for text in texts:
-            await outbox.append(exchange(text))
+            await append(outbox, exchange(text))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -142,7 +142,7 @@ async def test_records_are_kept_while_a_backlog_is_delivered(tmp_path: Path) -> 
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     texts = [f"{number}:" + "x" * 10_000 for number in range(1000)]
     for text in texts:
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     delivered: list[str] = []
     while (batch := await outbox.peek_batch(150_000)) is not None:
         delivered += [text_of(record) for record in batch.records]
@@ -158,7 +158,7 @@ async def test_records_are_kept_while_a_backlog_is_delivered(tmp_path: Path) -> 
 async def test_after_a_crash_what_was_delivered_of_a_segment_comes_again_and_nothing_else(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
     for text in ("a", "b", LARGE, "c"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     batch = await outbox.peek_batch(BIG, 3)
     assert batch is not None
     await outbox.done(batch)
@@ -172,7 +172,7 @@ async def test_after_a_crash_what_was_delivered_of_a_segment_comes_again_and_not
 async def test_a_record_that_was_refused_is_not_delivered_again_after_a_crash(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
     for text in "abc":
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     batch = await outbox.peek_batch(BIG, 2)
     assert batch is not None
     await outbox.done(batch, {0: "no"})
@@ -187,7 +187,7 @@ async def test_a_record_that_was_refused_is_not_delivered_again_after_a_crash(tm
 async def test_a_deferred_record_keeps_no_segment_and_is_delivered_once_after_a_crash(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
     for text in "abc":
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     batch = await outbox.peek_batch(BIG, 1)
     assert batch is not None
     await outbox.defer(batch)
@@ -217,7 +217,7 @@ async def test_a_torn_record_at_the_end_is_cut_off_wherever_it_ends(tmp_path: Pa
         outbox = Outbox.open(tmp_path, max_bytes=BIG)
     assert [entry["event"] for entry in logs if "torn" in entry["event"]] == ["outbox.torn"]
     assert segment.stat().st_size in {len(whole), len(whole) // 2}
-    await outbox.append(exchange("c"))
+    await append(outbox, exchange("c"))
     assert (await drained(outbox))[-1] == "c"
     assert outbox.refused == 0
     await outbox.close()
@@ -297,18 +297,18 @@ async def test_what_is_taken_away_from_a_running_process_is_noticed_and_memory_s
     tmp_path: Path, how: str
 ) -> None:
     outbox = Outbox.open(tmp_path / "outbox", max_bytes=BIG)
-    await outbox.append(exchange("a"))
+    await append(outbox, exchange("a"))
     (segment,) = files(tmp_path / "outbox", "log")
     if how == "folder gone":
         shutil.rmtree(tmp_path / "outbox")
         with pytest.raises(OutboxUnwritable, match="No such file"):
-            await outbox.append(exchange("b"))
+            await append(outbox, exchange("b"))
         assert await drained(outbox) == ["a"]
     else:
         segment.unlink()
         if how == "another file":
             segment.write_bytes(b"")
-        await outbox.append(exchange("b"))
+        await append(outbox, exchange("b"))
         assert len(files(tmp_path / "outbox", "log")) == 1 + (how == "another file")
         assert await drained(outbox) == ["a", "b"]
     assert (outbox.depth, outbox.refused) == (0, 0)
@@ -320,7 +320,7 @@ async def test_bytes_of_a_client_that_look_like_a_record_are_never_taken_for_one
     asked = dataclasses.replace(exchange("a"), request=b"\x00" + forged * 20)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for one in (asked, exchange("b")):
-        await outbox.append(one)
+        await append(outbox, one)
     await outbox.close()
     (segment,) = files(tmp_path, "log")
     data = bytearray(segment.read_bytes())
@@ -341,7 +341,7 @@ async def test_a_backlog_of_the_old_form_is_delivered_before_what_is_new(tmp_pat
         (tmp_path / "waiting" / str(name)).write_bytes(checksum_of([body]) + body)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     assert outbox.depth == 2
-    await outbox.append(exchange("new"))
+    await append(outbox, exchange("new"))
     assert files(tmp_path, "log")[0].name == "000000000043.segment"
     assert await drained(outbox) == ["old", "older than the log", "new"]
     await outbox.close()
@@ -397,7 +397,7 @@ async def test_a_callback_that_fails_disturbs_no_other(tmp_path: Path) -> None:
     with capture_logs() as logs:
         outbox.keep(exchange("a"), fail)
         outbox.keep(exchange("b"), told.append)
-        await outbox.append(exchange("c"))
+        await append(outbox, exchange("c"))
     assert told == [None]
     assert [entry["event"] for entry in logs] == ["outbox.bug"]
     assert await drained(outbox) == [*"abc"]

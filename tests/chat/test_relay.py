@@ -12,11 +12,13 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from chat_service import relay
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
 from devtools.ports import free_port
 from frameproto import Request, RequestKind
 from frameproto.exchange import encode_batch, encode_exchange
+from tests.chat.outbox_parts import append
 from tests.chat.relay_parts import (
     BIG,
     Answer,
@@ -29,6 +31,7 @@ from tests.chat.relay_parts import (
     outcomes,
     page,
     problem,
+    until,
 )
 from tests.support.exchanges import exchange
 
@@ -57,6 +60,28 @@ async def test_what_arrives_later_is_delivered_too(tmp_path: Path) -> None:
             await way.keep(text)
             await way.all_gone()
         assert way.history.kept == LETTERS
+
+
+async def test_what_comes_soon_after_a_delivery_is_delivered_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first goes at once, the next ones when the interval is over, or when a flush does not wait for it."""
+    monkeypatch.setattr(relay, "BATCH_INTERVAL_SECONDS", 3600)
+    async with on_its_way(tmp_path, History(), "a") as way:
+        await way.all_gone()
+        await way.keep(*"bc")
+        await asyncio.sleep(0.05)
+        await way.keep("d")
+        assert way.history.asked == [["a"]]
+        assert await way.relay.flush(20) == 0
+        assert way.history.asked == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_whole_batch_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "BATCH_INTERVAL_SECONDS", 3600)
+    async with on_its_way(tmp_path, History(), *(letter * 600 for letter in LETTERS), batch_bytes=1000) as way:
+        await until(lambda: len(way.history.asked) >= 4)
+        assert all(len(texts) == 1 for texts in way.history.asked)
 
 
 async def test_batches_are_as_large_as_they_may_be_and_a_larger_record_goes_alone(tmp_path: Path) -> None:
@@ -361,7 +386,7 @@ async def test_media_are_read_from_the_disk_piece_by_piece_while_they_are_delive
     history.post = swallow  # type: ignore[method-assign]
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for _ in range(10):
-        await outbox.append(exchange(request=Request(RequestKind.VIDEO, bytes(2_000_000))))
+        await append(outbox, exchange(request=Request(RequestKind.VIDEO, bytes(2_000_000))))
     await outbox.close()
     tracemalloc.start()
     try:

@@ -1,6 +1,8 @@
 """Records that cannot be delivered: found, passed by and set aside, while an outage sets nothing aside."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 from chat_service.outbox import Outbox
+from chat_service.outbox.spool import Spool
 from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
-from tests.chat.outbox_parts import BIG, drained, files
+from tests.chat.outbox_parts import BIG, append, drained, files
 from tests.chat.relay_parts import (
     Answer,
     History,
@@ -21,6 +24,7 @@ from tests.chat.relay_parts import (
     hang_up,
     on_its_way,
     problem,
+    until,
 )
 from tests.support.exchanges import exchange
 
@@ -36,12 +40,6 @@ def failing(history: History, answer: Answer, poison: Callable[[str], bool]) -> 
         return await (answer if any(map(poison, texts)) else history.take)(request, texts)
 
     history.usual = usual
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.002)
 
 
 async def talk(way: Round, count: int, name: str = "more") -> list[str]:
@@ -193,7 +191,7 @@ async def test_an_unreadable_segment_is_named_and_holds_up_nobody(tmp_path: Path
     history = History()
     for text in "abc":  # each process begins a segment
         outbox = Outbox.open(tmp_path, max_bytes=BIG)
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
         await outbox.close()
     file = break_file(tmp_path, "log", 1, how)
     with capture_logs() as logs:
@@ -216,7 +214,7 @@ async def test_an_unreadable_record_is_named_and_holds_up_nobody(tmp_path: Path,
     history = History()
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", LARGE, "c"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     file = break_file(tmp_path, "waiting", 0, how)
     await outbox.close()
     with capture_logs() as logs:
@@ -238,13 +236,40 @@ async def test_a_flush_ends_when_what_is_left_cannot_be_delivered(tmp_path: Path
     failing(history, FAULT, "poison".__eq__)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", LARGE, "poison", "b"):
-        await outbox.append(exchange(text))
+        await append(outbox, exchange(text))
     break_file(tmp_path, "waiting", 0, "EISDIR")
     await outbox.close()
     async with on_its_way(tmp_path, history, *"cd", max_failures=3, last_retry_seconds=1000) as way:
         async with asyncio.timeout(20):
             assert await way.relay.flush(1000) == 2
         assert history.kept == [*"abcd"]
+
+
+async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_and_tried_with_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History()
+
+    async def not_b(_request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        history.kept += [text for text in texts if text != "b"]
+        return web.json_response({"results": [{"outcome": "refused" if text == "b" else "stored"} for text in texts]})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    history.usual = not_b
+    async with on_its_way(tmp_path, history, *"abc", first_retry_seconds=1000, last_retry_seconds=1000) as way:
+        with monkeypatch.context() as patch:
+            patch.setattr(Spool, "write_dead_letter", full)
+            await until(lambda: way.relay.stats.retries == 1)
+            await talk(way, 5)
+            assert history.asked[:2] == [["a", "b", "c"], ["b"]]
+            assert [text for texts in history.asked[2:] for text in texts] == [f"more {number}" for number in range(5)]
+            assert (way.outbox.depth, way.outbox.refused, way.relay.stats.refused) == (1, 0, 0)
+            async with asyncio.timeout(20):
+                assert await way.relay.flush(1000) == 1, "a flush does not wait for room"
+        assert await way.relay.flush(20) == 0
+        assert (way.outbox.refused, way.relay.stats.refused) == (1, 1)
 
 
 async def test_a_denied_token_is_told_once_and_not_tried_like_an_outage(tmp_path: Path) -> None:

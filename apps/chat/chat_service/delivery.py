@@ -1,7 +1,7 @@
 """How a batch is handed over to the history service, and what may come of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -58,6 +58,11 @@ class DeliveryFault(DeliveryFailed):
 class DeliveryDenied(DeliveryFailed):
     """History does not accept the token. Trying again does not help until somebody changes a setting."""
 
+    advice: ClassVar[str] = (
+        "history does not accept the service token: set CHAT_HISTORY_TOKEN to one with the scope `ingest`, not expired,"
+        " for the audience of history and signed with one of its secrets"
+    )
+
 
 class BatchRefused(Exception):
     """History will not take these bytes as they are: too many, or one of them spoils the batch."""
@@ -95,15 +100,17 @@ class HistoryService:
         if not isinstance(self._url, str):
             self._url = await self._url
 
-    async def hand_over(self, batch: Batch) -> dict[int, str]:
-        """Hand a batch over; return the indices that history will never take, with its reasons.
+    async def hand_over(self, batch: Batch, size_bytes: int) -> dict[int, str]:
+        """Hand a batch over that has this `batch_size`; return the indices that history will never take, with reasons.
 
         Raises:
             DeliveryFailed: it did not take the batch; see its subclasses.
             BatchRefused: it will not take the batch as it is.
         """
+        is_small = size_bytes <= CHUNK_BYTES and all(record.media is None for record in batch.records)
+        body = b"".join(_parts(batch)) if is_small else _chunks(batch)
         url = f"{str(self._url).rstrip('/')}/v1/exchanges"
-        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(batch_size(batch))}
+        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(size_bytes)}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
         now = asyncio.get_running_loop().time()
@@ -111,7 +118,7 @@ class HistoryService:
             headers["Connection"] = "close"  # the last request of this connection
             self._renew_at = now + self._connection_seconds
         try:
-            async with self._http.post(url, data=_encode(batch), headers=headers, timeout=self._timeout) as response:
+            async with self._http.post(url, data=body, headers=headers, timeout=self._timeout) as response:
                 if response.status == HTTPStatus.OK:
                     return _outcomes(await response.json(), len(batch.records))
                 raise await _failure(response)
@@ -149,8 +156,16 @@ async def _failure(response: aiohttp.ClientResponse) -> DeliveryFailed | BatchRe
     return DeliveryFailed(reason, retry_after_seconds=retry_after_seconds)
 
 
-async def _encode(batch: Batch) -> AsyncIterator[bytes]:
-    """Yield a batch as it goes over the wire. Media come from the disk piece by piece, and are never held whole."""
+def _parts(batch: Batch) -> Iterator[bytes]:
+    """Yield a batch of records without media as it goes over the wire."""
+    yield batch_header(len(batch.records))
+    for record in batch.records:
+        yield record_header(len(record.opening))
+        yield record.opening
+
+
+async def _chunks(batch: Batch) -> AsyncIterator[bytes]:
+    """Yield a batch as it goes over the wire. Media are read from disk in pieces, and are never held whole."""
     piece = bytearray(batch_header(len(batch.records)))
     for record in batch.records:
         piece += record_header(record.size_bytes)

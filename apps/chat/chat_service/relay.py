@@ -14,9 +14,8 @@ So an outage, in which nothing or only a part of the records is taken, dead-lett
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 
 import aiohttp
 
@@ -24,12 +23,14 @@ from chat_service.delivery import (
     BatchRefused,
     DeliveryDenied,
     DeliveryFailed,
-    DeliveryFault,
     DeliveryTooSlow,
     HistoryService,
     batch_size,
 )
-from chat_service.outbox import Batch, Key, Outbox, OutboxError, RecordUnreadable
+from chat_service.delivery_observer import DeliveryObserver, DeliveryStats, NullObserver
+from chat_service.outbox import Batch, Key, Outbox, OutboxError, OutboxUnwritable, RecordName, RecordUnreadable
+from chat_service.pauses import Pauses
+from chat_service.suspects import Suspects
 from frameproto.exchange import MAX_BATCH_RECORDS
 from servicekit.logs import get_logger
 from servicekit.tasks import Backoff, first_of, is_worth_logging
@@ -37,57 +38,9 @@ from servicekit.tasks import Backoff, first_of, is_worth_logging
 log = get_logger(__name__)
 
 
-class DeliveryObserver(Protocol):
-    """Is told of each delivery."""
-
-    def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
-        """History has answered: how many it has now, how many it never will; what was sent, and how long that took."""
-
-    def dead_lettered(self) -> None:
-        """An exchange was dead-lettered because history fails whenever it comes."""
-
-    def failed(self, *, denied: bool) -> None:
-        """A delivery has to be tried again; `denied`: because history does not accept the token."""
-
-
-class NullObserver:
-    """Observes nothing."""
-
-    def delivered(self, exchanges: int, refused: int, size_bytes: int, seconds: float) -> None:
-        """See `DeliveryObserver.delivered`."""
-
-    def dead_lettered(self) -> None:
-        """See `DeliveryObserver.dead_lettered`."""
-
-    def failed(self, *, denied: bool) -> None:
-        """See `DeliveryObserver.failed`."""
-
-
-@dataclass(slots=True)
-class DeliveryStats:
-    """What the relay has done so far."""
-
-    delivered: int = 0
-    refused: int = 0
-    retries: int = 0
-    last_error: str = ""
-
-
-@dataclass(slots=True)
-class _Suspect:
-    """A deferred record that has failed.
-
-    Attributes:
-        delivered: how many records history had taken when this one failed last.
-        tries: how often it has failed since it was deferred.
-        strikes: how often history answered by a fault, though it had taken others since the failure before.
-        is_hopeless: it failed during the flush that goes on, and not because of an outage.
-    """
-
-    delivered: int
-    tries: int = 0
-    strikes: int = 0
-    is_hopeless: bool = False
+BATCH_INTERVAL_SECONDS: Final = 0.02
+"""From the beginning of one delivery to that of the next, unless a whole batch waits. A delivery costs some 400 µs of
+CPU time, however little it holds, so a busy pod delivers at once what came meanwhile."""
 
 
 class OutboxRelay:
@@ -128,15 +81,15 @@ class OutboxRelay:
         self._outbox = outbox
         self._history = HistoryService(history_url, http=http, token=token, request_seconds=request_seconds)
         self._batch_bytes = batch_bytes
-        self._retries = Backoff(first_retry_seconds, last_retry_seconds, jitter)
-        self._denied_retry_seconds = denied_retry_seconds
+        self._pauses = Pauses(Backoff(first_retry_seconds, last_retry_seconds, jitter), denied_retry_seconds)
         self._max_failures = max_failures
         self._observer = observer or NullObserver()
         self._max_records = MAX_BATCH_RECORDS
         self._failures = 0  # in a row
         self._is_searching = False  # for the record that makes its batches fail
         self._is_halving = False  # a batch that failed during the search: half of it is tried without much of a pause
-        self._suspects: dict[Key, _Suspect] = {}
+        self._suspects = Suspects()
+        self._next_at = 0.0  # when the next batch is due, by the clock of the event loop
         self._deferred_due = 0.0  # when a deferred record is tried next, by the clock of the event loop
         self._wake = asyncio.Event()
         self._last_bug = ""
@@ -167,8 +120,7 @@ class OutboxRelay:
             how many records are left.
         """
         self._hopeless.clear()
-        for suspect in self._suspects.values():
-            suspect.is_hopeless = False
+        self._suspects.begin_flush()
         self._hurry.set()
         self._try_deferred_at(0.0)
         try:
@@ -186,8 +138,7 @@ class OutboxRelay:
                 return True
             if self._outbox.has_records:
                 return False
-            hopeless = sum(suspect.is_hopeless for suspect in self._suspects.values())
-            if self._hurry.is_set() and hopeless == self._outbox.deferred:
+            if self._hurry.is_set() and self._suspects.hopeless == self._outbox.deferred:
                 self._hopeless.set()
             await first_of(self._outbox.wait_for_records(), self._wake.wait(), seconds=seconds)
             self._wake.clear()
@@ -195,6 +146,11 @@ class OutboxRelay:
         return False
 
     async def _deliver_next(self) -> None:
+        loop = asyncio.get_running_loop()
+        seconds = self._next_at - loop.time()
+        if seconds > 0 and self._outbox.size_bytes < self._batch_bytes:
+            await first_of(self._hurry.wait(), seconds=seconds)
+        self._next_at = loop.time() + BATCH_INTERVAL_SECONDS
         batch = await self._outbox.peek_batch(self._batch_bytes, self._max_records)
         if batch is None:
             return
@@ -216,7 +172,7 @@ class OutboxRelay:
 
     async def _deliver_deferred(self) -> None:
         """Try a deferred record, and put it off again when it fails for a reason that need not concern the others."""
-        self._try_deferred_in(self._next_pause(self._max_failures))
+        self._try_deferred_in(self._pause_seconds(DeliveryFailed(""), self._max_failures))
         try:
             batch = await self._outbox.peek_deferred()
         except RecordUnreadable as unreadable:
@@ -224,43 +180,58 @@ class OutboxRelay:
             return
         if batch is None:
             return
-        name = batch.records[0].name
+        name, file = batch.records[0].name, batch.records[0].file
         try:
-            await self._deliver(batch)
+            stuck = await self._deliver(batch)
         except DeliveryFailed as failed:
             if not failed.splits:
                 raise
-            self._put_off(name, batch.records[0].file, failed)
-            if self._suspects[name].strikes >= self._max_failures:
-                await self._dead_letter(batch, failed)
+            self._put_off(name, file, failed)
+            strikes = self._suspects.strikes(name)
+            if strikes >= self._max_failures:
+                await self._dead_letter(batch, f"{failed}, {strikes} times, while history took other records")
         else:
-            self._suspects.pop(name, None)
-            self._try_deferred_at(0.0)
+            if stuck:
+                self._put_off(name, file, OutboxUnwritable("the disk has no room for it in refused/"))
+            else:
+                self._suspects.acquit(name)
+                self._try_deferred_at(0.0)
 
-    async def _deliver(self, batch: Batch) -> None:
-        """Deliver a batch, and let go of it.
+    async def _deliver(self, batch: Batch) -> Collection[RecordName]:
+        """Deliver a batch, and let go of it; return the records that could not be moved or removed.
 
         Raises:
             BatchRefused: history will not take so many records, or one of them; never of a batch of one.
             DeliveryFailed: history did not take it.
         """
-        count, began = len(batch.records), time.perf_counter()
+        count, size_bytes, began = len(batch.records), batch_size(batch), time.perf_counter()
         try:
-            refused = await self._history.hand_over(batch)
+            refused = await self._history.hand_over(batch, size_bytes)
         except BatchRefused as spoilt:
             if count > 1:
                 raise
             refused = {0: str(spoilt)}
         seconds = time.perf_counter() - began
-        await self._outbox.done(batch, refused)
-        self._observer.delivered(count - len(refused), len(refused), batch_size(batch), seconds)
+        taken, dead_letters = count - len(refused), self.stats.refused
+        stuck = await self._let_go(batch, refused)
+        self._observer.delivered(taken, self.stats.refused - dead_letters, size_bytes, seconds)
         if self._failures:
             log.info("delivery.works_again", after_failures=self._failures)
             self._try_deferred_at(0.0)
         self._failures = 0
         self._last_bug = ""
-        self.stats.delivered += count - len(refused)
-        self._report_dead_letters(batch, refused)
+        self.stats.delivered += taken
+        return stuck
+
+    async def _let_go(self, batch: Batch, refused: dict[int, str]) -> Collection[RecordName]:
+        """Let go of a batch that history has answered for; return those that could not be moved or removed."""
+        stuck = await self._outbox.done(batch, refused)
+        for index, reason in refused.items():
+            name = batch.records[index].name
+            if name not in stuck:
+                self.stats.refused += 1
+                log.error("delivery.refused", file=f"refused/{name}", reason=reason, consequence="dead-lettered")
+        return stuck
 
     async def _narrow(self, batch: Batch, failed: Exception) -> None:
         """Send less next time, or defer the one record that was sent, if that may help."""
@@ -274,17 +245,12 @@ class OutboxRelay:
         elif self._is_searching:
             await self._outbox.defer(batch)
             name = batch.records[0].name
-            self._suspects[name] = _Suspect(delivered=self.stats.delivered)
-            self._try_deferred_in(self._next_pause(self._failures + 1))
+            self._suspects.begin(name, self.stats.delivered)
+            self._try_deferred_in(self._pause_seconds(DeliveryFailed(""), self._failures + 1))
 
     def _put_off(self, key: Key, file: str, failed: Exception) -> None:
         """Say when a deferred record is tried again that has failed again."""
-        suspect = self._suspects.setdefault(key, _Suspect(delivered=self.stats.delivered))
-        suspect.tries += 1
-        others_taken = self.stats.delivered > suspect.delivered
-        suspect.delivered = self.stats.delivered
-        suspect.strikes += others_taken and isinstance(failed, DeliveryFault)
-        suspect.is_hopeless = others_taken or suspect.strikes > 0 or isinstance(failed, RecordUnreadable)
+        suspect = self._suspects.fail(key, failed, self.stats.delivered)
         self._count_failure(failed)
         if suspect.is_hopeless:
             failures, pauses = suspect.tries, self._max_failures + suspect.tries
@@ -295,20 +261,10 @@ class OutboxRelay:
         self._try_deferred_in(seconds)
         self._log_failure(failures, seconds, file=file)
 
-    async def _dead_letter(self, batch: Batch, failed: DeliveryFailed) -> None:
-        record = batch.records[0]
-        strikes = self._suspects[record.name].strikes
-        refused = {0: f"{failed}, {strikes} times, while history took other records"}
-        await self._outbox.done(batch, refused)
-        del self._suspects[record.name]
-        self._observer.dead_lettered()
-        self._report_dead_letters(batch, refused)
-
-    def _report_dead_letters(self, batch: Batch, refused: dict[int, str]) -> None:
-        self.stats.refused += len(refused)
-        for index, reason in refused.items():
-            file = f"refused/{batch.records[index].name}"
-            log.error("delivery.refused", file=file, reason=reason, consequence="dead-lettered")
+    async def _dead_letter(self, batch: Batch, reason: str) -> None:
+        if not await self._let_go(batch, {0: reason}):
+            self._suspects.acquit(batch.records[0].name)
+            self._observer.dead_lettered()
 
     def _report(self, bug: Exception) -> None:
         """Log what nobody foresaw, once for as long as it is the same."""
@@ -320,24 +276,15 @@ class OutboxRelay:
         self._failures += 1
         self._count_failure(failed)
         seconds = self._pause_seconds(failed, self._failures)
-        self._log_failure(self._failures, seconds, **_advice(failed))
+        advice = {"what_to_do": failed.advice} if isinstance(failed, DeliveryDenied) else {}
+        self._log_failure(self._failures, seconds, **advice)
         if isinstance(failed, DeliveryDenied) and self._hurry.is_set():
             self._hopeless.set()
         self._wake.clear()
         await first_of(self._wake.wait(), seconds=seconds)
 
     def _pause_seconds(self, failed: Exception, failures: int) -> float:
-        if isinstance(failed, DeliveryDenied):
-            return self._denied_retry_seconds
-        asked = failed.retry_after_seconds if isinstance(failed, DeliveryFailed) else 0.0
-        return max(
-            self._next_pause(failures), 0.0 if self._hurry.is_set() else min(asked, self._retries.longest_seconds)
-        )
-
-    def _next_pause(self, failures: int) -> float:
-        if self._hurry.is_set() or self._is_halving:
-            failures = 1
-        return self._retries.pause_seconds(failures)
+        return self._pauses.after(failed, failures, is_hurried=self._hurry.is_set(), is_halving=self._is_halving)
 
     def _try_deferred_in(self, seconds: float) -> None:
         self._try_deferred_at(asyncio.get_running_loop().time() + seconds)
@@ -361,13 +308,3 @@ class OutboxRelay:
                 next_try_seconds=round(seconds, 3),
                 **facts,
             )
-
-
-def _advice(failed: Exception) -> dict[str, str]:
-    """Return what a person can do about a failure that does not pass by itself."""
-    if isinstance(failed, DeliveryDenied):
-        return {
-            "what_to_do": "history does not accept the service token: set CHAT_HISTORY_TOKEN to one with the scope"
-            " `ingest`, not expired, for the audience of history and signed with one of its secrets"
-        }
-    return {}

@@ -1,7 +1,7 @@
 """Letting go of records that are delivered, dead-lettered or deferred, and of segments that are finished."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from chat_service.outbox.errors import OutboxUnwritable
@@ -58,23 +58,24 @@ class Disposal:
         self._stuck: set[Segment] = set()  # those of which that was tried
         self.dead_letters = dead_letters
 
-    async def forget(self, records: Sequence[Record], reasons: Mapping[RecordName, str]) -> None:
+    async def forget(self, records: Sequence[Record], reasons: Mapping[RecordName, str]) -> Collection[RecordName]:
         """Let go of delivered records, and dead-letter those for which there is a reason.
 
-        A record whose file cannot be moved, written or removed is deferred, and will be delivered again.
+        A record whose file cannot be moved, written or removed is deferred, and will be delivered again. These are
+        returned.
 
         Raises:
             OutboxUnwritable: not one file could be moved or removed.
         """
         files = [record for record in records if record.segment is None or record.name in reasons]
         try:
-            await finish(self._forget(records, files, reasons))
+            return await finish(self._forget(records, files, reasons))
         except OSError as exc:
             raise OutboxUnwritable(f"the outbox cannot be written: {exc.strerror}") from exc
 
     async def _forget(
         self, records: Sequence[Record], files: Sequence[Record], reasons: Mapping[RecordName, str]
-    ) -> None:
+    ) -> Collection[RecordName]:
         stuck = await asyncio.to_thread(self._let_files_go, files, reasons) if files else {}
         if len(stuck) == len(records) and all(record.segment is None for record in records):
             raise next(iter(stuck.values()))
@@ -89,6 +90,7 @@ class Disposal:
                 self.count_out(record.segment, 1)
         self.tidy()
         await self.remove_finished()
+        return stuck.keys()
 
     def _let_files_go(self, files: Sequence[Record], reasons: Mapping[RecordName, str]) -> dict[RecordName, OSError]:
         """Remove, move or write these files; return those for which that failed. Blocks."""

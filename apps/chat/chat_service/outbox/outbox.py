@@ -12,15 +12,15 @@ up the others. `peek_deferred` offers it again.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
 
 from chat_service.outbox.disposal import Disposal
-from chat_service.outbox.errors import OutboxError, OutboxLocked, OutboxUnwritable
+from chat_service.outbox.errors import OutboxLocked, OutboxUnwritable
 from chat_service.outbox.queue import DeliveryQueue
 from chat_service.outbox.reader import OutboxReader
-from chat_service.outbox.records import Batch
+from chat_service.outbox.records import Batch, RecordName
 from chat_service.outbox.recovery import recover
 from chat_service.outbox.segments import Segment, SegmentLog
 from chat_service.outbox.spool import Spool
@@ -147,18 +147,6 @@ class Outbox:
         self._emptied.clear()
         self._writer.keep(exchange, on_kept)
 
-    async def append(self, exchange: Exchange) -> None:
-        """Keep an exchange, for callers that can wait. A cancelled call has kept the whole of it, or nothing.
-
-        Raises:
-            OutboxFull: over `max_bytes`.
-            OutboxUnwritable: the disk is full or broken; later calls may work again.
-        """
-        kept: asyncio.Future[OutboxError | None] = asyncio.get_running_loop().create_future()
-        self.keep(exchange, lambda error: None if kept.done() else kept.set_result(error))
-        if (error := await kept) is not None:
-            raise error
-
     @property
     def has_records(self) -> bool:
         """Whether there is something to deliver that is not deferred."""
@@ -197,17 +185,18 @@ class Outbox:
             await self._disposal.defer(record)
         self._changed()
 
-    async def done(self, batch: Batch, refused: Mapping[int, str] | None = None) -> None:
+    async def done(self, batch: Batch, refused: Mapping[int, str] | None = None) -> Collection[RecordName]:
         """Mark a batch as delivered; records named in `refused`, by their index, are dead-lettered with the reason.
 
-        A record whose file cannot be moved, written or removed is deferred, and will be delivered again.
+        A record whose file cannot be moved, written or removed is deferred, and will be delivered again. These are
+        returned.
 
         Raises:
             OutboxUnwritable: not one file could be moved or removed. The batch is then still to be delivered.
         """
         reasons = {batch.records[index].name: reason for index, reason in (refused or {}).items()}
         try:
-            await self._disposal.forget(batch.records, reasons)
+            return await self._disposal.forget(batch.records, reasons)
         finally:
             self._changed()
 
