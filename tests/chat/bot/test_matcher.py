@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_service.bot.matcher import RuleMatcher
-from chat_service.bot.patterns import Pattern, Utterance, parse_pattern
+from chat_service.bot.patterns import Part, Pattern, Utterance, parse_pattern
 from chat_service.bot.script import Rule
 from frameproto import RequestKind
 
@@ -56,6 +56,38 @@ def test_it_chooses_as_if_every_rule_were_tried(
     rules.append(rule("anything else"))
     expected = one_by_one(rules, text, has_written=has_written)
     assert RuleMatcher(rules).choose(text, lambda _: has_written) == expected
+
+
+def filled(parts: Sequence[Part], words: Sequence[str], at: int = 0) -> dict[str, tuple[int, int]] | None:
+    """The reference of a pattern: gaps are tried from the shortest on, words that may be missing are there first."""
+    if not parts:
+        return {} if at == len(words) else None
+    part, rest = parts[0], parts[1:]
+    if part.is_gap:
+        for end in range(at + bool(part.name), len(words) + 1):
+            found = filled(rest, words, end)
+            if found is not None:
+                return {part.name: (at, end), **found} if part.name else found
+        return None
+    if at < len(words) and words[at] in part.words:
+        found = filled(rest, words, at + 1)
+        if found is not None:
+            return found
+    return filled(rest, words, at) if part.may_be_missing else None
+
+
+@given(
+    parts=st.lists(PART, min_size=1, max_size=5),
+    gaps=st.lists(st.integers(0, 5), max_size=2, unique=True),
+    text=TEXT,
+)
+def test_a_pattern_matches_as_if_every_way_were_tried(parts: list[str], gaps: list[int], text: str) -> None:
+    for number, at in enumerate(gaps):
+        parts.insert(at, ("{x}", "{y}")[number])
+    pattern, said = parse_pattern(" ".join(parts)), Utterance.of(text)
+    expected = filled(pattern.parts, said.keys)
+    found = {name: said.between(*span) for name, span in expected.items()} if expected is not None else None
+    assert pattern.match(said) == found
 
 
 @pytest.mark.parametrize(

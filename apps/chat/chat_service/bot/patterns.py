@@ -12,7 +12,7 @@ is why these are not regular expressions, some of which a client can make take f
 
 import re
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, Self
 
 MAX_WORDS: Final = 100  # of a text; what a bot understands stands at its beginning
@@ -66,16 +66,12 @@ class Part:
     words: frozenset[str] = frozenset()
     may_be_missing: bool = False
     name: str = ""
-
-    @property
-    def is_gap(self) -> bool:
-        """Whether any words may stand here."""
-        return not self.words
+    is_gap: bool = False
 
     @property
     def is_needed(self) -> bool:
         """Whether no text matches that has none of these words."""
-        return bool(self.words) and not self.may_be_missing
+        return not (self.is_gap or self.may_be_missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +83,18 @@ class Pattern:
         parts: what it is made of.
         least: how many words a text must have.
         most: how many it may have; None: any number.
+        head: words that a text must begin with, one of each.
+        tail: words that it must end with.
+        middle: the parts between them, which words may fill in several ways.
     """
 
     source: str
     parts: tuple[Part, ...]
     least: int
     most: int | None
+    head: tuple[frozenset[str], ...]
+    tail: tuple[frozenset[str], ...]
+    middle: tuple[Part, ...]
 
     @property
     def names(self) -> frozenset[str]:
@@ -101,43 +103,66 @@ class Pattern:
 
     def match(self, said: Utterance) -> dict[str, str] | None:
         """Return what stands in the named gaps, each as short as can be, or None when something else was said."""
-        count = len(said.keys)
+        keys, count = said.keys, len(said.keys)
         if count < self.least or (self.most is not None and count > self.most):
             return None
-        for part in self.parts:
-            if part.is_needed and part.words.isdisjoint(said.known):
+        begin, end = len(self.head), count - len(self.tail)
+        for at, words in enumerate(self.head):
+            if keys[at] not in words:
                 return None
-        fits = self._fits(said.keys)
+        for at, words in enumerate(self.tail, end):
+            if keys[at] not in words:
+                return None
+        match self.middle:
+            case ():
+                return {}
+            case (Part(is_gap=True, name=name),):
+                return {name: said.between(begin, end)} if name else {}
+            case _:
+                return self._fill(said, begin, end)
+
+    def _fill(self, said: Utterance, begin: int, end: int) -> dict[str, str] | None:
+        """Share the words from one on to before another out to the parts of the middle."""
+        for part in self.middle:
+            if not (part.is_gap or part.may_be_missing) and part.words.isdisjoint(said.known):
+                return None
+        words = said.keys[begin:end]
+        fits = self._fits(words)
         if not fits[0][0]:
             return None
         found: dict[str, str] = {}
         at = 0
-        for part, rest in zip(self.parts, fits[1:], strict=True):
-            begin = at
+        for part, rest in zip(self.middle, fits[1:], strict=True):
+            first = at
             if part.is_gap:
                 at += 1 if part.name else 0
                 while not rest[at]:
                     at += 1
-            elif at < count and said.keys[at] in part.words and rest[at + 1]:
+            elif at < len(words) and words[at] in part.words and rest[at + 1]:
                 at += 1
             if part.name:
-                found[part.name] = said.between(begin, at)
+                found[part.name] = said.between(begin + first, begin + at)
         return found
 
     def _fits(self, words: tuple[str, ...]) -> list[list[bool]]:
         """Return a table: whether the parts from one on match the words from one on. Filled from its end."""
         count = len(words)
-        table = [[False] * (count + 1) for _ in self.parts]
-        table.append([False] * count + [True])
-        for number in reversed(range(len(self.parts))):
-            part, here, rest = self.parts[number], table[number], table[number + 1]
-            for at in reversed(range(count + 1)):
-                more = at < count
-                if part.is_gap:
-                    here[at] = (more and (here[at + 1] or rest[at + 1])) or (not part.name and rest[at])
-                else:
-                    taken = more and words[at] in part.words and rest[at + 1]
+        rest = [False] * count + [True]
+        table = [rest]
+        for part in reversed(self.middle):
+            here = [False] * (count + 1)
+            if part.is_gap:
+                more = False
+                for at in range(count, -1, -1):
+                    here[at] = more or (not part.name and rest[at])
+                    more = here[at] or rest[at]
+            else:
+                for at in range(count, -1, -1):
+                    taken = at < count and words[at] in part.words and rest[at + 1]
                     here[at] = taken or (part.may_be_missing and rest[at])
+            table.append(here)
+            rest = here
+        table.reverse()
         return table
 
 
@@ -156,14 +181,21 @@ def parse_pattern(source: str) -> Pattern:
     if len(names) != len(set(names)):
         raise PatternError("has two gaps of the same name; name each differently")
     least = sum(part.is_needed or bool(part.name) for part in parts)
-    return Pattern(source, parts, least, None if any(part.is_gap for part in parts) else len(parts))
+    most = None if any(part.is_gap for part in parts) else len(parts)
+    head = tuple(part.words for part in takewhile(_is_needed, parts))
+    tail = tuple(part.words for part in takewhile(_is_needed, reversed(parts[len(head) :])))[::-1]
+    return Pattern(source, parts, least, most, head, tail, parts[len(head) : len(parts) - len(tail)])
+
+
+def _is_needed(part: Part) -> bool:
+    return part.is_needed
 
 
 def _part(raw: str) -> Part:
     if raw == "*":
-        return Part()
+        return Part(is_gap=True)
     if field := FIELD.fullmatch(raw):
-        return Part(name=field.group(1))
+        return Part(name=field.group(1), is_gap=True)
     words = raw.removesuffix("?").split("|")
     if not all(map(WORD.fullmatch, words)):
         raise PatternError(f'has "{raw}", which is not a word, words joined by |, a word and ?, a * or a {{gap}}')
