@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chat_service.app import TEXT_SHARE
 from chat_service.memory import worst_service_bytes
 from chat_service.settings import ChatSettings
 from devtools.processes import Service, running
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read 
 MIB = 1 << 20
 FRAME_BYTES = 4 * MIB
 POD_BYTES = 64 * MIB
-TEXT_SHARE = 0.125
 CONNECTIONS = 16
 WAITERS = 40
 ROUNDS = 3
@@ -140,7 +140,6 @@ def test_a_pod_that_is_filled_stays_within_the_promise_and_gives_the_memory_back
         "CHAT_DATA_DIR": tmp_path / "data",
         "CHAT_HISTORY_URL": "http://127.0.0.1:9",  # nobody is there, so the outbox fills as well
         "CHAT_MAX_CONNECTIONS": CONNECTIONS,
-        "CHAT_TEXT_SHARE": TEXT_SHARE,
         **{f"CHAT_{name.upper()}": size for name, size in LIMITS.items()},
         **PATIENT,
     }

@@ -313,7 +313,6 @@ async def test_a_pod_whose_token_is_denied_ends_at_once_and_says_that_something_
         "CHAT_METRICS_PORT": 0,
         "CHAT_DATA_DIR": tmp_path / "data",
         "CHAT_DRAIN_SECONDS": 3600,  # much longer than the test may take
-        "CHAT_DELIVERY_DENIED_SECONDS": 3600,
     }
     async with history.open() as history_url:
         with running("chat_service", tmp_path / "log", {**settings, "CHAT_HISTORY_URL": history_url}) as pod:

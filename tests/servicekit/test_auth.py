@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from servicekit.auth import open_authenticator
+from servicekit.auth import USUAL_LIMITS, KeySetLimits, open_authenticator
 from servicekit.clock import utc_now
 from servicekit.health import Health
 from servicekit.settings import AccessSettings
@@ -41,9 +41,9 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[tuple[Authenticator, Health]]:
+async def opened(limits: KeySetLimits = USUAL_LIMITS, **settings: Any) -> AsyncIterator[tuple[Authenticator, Health]]:
     health = Health()
-    async with open_authenticator(tea(auth="jwt", **settings), health) as authenticator:
+    async with open_authenticator(tea(auth="jwt", **settings), health, limits=limits) as authenticator:
         yield authenticator, health
 
 
@@ -107,7 +107,7 @@ async def test_a_key_that_the_issuer_has_begun_to_use_is_fetched_in_the_backgrou
 
     async with (
         publishing(answer) as (url, calls),
-        opened(token_jwks_url=url, token_jwks_cooldown_seconds=1) as (authenticator, health),
+        opened(KeySetLimits(cooldown_seconds=1), token_jwks_url=url) as (authenticator, health),
     ):
         await until_ready(health)
         issuer.keys["r2"] = rsa_key("r2")
@@ -145,7 +145,7 @@ async def drips(request: web.Request) -> web.StreamResponse:
 async def test_an_issuer_that_misbehaves_gives_no_keys_and_is_asked_again(answer: Answer) -> None:
     async with (
         publishing(answer) as (url, calls),
-        opened(token_jwks_url=url, token_jwks_fetch_seconds=0.2, token_jwks_max_bytes=4096) as (authenticator, health),
+        opened(KeySetLimits(fetch_seconds=0.2, max_bytes=4096), token_jwks_url=url) as (authenticator, health),
     ):
         await asked_twice(calls)
         assert not (await health.verdicts())["token_keys"].ok
@@ -165,8 +165,8 @@ async def test_without_an_issuer_in_reach_secrets_still_count() -> None:
 async def test_a_file_is_read_again_when_it_is_old(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     file.write_bytes(ISSUER.key_set())
-    settings = {"token_jwks_file": file, "token_jwks_refresh_seconds": 1, "token_jwks_cooldown_seconds": 1}
-    async with opened(**settings) as (authenticator, health):
+    settings = {"token_jwks_file": file, "token_jwks_refresh_seconds": 1}
+    async with opened(KeySetLimits(cooldown_seconds=1), **settings) as (authenticator, health):
         await until_ready(health)
         token = ISSUER.sign(CLAIMS, "r1")
         assert authenticator.authenticate(token).subject == "anna"
@@ -180,7 +180,7 @@ async def test_a_file_without_keys_is_not_ready(tmp_path: Path, content: bytes |
     file = tmp_path / "keys.json"
     if content is not None:
         file.write_bytes(content)
-    async with opened(token_jwks_file=file, token_jwks_max_bytes=4096) as (_, health):
+    async with opened(KeySetLimits(max_bytes=4096), token_jwks_file=file) as (_, health):
         await asyncio.sleep(0)
         verdict = (await health.verdicts())["token_keys"]
         assert (verdict.ok, verdict.reason) == (False, "not yet")

@@ -52,6 +52,15 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+TEXT_SHARE: Final = 0.125
+"""The part of a pod's bytes that only texts may take, so that none waits for a video."""
+
+MAX_EARLY_BYTES: Final = 64 * 1024
+"""How much is read of what a client sends before its handshake is answered."""
+
+MAX_UNREADABLE: Final = 5
+"""How many unreadable frames in a row end a connection."""
+
 QUIET_LIBRARIES: Final = ("httpcore", "httpx", "openai")
 """Their info lines tell of each request to a model."""
 
@@ -157,16 +166,13 @@ async def open_chat(
             history_url=history_url or str(settings.history_url),
             http=http,
             token=settings.history_token.get_secret_value if settings.history_token else history_token,
-            batch_bytes=settings.delivery_batch_bytes,
             request_seconds=settings.delivery_seconds,
-            denied_retry_seconds=settings.delivery_denied_seconds,
-            max_failures=settings.delivery_max_failures,
             observer=metrics.delivery,
         )
         await stack.enter_async_context(background(relay.run(), name="relay"))
         media = media or media_workers(settings)
         connections, messages = await stack.enter_async_context(_pools(settings, metrics.permits))
-        text_bytes = int(settings.max_pod_bytes * settings.text_share)
+        text_bytes = int(settings.max_pod_bytes * TEXT_SHARE)
         pod_bytes = FairByteBudget(settings.max_pod_bytes, text_bytes=text_bytes)
         metrics.bot.begin(settings.bot)
         pod = PodServices(
@@ -213,7 +219,7 @@ async def open_chat(
             settings=settings,
             app=app,
             websocket=chat_protocol(
-                max_early_bytes=settings.max_early_bytes,
+                max_early_bytes=MAX_EARLY_BYTES,
                 min_upload_bytes_per_second=settings.min_upload_bytes_per_second,
                 pod_bytes=pod_bytes,
             ),
@@ -297,7 +303,7 @@ def _limits(settings: "ChatSettings") -> ConversationLimits:
         max_frame_bytes=settings.max_frame_bytes,
         max_text_bytes=settings.max_text_bytes,
         max_bytes=settings.max_connection_bytes,
-        max_unreadable=settings.max_unreadable,
+        max_unreadable=MAX_UNREADABLE,
         message_wait_seconds=settings.message_wait_seconds,
         first_message_seconds=settings.first_message_seconds,
         idle_seconds=settings.idle_seconds,

@@ -125,13 +125,6 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
         32 * MIB, ge=1024, description="held for one connection before reading stops"
     )
     max_pod_bytes: ByteSize = Field(512 * MIB, ge=1024, description="held for all connections before reading stops")
-    max_early_bytes: ByteSize = Field(
-        64 * KIB, ge=1, le=16 * MIB, description="read of what a client sends before its handshake is answered"
-    )
-    text_share: float = Field(
-        0.125, ge=0, lt=1, description="part of max_pod_bytes that only texts may take, so that none waits for a video"
-    )
-    max_unreadable: int = Field(5, ge=1, description="unreadable frames in a row that end a connection")
     first_message_seconds: Seconds = Field(
         60, description="a client that sends nothing readable for this long is closed"
     )
@@ -173,7 +166,6 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     llm_temperature: float | None = Field(None, ge=0, le=2, description="how freely the model chooses its words")
     llm_reply_tokens: int | None = Field(None, ge=1, description="longest reply of the model")
     llm_context_tokens: int = Field(4000, ge=100, description="of the conversation that go along, four bytes each")
-    llm_attempts: int = Field(3, ge=1, le=10, description="how often a request to the model is tried")
     llm_request_seconds: Seconds = Field(30, description="how long to wait for the next words of the model")
     llm_images: bool = Field(default=False, description="the model is shown a frame of each video")
     bot_url: BaseUrl | None = Field(None, description="CHAT_BOT=http: where turns are posted")
@@ -190,8 +182,6 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     media_job_seconds: Seconds = Field(
         60, description="a media job that takes longer is killed; more than media_cpu_seconds, for a busy machine"
     )
-    media_max_boxes: int = Field(100_000, ge=100, description="boxes that an MP4 may be made of")
-    media_max_entries: int = Field(500_000, ge=1000, description="entries that the tables of an MP4 may have")
     media_max_seconds: Seconds = Field(120, description="longest voice note or video accepted")
     media_other_formats: bool = Field(
         default=True,
@@ -204,16 +194,7 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     outbox_fsync: Literal["never", "always"] = Field(
         "never", description="always: survives a crash of the machine, not only of the process"
     )
-    delivery_batch_bytes: ByteSize = Field(
-        4 * MIB, ge=1024, description="exchanges are delivered in batches of this size"
-    )
     delivery_seconds: Seconds = Field(30, description="a delivery not answered for this long is tried again")
-    delivery_max_failures: int = Field(
-        6, ge=2, le=1000, description="a record that fails so often by itself while others are taken is set aside"
-    )
-    delivery_denied_seconds: Seconds = Field(
-        60, description="how long to wait after history did not accept CHAT_HISTORY_TOKEN"
-    )
 
     @field_validator("redis_url")
     @classmethod

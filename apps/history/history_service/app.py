@@ -308,7 +308,6 @@ def sweep_limits(settings: HistorySettings) -> SweepLimits:
         orphan_age=timedelta(hours=settings.orphan_hours),
         orphans=settings.sweep_orphans,
         max_orphan_share=settings.sweep_max_orphan_share,
-        free_orphans=settings.sweep_free_orphans,
         max_expired_share=settings.sweep_max_expired_share,
         free_expired=settings.sweep_free_expired,
     )

@@ -89,9 +89,6 @@ class HistorySettings(AccessSettings, HttpSettings):
     sweep_max_orphan_share: float = Field(
         0.1, ge=0, le=1, description="a sweep that finds a larger share of the media to be orphans deletes none"
     )
-    sweep_free_orphans: int = Field(
-        20, ge=0, description="so many orphans are swept whatever their share, since in a small store few are many"
-    )
     sweep_max_expired_share: float = Field(
         0.5, ge=0, le=1, description="a sweep that finds a larger share of the exchanges to be too old deletes none"
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 
@@ -14,9 +16,27 @@ from servicekit.tokens.key_set import Fetch
 from servicekit.tokens.key_sources import from_file, from_url
 
 
+@dataclass(frozen=True, slots=True)
+class KeySetLimits:
+    """Within which bounds the keys of an issuer are fetched.
+
+    Attributes:
+        cooldown_seconds: the least time between fetches that tokens with unknown keys bring about.
+        fetch_seconds: how long the issuer may take to answer.
+        max_bytes: the largest set that is read.
+    """
+
+    cooldown_seconds: float = 10.0
+    fetch_seconds: float = 5.0
+    max_bytes: int = 256 * 1024
+
+
+USUAL_LIMITS: Final = KeySetLimits()
+
+
 @asynccontextmanager
 async def open_authenticator(
-    settings: AccessSettings, health: Health, *, now: Now = utc_now
+    settings: AccessSettings, health: Health, *, now: Now = utc_now, limits: KeySetLimits = USUAL_LIMITS
 ) -> AsyncIterator[Authenticator]:
     """Check tokens as the settings say. With the keys of an issuer, ready only when they have come.
 
@@ -24,18 +44,19 @@ async def open_authenticator(
         settings: which tokens count.
         health: told whether the keys have come, as `token_keys`.
         now: the wall clock.
+        limits: within which bounds keys are fetched.
     """
     if settings.auth == "none":
         yield NoAuth()
         return
     async with AsyncExitStack() as stack:
-        fetch = await _source(settings, stack)
+        fetch = await _source(settings, limits, stack)
         key_set = None
         if fetch is not None:
             key_set = KeySet(
                 fetch,
                 refresh_seconds=settings.token_jwks_refresh_seconds,
-                cooldown_seconds=settings.token_jwks_cooldown_seconds,
+                cooldown_seconds=limits.cooldown_seconds,
             )
             health.register("token_keys", key_set.ready)
             await stack.enter_async_context(background(key_set.run(), name="token keys"))
@@ -49,13 +70,11 @@ async def open_authenticator(
         )
 
 
-async def _source(settings: AccessSettings, stack: AsyncExitStack) -> Fetch | None:
-    bytes_at_most = settings.token_jwks_max_bytes
+async def _source(settings: AccessSettings, limits: KeySetLimits, stack: AsyncExitStack) -> Fetch | None:
     if settings.token_jwks_file is not None:
-        return from_file(settings.token_jwks_file, max_bytes=bytes_at_most)
+        return from_file(settings.token_jwks_file, max_bytes=limits.max_bytes)
     if settings.token_jwks_url is None:
         return None
     # Nothing is unpacked: a small answer must not become a large one.
     http = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True, auto_decompress=False))
-    seconds = settings.token_jwks_fetch_seconds
-    return from_url(http, str(settings.token_jwks_url), seconds=seconds, max_bytes=bytes_at_most)
+    return from_url(http, str(settings.token_jwks_url), seconds=limits.fetch_seconds, max_bytes=limits.max_bytes)

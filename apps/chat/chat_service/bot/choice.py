@@ -133,7 +133,6 @@ def _model(settings: "ChatSettings", observer: BotObserver) -> Responder:
             temperature=settings.llm_temperature,
             reply_tokens=settings.llm_reply_tokens,
             context_tokens=settings.llm_context_tokens,
-            attempts=settings.llm_attempts,
             request_seconds=settings.llm_request_seconds,
             images=settings.llm_images,
         ),

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from chat_service.media.boxes import WorkLimits
 from chat_service.media.speech_to_text import EmbeddedSpeechToText, EndpointSpeechToText, SpeechToText, whisper_pool
 from chat_service.media.workers import ProcessMediaWorkers
 
@@ -18,7 +17,6 @@ def media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
         job_seconds=settings.media_job_seconds,
         job_cpu_seconds=settings.media_cpu_seconds,
         max_media_seconds=settings.media_max_seconds,
-        limits=WorkLimits(settings.media_max_boxes, settings.media_max_entries),
         other_formats=settings.media_other_formats,
         max_waiting=settings.media_max_waiting,
         recognizer=_recognizer(settings),

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validat
 
 from servicekit.hosts import AllowedHosts, allowed_hosts, parse_host_pattern
 from servicekit.secrets import check_secret
-from servicekit.settings.base import ByteSize, ServiceSettings
+from servicekit.settings.base import ServiceSettings
 from servicekit.settings.fields import variable_name
 from servicekit.settings.origins import parse_origin
 
@@ -55,11 +55,6 @@ class AccessSettings(ServiceSettings):
     token_jwks_refresh_seconds: float = Field(
         300, ge=1, le=86_400, description="how old the issuer's keys may become before they are fetched again"
     )
-    token_jwks_cooldown_seconds: float = Field(
-        10, ge=1, le=3600, description="the least time between fetches that tokens with unknown keys bring about"
-    )
-    token_jwks_fetch_seconds: float = Field(5, gt=0, le=60, description="how long the issuer may take to answer")
-    token_jwks_max_bytes: ByteSize = Field(256 * 1024, ge=256, le=16 * 1024 * 1024, description="largest key set read")
     token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
     token_issuer: str | None = Field(None, description="what the iss of a token must be; any without it")
     token_leeway_seconds: float = Field(10, ge=0, le=300, description="how far the clock of an issuer may be off")
