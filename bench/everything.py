@@ -127,6 +127,11 @@ def _script(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
             yield f"CPU of {name}", f"{figures['median']:.1f} µs"
 
 
+def _outbox(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
+    for name, figures in found.items():
+        yield f"kept and let go of: {name}", f"{figures['keep_us']['median'] + figures['deliver_us']['median']:.1f} µs"
+
+
 def _permits(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
     for row in found["pairs"]:
         if row["contender"] == PERMITS and row["tasks"] == TASKS:
@@ -153,6 +158,7 @@ def _pods(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
 BENCHES: Final[dict[str, Bench]] = {
     "exchange": Bench("bench.exchange", ("--quick",), _exchange),
     "script": Bench("bench.script_matching", ("--repeats", "3", "--texts", "4000"), _script),
+    "outbox": Bench("bench.outbox", ("--repeats", "3", "--exchanges", "2000"), _outbox),
     "permits": Bench("bench.permits", ("--quick",), _permits, own_environment=True),
     "scripts": Bench("bench.script_times", (), _scripts, prints_json=True),
     "history": Bench("bench.history", ("--quick", "--part", "ingest"), _history),
@@ -165,6 +171,7 @@ BENCHES: Final[dict[str, Bench]] = {
 SHORTEST: Final = {
     "exchange": ("--shortest",),
     "script": ("--repeats", "1", "--texts", "10"),
+    "outbox": ("--repeats", "1", "--exchanges", "60"),
     "permits": ("--quick", "--repeats", "1", "--part", "pairs"),
     "history": ("--quick", "--part", "ingest", "--repeats", "1", "--batch", "40"),
     "pods": ("--connections", "20", "--talkers", "2", "--texts", "200", "--voices", "2"),
