@@ -41,8 +41,13 @@ def choose_frame(frames: "Iterable[av.VideoFrame]", *, at_seconds: float) -> av.
 
 def make_poster(frame: av.VideoFrame, geometry: Geometry) -> bytes:
     """Return the frame as a JPEG (JFIF: BT.601, full range)."""
+    return encode_jpeg(fit(frame, geometry, LONG_SIDE))
+
+
+def fit(frame: av.VideoFrame, geometry: Geometry, longest: int) -> av.VideoFrame:
+    """Return the frame as a player shows it, made small enough that no side is longer, in the form of a JPEG."""
     width, height = geometry.square_size(frame)
-    scale = min(1.0, LONG_SIDE / max(width, height))
+    scale = min(1.0, longest / max(width, height))
     small = frame.reformat(
         _even(width * scale),
         _even(height * scale),
@@ -50,7 +55,7 @@ def make_poster(frame: av.VideoFrame, geometry: Geometry) -> bytes:
         dst_colorspace=Colorspace.ITU601,
         interpolation=Interpolation.AREA if scale < 1 else None,
     )
-    return _jpeg(_oriented(small, geometry.orientation))
+    return _oriented(small, geometry.orientation)
 
 
 def _shown_at(frame: av.VideoFrame) -> float:
@@ -86,7 +91,8 @@ def _oriented(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
     return graph.vpull()
 
 
-def _jpeg(frame: av.VideoFrame) -> bytes:
+def encode_jpeg(frame: av.VideoFrame) -> bytes:
+    """Return a frame that has the form of a JPEG (yuvj420p) as one."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)

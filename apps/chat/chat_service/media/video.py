@@ -15,6 +15,7 @@ import av
 from botkit import VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
+from chat_service.media.contact_sheet import Still, choose_shots, make_contact_sheet
 from chat_service.media.container import (
     AV_TIME_BASE,
     MAX_PIXELS,
@@ -27,6 +28,7 @@ from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry
 from chat_service.media.pcm import Recording, record
 from chat_service.media.poster import choose_frame, make_poster
+from chat_service.media.shots import find_shots
 from chat_service.media.tags import without_notes
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
@@ -75,18 +77,22 @@ def probe_video(
         shown = _presentation(container, track, file_format)
         if shown.seconds > max_seconds:
             raise MediaError("media_too_long", f"videos may last {max_seconds:g} seconds; send a shorter one")
-        at_seconds = shown.began + (shown.ended - shown.began) * POSTER_AT
-        container.seek(_ticks(track, at_seconds), stream=track)
-        frame = choose_frame(_decodable(container, track), at_seconds=at_seconds)
-        if frame is None:
+        shots = _shots(file, file_format, shown)
+        several = len(shots) > 1
+        poster_at = shown.began + (shown.ended - shown.began) * POSTER_AT
+        moments = choose_shots(shots, shown.ended) if several else [poster_at]
+        stills = [
+            Still(frame, at - shown.began) for at in moments if (frame := _frame_at(container, track, at)) is not None
+        ]
+        if not stills:
             raise MediaError("media_unreadable", f"no picture of this {file_format.label} can be decoded")
-        geometry = Geometry.of(frame, track.sample_aspect_ratio)
-        width, height = geometry.shown_size(frame)
-        picture = make_poster(frame, geometry)
+        geometry = Geometry.of(stills[0].frame, track.sample_aspect_ratio)
+        width, height = geometry.shown_size(stills[0].frame)
+        picture = make_contact_sheet(stills, geometry) if several else make_poster(stills[0].frame, geometry)
         if sound is not None and (audible := _sound_track(container)) is not None:
             container.seek(0)
             record(container, audible, sound, max_seconds=max_seconds)
-        return VideoInfo(shown.seconds, width, height, picture, bool(container.streams.audio))
+        return VideoInfo(shown.seconds, width, height, picture, bool(container.streams.audio), len(shots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,18 @@ class Presentation:
     began: float
     ended: float
     seconds: float
+
+
+def _shots(file: Buffer, file_format: FileFormat, shown: Presentation) -> list[float]:
+    """Return when each shot begins. The file is opened anew, as the decoder may be told to leave frames out."""
+    with open_media(file, file_format, decoders=PICTURE_DECODERS) as container:
+        track = _picture_track(container, file_format)
+        return find_shots(container, track, began=shown.began, ended=shown.ended)
+
+
+def _frame_at(container: "InputContainer", track: "VideoStream", at_seconds: float) -> av.VideoFrame | None:
+    container.seek(_ticks(track, at_seconds), stream=track)
+    return choose_frame(_decodable(container, track), at_seconds=at_seconds)
 
 
 def _picture_track(container: "InputContainer", file_format: FileFormat) -> "VideoStream":
