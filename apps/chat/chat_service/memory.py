@@ -5,7 +5,7 @@ import gc
 from typing import TYPE_CHECKING, Final
 
 from chat_service.media import pcm
-from chat_service.media.workers import MEMORY_BYTES
+from chat_service.media.workers import CACHE_BYTES, MEMORY_BYTES
 
 if TYPE_CHECKING:
     from chat_service.settings import ChatSettings
@@ -20,11 +20,11 @@ def worst_service_bytes(settings: "ChatSettings", *, connections: int) -> int:
     Messages on their way are charged to the pod's bytes. One frame of each connection is not: it is still arriving, or
     it waits to be charged. Sound whose speech is recognized is not charged, but its recordings are counted.
     """
-    recordings = 0
+    kept = max(0, settings.voice_cache - CACHE_BYTES)  # the usual cache is among SERVICE_BYTES
     if settings.speech != "off":
         seconds = min(settings.media_max_seconds, pcm.MAX_SECONDS)
-        recordings = settings.speech_max_recordings * int(seconds * pcm.BYTES_PER_SECOND)
-    return SERVICE_BYTES + settings.max_pod_bytes + connections * settings.max_frame_bytes + recordings
+        kept += settings.speech_max_recordings * int(seconds * pcm.BYTES_PER_SECOND)
+    return SERVICE_BYTES + settings.max_pod_bytes + connections * settings.max_frame_bytes + kept
 
 
 def worst_pod_bytes(settings: "ChatSettings", *, connections: int) -> int:

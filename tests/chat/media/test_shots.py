@@ -42,9 +42,8 @@ def test_a_sheet_has_the_aspect_of_its_video_and_is_not_too_large(
 
 
 def test_the_time_stands_under_each_frame() -> None:
-    with av.open(
-        io.BytesIO(probe_video(video(RED, GREEN, seconds=4, size=(320, 240)), max_seconds=60).picture)
-    ) as file:
+    sheet = probe_video(video(RED, GREEN, seconds=4, size=(320, 240)), max_seconds=60).picture
+    with av.open(io.BytesIO(sheet), "r") as file:
         frame = next(file.decode(video=0)).reformat(format="gray")
     line = frame.planes[0].line_size
     data = bytes(frame.planes[0])

@@ -14,6 +14,7 @@ import pytest
 from botkit import AudioInfo, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
+from chat_service.media.text_to_speech import Voices
 from chat_service.media.workers import ProcessMediaWorkers
 from frameproto import Buffer
 from tests.chat.media.making import RED, loudness, picture_of, pixels, silent_mp3, slow_mp3, video
@@ -324,7 +325,7 @@ async def test_leaving_while_a_worker_starts_again() -> None:
 
 async def test_a_voice_that_does_not_exist() -> None:
     workers = ProcessMediaWorkers(
-        processes=2, job_seconds=1, job_cpu_seconds=1, max_media_seconds=1, voice="no-such-voice"
+        processes=2, job_seconds=1, job_cpu_seconds=1, max_media_seconds=1, voices=Voices("no-such-voice")
     )
     with pytest.raises(MediaError, match='no voice "no-such-voice"') as failed:
         await workers.__aenter__()

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from chat_service.media.better_speech import BETTER_VOICE
 from chat_service.media.speech_to_text import EmbeddedSpeechToText, EndpointSpeechToText, SpeechToText, whisper_pool
+from chat_service.media.text_to_speech import EndpointTextToSpeech, TextToSpeech, Voices
 from chat_service.media.workers import ProcessMediaWorkers
 
 if TYPE_CHECKING:
@@ -21,6 +23,28 @@ def media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
         max_waiting=settings.media_max_waiting,
         recognizer=_recognizer(settings),
         max_recordings=settings.speech_max_recordings,
+        voices=_voices(settings),
+        synthesizer=_synthesizer(settings),
+        cache_bytes=settings.voice_cache,
+    )
+
+
+def _voices(settings: "ChatSettings") -> Voices:
+    pairs = (pair.split("=") for pair in settings.voices.split(",") if pair)
+    usual = BETTER_VOICE if settings.voice_engine == "hibari" else settings.voice
+    return Voices(usual, dict(pairs))
+
+
+def _synthesizer(settings: "ChatSettings") -> TextToSpeech | None:
+    if settings.voice_engine != "endpoint":
+        return None
+    assert settings.voice_url is not None  # noqa: S101 - the settings were checked
+    return EndpointTextToSpeech(
+        base_url=str(settings.voice_url),
+        model=settings.voice_model,
+        voice=settings.voice_name,
+        api_key=settings.speech_api_key,
+        seconds=settings.voice_seconds,
     )
 
 

@@ -56,6 +56,7 @@ class WorkerSettings(ProcessSettings):
     Args:
         max_media_seconds: longest voice note or video.
         voice: the voice that speaks, as espeak-ng names it.
+        better_voice: whether hibari speaks English.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
         max_boxes: boxes that an MP4 may be made of.
         max_entries: entries that the tables of an MP4 may have.
@@ -65,6 +66,7 @@ class WorkerSettings(ProcessSettings):
 
     max_media_seconds: float
     voice: str
+    better_voice: bool
     other_formats: bool
     max_boxes: int
     max_entries: int

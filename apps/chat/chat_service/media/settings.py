@@ -45,10 +45,33 @@ class SpeechSettings(ServiceSettings):
         None, description="CHAT_SPEECH=endpoint: an API as OpenAI's for transcriptions, with its /v1"
     )
     speech_endpoint_model: str = Field("whisper-1", description="CHAT_SPEECH=endpoint: the name of the model")
-    speech_api_key: Token | None = Field(None, description="CHAT_SPEECH=endpoint: the key of the API")
+    speech_api_key: Token | None = Field(None, description="the key of the APIs of CHAT_SPEECH and CHAT_VOICE_ENGINE")
+
+    voice_engine: Literal["espeak", "hibari", "endpoint"] = Field(
+        "espeak", description="what speaks: espeak-ng, hibari for English and espeak-ng for the rest, or a service"
+    )
+    voice: str = Field(
+        "en-us",
+        pattern=r"^[A-Za-z0-9_+-]{1,40}$",
+        description="the voice of espeak-ng for English and for texts whose language cannot be told",
+    )
+    voices: str = Field(
+        "",
+        pattern=r"^([a-z]{2}=[A-Za-z0-9_+-]{1,40}(,|$)){0,100}$",
+        description="voices of espeak-ng for other languages than its own choice, as de=de+f2,fr=fr-be",
+    )
+    voice_cache: ByteSize = Field(16 * MIB, ge=0, le=1024 * MIB, description="speech kept for texts that are repeated")
+    voice_url: BaseUrl | None = Field(
+        None, description="CHAT_VOICE_ENGINE=endpoint: an API as OpenAI's for speech, with its /v1"
+    )
+    voice_model: str = Field("tts-1", description="CHAT_VOICE_ENGINE=endpoint: the name of the model")
+    voice_name: str = Field("alloy", description="CHAT_VOICE_ENGINE=endpoint: who speaks")
+    voice_seconds: Seconds = Field(30, description="CHAT_VOICE_ENGINE=endpoint: how long it may take for one text")
 
     @model_validator(mode="after")
     def _speech_is_whole(self) -> Self:
         if self.speech == "endpoint" and self.speech_url is None:
             raise ValueError("CHAT_SPEECH=endpoint needs CHAT_SPEECH_URL, the address of the API with its /v1")
+        if self.voice_engine == "endpoint" and self.voice_url is None:
+            raise ValueError("CHAT_VOICE_ENGINE=endpoint needs CHAT_VOICE_URL, the address of the API with its /v1")
         return self

@@ -51,8 +51,12 @@ class Speaker:
         if self._library.espeak_SetVoiceByName(self._voice) != OK:
             raise SpeechError(f'espeak-ng has no voice "{voice}"; en-us, en-gb, de, fr and es are some of its voices')
 
-    def say(self, text: str) -> bytes:
+    def say(self, text: str, voice: str = "") -> bytes:
         """Return the text as sound: signed 16-bit samples of one channel, at `sample_rate`. Never empty.
+
+        Args:
+            text: what is said.
+            voice: who says it; the usual voice without it, or when there is none of this name.
 
         Raises:
             SpeechError: the library failed.
@@ -60,7 +64,8 @@ class Speaker:
         spoken = " ".join(shorten(text).replace("\0", " ").split()).encode()
         self._sound.clear()
         self._library.espeak_SetSynthCallback(self._callback)
-        self._library.espeak_SetVoiceByName(self._voice)
+        if not voice or self._library.espeak_SetVoiceByName(voice.encode()) != OK:
+            self._library.espeak_SetVoiceByName(self._voice)
         failed = self._library.espeak_Synth(
             spoken, len(spoken) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8 | END_PAUSE, None, None
         )

@@ -12,6 +12,7 @@ import espeakng_loader
 
 from chat_service.media.audio import encode_mp3, probe_audio
 from chat_service.media.base import MediaError
+from chat_service.media.better_speech import BETTER_VOICE, BetterSpeaker
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.confined import CannotStart, serve
 from chat_service.media.pcm import Recording
@@ -35,8 +36,8 @@ class JobRunner:
             "other_formats": settings.other_formats,
             "limits": WorkLimits(settings.max_boxes, settings.max_entries),
         }
-        self._voice = settings.voice
         self._speaker = Speaker(settings.voice, speech_data)
+        self._better = BetterSpeaker() if settings.better_voice else None
 
     def run(self, job: Message) -> Message:
         """Do a job and return its result. Raises MediaError."""
@@ -52,14 +53,17 @@ class JobRunner:
                 head = {**facts, "picture_bytes": len(picture), "silent": sound is None or sound.is_silent}
                 return Message(head, picture + sound.pcm if sound else picture)
             case Job.SYNTHESIZE:
-                pcm = self._speaker.say(body.decode())
-                return Message({}, encode_mp3(pcm, sample_rate=self._speaker.sample_rate))
+                voice = str(job.head.get("voice") or "")
+                speaker = self._better if self._better is not None and voice == BETTER_VOICE else self._speaker
+                return Message({}, encode_mp3(speaker.say(body.decode(), voice), sample_rate=speaker.sample_rate))
             case _ as other:
                 raise NotImplementedError(other)
 
     def warm_up(self) -> None:
         """Use every codec once: the first time takes longer."""
         spoken = self.run(Message({"job": Job.SYNTHESIZE}, b"ready"))
+        if self._better is not None:
+            self._better.say("ready")
         with contextlib.suppress(MediaError):  # when not even a word is short enough for max_media_seconds
             self.run(Message({"job": Job.PROBE_AUDIO}, spoken.body))
 
@@ -76,7 +80,7 @@ def open_runner(settings: WorkerSettings) -> JobRunner:
         os.chdir(data.parent)
         runner = JobRunner(settings, data.name)
         runner.warm_up()
-    except (SpeechError, OSError) as exc:
+    except (SpeechError, OSError, ImportError) as exc:
         raise CannotStart(str(exc)) from exc
     return runner
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from botkit import AudioInfo, Transcript, VideoInfo
 from chat_service.media.base import MediaError
+from chat_service.media.better_speech import BETTER_VOICE
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
 from chat_service.media.pipe import Job, Message, WorkerSettings
 from chat_service.media.pool import BUSY, OUR_FAULT, START_SECONDS, WorkerPool
 from chat_service.media.speech_to_text import SpeechError, SpeechToText
+from chat_service.media.text_to_speech import SpeechCache, SynthesisError, TextToSpeech, Utterance, Voices
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ MEMORY_BYTES: Final = 1024**3
 USUAL_BYTES_PER_SECOND: Final = 1_000_000  # of a job; only compared, so that a short voice note goes before a video
 MAX_WAITING: Final = 1000
 MAX_RECORDINGS: Final = 24
+CACHE_BYTES: Final = 16 * 1024**2
+USUAL_VOICES: Final = Voices()
 
 
 class ProcessMediaWorkers:
@@ -36,7 +40,7 @@ class ProcessMediaWorkers:
         job_cpu_seconds: CPU time of one job. A file that takes more is refused, and its worker starts again. Choose
             much less than `job_seconds`, so that a busy machine is not taken for a fault.
         max_media_seconds: longest voice note or video that is accepted.
-        voice: who speaks, as espeak-ng names voices.
+        voices: who speaks which language; the voice "hibari" is the better one for English.
         memory_bytes: address space of one worker, about 150 MB of which are code; 0 for no limit.
         per_client: how many workers one client may have at once; None for all but one.
         other_formats: whether voice and video may come in other formats than MP3 and MP4.
@@ -46,6 +50,8 @@ class ProcessMediaWorkers:
         recognizer: recognizes speech; None: nothing does.
         max_recordings: recordings whose speech is recognized or that wait for it; one more is answered `busy`. Each
             takes 32 kB of memory a second.
+        synthesizer: a service that speaks; None, or when it fails: the workers speak.
+        cache_bytes: speech that is kept for texts that are spoken again.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class ProcessMediaWorkers:
         job_cpu_seconds: float,
         max_media_seconds: float,
         per_client: int | None = None,
-        voice: str = "en-us",
+        voices: Voices = USUAL_VOICES,
         memory_bytes: int = MEMORY_BYTES,
         other_formats: bool = True,
         limits: WorkLimits = USUAL_LIMITS,
@@ -64,11 +70,14 @@ class ProcessMediaWorkers:
         max_waiting: int = MAX_WAITING,
         recognizer: SpeechToText | None = None,
         max_recordings: int = MAX_RECORDINGS,
+        synthesizer: TextToSpeech | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._pool = WorkerPool(
             WorkerSettings(
                 max_media_seconds=max_media_seconds,
-                voice=voice,
+                voice=USUAL_VOICES.usual if voices.usual == BETTER_VOICE else voices.usual,
+                better_voice=BETTER_VOICE in {voices.usual, *voices.by_language.values()},
                 memory_bytes=memory_bytes,
                 other_formats=other_formats,
                 job_cpu_seconds=job_cpu_seconds,
@@ -85,6 +94,9 @@ class ProcessMediaWorkers:
         self._recognizer = recognizer
         self._max_recordings = max_recordings
         self._recordings = 0
+        self._synthesizer = synthesizer
+        self._voices = voices
+        self._spoken = SpeechCache(cache_bytes)
         self._stack = AsyncExitStack()
 
     @property
@@ -108,6 +120,8 @@ class ProcessMediaWorkers:
             await stack.enter_async_context(self._pool)
             if self._recognizer is not None:
                 await stack.enter_async_context(self._recognizer)
+            if self._synthesizer is not None:
+                await stack.enter_async_context(self._synthesizer)
             self._stack = stack.pop_all()
         return self
 
@@ -150,9 +164,22 @@ class ProcessMediaWorkers:
 
     async def synthesize(self, text: str, *, client_id: str, language: str = "") -> bytes:
         """Speak a text, about its first two minutes, and return the MP3. Raises MediaError."""
-        del language
+        said = self._voices.choose(text, language)
+        mp3 = self._spoken.get(said)
+        if mp3 is None:
+            mp3 = await self._speak(said, client_id)
+            self._spoken.put(said, mp3)
+        return mp3
+
+    async def _speak(self, said: Utterance, client_id: str) -> bytes:
+        if self._synthesizer is not None and said.text:
+            try:
+                return await self._synthesizer.synthesize(said.text, voice=said.voice)
+            except SynthesisError as exc:
+                log.warning("media.synthesis_failed", reason=str(exc), instead="espeak-ng speaks")
         try:
-            result = await self._run(Message({"job": Job.SYNTHESIZE}, text.encode()), client_id)
+            job = Message({"job": Job.SYNTHESIZE, "voice": said.voice}, said.text.encode())
+            result = await self._run(job, client_id)
         except MediaError as exc:
             if exc.code == "media_too_complex":  # the text is ours, so it is no fault of the client's
                 raise MediaError("media_failed", OUR_FAULT) from exc
