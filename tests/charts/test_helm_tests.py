@@ -104,6 +104,29 @@ def test_a_refusal_for_another_reason_is_noticed(chatbot: Service, tmp_path: Pat
     assert "was not refused: exit code 5" in ended.out
 
 
+LEARNS = """\
+#!/bin/sh
+echo asked >> {folder}/asked
+if [ "$(wc -l < {folder}/asked)" -le {times} ]; then echo "refused: 503 limits_learning" >&2; exit 3; fi
+echo hello
+"""
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (1000, 3)], ids=["for a while", "for ever"])
+def test_a_store_that_learns_right_after_an_install_is_waited_for(
+    times: int, code: int, chatbot: Service, tmp_path: Path
+) -> None:
+    values = merged(VALUES, {"limits": {"leaseSeconds": 5}, "tests": {"tokenSecret": "client-token"}})
+    for name, text in {"chat-client": LEARNS.format(folder=tmp_path, times=times), "sleep": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    ended = _run("connect", chatbot, tmp_path, values, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert ended.code == code
+    asked = len((tmp_path / "asked").read_text().splitlines())
+    assert asked == (3 if code == 0 else 30 + 2 * 5)
+    assert ("hello" in ended.out) if code == 0 else ("limits_learning" in ended.err)
+
+
 def test_a_history_that_has_nothing_is_noticed(chatbot: Service, tmp_path: Path) -> None:
     for name, does in {"chat-client": "echo somebody else said something", "sleep": ":"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
