@@ -14,14 +14,14 @@ from tests.contract.pools import open_pool, store_urls
 __all__ = ["open_pool", "store", "store_urls"]
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture(params=["sqlite", "motor", "pymongo"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MessageStore]:
     """An empty message store."""
     fresh: MessageStore
     if request.param == "sqlite":
         fresh = SqliteStore(tmp_path / "messages.sqlite")
     else:
-        fresh = MongoStore(request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}")
+        fresh = MongoStore(request.getfixturevalue("mongodb_url"), f"test_{uuid4().hex}", driver=request.param)
     await fresh.prepare()
     yield fresh
     await fresh.close()

@@ -21,7 +21,7 @@ from history_service.blobs.removal import delete_all
 from history_service.blobs.s3 import S3Blobs
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "aioboto3", "aiobotocore"])
 async def blobs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[BlobStore]:
@@ -32,7 +32,8 @@ async def blobs(
         s3: S3 = request.getfixturevalue("s3")
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
-        fresh = S3Blobs(f"test-{uuid4().hex}", endpoint_url=s3.endpoint_url, create_bucket=True)
+        name = f"test-{uuid4().hex}"
+        fresh = S3Blobs(name, endpoint_url=s3.endpoint_url, create_bucket=True, driver=request.param)
     await fresh.prepare()
     yield fresh
     await fresh.close()

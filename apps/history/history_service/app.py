@@ -267,7 +267,10 @@ def message_store(settings: HistorySettings) -> MessageStore:
     if settings.mongodb_url is None:
         return SqliteStore(settings.data_dir / "messages.sqlite")
     return MongoStore(
-        settings.mongodb_url.get_secret_value(), settings.mongodb_database, wait_seconds=settings.store_seconds
+        settings.mongodb_url.get_secret_value(),
+        settings.mongodb_database,
+        wait_seconds=settings.store_seconds,
+        driver=settings.mongodb_driver,
     )
 
 
@@ -284,6 +287,7 @@ def blob_store(settings: HistorySettings) -> BlobStore:
         create_bucket=settings.s3_create_bucket,
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
+        driver=settings.s3_driver,
         wait_seconds=settings.store_seconds,
         max_open=settings.max_downloads + MARKER_READS,
     )

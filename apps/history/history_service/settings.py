@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from history_service.stores.mongo import check_url
+from history_service.blobs.s3 import S3Driver
+from history_service.stores.mongo import MongoDriver, check_url
 from servicekit.logs import LogFormat, LogLevel
 from servicekit.settings import AccessSettings, ByteSize, HttpSettings, TokenSecret
 from servicekit.settings.passwords import with_password
@@ -37,7 +38,9 @@ class HistorySettings(AccessSettings, HttpSettings):
         None, description="password of the user in HISTORY_MONGODB_URL, where the address holds none"
     )
     mongodb_url: SecretStr | None = Field(None, description="mongodb:// address of the messages; SQLite without it")
+    mongodb_driver: MongoDriver = Field("motor", description="driver for MongoDB; pymongo is the successor of motor")
     mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
+    s3_driver: S3Driver = Field("aioboto3", description="driver for S3; aiobotocore is what aioboto3 stands on")
     s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
     s3_prefix: str = Field(
         "",

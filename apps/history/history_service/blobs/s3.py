@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Final
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final, Literal
 
 import aioboto3
+from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from frameproto import Buffer
 from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, BlobsUnavailable, OpenBlob
+
+S3Driver = Literal["aioboto3", "aiobotocore"]
 
 UPLOADS_AT_ONCE: Final = 16
 """Each holds a copy of its blob, whatever number of batches comes in at once."""
@@ -37,6 +40,7 @@ class S3Blobs:
         create_bucket: whether to make a bucket that is not there.
         encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
         kms_key_id: the key of `aws:kms`; None: the account's own.
+        driver: aioboto3, or the aiobotocore that it stands on.
         wait_seconds: how long to wait for a connection, or for the next bytes.
         max_open: how many blobs may be open at once; each holds a connection for as long as its reader takes.
     """
@@ -52,6 +56,7 @@ class S3Blobs:
         create_bucket: bool = False,
         encryption: str | None = None,
         kms_key_id: str | None = None,
+        driver: S3Driver = "aioboto3",
         wait_seconds: float = 10.0,
         max_open: int = POOL,
     ) -> None:
@@ -60,6 +65,7 @@ class S3Blobs:
         self._endpoint_url = endpoint_url
         self._public_url = public_url or endpoint_url
         self._region = region
+        self._driver = driver
         self._create_bucket = create_bucket
         asked = {"ServerSideEncryption": encryption, "SSEKMSKeyId": kms_key_id}
         self._encryption = {name: value for name, value in asked.items() if value is not None}
@@ -84,17 +90,16 @@ class S3Blobs:
     async def prepare(self) -> None:
         """See `BlobStore.prepare`."""
         if self._client is None:
-            session = aioboto3.Session(region_name=self._region)
             async with self._errors():
                 self._reading = await self._resources.enter_async_context(
-                    session.client("s3", endpoint_url=self._endpoint_url, config=self._reading_config)
+                    self._open_client(self._endpoint_url, self._reading_config)
                 )
                 self._client = self._signing = await self._resources.enter_async_context(
-                    session.client("s3", endpoint_url=self._endpoint_url, config=self._config)
+                    self._open_client(self._endpoint_url, self._config)
                 )
                 if self._public_url != self._endpoint_url:
                     self._signing = await self._resources.enter_async_context(
-                        session.client("s3", endpoint_url=self._public_url, config=self._config)
+                        self._open_client(self._public_url, self._config)
                     )
         async with self._errors():
             try:
@@ -103,6 +108,17 @@ class S3Blobs:
                 if _code(exc) not in NO_BUCKET or not self._create_bucket:
                     raise
                 await self._make_bucket()
+
+    def _open_client(self, endpoint_url: str | None, config: Config) -> AbstractAsyncContextManager[Any]:
+        """Return a client of the driver. The only place that knows which one it is."""
+        opened: AbstractAsyncContextManager[Any]
+        if self._driver == "aiobotocore":
+            opened = get_session().create_client(
+                "s3", region_name=self._region, endpoint_url=endpoint_url, config=config
+            )
+        else:
+            opened = aioboto3.Session(region_name=self._region).client("s3", endpoint_url=endpoint_url, config=config)
+        return opened
 
     async def _make_bucket(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """Messages in MongoDB. The only package that knows which driver that takes, see ADR 0004."""
 
+from history_service.stores.mongo.drivers import MongoDriver
 from history_service.stores.mongo.store import MongoStore, check_url
 
-__all__ = ["MongoStore", "check_url"]
+__all__ = ["MongoDriver", "MongoStore", "check_url"]

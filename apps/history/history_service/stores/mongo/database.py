@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     AutoReconnect,
@@ -23,6 +22,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from history_service.stores.base import StoreUnavailable, StoreUnusable
+from history_service.stores.mongo.drivers import MongoDriver, open_client, settled
 from history_service.stores.mongo.schema import bring_up_to_date
 from servicekit.tasks import Backoff
 
@@ -66,12 +66,14 @@ class MongoDatabase:
         url: how to reach the server.
         name: the name of the database.
         wait_seconds: how long to look for a server.
+        driver: which driver to use.
     """
 
-    def __init__(self, url: str, name: str, *, wait_seconds: float) -> None:
+    def __init__(self, url: str, name: str, *, wait_seconds: float, driver: MongoDriver) -> None:
         wait_ms = int(wait_seconds * 1000)
         self._transaction_seconds = 4 * wait_seconds
-        self._client: Any = AsyncIOMotorClient(
+        self._client: Any = open_client(
+            driver,
             url,
             serverSelectionTimeoutMS=wait_ms,
             connectTimeoutMS=wait_ms,
@@ -98,9 +100,9 @@ class MongoDatabase:
                 raise StoreUnusable(NO_REPLICA_SET)
             await bring_up_to_date(self.database)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        await settled(self._client.close())
 
     async def in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Do work in a transaction: all of it, or nothing. It is done again while others are in the way."""
@@ -118,15 +120,14 @@ class MongoDatabase:
 
     async def _try_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:
-            async with (
-                await self._client.start_session() as session,
-                session.start_transaction(
+            async with await settled(self._client.start_session()) as session:
+                transaction = session.start_transaction(
                     read_concern=ReadConcern("snapshot"),
                     write_concern=WriteConcern("majority"),
                     read_preference=ReadPreference.PRIMARY,
-                ),
-            ):
-                return await work(session)
+                )
+                async with await settled(transaction):
+                    return await work(session)
         except PyMongoError as exc:
             away = isinstance(exc, ServerSelectionTimeoutError)
             if exc.has_error_label("TransientTransactionError") and not away:

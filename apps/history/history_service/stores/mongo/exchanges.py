@@ -123,7 +123,7 @@ class MongoExchanges:
         query = {"client_id": client_id, "_id": {"$in": list(exchange_ids)}}
         async with errors():
             found = self._db.exchanges.find(query, [f"{side.value}.media.key" for side in Direction])
-            documents = await found.to_list(len(exchange_ids))
+            documents = await found.to_list(None)
         sides = [document.get(side.value) or {} for document in documents for side in Direction]
         return {media["key"] for side in sides for media in side.get("media", ())}
 

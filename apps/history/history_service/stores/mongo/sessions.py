@@ -17,6 +17,7 @@ from history_service.stores.base import FirstUse, SessionKey, foreign_session
 from history_service.stores.encoding import microseconds, moment
 from history_service.stores.mongo.database import MongoDatabase, errors, insert_new
 from history_service.stores.mongo.documents import read_session
+from history_service.stores.mongo.drivers import settled
 
 
 class MongoSessions:
@@ -138,7 +139,8 @@ class MongoSessions:
             {"$group": {"_id": "$session_id", "messages": {"$sum": "$messages"}, "last_us": {"$max": "$answered_us"}}},
         ]
         async with errors():
-            counted = await self._db.exchanges.aggregate(pipeline, hint="in_order").to_list(len(ids))
+            found = await settled(self._db.exchanges.aggregate(pipeline, hint="in_order"))
+            counted = await found.to_list(None)
         tallies = {row["_id"]: SessionStats(row["messages"], moment(row["last_us"])) for row in counted}
         return [tallies.get(session_id, SessionStats(0, None)) for session_id in ids]
 

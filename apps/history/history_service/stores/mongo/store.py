@@ -7,6 +7,7 @@ the client is known; docs/scaling.md tells of the others.
 
 from history_service.stores.mongo.database import MongoDatabase, check_url
 from history_service.stores.mongo.deletions import MongoDeletions
+from history_service.stores.mongo.drivers import MongoDriver
 from history_service.stores.mongo.erasures import MongoErasures
 from history_service.stores.mongo.exchanges import MongoExchanges
 from history_service.stores.mongo.identity import MongoIdentity
@@ -23,10 +24,11 @@ class MongoStore:
         url: how to reach it, `mongodb://` or `mongodb+srv://`, with credentials and TLS as it says.
         database: the name of the database.
         wait_seconds: how long to look for a server, or to wait for an answer.
+        driver: Motor, or PyMongo's own asynchronous client.
     """
 
-    def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0) -> None:
-        self._db = db = MongoDatabase(url, database, wait_seconds=wait_seconds)
+    def __init__(self, url: str, database: str, *, wait_seconds: float = 5.0, driver: MongoDriver = "motor") -> None:
+        self._db = db = MongoDatabase(url, database, wait_seconds=wait_seconds, driver=driver)
         self.sessions = MongoSessions(db)
         self.exchanges = MongoExchanges(db, self.sessions)
         self.deletions = MongoDeletions(db, self.sessions)
@@ -41,4 +43,4 @@ class MongoStore:
 
     async def close(self) -> None:
         """See `MessageStore.close`."""
-        self._db.close()
+        await self._db.close()

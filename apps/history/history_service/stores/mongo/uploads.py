@@ -9,6 +9,7 @@ from pymongo import UpdateOne
 from history_service.stores.base import Upload
 from history_service.stores.encoding import microseconds, moment
 from history_service.stores.mongo.database import MongoDatabase, errors
+from history_service.stores.mongo.drivers import settled
 from history_service.stores.mongo.sessions import MongoSessions
 
 
@@ -41,7 +42,8 @@ class MongoUploads:
         age = {"$subtract": ["$$NOW", "$since"]}
         pipeline: list[dict[str, Any]] = [{"$match": {"client_id": client_id}}, {"$addFields": {"age_ms": age}}]
         async with errors():
-            found = await self._db.database["uploads"].aggregate(pipeline).to_list(None)
+            cursor = await settled(self._db.database["uploads"].aggregate(pipeline))
+            found = await cursor.to_list(None)
         return [
             Upload(
                 id=document["_id"],
