@@ -15,7 +15,8 @@ from chat_client.cli import options as option
 from chat_client.cli.output import progress, run, show_reply
 from chat_client.errors import FileTrouble
 from chat_client.files import read_upload, whole_message
-from frameproto import RequestKind
+from frameproto import MediaPart, RequestKind
+from frameproto.media import OWN_FORMATS
 
 COMMON = (
     option.client_id,
@@ -52,26 +53,29 @@ def text(words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401 - the opt
     run(_send(RequestKind.TEXT, texts, **rest))
 
 
-@send.command()
-@option.options(option.address, FILES, *COMMON)
-def voice(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
-    """Send voice notes: MP3 FILES, one after the other."""
-    run(_send(RequestKind.VOICE, _reading(files), **rest))
-
-
-@send.command()
-@option.options(option.address, FILES, *COMMON)
-def video(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
-    """Send videos: MP4 FILES, one after the other."""
-    run(_send(RequestKind.VIDEO, _reading(files), **rest))
-
-
 Contents = Callable[[int], Iterator[tuple[str, bytes]]]
 """Yields names and contents, each up to a number of bytes."""
 
 
 def _reading(files: tuple[Path, ...]) -> Contents:
     return lambda max_bytes: ((path.name, read_upload(path, max_bytes)) for path in files)
+
+
+def _command(kind: RequestKind, part: MediaPart) -> click.Command:
+    """Return the command that sends files of one kind."""
+
+    @option.options(option.address, FILES, *COMMON)
+    def send_files(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
+        run(_send(kind, _reading(files), **rest))
+
+    own = OWN_FORMATS[part].label
+    sentence = f"Send {kind.description}s: {own} FILES, one after the other."
+    return click.command(kind.message_kind.value, help=sentence)(send_files)
+
+
+for _kind in RequestKind:
+    if _kind.part is not None:
+        send.add_command(_command(_kind, _kind.part))
 
 
 async def _send(

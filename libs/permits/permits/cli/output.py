@@ -1,6 +1,7 @@
 """What the command says, and how it ends.
 
 Answers go to standard output, everything else to standard error, so that a pipe gets answers only.
+`chat_client.cli.output` has some of these lines, too, as `permits` depends on no package of ours.
 """
 
 import asyncio
