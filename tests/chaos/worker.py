@@ -18,7 +18,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from permits import PermitError, PoolMisuse
+from permits import PermitError, PoolMisuse, Reason
 from permits.redis import RedisPool
 from permits.redis.lease import RedisPermit
 from tests.chaos import terms
@@ -73,7 +73,8 @@ class Worker:
                 permit = await self._pool.acquire(client_id, wait_seconds=waits)
         except PermitError as refusal:
             self._journal.write("refused", ask=ask, code=refusal.code)
-            await asyncio.sleep(self._chance.uniform(0.01, 0.05))
+            shortest, longest = (0.05, 0.3) if refusal.code is Reason.LIMITS_UNAVAILABLE else (0.01, 0.05)
+            await asyncio.sleep(self._chance.uniform(shortest, longest))  # asking all the time takes what others need
         except TimeoutError:
             self._journal.write("refused", ask=ask, code="gave_up")
         else:

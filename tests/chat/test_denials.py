@@ -2,8 +2,9 @@
 
 import pytest
 
-from chat_service.denials import VERDICTS, denial_of, foreseen
+from chat_service.denials import DENIALS, denial_of, foreseen
 from permits import (
+    REASONS,
     ClientLimitReached,
     LineFull,
     Outlook,
@@ -13,6 +14,7 @@ from permits import (
     PoolClosed,
     PoolLearning,
     PoolUnavailable,
+    Reason,
     Verdict,
 )
 from servicekit.problems import Problem
@@ -47,7 +49,9 @@ def test_each_refusal_has_a_status_a_sentence_and_a_time(refusal: PermitError, s
 
 def test_no_refusal_is_forgotten() -> None:
     assert {type(refusal) for refusal, _, _ in REFUSALS} == set(PermitError.__subclasses__())
-    assert set(VERDICTS) == {verdict for verdict, _ in FORESEEN} == set(Verdict) - {Verdict.GRANTED}
+    assert {refusal.code for refusal, _, _ in REFUSALS} == set(Reason)
+    assert set(DENIALS) == set(Reason) - {Reason.DRAINING}
+    assert set(REASONS) == {verdict for verdict, _ in FORESEEN} == set(Verdict) - {Verdict.GRANTED}
 
 
 @pytest.mark.parametrize(("verdict", "refusal"), FORESEEN, ids=str)

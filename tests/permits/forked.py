@@ -32,7 +32,7 @@ async def share(pool: RedisPool, held: int, leave: int) -> str:
         try:
             await pool.acquire("anna", wait_seconds=0)
         except PermitError as refused:
-            said = refused.code
+            said: str = refused.code
         else:
             said = "granted"
         os.write(held, b".")

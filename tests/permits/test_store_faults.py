@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from devtools.ports import free_port
 from devtools.valkey import Valkey, run_valkey
-from permits import Permit, PermitPool, PermitTimeout, PoolLearning, PoolState, PoolUnavailable, Verdict
+from permits import Permit, PermitPool, PermitTimeout, PoolLearning, PoolState, PoolUnavailable, Reason, Verdict
 from permits.redis import PoolOperator
 from permits.redis.lease import RedisPermit
 from tests.permits.conftest import OpenPod
@@ -106,7 +106,7 @@ async def test_a_pod_that_starts_before_its_store_is_ready_when_that_is_there(
 
 
 async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_meanwhile(
-    open_pod: OpenPod, own_store: Valkey
+    open_pod: OpenPod, own_store: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = [await open_pod(own_store.url, capacity=3, lease_seconds=3) for _ in range(2)]
     permits = [*await hold(one, "a"), *await hold(two, "b")]
@@ -116,6 +116,8 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
     with pytest.raises(PoolLearning) as learning:
         await hold(one, "c")
     assert 0 < learning.value.left_seconds <= 3
+    assert one.condition() is Reason.LIMITS_LEARNING
+    assert 0 < one.learning_seconds() <= 3
     outlook = await one.peek("c")
     assert (outlook.verdict, outlook.learning_seconds > 0) == (Verdict.LEARNING, True)
     with pytest.raises(PoolLearning) as learning:
@@ -128,6 +130,11 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
     assert (await newcomer).ticket > max(tickets)
     assert (await one.state()).learning_seconds == 0
     assert (await one.state()).clients == {"a": 1, "b": 1, "c": 1}
+    async with asyncio.timeout(SECONDS):
+        while one.condition() is not None:  # noqa: ASYNC110 - a pool can only be asked
+            await asyncio.sleep(0.01)
+    assert one.learning_seconds() == 0
+    assert "grants nothing new for 3 s more" in caplog.text
 
 
 async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order_of_tickets(

@@ -73,6 +73,17 @@ async def test_one_check_that_fails_makes_a_process_not_ready_and_no_less_alive(
     assert (await asked(serving, http, health, "/healthz"))[0] == 200
 
 
+async def test_a_reason_that_passes_says_for_how_much_longer_and_is_news_once(
+    serving: Serving, http: aiohttp.ClientSession, health: Health
+) -> None:
+    left = iter([11.2, 3.0])
+    health.register("limits", lambda: Verdict(ok=True, reason="limits_learning", left_seconds=next(left)))
+    with capture_logs() as logs:
+        for told in ("limits_learning, 12 s left", "limits_learning, 3 s left"):
+            assert (await asked(serving, http, health, "/readyz"))[1]["checks"] == {"limits": told}
+    assert [(entry["reason"], entry["left_seconds"]) for entry in logs if "check" in entry] == [("limits_learning", 12)]
+
+
 async def test_a_process_becomes_ready_when_its_checks_pass(
     serving: Serving, http: aiohttp.ClientSession, health: Health
 ) -> None:

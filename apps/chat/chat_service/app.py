@@ -294,7 +294,7 @@ def _connections_verdict(registry: ConnectionRegistry) -> Verdict:
 
 def _permits_verdict(pool: PermitPool) -> Verdict:
     """Say whether a pool can serve this pod, and whether something keeps newcomers out meanwhile."""
-    return Verdict(ok=pool.ready(), reason=pool.condition())
+    return Verdict(ok=pool.ready(), reason=pool.condition() or "", left_seconds=pool.learning_seconds())
 
 
 def _limits(settings: "ChatSettings") -> ConversationLimits:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
@@ -27,7 +27,7 @@ from frameproto import RequestKind, encode_response
 from frameproto.connection import CloseCode
 from frameproto.exchange import Exchange
 from frameproto.kinds import Outcome
-from permits import PermitError, PoolLearning, PoolUnavailable
+from permits import PermitError, Reason
 from servicekit.logs import get_logger
 from servicekit.uuid7 import uuid7
 
@@ -463,14 +463,16 @@ async def _named(message: PendingMessage, work: Awaitable[None]) -> None:
 
 def _why_not_now(refusal: PermitError) -> Failure:
     """Return what a message is told that gets no permit."""
-    match refusal:
-        case PoolLearning():
+    match refusal.code:
+        case Reason.LIMITS_LEARNING:
             seconds = max(1, math.ceil(refusal.left_seconds))
             why = f"the limits are being learned anew; send it again in {seconds} s"
             return Failure(refusal.code, why, is_ours=False)
-        case PoolUnavailable():
+        case Reason.LIMITS_UNAVAILABLE | Reason.PERMIT_LOST:
             why = "the limits cannot be checked at the moment; send it again in a moment"
-            return Failure(refusal.code, why, is_ours=False)
-        case _:
+            return Failure(Reason.LIMITS_UNAVAILABLE, why, is_ours=False)
+        case Reason.CLUSTER_FULL | Reason.CLIENT_LIMIT | Reason.LINE_FULL | Reason.DRAINING:
             why = "too many messages are being processed; send it again in a moment"
             return Failure("busy", why, is_ours=False)
+        case _:
+            assert_never(refusal.code)

@@ -5,21 +5,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from permits import (
-    ClientLimitReached,
-    LineFull,
-    Outlook,
-    PermitError,
-    PermitLost,
-    PermitTimeout,
-    PoolClosed,
-    PoolLearning,
-    PoolUnavailable,
-    Verdict,
-)
+from permits import REASONS, Outlook, PermitError, PermitTimeout, PoolClosed, PoolLearning, Reason, Verdict
 from servicekit.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from servicekit.problems import JsonValue
 
 DRAINING: Final = "draining"
@@ -35,25 +26,18 @@ class Denial:
 
 _UNAVAILABLE: Final = Denial(HTTPStatus.SERVICE_UNAVAILABLE, "the limits cannot be checked at the moment")
 
-DENIALS: Final = {
-    ClientLimitReached.code: Denial(HTTPStatus.TOO_MANY_REQUESTS, "this client has all the connections it may have"),
-    PermitTimeout.code: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "all places are taken"),
-    LineFull.code: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients are waiting already"),
-    PoolLearning.code: Denial(
+DENIALS: "Final[Mapping[Reason, Denial]]" = {
+    Reason.CLIENT_LIMIT: Denial(HTTPStatus.TOO_MANY_REQUESTS, "this client has all the connections it may have"),
+    Reason.CLUSTER_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "all places are taken"),
+    Reason.LINE_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients are waiting already"),
+    Reason.LIMITS_LEARNING: Denial(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the store of the limits may have forgotten who is connected; nobody new is let in meanwhile",
     ),
-    PoolUnavailable.code: _UNAVAILABLE,
-    PermitLost.code: _UNAVAILABLE,
+    Reason.LIMITS_UNAVAILABLE: _UNAVAILABLE,
+    Reason.PERMIT_LOST: _UNAVAILABLE,
 }
-"""By the code of the `PermitError`; one that is missing here fails loudly. A closed pool means that the pod drains."""
-
-VERDICTS: Final = {
-    Verdict.WAIT: PermitTimeout.code,
-    Verdict.CLIENT_LIMIT: ClientLimitReached.code,
-    Verdict.LINE_FULL: LineFull.code,
-    Verdict.LEARNING: PoolLearning.code,
-}
+"""By the reason of the refusal; one that is missing here fails loudly. A closed pool means that the pod drains."""
 
 
 def draining() -> Problem:
@@ -87,17 +71,17 @@ def foreseen(outlook: Outlook, wait_seconds: float) -> Problem:
         detail = "connect here with WebSocket"
         return Problem(HTTPStatus.UPGRADE_REQUIRED, "upgrade_required", detail, headers={"Upgrade": "websocket"})
     return _problem(
-        VERDICTS[outlook.verdict], wait_seconds, place=outlook.place, learning_seconds=outlook.learning_seconds
+        REASONS[outlook.verdict], wait_seconds, place=outlook.place, learning_seconds=outlook.learning_seconds
     )
 
 
-def _problem(code: str, wait_seconds: float, *, place: int = 0, learning_seconds: float = 0.0) -> Problem:
+def _problem(code: Reason, wait_seconds: float, *, place: int = 0, learning_seconds: float = 0.0) -> Problem:
     denial = DENIALS[code]
     extra: dict[str, JsonValue] = {}
-    if code == PoolLearning.code:
+    if code is Reason.LIMITS_LEARNING:
         wait_seconds = learning_seconds
         extra["seconds"] = max(1, math.ceil(wait_seconds))
-    if code in {PermitTimeout.code, PoolLearning.code}:
+    if code in {Reason.CLUSTER_FULL, Reason.LIMITS_LEARNING}:
         extra["place"] = place
     headers = {"Retry-After": str(max(1, math.ceil(wait_seconds)))}
     return Problem(denial.status, code, denial.detail, extra=extra, headers=headers)

@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
 from frameproto.kinds import Outcome
-from permits import ClientLimitReached, LineFull, PermitError, PoolClosed, PoolLearning, PoolUnavailable
+from permits import REFUSED_REASONS, PermitError
 from servicekit.metrics import count_cuts, metrics_app, new_registry
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from frameproto.exchange import Exchange
-    from permits import PermitPool
+    from permits import PermitPool, Reason
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BOT_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -264,7 +264,7 @@ class PermitMetrics:
         """See `PoolObserver.timed_out`."""
         self._timed_out.labels(pool).inc()
 
-    def refused(self, pool: str, reason: str) -> None:
+    def refused(self, pool: str, reason: "Reason") -> None:
         """See `PoolObserver.refused`."""
         self._refused.labels(pool, reason).inc()
 
@@ -281,8 +281,8 @@ class PermitMetrics:
         for how in (AT_ONCE, WAITED):
             self._granted.labels(pool, how)
         self._faults.labels(pool)
-        for refusal in (ClientLimitReached, LineFull, PoolLearning, PoolUnavailable, PoolClosed):
-            self._refused.labels(pool, refusal.code)
+        for reason in REFUSED_REASONS:
+            self._refused.labels(pool, reason)
         for metric in (self._timed_out, self._lost, self._wait_seconds):
             metric.labels(pool)
 

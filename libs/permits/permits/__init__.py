@@ -1,6 +1,6 @@
 """A distributed semaphore: permits for the cluster and for each client, first come, first served."""
 
-from permits.base import Outlook, Permit, PermitPool, PermitRequest, PoolState, Verdict
+from permits.base import REASONS, Outlook, Permit, PermitPool, PermitRequest, PoolState, Verdict
 from permits.errors import (
     ClientLimitReached,
     LineFull,
@@ -11,10 +11,13 @@ from permits.errors import (
     PoolLearning,
     PoolMisuse,
     PoolUnavailable,
+    Reason,
 )
-from permits.observer import PoolObserver
+from permits.observer import REFUSED_REASONS, PoolObserver
 
 __all__ = [
+    "REASONS",
+    "REFUSED_REASONS",
     "ClientLimitReached",
     "LineFull",
     "Outlook",
@@ -30,5 +33,6 @@ __all__ = [
     "PoolObserver",
     "PoolState",
     "PoolUnavailable",
+    "Reason",
     "Verdict",
 ]

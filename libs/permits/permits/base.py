@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
-from typing import Protocol, Self
+from types import MappingProxyType, TracebackType
+from typing import Final, Protocol, Self
+
+from permits.errors import Reason
 
 
 class Permit(Protocol):
@@ -52,13 +54,24 @@ class PermitRequest(Protocol):
 
 
 class Verdict(Enum):
-    """What `acquire` would meet now."""
+    """What `acquire` would meet now. `REASONS` says which refusal each stands for."""
 
     GRANTED = "granted"
     WAIT = "wait"
     CLIENT_LIMIT = "client_limit"
     LINE_FULL = "line_full"
     LEARNING = "learning"
+
+
+REASONS: Final[Mapping[Verdict, Reason]] = MappingProxyType(
+    {
+        Verdict.WAIT: Reason.CLUSTER_FULL,
+        Verdict.CLIENT_LIMIT: Reason.CLIENT_LIMIT,
+        Verdict.LINE_FULL: Reason.LINE_FULL,
+        Verdict.LEARNING: Reason.LIMITS_LEARNING,
+    }
+)
+"""Why `acquire` would be refused now, without waiting; `Verdict.GRANTED` is no refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +122,11 @@ class PermitPool(Protocol):
     def ready(self) -> bool:
         """Say whether the pool has ever been able to grant, and is not closed."""
 
-    def condition(self) -> str:
-        """Return why nothing new may be granted, as this process knows it: the code of a `PermitError`, or nothing."""
+    def condition(self) -> Reason | None:
+        """Return why nothing new may be granted, as this process knows it; None: nothing keeps it from that."""
+
+    def learning_seconds(self) -> float:
+        """Return for how much longer nothing new is granted because the pool is learning, as this process knows it."""
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> Permit:
         """Return a permit, waiting in line for it. Cancelling gives everything back.

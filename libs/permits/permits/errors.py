@@ -15,13 +15,28 @@
 A docstring is the message of its exception.
 """
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why there is no permit: the code of each `PermitError`, in metrics, in logs and over HTTP."""
+
+    CLUSTER_FULL = "cluster_full"
+    CLIENT_LIMIT = "client_limit"
+    LINE_FULL = "line_full"
+    LIMITS_LEARNING = "limits_learning"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
+    DRAINING = "draining"
+    PERMIT_LOST = "permit_lost"
 
 
 class PermitError(Exception):
     """No permit was granted."""
 
-    code: ClassVar[str] = "permit_error"
+    code: ClassVar[Reason]
+    left_seconds: float = 0.0
+    """For how much longer nothing is granted, at most, when the pool is learning."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
@@ -30,7 +45,7 @@ class PermitError(Exception):
 class PermitTimeout(PermitError):
     """No permit became free in time."""
 
-    code = "cluster_full"
+    code = Reason.CLUSTER_FULL
 
     def __init__(self, place: int) -> None:
         super().__init__()
@@ -41,24 +56,23 @@ class PermitTimeout(PermitError):
 class ClientLimitReached(PermitError):
     """This client holds or waits for all the permits that it may have."""
 
-    code = "client_limit"
+    code = Reason.CLIENT_LIMIT
 
 
 class LineFull(PermitError):
     """Too many are waiting in line already."""
 
-    code = "line_full"
+    code = Reason.LINE_FULL
 
 
 class PoolLearning(PermitError):
     """The store may have forgotten who holds permits; nothing is granted until those who do have said so."""
 
-    code = "limits_learning"
+    code = Reason.LIMITS_LEARNING
 
     def __init__(self, left_seconds: float, place: int = 0) -> None:
         super().__init__(f"{(type(self).__doc__ or '').strip()} That takes {left_seconds:.1f} s more at most.")
         self.left_seconds = left_seconds
-        """For how much longer, at most."""
         self.place = place
         """The place in line when the time was over; 0: there was none."""
 
@@ -66,19 +80,19 @@ class PoolLearning(PermitError):
 class PoolUnavailable(PermitError):
     """The store that keeps the limits cannot be asked."""
 
-    code = "limits_unavailable"
+    code = Reason.LIMITS_UNAVAILABLE
 
 
 class PoolClosed(PermitError):
     """This pool gives nothing out any more."""
 
-    code = "draining"
+    code = Reason.DRAINING
 
 
 class PermitLost(PermitError):
     """The permit was lost while it was held: the pool can no longer prove that the place is ours."""
 
-    code = "permit_lost"
+    code = Reason.PERMIT_LOST
 
 
 class PoolMisuse(RuntimeError):

@@ -8,7 +8,7 @@ from typing import Self
 
 from permits.arguments import check_client, check_terms, check_wait
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
-from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed
+from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, Reason
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
 
@@ -177,9 +177,13 @@ class MemoryPool(Pool):
         """See `PermitPool.ready`."""
         return self._is_ours() and not self._closed
 
-    def condition(self) -> str:
+    def condition(self) -> Reason | None:
         """See `PermitPool.condition`."""
-        return PoolClosed.code if self._closed else ""
+        return Reason.DRAINING if self._closed else None
+
+    def learning_seconds(self) -> float:
+        """See `PermitPool.learning_seconds`. Memory forgets nothing."""
+        return 0.0
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> MemoryPermit:
         """See `PermitPool.acquire`."""

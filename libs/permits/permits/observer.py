@@ -3,11 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from permits.errors import PermitError, PermitTimeout
+from permits.errors import PermitError, PermitTimeout, Reason
 
 log = logging.getLogger(__name__)
+
+
+REFUSED_REASONS: Final = tuple(reason for reason in Reason if reason not in (Reason.CLUSTER_FULL, Reason.PERMIT_LOST))
+"""What `PoolObserver.refused` may be told. A time-out and a loss have calls of their own."""
 
 
 class PoolObserver(Protocol):
@@ -22,8 +26,8 @@ class PoolObserver(Protocol):
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:
         """Hear that nothing became free in time."""
 
-    def refused(self, pool: str, reason: str) -> None:
-        """Hear of a refusal for any other reason: the code of its `PermitError`, such as `client_limit`."""
+    def refused(self, pool: str, reason: Reason) -> None:
+        """Hear of a refusal for any other reason; each is one of `REFUSED_REASONS`."""
 
     def lost(self, pool: str, permits: int) -> None:
         """Hear that permits were lost while they were held."""

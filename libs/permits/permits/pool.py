@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from permits.base import Outlook, Permit, PermitRequest, PoolState
-from permits.errors import PermitLost, PoolMisuse
+from permits.errors import PermitLost, PoolMisuse, Reason
 
 ClientOf = str | Callable[..., str]
 """A client id, or a function that takes the arguments of a call and returns one."""
@@ -55,8 +55,12 @@ class Pool(ABC):
         """See `PermitPool.ready`."""
 
     @abstractmethod
-    def condition(self) -> str:
+    def condition(self) -> Reason | None:
         """See `PermitPool.condition`."""
+
+    @abstractmethod
+    def learning_seconds(self) -> float:
+        """See `PermitPool.learning_seconds`."""
 
     @abstractmethod
     async def acquire(self, client_id: str, *, wait_seconds: float) -> HeldPermit:

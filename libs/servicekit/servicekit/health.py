@@ -6,8 +6,9 @@ would restart every pod. Ready means that each registered check passes and that 
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,10 +27,22 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one readiness check said; `reason` may say more also when it passed, and holds nothing a store said."""
+    """What one readiness check said.
+
+    Attributes:
+        ok: whether it passed.
+        reason: says more, also when it passed, and holds nothing a store said.
+        left_seconds: for how much longer the reason holds, where that is known; it is told, and no change is news.
+    """
 
     ok: bool
     reason: str = ""
+    left_seconds: float = field(default=0.0, compare=False)
+
+    def told(self) -> str:
+        """Return what a probe is told."""
+        left = f", {math.ceil(self.left_seconds)} s left" if self.left_seconds > 0 else ""
+        return f"{self.reason or 'ok'}{left}"
 
 
 Check = Callable[[], "bool | Verdict | Awaitable[bool]"]
@@ -78,7 +91,8 @@ class Health:
         for name, verdict in verdicts.items():
             # Probes come every few seconds; only a change is news.
             if verdict != self._last.get(name, Verdict(ok=True)):
-                _log.warning("readiness check changed", check=name, ok=verdict.ok, reason=verdict.reason)
+                left = {"left_seconds": math.ceil(verdict.left_seconds)} if verdict.left_seconds > 0 else {}
+                _log.warning("readiness check changed", check=name, ok=verdict.ok, reason=verdict.reason, **left)
         self._last = verdicts
         return verdicts
 
@@ -110,5 +124,5 @@ class Health:
         verdicts = await self.verdicts()
         ready = not self._draining and all(verdict.ok for verdict in verdicts.values())
         status = "draining" if self._draining else "ready" if ready else "not_ready"
-        checks = {name: verdict.reason or "ok" for name, verdict in verdicts.items()}
+        checks = {name: verdict.told() for name, verdict in verdicts.items()}
         return JSONResponse({"status": status, "checks": checks}, status_code=200 if ready else 503, headers=_NO_STORE)

@@ -29,7 +29,7 @@ from heapq import nsmallest
 from itertools import count
 from uuid import uuid4
 
-from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolLearning, PoolUnavailable
+from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
@@ -456,12 +456,10 @@ class Dispatch:
                 if ask.deadline is not None and not ask.in_line:
                     self._deadlines.add(ask.deadline, ask)
                 ask.join_line(ticket, place)
-            case Code.NOWHERE:
-                self._refuse(ask, PermitTimeout(ask.place))  # the store, too, has found that its time is over
-            case Code.LEARNING:
-                self._refuse(ask, PoolLearning(ticket / 1000, place))
+            case Code.LEARNING:  # its ticket is for how long yet
+                self._refuse(ask, refusal_of(code, place=place, left_ms=ticket))
             case _:
-                self._refuse(ask, refusal_of(code, place or ask.place))
+                self._refuse(ask, refusal_of(code, place=place or ask.place, left_ms=0))
 
     def _renewed(self, lease: Lease, renewal: Renewal) -> None:
         self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.condition))

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from permits.arguments import check_client, check_seconds, check_terms, check_wait
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
-from permits.errors import PermitError, PoolClosed, PoolLearning, PoolUnavailable
+from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
 from permits.redis.clients import Client, check_store
@@ -91,11 +91,16 @@ class RedisPool(Pool):
         """See `PermitPool.ready`."""
         return self._opened is not None and not self._closed and self._is_ours() and self._opened.ready()
 
-    def condition(self) -> str:
+    def condition(self) -> Reason | None:
         """See `PermitPool.condition`."""
         if self._opened is None or not self._is_ours():
-            return PoolUnavailable.code
-        return PoolClosed.code if self._closed else self._opened.condition()
+            return Reason.LIMITS_UNAVAILABLE
+        return Reason.DRAINING if self._closed else self._opened.condition()
+
+    def learning_seconds(self) -> float:
+        """See `PermitPool.learning_seconds`."""
+        learns = self._opened is not None and self.condition() is Reason.LIMITS_LEARNING
+        return self._opened.learning_seconds() if self._opened is not None and learns else 0.0
 
     async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
         """See `PermitPool.acquire`."""
@@ -295,17 +300,28 @@ class _Opened:
             asyncio.create_task(self._notices.run(), name=f"permits-{name}-notices"),
         ]
 
-    def condition(self) -> str:
+    def condition(self) -> Reason | None:
         """See `PermitPool.condition`."""
         if self.dispatch.out_of_touch or not self.ready():
-            return PoolUnavailable.code
-        if asyncio.get_running_loop().time() < self._learned_at:
-            return PoolLearning.code
-        return ""
+            return Reason.LIMITS_UNAVAILABLE
+        return Reason.LIMITS_LEARNING if self.learning_seconds() > 0 else None
+
+    def learning_seconds(self) -> float:
+        """Return for how much longer nothing new is granted, by what the store said last."""
+        return max(0.0, self._learned_at - asyncio.get_running_loop().time())
 
     def _hear_news(self, condition: Condition) -> None:
-        """Take in how the pool is, and say so when its capacity is not what the settings of this pod say."""
+        """Take in how the pool is, and log when it begins to learn or its capacity is not that of the settings."""
+        learned = self.learning_seconds() == 0
         self._learned_at = asyncio.get_running_loop().time() + condition.learning_seconds
+        if learned and condition.learning_seconds > 0:
+            log.warning(
+                "permits: pool %s grants nothing new for %.0f s more: the store may have forgotten who holds permits; "
+                "`permits trust %s` ends that when nobody holds any",
+                self._name,
+                condition.learning_seconds,
+                self._name,
+            )
         capacity = condition.capacity
         if capacity != self._capacity:
             self._capacity = capacity

@@ -13,8 +13,9 @@ who stands in line has a time-out of his own.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Literal, assert_never
 
-from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolUnavailable
+from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolLearning, PoolUnavailable
 from permits.redis.lease import RedisPermit
 from permits.redis.link import Reply, Word
 from permits.redis.scripts import Code, Script
@@ -185,15 +186,26 @@ class Question:
 
 Request = Operation | Question
 
+Refused = Literal[Code.CLIENT_LIMIT, Code.LINE_FULL, Code.LEARNING, Code.FULL, Code.LEFT, Code.NOWHERE]
+"""The answers that are no permit."""
 
-def refusal_of(code: Code, place: int) -> PermitError:
-    """Return the error that stands for an answer which is no permit."""
+
+def refusal_of(code: Refused, *, place: int, left_ms: int) -> PermitError:
+    """Return the error that stands for an answer which is no permit.
+
+    Args:
+        code: the answer.
+        place: in line; 0 for none.
+        left_ms: for how much longer the pool learns, with `Code.LEARNING`.
+    """
     match code:
         case Code.CLIENT_LIMIT:
             return ClientLimitReached()
         case Code.LINE_FULL:
             return LineFull()
-        case Code.FULL | Code.LEFT:
+        case Code.LEARNING:
+            return PoolLearning(left_ms / 1000, place)
+        case Code.FULL | Code.LEFT | Code.NOWHERE:  # the store, too, has found that the time of this waiter is over
             return PermitTimeout(place)
         case _:
-            return PoolUnavailable()
+            assert_never(code)
