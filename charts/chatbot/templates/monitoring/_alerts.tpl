@@ -246,7 +246,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
 - alert: ChatbotErasureUnfinished
   expr: >-
     max(chatbot_history_unfinished_erasures{ {{- $pods -}} }) > 0
-  for: 3h
+  for: 15m
   severity: warning
   summary: History cannot erase what it was told to erase.
   description: >-
