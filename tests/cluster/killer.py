@@ -41,9 +41,12 @@ class Killer:
         The pod's container starts anew on the same volumes.
         """
         moment = time.monotonic()
-        killed = self._kubectl.execute("killer", "python", "-c", PROGRAM, pod["metadata"]["uid"], word)
-        assert int(killed) > 0, f"no process of {pod['metadata']['name']} was found"
+        assert self.kill_if_there(pod, word), f"no process of {pod['metadata']['name']} was found"
         return moment
+
+    def kill_if_there(self, pod: dict[str, Any], word: str) -> bool:
+        """Kill as `kill` does; say whether there was anything to kill."""
+        return int(self._kubectl.execute("killer", "python", "-c", PROGRAM, pod["metadata"]["uid"], word)) > 0
 
 
 def _pod(node: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PATIENCE_SECONDS = 180.0
+LOOK_SECONDS, SHORT_SECONDS = 2.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,32 @@ class Kubectl:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def wait_for(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until a condition holds; tell what the pods were doing when it does not."""
+        """Wait until a condition holds; tell what the pods were doing when it does not.
+
+        A pod that fits on no node for some seconds ends the wait at once: nothing will change that by itself.
+        """
         deadline = time.monotonic() + seconds
+        look_at, short_since = 0.0, None
         while not condition():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise AssertionError(f"{what}: not within {seconds:g} s\n{self.run('get', 'pods', '--output', 'wide')}")
+            if now > look_at:
+                look_at = now + LOOK_SECONDS
+                short = [why for pod in self.items("pods") if (why := short_of(pod))]
+                short_since = (short_since or now) if short else None
+                if short_since is not None and now - short_since > SHORT_SECONDS:
+                    raise AssertionError(f"{what}: pods fit on no node\n" + "\n".join(short))
             time.sleep(0.2)
+
+
+def short_of(pod: dict[str, Any]) -> str | None:
+    """Return what a pod waits for that no node has enough of, such as CPU."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        message = condition.get("message", "")
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and "Insufficient" in message:
+            return f"{pod['metadata']['name']}: {message}"
+    return None
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
