@@ -25,7 +25,7 @@ from chat_service.message_handler import Failure, MessageHandler, close, decode_
 from chat_service.pending import PendingMessage, Stage
 from frameproto import RequestKind, encode_response
 from frameproto.connection import CloseCode
-from frameproto.exchange import Exchange
+from frameproto.exchange import MAX_TRANSCRIPT, Exchange
 from frameproto.kinds import Outcome
 from permits import PermitError, Reason
 from servicekit.logs import get_logger
@@ -314,6 +314,7 @@ class Connection:
             turn = await handler.decode(
                 request, client_id=visitor.client_id, session_id=visitor.session_id, local_time=local_time
             )
+            message.transcript = turn.transcript.text[:MAX_TRANSCRIPT] if turn.transcript is not None else ""
             message.may_speak = self._loop.create_future()
             self._run(self._conversation.prepared, message)
             await message.may_speak
@@ -394,6 +395,7 @@ class Connection:
             outcome=outcome,
             request=message.frame,
             response=reply,
+            transcript=message.transcript,
         )
         self._end_work(message)
         self._conversation.answered(message, reply, keep=True)

@@ -51,6 +51,7 @@ class PendingMessage:
         asked: the request for a message permit, until it is settled.
         permit: the message permit.
         kind: of the message, while it counts as in process.
+        transcript: what is spoken in it, for history.
         turn: what the bot is told.
         may_speak: resolved when it is the bot's turn, for work in a task.
         work: the task that decodes, replies or renders, where that takes one.
@@ -75,6 +76,7 @@ class PendingMessage:
         "request",
         "size_bytes",
         "stage",
+        "transcript",
         "turn",
         "work",
     )
@@ -86,6 +88,7 @@ class PendingMessage:
         self.size_bytes = len(frame or b"")
         self.request: Request | None = None
         self.reply = b""
+        self.transcript = ""
         self.must_keep = False
         self.is_spoken = False
         self.is_last = False

@@ -85,6 +85,7 @@ def test_every_field_is_listed_and_no_other() -> None:
         script_file.ALWAYS
         | script_file.OF_MEMORY
         | script_file.OF_SENT
+        | script_file.OF_SPEECH
         | frozenset.union(*script_file.OF_KIND.values())
     )
     rows = re.findall(r"^\| (`\{.*?) \|", section("Replies"), re.MULTILINE)

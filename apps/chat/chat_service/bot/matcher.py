@@ -16,10 +16,10 @@ Candidate = tuple[int, Rule, Pattern | None]
 
 
 class RuleMatcher:
-    """The rules of one kind of message, in the order in which they are tried.
+    """The rules for some kind of message, in the order in which they are tried.
 
     Args:
-        rules: of this kind; the last always applies.
+        rules: for this kind; the last always applies.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -45,7 +45,7 @@ class RuleMatcher:
         """Return the first rule that applies to a text, and what stands in the gaps of its pattern.
 
         Args:
-            text: what the client wrote; empty for voice and video.
+            text: what the client wrote, or what was recognized of what it said; empty when nothing was.
             applies: whether a rule that depends on what was sent before has its turn.
 
         Raises:
@@ -57,6 +57,8 @@ class RuleMatcher:
             candidates += self._by_word.get(word, ())
         candidates.sort(key=_place)
         for _, rule, pattern in candidates:
+            if rule.needs_speech and not text:
+                continue
             if (rule.needs_memory or rule.needs_sent) and not applies(rule):
                 continue
             if pattern is None:

@@ -53,6 +53,7 @@ class Rule:
         patterns: any of these must match a text; none: it always applies.
         needs_memory: applies only when the client has written something before.
         needs_sent: the same, with voice and video counted.
+        needs_speech: applies only when words were recognized in a voice note or video.
         templates: what to say; taken in turns.
         bot: which other bot replies; what to say is for when it cannot. Empty: none.
     """
@@ -63,12 +64,13 @@ class Rule:
     templates: tuple[str, ...]
     needs_memory: bool = False
     needs_sent: bool = False
+    needs_speech: bool = False
     bot: str = ""
 
     @property
     def always_applies(self) -> bool:
         """Whether no later rule for this kind of message can have its turn."""
-        return not (self.patterns or self.needs_memory or self.needs_sent)
+        return not (self.patterns or self.needs_memory or self.needs_sent or self.needs_speech)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def _rule(file: RuleFile) -> Rule:
         file.say,
         needs_memory=file.needs_memory,
         needs_sent=file.needs_sent,
+        needs_speech=file.needs_speech,
         bot=file.bot,
     )
 

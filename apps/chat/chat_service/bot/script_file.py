@@ -22,10 +22,11 @@ OTHER_BOT: Final = re.compile(r"llm|http|\w+(?:\.\w+)*:\w+(?:\.\w+)*")
 ALWAYS: Final = frozenset({"bot", "client", "greeting", "time", "date", "iso_date", "weekday", "zone"})
 OF_MEMORY: Final = frozenset({"first_said", "last_said", "said_count"})
 OF_SENT: Final = frozenset({"last_sent", "sent_count"})
+OF_SPEECH: Final = frozenset({"transcript"})
 OF_KIND: Final = {
     RequestKind.TEXT: frozenset({"text"}),
     RequestKind.VOICE: frozenset({"length", "seconds", "heard"}),
-    RequestKind.VIDEO: frozenset({"length", "seconds", "width", "height", "with_sound"}),
+    RequestKind.VIDEO: frozenset({"length", "seconds", "width", "height", "with_sound", "shots"}),
 }
 NEEDS: Final = {
     "name": 'needs name = "…"',
@@ -69,7 +70,7 @@ def _patterns(value: object, info: ValidationInfo) -> tuple[Pattern, ...]:
             pattern = parse_pattern(source)
         except PatternError as exc:
             raise mistake(f'the pattern "{source}" {exc}', quoted=source) from exc
-        if taken := pattern.names & (ALWAYS | OF_MEMORY | OF_SENT | OF_KIND[RequestKind.TEXT]):
+        if taken := pattern.names & (ALWAYS | OF_MEMORY | OF_SENT | OF_SPEECH | OF_KIND[RequestKind.TEXT]):
             what = f"the gap {{{min(taken)}}} has the name of a field; name it otherwise"
             raise mistake(what, quoted=source)
         patterns.append(pattern)
@@ -143,6 +144,7 @@ class RuleFile(BaseModel):
     when: Annotated[tuple[Pattern, ...], BeforeValidator(_patterns)] = ()
     needs_memory: Switch = False
     needs_sent: Switch = False
+    needs_speech: Switch = False
     bot: Annotated[str, BeforeValidator(_other_bot)] = ""
     say: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
@@ -150,11 +152,14 @@ class RuleFile(BaseModel):
     def _fits_together(self) -> Self:
         if self.kind is not RequestKind.TEXT and self.when:
             raise mistake(f"when is for texts; a {self.kind.name.lower()} message has no words to compare")
+        if self.kind is RequestKind.TEXT and self.needs_speech:
+            raise mistake("needs_speech is for voice and video; a text has its words")
         if not self.say and not self.bot:
             raise mistake(NEEDS["say"])
         allowed = ALWAYS | OF_KIND[self.kind]
         allowed |= OF_MEMORY if self.needs_memory else frozenset()
         allowed |= OF_SENT if self.needs_sent or self.needs_memory else frozenset()
+        allowed |= OF_SPEECH if self.needs_speech else frozenset()
         if self.when:
             allowed |= frozenset.intersection(*(pattern.names for pattern in self.when))
         for template in self.say:
@@ -218,4 +223,5 @@ def _check_template(template: str, allowed: frozenset[str]) -> None:
 
 
 def _needed_for(name: str) -> str:
-    return "needs_memory" if name in OF_MEMORY else "needs_sent" if name in OF_SENT else ""
+    needed = {"needs_memory": OF_MEMORY, "needs_sent": OF_SENT, "needs_speech": OF_SPEECH}
+    return next((key for key, fields in needed.items() if name in fields), "")

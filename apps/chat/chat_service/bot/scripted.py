@@ -39,6 +39,9 @@ class ScriptedBot:
         self._matchers = {
             kind: RuleMatcher([rule for rule in script.rules if rule.kind is kind]) for kind in RequestKind
         }
+        # A question that is spoken is answered as one that is written.
+        questions = [rule for rule in script.rules if rule.kind is RequestKind.TEXT and rule.patterns]
+        self._spoken = RuleMatcher([*questions, *(rule for rule in script.rules if rule.kind is RequestKind.VOICE)])
 
     def reply(self, turn: Turn, memory: Memory, /) -> "str | HandedOver":
         """Return what the script says, or what is to be awaited where a rule hands over to another bot.
@@ -46,7 +49,9 @@ class ScriptedBot:
         Raises:
             BotError: the other bot cannot reply, and its rule has nothing to say in its place.
         """
-        rule, gaps = self._matchers[turn.kind].choose(turn.text, lambda rule: _applies(rule, memory))
+        is_spoken = turn.kind is RequestKind.VOICE and bool(turn.words)
+        matcher = self._spoken if is_spoken else self._matchers[turn.kind]
+        rule, gaps = matcher.choose(turn.words, lambda rule: _applies(rule, memory))
         said = partial(self._say, self._script, rule, gaps, turn, memory)
         if not rule.bot:
             return said()
@@ -149,7 +154,8 @@ FIELDS: Final[Mapping[str, Callable[[_Asked], str]]] = {
     "iso_date": lambda asked: asked.turn.local_time.date().isoformat(),
     "weekday": lambda asked: wording.weekday(asked.turn.local_time),
     "zone": lambda asked: str(asked.turn.local_time.tzinfo),
-    "text": lambda asked: asked.turn.text.strip(),
+    "text": lambda asked: asked.turn.words.strip(),
+    "transcript": lambda asked: asked.turn.words.strip(),
     "first_said": lambda asked: asked.memory.first_text,
     "last_said": lambda asked: asked.memory.client_texts[-1] if asked.memory.client_texts else "",
     "said_count": lambda asked: str(len(asked.memory.client_texts)),
@@ -161,4 +167,5 @@ FIELDS: Final[Mapping[str, Callable[[_Asked], str]]] = {
     "width": lambda asked: str(_size(asked)[0]),
     "height": lambda asked: str(_size(asked)[1]),
     "with_sound": _with_sound,
+    "shots": lambda asked: wording.counted(asked.turn.video.shots if asked.turn.video else 1, "shot"),
 }
