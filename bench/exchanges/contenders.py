@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
-from bench.exchanges.cores import only, split
+from bench.exchanges.cores import cpu_us, only, split
 from bench.exchanges.wire import FloorPeer, Peer
 from bench.valkey import Valkey
 from devtools.mongod import run_mongod
@@ -39,6 +39,7 @@ BARE: Final = (FLOOR, WS_BARE, STARLETTE_BARE)
 ALL: Final = (*BARE, WS_USUAL, STARLETTE_USUAL, OURS)
 LONG_SECONDS: Final = 86_400
 OPENED_AT_ONCE: Final = 100
+SETTLE_SECONDS: Final = 0.2
 Step = Callable[[str], None]
 """Told what was measured just now."""
 
@@ -93,8 +94,9 @@ class Contender:
                 peer.close()
             await asyncio.gather(*(peer.closed for peer in peers), return_exceptions=True)
 
-    async def settle(self) -> None:
-        """Wait until it has nothing more to do for what it has answered."""
+    async def settle(self) -> float:
+        """Wait until it has nothing more to do for what it has answered; return the CPU, in µs, of being asked so."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,22 @@ class ChatPod(Contender):
     metrics_port: int = 0
     control: Path = Path()
 
-    async def settle(self) -> None:
+    async def settle(self) -> float:
         """Wait until history has everything, because delivery is a part of what a message costs."""
+        asked = 0
+        cost_us = 0.0
 
         async def nothing_left() -> bool:
-            return await metric(self.metrics_port, "chatbot_outbox_records") == 0
+            nonlocal asked, cost_us
+            await asyncio.sleep(SETTLE_SECONDS)
+            before_us = cpu_us(self.pid)
+            left = await metric(self.metrics_port, "chatbot_outbox_records")
+            cost_us = cpu_us(self.pid) - before_us  # of the last time, when nothing else is under way
+            asked += 1
+            return left == 0
 
         await eventually(nothing_left, "the outbox to be empty", seconds=300)
+        return asked * cost_us
 
     @asynccontextmanager
     async def probe(self, lags_us: list[float]) -> AsyncIterator[None]:

@@ -17,16 +17,20 @@ LAG: Final = "loop lag p99 µs"
 Figures = dict[str, float]
 
 
-async def observed(contender: Contender, driving: Awaitable[Driven]) -> Figures:
-    """Drive a contender, wait until it has done all that follows from it, and return the figures of one exchange."""
+async def observed(contender: Contender, driving: Awaitable[Driven], *, probe: bool = True) -> Figures:
+    """Drive a contender, wait until it has done all that follows from it, and return the figures of one exchange.
+
+    The probe of the event loop wakes the process a hundred times a second: nothing in a crowd, and much of all that it
+    does when it has little to do.
+    """
     lags_us: list[float] = []
     before = cpu_us(contender.pid)
     async with AsyncExitStack() as stack:
-        if isinstance(contender, ChatPod):
+        if probe and isinstance(contender, ChatPod):
             await stack.enter_async_context(contender.probe(lags_us))
         driven = await driving
-    await contender.settle()
-    spent = cpu_us(contender.pid) - before
+    asking_us = await contender.settle()
+    spent = cpu_us(contender.pid) - before - asking_us
     figures = {
         CPU: spent / len(driven.latencies_us),
         RATE: driven.per_second,

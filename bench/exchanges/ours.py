@@ -39,9 +39,10 @@ async def measure_voice(stage: Stage, terms: Terms, names: Sequence[str], step: 
         await contender.settle()
         for _ in range(terms.repeats):
             before = _workers_us(contender)
-            figures = await observed(contender, closed_loop(peers, frame, terms.voices))
+            figures = await observed(contender, closed_loop(peers, frame, terms.voices), probe=False)
             voices.append({**figures, WORKERS: (_workers_us(contender) - before) / terms.voices})
-            texts.append(await observed(contender, open_loop(peers, TEXT, terms.voices, figures[RATE])))
+            at_that_pace = open_loop(peers, TEXT, terms.voices, figures[RATE])
+            texts.append(await observed(contender, at_that_pace, probe=False))
             step("voice")
     case = "a note is decoded, and the reply spoken, one worker"
     return [
