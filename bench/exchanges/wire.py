@@ -100,6 +100,8 @@ class Peer(asyncio.Protocol):
     def close(self) -> None:
         """Say goodbye and close."""
         self._ended = True
+        if self._transport.is_closing():
+            return
         self.write(client_frame(CLOSE, struct.pack(">H", 1000)))
         self._transport.close()
 
