@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import os
 import shutil
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -415,3 +416,71 @@ async def test_what_was_kept_in_the_last_turn_is_on_disk_when_the_outbox_is_clos
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     assert await drained(outbox) == ["a", LARGE, "b"]
     await outbox.close()
+
+
+@pytest.mark.parametrize("batch_records", [5, 1000])
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_room_is_counted_as_it_is_while_segments_are_written_and_removed_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool, batch_records: int
+) -> None:
+    """Segments of 2 KiB are full after some records, and finished while others are written."""
+    monkeypatch.setattr("chat_service.outbox.outbox.SEGMENT_BYTES", 2 * KIB)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+    left, told = 600, list[OutboxError | None]()
+    delivered: list[str] = []
+    while len(told) < 600 or outbox.depth:
+        for number in range(min(left, 7)):
+            outbox.keep(exchange(f"{left - number}"), told.append)
+        left -= min(left, 7)
+        await asyncio.sleep(0)
+        if (batch := await outbox.peek_batch(BIG, batch_records)) is not None:
+            delivered += [text_of(record) for record in batch.records]
+            await outbox.done(batch)
+    assert told == [None] * 600
+    assert delivered == [str(number) for number in range(600, 0, -1)]
+    assert outbox.size_bytes == sum(file.stat().st_size for file in files(tmp_path, "log"))
+    await append(outbox, exchange("last"))
+    assert await drained(outbox) == ["last"]
+    assert outbox.size_bytes == 0
+    await outbox.close()
+    assert files(tmp_path, "log") == []
+
+
+async def test_a_damaged_segment_is_never_moved_over_another_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        segment = await left_behind(tmp_path, "a")
+        segment.write_bytes(bytes(segment.stat().st_size))
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        await append(outbox, exchange("b"))
+        assert await drained(outbox) == ["b"]
+        await outbox.close()
+    assert len([file for file in files(tmp_path, "refused") if file.suffix == ".segment"]) == 2
+
+
+async def test_a_segment_that_is_finished_while_a_thread_begins_the_next_one_is_counted_out_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_service.outbox.outbox.SEGMENT_BYTES", 100)  # each record has its own
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    await append(outbox, exchange("a"))
+    begun, go_on, real = threading.Event(), threading.Event(), os.fdatasync
+
+    def slowly(file: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    second = asyncio.create_task(append(outbox, exchange("b")))
+    assert await asyncio.to_thread(begun.wait, 20)
+    assert await drained(outbox) == ["a"]
+    assert outbox.size_bytes == 0
+    go_on.set()
+    await second
+    assert outbox.size_bytes == sum(file.stat().st_size for file in files(tmp_path, "log")) > 0
+    assert await drained(outbox) == ["b"]
+    await append(outbox, exchange("c"))
+    assert await drained(outbox) == ["c"]
+    assert outbox.size_bytes == 0
+    await outbox.close()
+    assert files(tmp_path, "log") == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
@@ -14,8 +15,10 @@ from websockets.asyncio.client import connect
 
 from chat_service.outbox import Outbox
 from chat_service.outbox.spool import Spool
+from chat_service.relay import OutboxRelay
 from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
+from servicekit.tasks import background
 from tests.chat.outbox_parts import BIG, append, drained, files
 from tests.chat.relay_parts import (
     Answer,
@@ -243,6 +246,24 @@ async def test_a_flush_ends_when_what_is_left_cannot_be_delivered(tmp_path: Path
         async with asyncio.timeout(20):
             assert await way.relay.flush(1000) == 2
         assert history.kept == [*"abcd"]
+
+
+async def test_a_flush_ends_when_what_is_left_is_a_segment_that_cannot_be_read(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await append(outbox, exchange(text))
+    await outbox.close()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    file = break_file(tmp_path, "log", 0, "EISDIR")  # after it was looked through
+    async with aiohttp.ClientSession() as http:
+        relay = OutboxRelay(outbox, history_url="http://127.0.0.1:9", http=http, first_retry_seconds=1000)
+        async with background(relay.run(), name="relay"), asyncio.timeout(20):
+            assert await relay.flush(1000) == 3
+    assert outbox.deferred == 3
+    mend_file(tmp_path, file)
+    assert await outbox.peek_deferred() is None
+    assert await drained(outbox) == [*"abc"]
+    await outbox.close()
 
 
 async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_and_tried_with_pauses(

@@ -138,7 +138,7 @@ class OutboxRelay:
                 return True
             if self._outbox.has_records:
                 return False
-            if self._hurry.is_set() and self._suspects.hopeless == self._outbox.deferred:
+            if self._hurry.is_set() and self._suspects.hopeless == self._outbox.deferred_entries:
                 self._hopeless.set()
             await first_of(self._outbox.wait_for_records(), self._wake.wait(), seconds=seconds)
             self._wake.clear()

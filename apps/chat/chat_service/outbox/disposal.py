@@ -154,7 +154,8 @@ class Disposal:
 
     def check(self, segment: Segment) -> None:
         """Have a segment removed if it is finished. The active one is for `tidy`."""
-        if not segment.undelivered and segment is not self._segments.active:
+        if not segment.undelivered and segment is not self._segments.active and not segment.is_finished:
+            segment.is_finished = True
             self._finished.append(segment)
 
     def tidy(self) -> None:

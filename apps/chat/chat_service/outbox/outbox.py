@@ -132,6 +132,11 @@ class Outbox:
         return sum(entry.undelivered if isinstance(entry, Segment) else 1 for entry in entries)
 
     @property
+    def deferred_entries(self) -> int:
+        """How many entries that is: a segment that cannot be read is one, however many records it has."""
+        return len(self._queue.deferred)
+
+    @property
     def oldest_age_seconds(self) -> float:
         """How long the oldest undelivered record has been waiting."""
         oldest_ms = self._queue.oldest_ms

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from chat_service.outbox.queue import SpooledRecord
 from chat_service.outbox.records import RecordName
 from chat_service.outbox.segment_reader import scan
-from chat_service.outbox.segments import Segment, SegmentLog
+from chat_service.outbox.segments import Segment, SegmentLog, first_number
 from chat_service.outbox.spool import Spool
 from servicekit.logs import get_logger
 
@@ -42,12 +42,9 @@ def recover(spool: Spool, segments: SegmentLog) -> Leftovers:
     spooled = [SpooledRecord(name, size_bytes) for name, size_bytes in spool.waiting()]
     refused = spool.refused()
     files = {entry.name for entry in spooled} | set(refused)
-    found = Leftovers(
-        spooled,
-        dead_letters=len(refused) + spool.refused_segments(),
-        last_number=max((name.number for name in files), default=0),
-    )
-    paths = segments.paths()
+    paths, moved = segments.paths(), spool.refused_segments()
+    numbers = [*(name.number for name in files), *(first_number(path) for path in [*paths, *moved])]
+    found = Leftovers(spooled, dead_letters=len(refused) + len(moved), last_number=max(numbers, default=0))
     for path in paths:
         try:
             segment, known, last_number = scan(path, is_last=path == paths[-1], known=files)

@@ -33,6 +33,7 @@ class Segment:
         unread: how many of them stand behind `read_bytes`.
         oldest_ms: when the first of the unread records came, at the earliest.
         damage: what the disk has not kept of it, for people to read.
+        is_finished: it is to be removed, or was.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Segment:
     undelivered: int = 0
     oldest_ms: int = 0
     damage: list[str] = field(default_factory=list)
+    is_finished: bool = False
 
     @property
     def file(self) -> str:
@@ -94,7 +96,7 @@ class SegmentLog:
         self._folder.mkdir(exist_ok=True)
         with os.scandir(self._folder) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
-        return [self._folder / name for name in sorted(names) if name.removesuffix(SUFFIX).isdigit()]
+        return [self._folder / name for name in sorted(names) if first_number(Path(name))]
 
     def append(self, first_number: int, records: Sequence[bytes]) -> Written:
         """Write records, each with its header, in one write and, if asked for, one sync. Never raises OSError."""
@@ -201,6 +203,11 @@ class SegmentLog:
         except OSError as exc:
             log.warning("outbox.uncut", file=segment.file, reason=exc.strerror, consequence="a new segment is begun")
             self.leave_active()
+
+
+def first_number(path: Path) -> int:
+    """Return the number for which a segment is named; 0: it is none of ours."""
+    return int(path.stem) if path.stem.isascii() and path.stem.isdigit() else 0
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -70,9 +70,9 @@ class Spool:
         """Return the dead-lettered records that have a file of their own."""
         return [name for name, _ in self._files("refused")]
 
-    def refused_segments(self) -> int:
-        """Return how many damaged segments were moved aside."""
-        return sum(1 for _ in (self._folder / "refused").glob("*.segment"))
+    def refused_segments(self) -> list[Path]:
+        """Return the damaged segments that were moved aside."""
+        return list((self._folder / "refused").glob("*.segment"))
 
     def write(self, name: RecordName, opening: bytes, media: Sequence[Buffer] = (), *, folder: str = "waiting") -> None:
         """Write a record. When this returns it is there; when it raises, nothing of it is."""
