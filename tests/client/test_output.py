@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from chat_client.cli.history import show_message
 from chat_client.cli.output import print_json, printable, show_reply
 from chat_client.errors import FileTrouble
+from chat_client.history import Message
 from frameproto import Response, ResponseKind, error_response
 from tests.client.command import COMMAND, environment
 from tests.client.conftest import Chatbot, Cli
@@ -216,3 +219,12 @@ def test_no_standard_input_at_all_is_an_empty_one(chatbot: Chatbot) -> None:
         done = subprocess.run(["sh", "-c", f"{command} <&-"], capture_output=True, check=False, env=environment())
         assert (done.returncode, done.stdout) == (code, b"")
         assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("transcribed", "shown"), [(True, "voice see you at noon"), (False, "see you at noon")])
+def test_a_transcript_is_told_from_what_was_written(
+    capsys: pytest.CaptureFixture[str], transcribed: bool, shown: str
+) -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    show_message(Message("1.request", "request", "voice", "see you at noon", (), "answered", at, transcribed), {}, "")
+    assert capsys.readouterr().out.rstrip().endswith(f"you  {shown}")

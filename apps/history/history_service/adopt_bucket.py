@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Final
 
-from history_service.app import blob_store, message_store, open_claim, open_eraser, sweep_limits
+from history_service.app import open_claim, open_eraser, sweep_limits
+from history_service.backing_stores import blob_store, message_store
 from history_service.blobs.base import BlobError, BlobStore
 from history_service.bucket_claim import WHY, BucketRefused
 from history_service.metrics import HistoryMetrics

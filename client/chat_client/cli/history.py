@@ -177,7 +177,8 @@ def show_message(message: Message, saved: dict[str, Path], history_url: str) -> 
     """Print one message and what belongs to it."""
     console = answers()
     who = "[bold]you[/]" if message.direction == "request" else "[bold cyan]bot[/]"
-    text = f"[italic]{_shown(message.kind)}[/]" if message.text is None else _shown(message.text)
+    kind = f"[italic]{_shown(message.kind)}[/]" if message.text is None or message.transcribed else ""
+    text = f"{kind} {_shown(message.text or '')}".strip()
     outcome = "" if message.outcome == "answered" else f"  [yellow]{_shown(message.outcome)}[/]"
     console.print(f"[dim]{_local(message.sent_at)}[/]  {who}  {text}{outcome}")
     for media in message.media:
