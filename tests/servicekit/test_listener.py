@@ -56,6 +56,28 @@ def test_a_name_is_listened_on_at_each_of_its_addresses_with_one_port() -> None:
     bound.close()
 
 
+def test_everywhere_means_both_families_with_one_port() -> None:
+    (bound,) = bind_all([listener(host="*")])
+    try:
+        families = {sock.family for sock in bound.sockets}
+        assert socket.AF_INET in families
+        assert (socket.AF_INET6 in families) == has_ipv6()
+        assert len({sock.getsockname()[1] for sock in bound.sockets}) == 1
+        with socket.create_connection(("127.0.0.1", bound.address.port), timeout=10):
+            pass
+    finally:
+        bound.close()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
 def test_when_one_port_is_taken_none_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port, other = taken.getsockname()[1], free_port()

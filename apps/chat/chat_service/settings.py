@@ -74,7 +74,7 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
 
     model_config = SettingsConfigDict(env_prefix="CHAT_", arbitrary_types_allowed=True)
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container, * for IPv6 as well")
     port: Port = Field(8000, description="port of /connect and the health checks; 0 picks a free one")
     metrics_port: Port = Field(9000, description="port of /metrics; 0 picks a free one")
     log_level: LogLevel = Field("info", description="what is less than this is not logged")

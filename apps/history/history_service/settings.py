@@ -25,7 +25,7 @@ class HistorySettings(AccessSettings, HttpSettings):
 
     model_config = SettingsConfigDict(env_prefix="HISTORY_")
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container, * for IPv6 as well")
     port: Port = Field(8001, description="port of the HTTP interface and the health checks; 0 picks a free one")
     metrics_port: Port = Field(9001, description="port of /metrics; 0 picks a free one")
     log_level: LogLevel = Field("info", description="what is less than this is not logged")

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 from servicekit.hosts import AllowedHosts
 from servicekit.http_pace import HttpLimits
 
+EVERYWHERE: Final = "*"
+"""The host that means every address of both families, IPv4 and IPv6, as far as they are there."""
 BACKLOG: Final = 2048
 """How many connections the kernel may hold before they are accepted."""
 
@@ -104,11 +106,24 @@ def bind_all(listeners: Sequence[Listener]) -> list[Bound]:
     return bound
 
 
+def _is_there(family: int, address: object) -> bool:
+    """Say whether the kernel has this family of addresses; a container may have no IPv6."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
 def _bind(listener: Listener) -> Bound:
     sockets: list[socket.socket] = []
     port = listener.port
     try:
-        found = socket.getaddrinfo(listener.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        host = None if listener.host == EVERYWHERE else listener.host
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if host is None:
+            found = [one for one in found if _is_there(one[0], one[4][0])]
         for family, _, _, _, address in dict.fromkeys(found):
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
