@@ -187,7 +187,7 @@ class _Listener:
         self._visit = visit
 
     def __call__(self, asked: PendingRequest, response: Response | None) -> None:
-        kind = asked.request.kind.name.lower()
+        kind = asked.request.kind.message_kind.value
         heard = ClientExchange(
             visit=self._visit.id, number=asked.number, kind=kind, said=asked.said,
             sent_at=asked.sent_at, ended_at=time.time(), outcome="unanswered",

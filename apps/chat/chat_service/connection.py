@@ -418,7 +418,7 @@ class Connection:
         pod.metrics.answered(kind, exchange)
         if pod.logs_answers:
             pod.log.debug(
-                "message.answered", exchange_id=str(exchange.id), kind=kind.name.lower(), outcome=exchange.outcome
+                "message.answered", exchange_id=str(exchange.id), kind=kind.message_kind.value, outcome=exchange.outcome
             )
         self._conversation.kept(message)
 

@@ -32,7 +32,6 @@ ENVELOPE_BYTES: Final = 17
 NO_MESSAGE: Final = UUID(int=0)
 """The id in a response that is about a frame whose own id cannot be read. No message has it."""
 
-_NIL: Final = bytes(16)
 _ERROR: Final = bytes((ResponseKind.ERROR,))
 
 
@@ -180,10 +179,9 @@ def decode_client_frame(frame: Buffer, *, max_bytes: int = DEFAULT_MAX_FRAME_BYT
         FrameError: the frame is not what the table of client frames allows.
     """
     check_size(frame, max_bytes)
-    try:
-        kind = ClientType(frame[0])
-    except ValueError:
-        raise KindUnknown(f"{frame[0]} is not a type of client frame; {_CLIENT_TYPES}") from None
+    kind = _CLIENT_TYPES.get(frame[0])
+    if kind is None:
+        raise KindUnknown(f"{frame[0]} is not a type of client frame; {_words(ClientType)}")
     message_id = _id(frame)
     if kind is ClientType.CANCEL:
         _check_id(message_id)
@@ -221,10 +219,9 @@ def decode_server_frame(frame: Buffer, *, max_bytes: int = DEFAULT_MAX_FRAME_BYT
         FrameError: the frame is not what the table of server frames allows.
     """
     check_size(frame, max_bytes)
-    try:
-        kind = ServerType(frame[0])
-    except ValueError:
-        raise KindUnknown(f"{frame[0]} is not a type of server frame; {_SERVER_TYPES}") from None
+    kind = _SERVER_TYPES.get(frame[0])
+    if kind is None:
+        raise KindUnknown(f"{frame[0]} is not a type of server frame; {_words(ServerType)}")
     message_id = _id(frame)
     match kind:
         case ServerType.RESPONSE:
@@ -249,7 +246,7 @@ def _id(frame: Buffer) -> UUID:
 
 
 def _check_id(message_id: UUID) -> None:
-    if message_id.bytes == _NIL:
+    if not message_id.int:
         raise MessageIdInvalid
 
 
@@ -259,10 +256,9 @@ def _check_has_payload(frame: Buffer, name: str) -> None:
 
 
 def _progress(rest: memoryview) -> Progress:
-    try:
-        progress = Progress(rest[0])
-    except ValueError:
-        raise StatusUnknown(f"{rest[0]} is not a status; {_PROGRESS}") from None
+    progress = _PROGRESS.get(rest[0])
+    if progress is None:
+        raise StatusUnknown(f"{rest[0]} is not a status; {_words(Progress)}")
     if len(rest) > 1:
         raise PartUnexpected("a status has nothing behind its one byte")
     return progress
@@ -272,6 +268,6 @@ def _words(kinds: type[IntEnum]) -> str:
     return ", ".join(f"{kind:d} is {kind.name.lower()}" for kind in kinds)
 
 
-_CLIENT_TYPES: Final = _words(ClientType)
-_SERVER_TYPES: Final = _words(ServerType)
-_PROGRESS: Final = _words(Progress)
+_CLIENT_TYPES: Final = {int(kind): kind for kind in ClientType}
+_SERVER_TYPES: Final = {int(kind): kind for kind in ServerType}
+_PROGRESS: Final = {int(progress): progress for progress in Progress}

@@ -175,8 +175,8 @@ def _check_reach(rules: tuple[Rule, ...], lines: ScriptLines) -> None:
         if final is None:
             mistakes.append(
                 Mistake(
-                    f"the script: some {kind.name.lower()} messages would get no answer; "
-                    f'end with a rule of kind = "{kind.name.lower()}" without when'
+                    f"the script: some {kind.message_kind} messages would get no answer; "
+                    f'end with a rule of kind = "{kind.message_kind}" without when'
                 )
             )
         elif final is not own[-1][1]:

@@ -15,7 +15,7 @@ from frameproto import RequestKind
 
 MAX_NAME_CHARACTERS: Final = 64
 MAX_TEMPLATE_CHARACTERS: Final = 1_000
-KINDS: Final = {kind.name.lower(): kind for kind in RequestKind}
+KINDS: Final = {kind.message_kind.value: kind for kind in RequestKind}
 OTHER_BOT: Final = re.compile(r"llm|http|\w+(?:\.\w+)*:\w+(?:\.\w+)*")
 
 # Fields that a template may use, by what its rule answers. Patterns add the names of their gaps.
@@ -151,7 +151,7 @@ class RuleFile(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.kind is not RequestKind.TEXT and self.when:
-            raise mistake(f"when is for texts; a {self.kind.name.lower()} message has no words to compare")
+            raise mistake(f"when is for texts; a {self.kind.message_kind} message has no words to compare")
         if self.kind is RequestKind.TEXT and self.needs_speech:
             raise mistake("needs_speech is for voice and video; a text has its words")
         if not self.say and not self.bot:
