@@ -117,6 +117,18 @@ async def test_a_record_larger_than_a_batch_goes_alone(tmp_path: Path) -> None:
     await outbox.close()
 
 
+async def test_a_batch_is_as_large_as_it_may_be_and_not_larger(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await append(outbox, exchange(text))
+    two = 2 * len(encode_exchange(exchange("a")))
+    for max_bytes, count in ((two - 1, 1), (two, 2), (two + 1, 2)):
+        batch = await outbox.peek_batch(max_bytes)
+        assert batch is not None
+        assert len(batch.records) == count
+    await outbox.close()
+
+
 async def test_one_process_at_a_time(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     with pytest.raises(OutboxLocked, match="in use by another process"):
