@@ -4,12 +4,14 @@ import inspect
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 
+from frameproto import history as shapes
 from history_service.api.openapi import openapi_document
 from history_service.api.openapi.operations import BODY_PROBLEMS, COMMON_PROBLEMS, TOKEN_PROBLEMS
+from history_service.api.openapi.schemas import NAMES, schema_of
 from tests.history.pod import Pod
 
 DOCUMENT = openapi_document(with_tokens=True)
@@ -142,3 +144,13 @@ async def test_the_page_to_read_is_whole_and_loads_nothing(pod: Pod) -> None:
     assert {f"#{operation['operationId']}" for operation in OPERATIONS.values()} <= page.links
     assert "url(" not in answer.text
     assert "@import" not in answer.text
+
+
+def test_every_shape_that_is_shared_with_clients_is_shown() -> None:
+    shared = {shape for shape in vars(shapes).values() if is_typeddict(shape)}
+    assert shared == set(NAMES)
+
+
+def test_an_annotation_that_has_no_schema_is_a_fault_and_no_empty_schema() -> None:
+    with pytest.raises(TypeError, match="float"):
+        schema_of(float)
