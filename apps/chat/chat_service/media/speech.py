@@ -18,6 +18,8 @@ INITIALIZE_DONT_EXIT: Final = 0x8000
 POSITION_CHARACTER: Final = 1
 CHARACTERS_UTF8: Final = 1
 END_PAUSE: Final = 0x1000
+RATE: Final = 1
+USUAL_RATE: Final = 175  # words a minute
 OK: Final = 0
 SYNTH_CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
@@ -51,12 +53,13 @@ class Speaker:
         if self._library.espeak_SetVoiceByName(self._voice) != OK:
             raise SpeechError(f'espeak-ng has no voice "{voice}"; en-us, en-gb, de, fr and es are some of its voices')
 
-    def say(self, text: str, voice: str = "") -> bytes:
+    def say(self, text: str, voice: str = "", *, words_per_minute: int = 0) -> bytes:
         """Return the text as sound: signed 16-bit samples of one channel, at `sample_rate`. Never empty.
 
         Args:
             text: what is said.
             voice: who says it; the usual voice without it, or when there is none of this name.
+            words_per_minute: how fast; 0 for the usual pace.
 
         Raises:
             SpeechError: the library failed.
@@ -66,6 +69,7 @@ class Speaker:
         self._library.espeak_SetSynthCallback(self._callback)
         if not voice or self._library.espeak_SetVoiceByName(voice.encode()) != OK:
             self._library.espeak_SetVoiceByName(self._voice)
+        self._library.espeak_SetParameter(RATE, words_per_minute or USUAL_RATE, 0)
         failed = self._library.espeak_Synth(
             spoken, len(spoken) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8 | END_PAUSE, None, None
         )
