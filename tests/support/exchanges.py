@@ -23,6 +23,7 @@ def exchange(
     response: Response | None = None,
     outcome: Outcome = Outcome.ANSWERED,
     transcript: str = "",
+    message_id: UUID | None = None,
 ) -> Exchange:
     """An exchange of texts, or of what else is given."""
     return Exchange(
@@ -36,4 +37,5 @@ def exchange(
         request=encode_request(request or Request(RequestKind.TEXT, text.encode())),
         response=encode_response(response or Response(ResponseKind.TEXT, f"you said {text[:50]}")),
         transcript=transcript,
+        message_id=message_id,
     )

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgpack
 import pytest
 
-from frameproto.exchange import encode_batch, encode_exchange
+from frameproto.exchange import MESSAGE_ID_VERSION, encode_batch, encode_exchange
 from history_service.blobs.base import BlobsUnavailable
 from history_service.stores.base import StoreUnavailable, StoreUnusable, foreign_session
 from tests.history.pod import MSGPACK, SHOWN, SPOKEN, VIDEO, VOICE, Pod, check_problem, open_pod, rich_exchange
@@ -56,6 +56,18 @@ async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
     assert await pod.metric('chatbot_history_exchanges_total{outcome="duplicate"}') == 2
 
 
+async def test_records_of_every_version_are_taken(pod: Pod) -> None:
+    batch = [
+        exchange("one"),
+        exchange(request=VOICE, response=SPOKEN, transcript="two"),
+        exchange("three", message_id=uuid4()),
+        exchange(request=VOICE, response=SPOKEN, transcript="four", message_id=uuid4()),
+    ]
+    assert await pod.hand_in(*batch) == ["stored"] * 4
+    kept = (await pod.json(f"/v1/sessions/{SESSION}/messages"))["messages"]
+    assert [message["text"] for message in kept if message["direction"] == "request"] == ["one", "two", "three", "four"]
+
+
 @pytest.mark.parametrize(
     ("record", "code"),
     [
@@ -64,7 +76,7 @@ async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
         pytest.param(GOOD + b"\x00", "record_unreadable", id="something behind it"),
         pytest.param(b"\x80", "record_unreadable", id="no array"),
         pytest.param(b"\x90", "record_unreadable", id="without a version"),
-        pytest.param(with_field(0, 3), "record_version_unknown", id="a newer version"),
+        pytest.param(with_field(0, MESSAGE_ID_VERSION + 1), "record_version_unknown", id="a newer version"),
         pytest.param(with_field(1, b"short"), "record_field_invalid", id="id is no UUID"),
         pytest.param(with_field(3, "../anna"), "record_field_invalid", id="client id with a path in it"),
         pytest.param(with_field(3, "a" * 65), "record_field_invalid", id="client id too long"),
