@@ -22,7 +22,6 @@ A reply may come in pieces while the stage is REPLYING. Pieces are provisional: 
 and the whole reply leaves after its exchange was kept.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -180,6 +179,33 @@ class Conversation:
         left_garbage: messages were under way at the end; tracebacks of what was cancelled hold them in cycles.
     """
 
+    __slots__ = (
+        "_charging",
+        "_clock",
+        "_delivers",
+        "_effects",
+        "_gives_turns",
+        "_idle_at",
+        "_in_hand",
+        "_is_finished",
+        "_is_paused",
+        "_is_stuck",
+        "_limits",
+        "_line",
+        "_own_bytes",
+        "_patience_seconds",
+        "_reads",
+        "_sending",
+        "_stuck_at",
+        "_turns",
+        "_unkept",
+        "_unreadable_in_a_row",
+        "_wakes_at",
+        "end",
+        "left_garbage",
+        "state",
+    )
+
     def __init__(self, effects: Effects, limits: ConversationLimits, clock: Callable[[], float]) -> None:
         self.state = State.OPEN
         self.end: End | None = None
@@ -187,9 +213,10 @@ class Conversation:
         self._effects = effects
         self._limits = limits
         self._clock = clock
-        self._line: deque[PendingMessage] = deque()  # all that have a slot, in order
-        self._turns: deque[PendingMessage] = deque()  # those that the bot may still have to reply to, in order
-        self._unkept: deque[PendingMessage] = deque()  # those that are not on their way to the outbox, in order
+        # Lists, for they are short, and an empty deque has ten times the size.
+        self._line: list[PendingMessage] = []  # all that have a slot, in order
+        self._turns: list[PendingMessage] = []  # those that the bot may still have to reply to, in order
+        self._unkept: list[PendingMessage] = []  # those that are not on their way to the outbox, in order
         self._in_hand: PendingMessage | None = None
         self._charging: PendingMessage | None = None
         self._sending: PendingMessage | None = None
@@ -442,7 +469,7 @@ class Conversation:
                 if not message.is_spoken:
                     break
             if turns and turns[0] is message:
-                turns.popleft()
+                del turns[0]
         self._gives_turns = False
 
     def _deliver(self) -> None:
@@ -452,7 +479,7 @@ class Conversation:
         self._delivers = True
         unkept = self._unkept
         while unkept and unkept[0].stage is Stage.ANSWERED:
-            message = unkept.popleft()
+            message = unkept.pop(0)
             if message.must_keep:
                 self._move(message, Event.KEEP)
                 self._effects.keep(message)
@@ -552,10 +579,7 @@ class Conversation:
         """Give back all that a message holds, and read on."""
         message.stage = Stage.DONE
         self._own_bytes -= message.size_bytes
-        if self._line[0] is message:
-            self._line.popleft()
-        else:
-            self._line.remove(message)
+        self._line.remove(message)
         self._effects.forget(message)
         self._read_on()
 
