@@ -73,6 +73,7 @@ class ConnectionLost(ClientError):
     Attributes:
         code: of the close, 1006 when there was none.
         may_reconnect: whether the same client may come again, perhaps after a pause.
+        comes_back: whether it should do so by itself: not after a close for want of something to say.
     """
 
     exit_code = 5
@@ -88,6 +89,7 @@ class ConnectionLost(ClientError):
         if reconnect is Reconnect.FRESH_TOKEN:  # as with a denial: the same client with the same token is refused
             self.exit_code = Refused.exit_code
         self.may_reconnect = reconnect not in {Reconnect.NEVER, Reconnect.FRESH_TOKEN}
+        self.comes_back = reconnect in {Reconnect.AT_ONCE, Reconnect.LATER}
 
 
 class FileTrouble(ClientError):

@@ -85,7 +85,7 @@ def on_terminal(folder: Path, *words: object, command: Sequence[str] = COMMAND, 
         stdout=theirs,
         stderr=theirs,
         cwd=folder,
-        env=environment(**variables),
+        env=environment(**{"XDG_CONFIG_HOME": str(folder / ".config"), **variables}),
         start_new_session=True,
     ) as process:
         os.close(theirs)

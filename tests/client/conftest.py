@@ -84,7 +84,7 @@ def cli(tmp_path: Path) -> Cli:
             text=True,
             timeout=60,
             cwd=tmp_path,
-            env=environment(**variables),
+            env=environment(**{"XDG_CONFIG_HOME": str(tmp_path / ".config"), **variables}),
         )
 
     return chat_client

@@ -122,9 +122,9 @@ def test_trouble_is_one_line_and_an_exit_code(
 
 
 def test_a_piped_conversation_goes_on_after_trouble_and_tells_in_its_exit_code(chatbot: Chatbot, cli: Cli) -> None:
-    done = cli("connect", chatbot.url, "--client-id", "anna", stdin="7\n\n1 none.mp3\n0 hello\nq\n0 never\n")
+    done = cli("connect", chatbot.url, "--client-id", "anna", stdin="/dance\n\n1 none.mp3\n0 hello\nq\n0 never\n")
     assert done.returncode == 6
-    assert '"7" is none of these' in done.stderr
+    assert "/dance is no command" in done.stderr
     assert "none.mp3 cannot be read" in done.stderr
     assert done.stdout.count("bot ") == 1
 

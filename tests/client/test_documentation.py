@@ -85,6 +85,8 @@ def test_every_option_variable_and_exit_code_has_its_line() -> None:
         "NO_COLOR",
         "CHAT_TOKEN",
         "CHAT_TOKEN_SECRET",
+        "CHAT_URL",
+        "CHAT_CONFIG",
     }
     codes = PAGE.partition("\n### Exit codes\n")[2]
     assert re.findall(r"^\| (\d+) \|", codes, re.MULTILINE) == re.findall(r"^  (\d+)  ", EPILOG, re.MULTILINE)

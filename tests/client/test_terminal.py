@@ -12,20 +12,25 @@ def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:
     where = ("connect", chatbot.url, "--client-id", "tess", "--time-zone", "Asia/Tokyo")
     with on_terminal(tmp_path, *where, "--history", chatbot.history_url) as terminal:
         terminal.expect("connected as tess")
-        terminal.expect("0 text")
-        terminal.type("0\r")
-        terminal.expect("text >")
+        terminal.expect("/help lists")
+        terminal.expect(">")
         terminal.type("What time is it?\r")
         terminal.expect("Asia/Tokyo")
-        terminal.expect("q quit >")
-        terminal.type("1\r")
-        terminal.expect("MP3 file >")
-        terminal.type(f"{SAMPLES}/hello.mp3\r")
+        terminal.type(f"/voice {SAMPLES}/hello.mp3\r")
         terminal.expect("Thank you for your voice note")
         terminal.expect("voice.mp3")
-        terminal.type("h\r")
+        terminal.type("/dance\r")
+        terminal.expect("is no command")
+        terminal.type("/history\r")
         terminal.expect("What time is it?")
-        terminal.expect("q quit >")
+        terminal.type("/search asia tokyo\r")  # which is in history: it was shown
+        terminal.expect("Asia/Tokyo")
+        terminal.type("/session new\r")
+        terminal.expect("session ")
+        terminal.type("0\r")
+        terminal.expect("text >")
+        terminal.type("say the menu works\r")
+        terminal.expect("the menu works")
         terminal.type("\x04")
         terminal.expect("goodbye")
         assert terminal.wait() == 0
@@ -35,9 +40,10 @@ def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:
 def test_names_of_files_are_completed(chatbot: Chatbot, tmp_path: Path) -> None:
     (tmp_path / "a-rather-long-name.mp3").write_bytes((SAMPLES / "hello.mp3").read_bytes())
     with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
-        terminal.expect("q quit >")
-        terminal.type("1\r")
-        terminal.expect("MP3 file >")
+        terminal.expect("/help lists")
+        terminal.expect(">")
+        terminal.type("/voi\t")
+        terminal.expect("ce")
         terminal.type("a-ra\t")
         terminal.expect("-long-name.mp3")
         terminal.type("\r")
@@ -54,38 +60,54 @@ def test_no_color_means_none(chatbot: Chatbot, tmp_path: Path) -> None:
         assert ("\x1b[1;36m" in terminal.raw) is colourful
 
 
-def test_a_server_that_goes_away_is_told_at_once_and_the_next_message_connects_again(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_told_once_and_the_connection_comes_back_by_itself(tmp_path: Path) -> None:
     fixed = settings(tmp_path)
     with running("standalone", tmp_path / "log", fixed) as first:
         chatbot = as_chatbot(first)
         with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
-            terminal.expect("q quit >")
-            terminal.type("0 hello\r")
+            terminal.expect("/help lists")
+            terminal.expect(">")
+            terminal.type("hello\r")
             terminal.expect("bot")
-            terminal.expect("q quit >")
             assert first.stop() == 0
             terminal.expect("1012")
-            terminal.expect("your next message connects again")
-            terminal.type("0 hello\r")
-            terminal.expect("cannot be reached")
+            terminal.expect("connecting again")
             again = start("standalone", tmp_path / "log-again", {**fixed, "CHAT_PORT": first.ports["chat"]})
             try:
-                terminal.type("0 hello\r")
-                terminal.expect("connected as tess")
-                terminal.expect("bot")
+                terminal.expect("connected again")
+                terminal.type("say nothing was typed twice\r")
+                terminal.expect("bot  nothing was typed twice")
                 terminal.type("q\r")
                 assert terminal.wait() == 0
             finally:
                 again.stop()
 
 
-def test_ctrl_c_ends_it(chatbot: Chatbot, tmp_path: Path) -> None:
-    with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
-        terminal.expect("q quit >")
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-    with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
-        terminal.expect("q quit >")
-        terminal.process.send_signal(signal.SIGINT)
-        assert terminal.wait() in {0, 130}
-        assert "Traceback" not in terminal.shown
+def test_ctrl_c_at_the_prompt_ends_with_130_and_names_the_session(chatbot: Chatbot, tmp_path: Path) -> None:
+    for send_signal in (False, True):
+        with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
+            terminal.expect("/help lists")
+            terminal.expect(">")
+            if send_signal:
+                terminal.process.send_signal(signal.SIGINT)
+            else:
+                terminal.type("\x03")
+            terminal.expect("goodbye; session ")
+            assert terminal.wait() == 130
+            assert "Traceback" not in terminal.shown
+
+
+def test_ctrl_c_while_the_bot_works_keeps_the_conversation(tmp_path: Path) -> None:
+    with running("standalone", tmp_path / "log", {**settings(tmp_path), "CHAT_BOT_TYPING_SECONDS": 4}) as service:
+        chatbot = as_chatbot(service)
+        with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
+            terminal.expect("/help lists")
+            terminal.expect(">")
+            terminal.type("say slowly\r")
+            terminal.expect("waiting for the answer")
+            terminal.process.send_signal(signal.SIGINT)
+            terminal.expect("not waiting for this answer")
+            terminal.type("say goodbye soon\r")
+            terminal.expect("bot  goodbye soon")
+            terminal.type("/quit\r")
+            assert terminal.wait() == 0

@@ -48,6 +48,10 @@ COMMANDS: Final = {
     ),
     "erase": ("chat_client.cli.keeping:erase", "Delete everything that history has of you, media included, for good."),
     "token": ("chat_client.cli.token:token", "Print a token for development, signed with a secret of the services."),
+    "config": (
+        "chat_client.cli.config:config",
+        "Keep options that you would give every time: address, client id, time zone.",
+    ),
     "completion": (
         "chat_client.cli.completion:completion",
         "Print the script that completes commands and options in your shell.",
@@ -84,9 +88,17 @@ class Commands(click.Group):
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
 )
 @click.version_option(package_name="chatbot-client", prog_name="chat-client")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Talk to the chatbot, and read back what was said.
 
     A message is text, a voice note (MP3) or a video (MP4). The bot answers text with text, voice with text and voice,
     video with text, voice and a picture.
     """
+    if context.invoked_subcommand != "config":
+        from chat_client.cli.config import defaults  # noqa: PLC0415 - not for --help
+        from frameproto import RequestKind  # noqa: PLC0415
+
+        kept = defaults()
+        of_send = {kind.message_kind.value: kept for kind in RequestKind}
+        context.default_map = {name: {**kept, **of_send} for name in COMMANDS}

@@ -4,17 +4,23 @@
 """
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from chat_client.cli.config import read_config
+from chat_client.errors import ClientError
 from chat_client.zone import local_zone
 from frameproto import DEFAULT_MAX_FRAME_BYTES
 
 LOCAL_HISTORY: Final = "http://127.0.0.1:8001"
+URL_VARIABLE: Final = "CHAT_URL"
 TOKEN_VARIABLE: Final = "CHAT_TOKEN"  # noqa: S105 - the name of a variable
+
+LOOKS_LIKE_ADDRESS: Final = re.compile(r"(wss?|https?)://|[\w.-]+:\d+(/|$)|\[[0-9a-fA-F:]+\]")
 
 Command = Callable[..., Any]
 
@@ -59,7 +65,21 @@ def _token(_context: click.Context, _option: click.Parameter, path: Path | None)
     return token
 
 
-address = click.argument("url", type=TEXT)
+def _history(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    """Return the address of history: as it was said, as the chat service of CHAT_URL says, or that of this machine."""
+    chat_url = os.environ.get(URL_VARIABLE, "").strip() or read_config().get("url")
+    if given or not chat_url:
+        return given or LOCAL_HISTORY
+    from chat_client.installation import learn_history_address  # noqa: PLC0415 - only where it is needed
+
+    try:
+        return learn_history_address(chat_url)
+    except ClientError as exc:
+        click.echo(f"error {exc}", err=True)
+        raise SystemExit(exc.exit_code) from exc
+
+
+address = click.argument("url", type=TEXT, envvar=URL_VARIABLE)
 
 client_id = click.option(
     "--client-id",
@@ -85,12 +105,21 @@ history_address = click.option(
     "--history",
     "history_url",
     type=TEXT,
-    default=LOCAL_HISTORY,
+    callback=_history,
     envvar="CHAT_HISTORY_URL",
     show_envvar=True,
-    show_default=True,
     metavar="URL",
-    help="Where the history service is.",
+    help=f"Where the history service is.  [default: as the chat service of {URL_VARIABLE} says, or {LOCAL_HISTORY}]",
+)
+
+history_of_chat = click.option(
+    "--history",
+    "history_url",
+    type=TEXT,
+    envvar="CHAT_HISTORY_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Where the history service is.  [default: as the chat service says]",
 )
 
 token = click.option(
@@ -120,6 +149,18 @@ max_bytes = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")
+
+
+def known_address(url: str, words: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the address and the other words of a command line on which the address may be left out.
+
+    It may be where the variable or the config file has one. What does not look like an address is then the first of the
+    words.
+    """
+    known = os.environ.get(URL_VARIABLE, "").strip() or read_config().get("url")
+    if known and not LOOKS_LIKE_ADDRESS.match(url):
+        return known, (url, *words)
+    return url, tuple(words)
 
 
 def options(*these: Callable[[Command], Command]) -> Callable[[Command], Command]:

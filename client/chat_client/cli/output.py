@@ -8,6 +8,8 @@ import asyncio
 import codecs
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -32,11 +34,12 @@ from rich.progress import (
 from chat_client.chat import OnSent
 from chat_client.errors import ClientError, FileTrouble
 from chat_client.files import save
-from frameproto import FrameError, Response, ResponseKind
+from frameproto import FrameError, MediaPart, Response, ResponseKind
 
 INTERRUPTED: Final = 130
 ERROR_REPLY: Final = 4
 WRONG_INPUT: Final = 2
+VIEWERS: Final = ("xdg-open", "open", "wslview")
 STEERING: Final = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {0x0A, 0x09}
 """Control characters, and those that turn the direction of writing."""
 
@@ -116,8 +119,17 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def show_reply(reply: Response, folder: Path, *, as_json: bool, seconds: float | None = None) -> int:
+def show_reply(
+    reply: Response,
+    folder: Path,
+    *,
+    as_json: bool,
+    seconds: float | None = None,
+    saved_as: dict[MediaPart, Path] | None = None,
+) -> int:
     """Print a reply, and save its media under names that tell the time; return the exit code it stands for.
+
+    `saved_as` takes where each part is.
 
     Raises:
         FileTrouble: media could not be saved; the text was printed all the same.
@@ -127,7 +139,10 @@ def show_reply(reply: Response, folder: Path, *, as_json: bool, seconds: float |
     trouble: FileTrouble | None = None
     for part, content in reply.media.items():
         try:
-            saved[part.value] = str(save(folder, f"{stem}-{part}", f".{part.suffix}", content))
+            path = save(folder, f"{stem}-{part}", f".{part.suffix}", content)
+            saved[part.value] = str(path)
+            if saved_as is not None:
+                saved_as[part] = path
         except FileTrouble as full:
             trouble = full
     _print_reply(reply, saved, as_json=as_json, seconds=seconds)
@@ -157,8 +172,12 @@ def _duration(seconds: float) -> str:
 def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[OnSent]:
     """Show how far a transfer is, on a terminal and when it is large enough to watch."""
     console = notes()
-    if size < least or not console.is_terminal:
+    if not console.is_terminal:
         yield lambda _done: None
+        return
+    if size < least:
+        with console.status("waiting for the answer"):
+            yield lambda _done: None
         return
     with Progress(
         SpinnerColumn(),
@@ -176,3 +195,17 @@ def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[OnSen
             bar.update(task, completed=done, description=escape(what) if done < size else "waiting for the answer")
 
         yield move
+
+
+def run_viewer(path: Path | None) -> int:
+    """Open a file with the program that this system has for it; return the exit code."""
+    if path is None:
+        complain("the last reply had no picture and no voice")
+        return WRONG_INPUT
+    program = next((found for name in VIEWERS if (found := shutil.which(name))), None)
+    if program is None:
+        complain(f"nothing here opens files; the file is {path}")
+        return FileTrouble.exit_code
+    quiet = subprocess.DEVNULL
+    subprocess.Popen([program, str(path)], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - one of VIEWERS
+    return 0

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,7 +27,7 @@ COMMON = (
     option.max_bytes,
     option.as_json,
 )
-FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+FILES = click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 
 
 @click.group()
@@ -37,8 +37,9 @@ def send() -> None:
 
 @send.command()
 @option.options(option.address, click.argument("words", nargs=-1), *COMMON)
-def text(words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401 - the options of every command
+def text(url: str, words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401 - the options of every command
     """Send WORDS as one text; without any, or with "-", what stands on standard input."""
+    url, words = option.known_address(url, words)
 
     def texts(max_bytes: int) -> Iterator[tuple[str, bytes]]:
         content = " ".join(words)
@@ -50,23 +51,26 @@ def text(words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401 - the opt
             raise FileTrouble("the text is empty")
         yield "text", data
 
-    run(_send(RequestKind.TEXT, texts, **rest))
+    run(_send(RequestKind.TEXT, texts, url=url, **rest))
 
 
 Contents = Callable[[int], Iterator[tuple[str, bytes]]]
 """Yields names and contents, each up to a number of bytes."""
 
 
-def _reading(files: tuple[Path, ...]) -> Contents:
-    return lambda max_bytes: ((path.name, read_upload(path, max_bytes)) for path in files)
+def _reading(names: Sequence[str]) -> Contents:
+    if not names:
+        raise click.UsageError("which files? Name at least one")
+    return lambda max_bytes: ((Path(name).name, read_upload(Path(name), max_bytes)) for name in names)
 
 
 def _command(kind: RequestKind, part: MediaPart) -> click.Command:
     """Return the command that sends files of one kind."""
 
     @option.options(option.address, FILES, *COMMON)
-    def send_files(files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
-        run(_send(kind, _reading(files), **rest))
+    def send_files(url: str, files: tuple[Path, ...], **rest: Any) -> None:  # noqa: ANN401
+        url, names = option.known_address(url, map(str, files))
+        run(_send(kind, _reading(names), url=url, **rest))
 
     own = OWN_FORMATS[part].label
     sentence = f"Send {kind.description}s: {own} FILES, one after the other."
