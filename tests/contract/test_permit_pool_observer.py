@@ -78,7 +78,7 @@ async def open_pool(request: pytest.FixtureRequest) -> AsyncIterator[OpenPool]:
 
 
 async def refusal(pool: PermitPool, client_id: str, wait_seconds: float = SECONDS) -> str:
-    """Ask, expect to be refused, and return the code."""
+    """AcquireRequest, expect to be refused, and return the code."""
     with pytest.raises(PermitError) as refused:
         await pool.acquire(client_id, wait_seconds=wait_seconds)
     return refused.value.code

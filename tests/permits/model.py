@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from permits.redis.link import Reply, Word
-from permits.redis.requests import Ask
+from permits.redis.channel import Reply, Word
+from permits.redis.requests import AcquireRequest
 from permits.redis.scripts import Status
 from tests.permits.virtual import NAMES, Clock, Flight, VirtualPod, VirtualStore
 
@@ -128,7 +128,7 @@ class World:
         self.image = EMPTY
         self.executed: list[Flight] = []
         self._held: set[str] = set()
-        self._asked: dict[str, Ask] = {}
+        self._asked: dict[str, AcquireRequest] = {}
         self._ceilings: dict[str, int] = {}
         self._legacy = 0
         self._tickets: dict[str, int] = {}

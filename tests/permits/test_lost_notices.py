@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from permits.redis.requests import Ask
+from permits.redis.requests import AcquireRequest
 from permits.redis.store import Terms
 from tests.permits.model import World
 from tests.permits.virtual import Clock, VirtualPod, VirtualStore
@@ -85,7 +85,7 @@ def test_a_waiter_that_gives_up_meanwhile_hides_none(world: World) -> None:
     pod = world.pods[1]
     pod.way.hold("replies")
     beat(world)
-    last: Ask = pod.asks[-1]
+    last: AcquireRequest = pod.asks[-1]
     pod.cancel(last)  # the store still counted it
     world.settle()
     pod.way.open()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from permits.redis import dispatch, store
-from permits.redis.requests import Ask
+from permits.redis.requests import AcquireRequest
 from permits.redis.store import Terms
 from tests.permits.model import World
 from tests.permits.virtual import Clock, Flight, VirtualPod, VirtualStore
@@ -116,7 +116,7 @@ class PoolMachine(RuleBasedStateMachine):
         pod, ask = asking[at % len(asking)]
         pod.cancel(ask)
 
-    def asking(self) -> list[tuple[VirtualPod, Ask]]:
+    def asking(self) -> list[tuple[VirtualPod, AcquireRequest]]:
         return [(pod, ask) for pod in self.world.pods for ask in pod.asking()]
 
     @rule(milliseconds=st.sampled_from([1, 30, 100, 200, 250, 400]))

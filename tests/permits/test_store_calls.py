@@ -6,10 +6,10 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from permits.redis import PoolOperator
+from permits.redis.channel import Channel
 from permits.redis.keys import keys_of
 from permits.redis.lease import Lease
-from permits.redis.link import Link
-from permits.redis.requests import Ask
+from permits.redis.requests import AcquireRequest
 from permits.redis.scripts import load_scripts
 from permits.redis.store import Call, Store, Terms
 from tests.permits.parts import SECONDS
@@ -17,9 +17,9 @@ from tests.permits.parts import SECONDS
 
 async def test_every_call_gets_its_own_answer_when_the_connection_was_lost_before_the_next(store: "Redis") -> None:
     name = f"calls-{uuid4().hex}"
-    link = Link(store, load_scripts().all(), name)
+    link = Channel(store, load_scripts().all(), name)
     one = Store(link, load_scripts(), name, Terms(capacity=3, per_client=None, max_waiting=9, lease_seconds=60))
-    asks = [Ask(f"ask-{number}", "anna", None) for number in range(3)]
+    asks = [AcquireRequest(f"ask-{number}", "anna", None) for number in range(3)]
     try:
         lease = Lease("pod/1.1", lambda _: None)
         lease.epoch = (await one.enter(lease.incarnation, "", news=True)).epoch

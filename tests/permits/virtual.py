@@ -16,11 +16,11 @@ import redis
 from redis.asyncio import Redis as AsyncRedis
 
 from permits import PermitError
+from permits.redis.channel import Channel, Reply, StoreLost, Word
 from permits.redis.dispatch import Dispatch
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.lease import RedisPermit
-from permits.redis.link import Link, Reply, StoreLost, Word
-from permits.redis.requests import Ask
+from permits.redis.requests import AcquireRequest
 from permits.redis.scripts import load_scripts
 from permits.redis.store import Store, Terms
 
@@ -185,31 +185,31 @@ class Way:
                 flight.answer.set_exception(StoreLost("cut"))
 
 
-class VirtualLink(Link):
-    """A link over a `Way`."""
+class VirtualChannel(Channel):
+    """A channel over a `Way`."""
 
     def __init__(self, way: Way) -> None:
         super().__init__(AsyncRedis(), (), "")
         self._way = way
-        self._connection: int | None = None
+        self._connected_at: int | None = None
         self._under_way: deque[Flight] = deque()
 
     @property
     def connected(self) -> bool:
-        """See `Link.connected`."""
-        return self._connection is not None
+        """See `Channel.connected`."""
+        return self._connected_at is not None
 
     async def connect(self) -> None:
-        """See `Link.connect`."""
-        if self._connection is None:
+        """See `Channel.connect`."""
+        if self._connected_at is None:
             if not self._way.up:
                 raise StoreLost("out of reach")
-            self._connection = self._way.cuts
+            self._connected_at = self._way.cuts
             self.generation += 1
 
     async def send(self, commands: Sequence[Command]) -> None:
-        """See `Link.send`."""
-        if self._connection != self._way.cuts:
+        """See `Channel.send`."""
+        if self._connected_at != self._way.cuts:
             await self.close()
             raise StoreLost("was cut")
         flight = Flight(commands, asyncio.get_running_loop().create_future())
@@ -217,8 +217,8 @@ class VirtualLink(Link):
         self._way.flights.append(flight)
 
     async def receive(self, count: int) -> list[Reply]:
-        """See `Link.receive`."""
-        if self._connection is None:
+        """See `Channel.receive`."""
+        if self._connected_at is None:
             raise StoreLost("not connected")
         flight = self._under_way.popleft()
         assert len(flight.commands) == count
@@ -229,8 +229,8 @@ class VirtualLink(Link):
             raise
 
     async def close(self) -> None:
-        """See `Link.close`."""
-        self._connection = None
+        """See `Channel.close`."""
+        self._connected_at = None
         self._under_way.clear()
 
 
@@ -268,11 +268,11 @@ class VirtualPod:
     def __init__(self, clock: Clock, pool_name: str, terms: Terms) -> None:
         self.name = f"pod/{uuid4().hex}"
         self.way = Way()
-        self.asks: list[Ask] = []
+        self.asks: list[AcquireRequest] = []
         self.paused = False
         self.gone = False
         self._loop = VirtualLoop(clock)
-        store = Store(VirtualLink(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
+        store = Store(VirtualChannel(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
         self.faults = 0
         self.lease_ms = round(terms.lease_seconds * 1000)
         self._dispatch = Dispatch(
@@ -284,7 +284,7 @@ class VirtualPod:
             on_fault=self._note_fault,
             clock=self._loop.time,
         )
-        self._callers: dict[Ask, asyncio.Task[None]] = {}
+        self._callers: dict[AcquireRequest, asyncio.Task[None]] = {}
         self._running = self._loop.create_task(self._dispatch.run())
         self._leaving: asyncio.Task[None] | None = None
 
@@ -322,7 +322,7 @@ class VirtualPod:
         self.asks.append(ask)
         self._callers[ask] = self._loop.create_task(self._acquire(ask))
 
-    async def _acquire(self, ask: Ask) -> None:
+    async def _acquire(self, ask: AcquireRequest) -> None:
         try:
             await self._dispatch.acquire(ask)
         except PermitError as error:
@@ -343,11 +343,11 @@ class VirtualPod:
             if ask.permit is not None:
                 ask.permit.release()
 
-    def asking(self) -> list[Ask]:
+    def asking(self) -> list[AcquireRequest]:
         """Return those who have no answer yet."""
         return [ask for ask, caller in self._callers.items() if not ask.over and not caller.done()]
 
-    def cancel(self, ask: Ask) -> None:
+    def cancel(self, ask: AcquireRequest) -> None:
         """Give up asking."""
         self._callers[ask].cancel()
 

@@ -152,8 +152,8 @@ class Pool(ABC):
                             step = partial(generator.asend, (yield value))
                         except GeneratorExit:
                             raise
-                        except BaseException as error:  # noqa: BLE001 - `athrow` of the function's own generator
-                            step = partial(generator.athrow, error)
+                        except BaseException as exc:  # noqa: BLE001 - `athrow` of the function's own generator
+                            step = partial(generator.athrow, exc)
             finally:
                 guard.stop()
                 permit.release()

@@ -422,10 +422,10 @@ class _Worker:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:
+        except BaseException as exc:
             if not self._started.settled:
-                self._started.fail(error)
-            elif not isinstance(error, asyncio.CancelledError):
+                self._started.fail(exc)
+            elif not isinstance(exc, asyncio.CancelledError):
                 log.exception("permits: the thread of a pool has ended")
 
     async def _serve(self) -> None:
@@ -446,8 +446,8 @@ class _Worker:
 async def _answer(ask: Callable[[Pool], Coroutine[Any, Any, T]], pool: Pool, outcome: _Outcome[T]) -> None:
     try:
         outcome.succeed(await ask(pool))
-    except Exception as error:  # noqa: BLE001 - raised by the thread that called
-        outcome.fail(error)
+    except Exception as exc:  # noqa: BLE001 - raised by the thread that called
+        outcome.fail(exc)
 
 
 def _refuse_on_a_loop() -> None:

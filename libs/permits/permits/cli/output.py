@@ -53,8 +53,8 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
     except PoolUnavailable as away:
         complain(str(away))
         code = STORE_AWAY
-    except OSError as trouble:
-        code = _give_up_output(trouble)
+    except OSError as exc:
+        code = _give_up_output(exc)
     except KeyboardInterrupt:
         code = interrupted
     sys.exit(code)

@@ -45,6 +45,6 @@ async def _show_live(operator: PoolOperator, refresh_seconds: float) -> None:
             try:
                 shown = as_tables(operator.name, await operator.show())
                 live.update(Group(shown, "", hint))
-            except (PoolUnavailable, PoolUnknown) as trouble:  # whoever watches an incident wants to see its end
-                why = f"[red]{escape(printable(str(trouble)))}; this is how it was[/]"
+            except (PoolUnavailable, PoolUnknown) as exc:  # whoever watches an incident wants to see its end
+                why = f"[red]{escape(printable(str(exc)))}; this is how it was[/]"
                 live.update(Group(why, shown, "", hint))

@@ -33,7 +33,7 @@ elseif part ~= (known == generation and part_before or 0) + 1 then
 elseif learning_left() == 0 then
   return answer(GONE)
 end
-move_on()
+advance_clock()
 seed_capacity(seed, false)
 put_pod(own, generation, lease_ms, seed, last and 0 or part)
 
@@ -56,12 +56,12 @@ for index = 1, #ids do
   tickets = math.max(tickets, ticket)
   if index <= count_of_permits then
     if new then
-      grant(id, wide(ticket), own, client)
+      grant(id, pad_ticket(ticket), own, client)
     end
     at = at + 3
   else
     if new then
-      join_line(id, wide(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + step, limit, client)
+      join_line(id, pad_ticket(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + max_clock_step, limit, client)
     end
     at = at + 4
   end

@@ -25,7 +25,7 @@ if call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
   finish(own)
   return { SHUT_OUT }
 end
-move_on()
+advance_clock()
 seed_capacity(seed, news)
 put_pod(own, generation, lease_ms, seed, 0)
 learn_at_least(math.max(lease_ms, longest_known))

@@ -57,7 +57,7 @@ end
 
 -- Whether the lease of another pod has ended, or what a removed one held is not all swept.
 local function dead_pods()
-  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', whole(pool_now()), 'LIMIT', 0, 2)) do
+  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', format_int(pool_now()), 'LIMIT', 0, 2)) do
     if pod ~= own then
       return true
     end
@@ -87,7 +87,7 @@ local function acquire(id, client, wait_ms)
   end
   if not why then
     local ticket = next_ticket()
-    grant(id, wide(ticket), own, client)
+    grant(id, pad_ticket(ticket), own, client)
     answer(GRANTED, ticket, 0)
   elseif why == CLIENT_LIMIT then
     answer(CLIENT_LIMIT, 0, 0)
@@ -98,7 +98,7 @@ local function acquire(id, client, wait_ms)
   else
     local ticket = next_ticket()
     local limit = learning() and per_client or 0
-    join_line(id, wide(ticket), own, pool_now(), pool_now() + wait_ms + step, limit, client)
+    join_line(id, pad_ticket(ticket), own, pool_now(), pool_now() + wait_ms + max_clock_step, limit, client)
     answer(WAITING, ticket, waiting)
   end
 end

@@ -50,24 +50,24 @@ end
 -- Heartbeats come eight times a lease; the shortest lease says how large a step may be.
 local function measure_step()
   local shortest = lease_lengths()
-  local measured = shortest and math.max(1, math.floor(shortest * 3 / 16)) or step
-  if measured ~= step then
-    step = measured
-    set_fields('step', step)
+  local measured = shortest and math.max(1, math.floor(shortest * 3 / 16)) or max_clock_step
+  if measured ~= max_clock_step then
+    max_clock_step = measured
+    set_fields('step', max_clock_step)
   end
 end
 
 -- Move pool time on. Only heartbeats do that, and what changes the pods.
-local function move_on()
+local function advance_clock()
   local real = server_ms()
   local passed = real - seen
-  clock = clock + math.max(0, math.min(passed, step))
-  if step > 0 and (passed < 0 or passed > step) then
+  clock = clock + math.max(0, math.min(passed, max_clock_step))
+  if max_clock_step > 0 and (passed < 0 or passed > max_clock_step) then
     call('HINCRBY', POOL, 'jumps', 1)
     local _, longest = lease_lengths()
     if longest and passed >= longest and learning_until < clock + longest then
       learning_until = clock + longest
-      set_fields('learning_since', whole(clock), 'learning_until', whole(learning_until))
+      set_fields('learning_since', format_int(clock), 'learning_until', format_int(learning_until))
     end
   end
   seen = real
@@ -75,7 +75,7 @@ local function move_on()
   if learning_until > 0 and clock >= learning_until then
     learning_until = 0
   end
-  set_fields('clock', whole(clock), 'seen', whole(seen), 'learning_until', whole(learning_until))
+  set_fields('clock', format_int(clock), 'seen', format_int(seen), 'learning_until', format_int(learning_until))
 end
 
 local function add_up(key)
@@ -149,13 +149,13 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
   call('DEL', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
   call('HDEL', POOL, 'sweep', 'sweep_again', 'damaged')
   clock = math.max(clock, real)
-  epoch = whole(number) .. '-' .. string.sub(run, 1, 8)
+  epoch = format_int(number) .. '-' .. string.sub(run, 1, 8)
   damaged = false
   set_fields(
-    'layout', LAYOUT, 'epoch', epoch, 'run', run, 'clock', whole(clock), 'seen', whole(real),
-    'step', math.max(1, math.floor(lease_ms * 3 / 16)), 'learning_since', whole(clock),
-    'learning_until', whole(clock + math.max(lease_ms, longest or 0)), 'tickets', whole(base), 'held', 0,
-    'high_water', whole(high), 'reaped', whole(reaped), 'audited', whole(clock)
+    'layout', LAYOUT, 'epoch', epoch, 'run', run, 'clock', format_int(clock), 'seen', format_int(real),
+    'step', math.max(1, math.floor(lease_ms * 3 / 16)), 'learning_since', format_int(clock),
+    'learning_until', format_int(clock + math.max(lease_ms, longest or 0)), 'tickets', format_int(base), 'held', 0,
+    'high_water', format_int(high), 'reaped', format_int(reaped), 'audited', format_int(clock)
   )
   for key in pairs(changed) do
     records[key], changed[key] = {}, {}
@@ -208,20 +208,20 @@ local function learn_at_least(lease_ms)
     local until_ms = (tonumber(call('HGET', POOL, 'learning_since')) or clock) + lease_ms
     if until_ms > learning_until then
       learning_until = until_ms
-      set_fields('learning_until', whole(learning_until))
+      set_fields('learning_until', format_int(learning_until))
     end
   end
 end
 
 local function put_pod(pod, generation, lease_ms, setting, part)
   local _, lease_before = parse_pod(call('HGET', PODS, pod))
-  call('HSET', PODS, pod, generation .. ' ' .. whole(lease_ms) .. ' ' .. whole(setting) .. ' ' .. part)
-  call('ZADD', LEASES, whole(clock + lease_ms), pod)
+  call('HSET', PODS, pod, generation .. ' ' .. format_int(lease_ms) .. ' ' .. format_int(setting) .. ' ' .. part)
+  call('ZADD', LEASES, format_int(clock + lease_ms), pod)
   if lease_before ~= lease_ms then
-    if lease_before and call('HINCRBY', LEASE_LENGTHS, whole(lease_before), -1) <= 0 then
-      call('HDEL', LEASE_LENGTHS, whole(lease_before))
+    if lease_before and call('HINCRBY', LEASE_LENGTHS, format_int(lease_before), -1) <= 0 then
+      call('HDEL', LEASE_LENGTHS, format_int(lease_before))
     end
-    call('HINCRBY', LEASE_LENGTHS, whole(lease_ms), 1)
+    call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), 1)
     measure_step()
   end
 end
@@ -232,8 +232,8 @@ local function remove_pod(pod)
   call('HDEL', PODS, pod)
   call('ZREM', LEASES, pod)
   pods_here[pod] = false
-  if lease_ms and call('HINCRBY', LEASE_LENGTHS, whole(lease_ms), -1) <= 0 then
-    call('HDEL', LEASE_LENGTHS, whole(lease_ms))
+  if lease_ms and call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), -1) <= 0 then
+    call('HDEL', LEASE_LENGTHS, format_int(lease_ms))
   end
   if counted(PODS_HELD, pod) + counted(PODS_WAITING, pod) > 0 then
     call('HSET', POOL, 'sweep_again', 1)
@@ -243,7 +243,7 @@ end
 -- Remove the pods whose lease has ended, all or all but one; a few at a time.
 local function reap(but)
   local permits, removed = 0, 0
-  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', whole(pool_now()), 'LIMIT', 0, MOST_PODS)) do
+  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', format_int(pool_now()), 'LIMIT', 0, MOST_PODS)) do
     if pod ~= but then
       permits = permits + counted(PODS_HELD, pod)
       removed = removed + 1
@@ -344,7 +344,7 @@ end
 local function audit()
   local _, longest = lease_lengths()
   if longest and clock >= (tonumber(call('HGET', POOL, 'audited')) or 0) + longest then
-    call('HSET', POOL, 'audited', whole(clock))
+    call('HSET', POOL, 'audited', format_int(clock))
     if not counts_agree() then
       damaged = true
     end

@@ -49,7 +49,7 @@ local function size(command, key)
   return number
 end
 
-local capacity, tickets, high_water, epoch, clock, seen, step, learning_until
+local capacity, tickets, high_water, epoch, clock, seen, max_clock_step, learning_until
 local held, waiting
 local reserved = 0 -- places that pods of layout 1 have, or may take
 local tickets_before, high_water_before, held_before
@@ -61,7 +61,7 @@ local function read_pool()
   end
   capacity, tickets, high_water = tonumber(numbers[1]) or 0, tonumber(numbers[2]) or 0, tonumber(numbers[3]) or 0
   epoch, clock, seen = numbers[4], tonumber(numbers[5]) or 0, tonumber(numbers[6]) or 0
-  step, learning_until = tonumber(numbers[7]) or 0, tonumber(numbers[8]) or 0
+  max_clock_step, learning_until = tonumber(numbers[7]) or 0, tonumber(numbers[8]) or 0
   held_before = tonumber(numbers[9]) or 0
   tickets_before, high_water_before = tickets, high_water
   held, waiting = size('HLEN', PERMITS), size('ZCARD', LINE)
@@ -78,7 +78,7 @@ local new_sum -- when a number has changed that the sum is made of: a function o
 local cached_now
 local function pool_now()
   if not cached_now then
-    cached_now = clock + math.max(0, math.min(server_ms() - seen, step))
+    cached_now = clock + math.max(0, math.min(server_ms() - seen, max_clock_step))
   end
   return cached_now
 end
@@ -139,7 +139,7 @@ local function refusal(pod, generation, lease_ms, pods_epoch, witness)
     return FORGOTTEN
   elseif generation > known then
     local _, length, setting, part = parse_pod(call('HGET', PODS, pod))
-    call('HSET', PODS, pod, generation .. ' ' .. whole(length) .. ' ' .. whole(setting) .. ' ' .. part)
+    call('HSET', PODS, pod, generation .. ' ' .. format_int(length) .. ' ' .. format_int(setting) .. ' ' .. part)
   end
   pods_here[pod] = true
 end
@@ -149,7 +149,7 @@ local function next_ticket()
   return tickets
 end
 
--- In what follows, tickets are wide.
+-- In what follows, tickets are padded.
 
 local function grant(id, ticket, pod, client)
   keep(PERMITS, id, ticket .. ' ' .. pod .. ' ' .. client)
@@ -167,7 +167,7 @@ local function join_line(id, ticket, pod, since, until_ms, limit, client)
   keep(
     WAITERS,
     id,
-    ticket .. ' ' .. pod .. ' ' .. whole(since) .. ' ' .. whole(until_ms) .. ' ' .. limit .. ' ' .. client
+    ticket .. ' ' .. pod .. ' ' .. format_int(since) .. ' ' .. format_int(until_ms) .. ' ' .. limit .. ' ' .. client
   )
   count(CLIENTS_WAITING, client, 1)
   count(PODS_WAITING, pod, 1)
@@ -261,7 +261,7 @@ local function finish(own)
   write_back()
   local words = {}
   if tickets ~= tickets_before then
-    words = { 'tickets', whole(tickets) }
+    words = { 'tickets', format_int(tickets) }
   end
   if held ~= held_before and not damaged then
     words[#words + 1] = 'held'

@@ -34,14 +34,14 @@ local call = redis.call
 local damaged = false
 
 -- Whole numbers larger than 2^31 must be written so, or Lua writes them in powers of ten.
-local function whole(number)
+local function format_int(number)
   return string.format('%.0f', number)
 end
 
 -- A ticket as records, notices and replies have it: so wide that no record is under 65 bytes. A small hash of short values
 -- is kept as a list and searched from its start, which at 500 permits would be most of the work of a script.
 local TICKET_WIDTH = 32
-local function wide(ticket)
+local function pad_ticket(ticket)
   return string.format('%032.0f', ticket)
 end
 

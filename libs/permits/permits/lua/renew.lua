@@ -18,7 +18,7 @@ local witness = tonumber(ARGV[5])
 if not trust_store(lease_ms, pods_epoch, witness) then
   return { NAMELESS }
 end
-move_on()
+advance_clock()
 share_with_old_pods()
 reap()
 local refused = refusal(own, generation, lease_ms, pods_epoch, witness)
@@ -26,7 +26,7 @@ if not refused and call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) 
   refused = GONE
 end
 if not refused then
-  call('ZADD', LEASES, 'GT', whole(clock + lease_ms), own)
+  call('ZADD', LEASES, 'GT', format_int(clock + lease_ms), own)
   audit()
 end
 sweep()

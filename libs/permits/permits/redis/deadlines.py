@@ -9,7 +9,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from permits.redis.requests import Ask
+from permits.redis.requests import AcquireRequest
 
 FEW = 64
 
@@ -21,9 +21,9 @@ class Deadlines:
         on_over: told of each ask whose deadline has passed while it was waiting.
     """
 
-    def __init__(self, on_over: Callable[[Ask], None]) -> None:
+    def __init__(self, on_over: Callable[[AcquireRequest], None]) -> None:
         self._on_over = on_over
-        self._waiting: dict[str, Ask] = {}
+        self._waiting: dict[str, AcquireRequest] = {}
         self._heap: list[tuple[float, int, str]] = []  # of ids, so that nobody is kept who waits no more
         self._order = count()  # tells apart those of the same moment
         self._alarm: asyncio.TimerHandle | None = None
@@ -33,14 +33,14 @@ class Deadlines:
         """Whether somebody waits."""
         return bool(self._waiting)
 
-    def add(self, deadline: float, ask: Ask) -> None:
+    def add(self, deadline: float, ask: AcquireRequest) -> None:
         """Watch one more, until this event loop time."""
         self._waiting[ask.id] = ask
         heappush(self._heap, (deadline, next(self._order), ask.id))
         if self._alarm is None or deadline < self._alarm.when():
             self._arm()
 
-    def discard(self, ask: Ask) -> None:
+    def discard(self, ask: AcquireRequest) -> None:
         """Watch one no longer, if it was watched."""
         if self._waiting.pop(ask.id, None) is None:
             return

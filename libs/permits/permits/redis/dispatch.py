@@ -30,12 +30,12 @@ from itertools import count
 from uuid import uuid4
 
 from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.channel import StoreLost
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
-from permits.redis.link import StoreLost
-from permits.redis.patience import Patience
-from permits.redis.requests import Ask, Leave, Operation, Question, Release, Request, refusal_of
+from permits.redis.requests import AcquireRequest, CancelWait, Operation, Query, Release, Request, refusal_of
+from permits.redis.reusable_timeout import ReusableTimeout
 from permits.redis.scripts import Code
 from permits.redis.store import Answer, Call, Condition, Entry, Renewal, Store, Turn
 
@@ -104,7 +104,7 @@ class Dispatch:
         self._matter = Matter.NONE
         self._id_prefix = uuid4().hex[:16]
         self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
-        self._asks: dict[str, Ask] = {}
+        self._asks: dict[str, AcquireRequest] = {}
         self._deadlines = Deadlines(self._leave_line)
         self._lease: Lease | None = None
         self._incarnations = 0
@@ -118,11 +118,11 @@ class Dispatch:
         self.tried = asyncio.Event()
         """Set when that was tried, with or without success."""
 
-    def new_ask(self, client_id: str, deadline: float | None) -> Ask:
+    def new_ask(self, client_id: str, deadline: float | None) -> AcquireRequest:
         """Return an ask that nobody has made before, by whatever process; the deadline is event loop time."""
-        return Ask(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline)
+        return AcquireRequest(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline)
 
-    async def acquire(self, ask: Ask) -> RedisPermit:
+    async def acquire(self, ask: AcquireRequest) -> RedisPermit:
         """Ask for a permit, and wait in line for it until the deadline of the ask.
 
         Raises:
@@ -136,7 +136,7 @@ class Dispatch:
             raise
         return ask.result()
 
-    def begin(self, ask: Ask) -> None:
+    def begin(self, ask: AcquireRequest) -> None:
         """Ask for a permit; the ask itself tells when it is granted or refused.
 
         Raises:
@@ -147,20 +147,20 @@ class Dispatch:
         self._asks[ask.id] = ask
         self._put(ask)
 
-    def question(self, question: Question) -> None:
+    def query(self, query: Query) -> None:
         """Ask about the pool."""
         if self._down is not None:
-            question.tell(None)
+            query.tell(None)
         else:
-            self._put(question)
+            self._put(query)
 
-    def places(self) -> dict[Ask, Counter[str]]:
+    def places(self) -> dict[AcquireRequest, Counter[str]]:
         """Return where each ask is that has no answer yet, and how often."""
-        where: dict[Ask, Counter[str]] = {ask: Counter() for ask in self._asks.values()}
+        where: dict[AcquireRequest, Counter[str]] = {ask: Counter() for ask in self._asks.values()}
         under_way = [request for call in self._store.calls for request in call.requests]
         for place, requests in (("queue", self._queue), ("under way", under_way), ("set aside", self._set_aside)):
             for request in requests:
-                if isinstance(request, Ask) and request in where:
+                if isinstance(request, AcquireRequest) and request in where:
                     where[request][place] += 1
         for ask, *_ in self._unsaid:
             if ask in where:
@@ -170,15 +170,15 @@ class Dispatch:
                 places["in line"] += 1
         return where
 
-    def _leave_line(self, ask: Ask) -> None:
+    def _leave_line(self, ask: AcquireRequest) -> None:
         """Refuse one who waited long enough, unless a permit comes at the last moment."""
         if self._down is not None:
             self._withdraw(ask, PermitTimeout(ask.place))
         else:
             ask.leaving = True
-            self._put(Leave(ask))
+            self._put(CancelWait(ask))
 
-    def abandon(self, ask: Ask) -> None:
+    def abandon(self, ask: AcquireRequest) -> None:
         """Nobody waits for this any more: give back what came or may come of it."""
         if ask.permit is not None:
             ask.permit.release()
@@ -218,7 +218,7 @@ class Dispatch:
 
     async def run(self) -> None:
         """Work until cancelled. Nothing that is raised ends this; whoever asks is refused, and it is tried again."""
-        patience = Patience(self._answer_seconds)
+        time_limit = ReusableTimeout(self._answer_seconds)
         self._wake.set()
         try:
             while True:
@@ -226,25 +226,25 @@ class Dispatch:
                     if not self._store.calls:
                         await self._wake.wait()
                         self._wake.clear()
-                    async with patience:
+                    async with time_limit:
                         await self._turn()
-                except (StoreLost, TimeoutError) as error:
-                    await self._begin_again(error)
-                except Exception as error:
+                except (StoreLost, TimeoutError) as exc:
+                    await self._begin_again(exc)
+                except Exception as exc:
                     log.exception("permits: a fault that nobody foresaw; refusing, and trying again")
                     self.failing = True
                     self._on_fault()
-                    await self._begin_again(error)
+                    await self._begin_again(exc)
                 else:
                     self._in_touch()
         finally:
             self._down = self._down or StoreLost("the pool has stopped")
             self.refuse_all(PoolUnavailable)
             for request in self._pending():
-                if isinstance(request, Question):
+                if isinstance(request, Query):
                     request.tell(None)
             self.tried.set()
-            patience.stop()
+            time_limit.stop()
             self._deadlines.stop()
             if self._beat_alarm is not None:
                 self._beat_alarm.cancel()
@@ -437,10 +437,10 @@ class Dispatch:
         """The store has let go of this incarnation; those who had no answer yet ask as the next one."""
         log.warning("permits: %s is over; what it held is lost", lease.incarnation)
         for request in self._set_aside:
-            if isinstance(request, Ask):
+            if isinstance(request, AcquireRequest):
                 request.attempts += 1
                 request.sent = request.in_line or request.attempts >= MAX_ATTEMPTS  # a place in line is lost, too
-        asks = [request for request in self._set_aside if isinstance(request, Ask) and not request.sent]
+        asks = [request for request in self._set_aside if isinstance(request, AcquireRequest) and not request.sent]
         self._set_aside.clear()
         self._queue.extendleft(reversed(asks))
         lease.end()
@@ -469,7 +469,7 @@ class Dispatch:
         if missing > 0:
             self._search(waiting, missing)
 
-    def _search(self, waiting: list[Ask], missing: int) -> None:
+    def _search(self, waiting: list[AcquireRequest], missing: int) -> None:
         """Ask again for the first in line, because up to `missing` of them have missed a notice.
 
         The store hands permits to the lowest tickets, so the waiters that missed a notice are the first of this pod.
@@ -478,7 +478,7 @@ class Dispatch:
         """
         candidates = (ask for ask in waiting if not ask.leaving)
         asked = nsmallest(min(missing, MOST_SEARCHED), candidates, key=lambda ask: ask.ticket)
-        queued = {request for request in self._queue if isinstance(request, Ask)}
+        queued = {request for request in self._queue if isinstance(request, AcquireRequest)}
         self._queue.extend(ask for ask in asked if ask not in queued)
         self._wake.set()
 
@@ -496,7 +496,7 @@ class Dispatch:
         if lease is self._lease:
             for ask in [ask for ask in self._asks.values() if ask.sent]:
                 self._refuse(ask, PoolUnavailable())
-            kept = [request for request in self._queue if isinstance(request, Ask | Question)]
+            kept = [request for request in self._queue if isinstance(request, AcquireRequest | Query)]
             self._queue = deque(kept)
             self._set_aside.clear()
             self._matter = Matter.NONE
@@ -520,7 +520,7 @@ class Dispatch:
         self._unsaid.clear()
         self._queue.extend(request for request in requests if isinstance(request, Release))
         for request in requests:
-            if isinstance(request, Question):
+            if isinstance(request, Query):
                 request.tell(None)
         for ask in list(self._asks.values()):
             if ask.leaving:
@@ -555,7 +555,7 @@ class Dispatch:
         self._queue.append(request)
         self._wake.set()
 
-    def _grant(self, ask: Ask, lease: Lease, ticket: int) -> None:
+    def _grant(self, ask: AcquireRequest, lease: Lease, ticket: int) -> None:
         if lease.valid():  # when that ends it just now, the ask is refused with all the others
             self._forget(ask)
             ask.grant(RedisPermit(ask.id, ask.client_id, ticket, lease, self._release))
@@ -563,16 +563,16 @@ class Dispatch:
     def _release(self, permit: RedisPermit) -> None:
         self._put(Release(permit.id))
 
-    def _refuse(self, ask: Ask, error: PermitError) -> None:
+    def _refuse(self, ask: AcquireRequest, error: PermitError) -> None:
         self._forget(ask)
         ask.refuse(error)
 
-    def _forget(self, ask: Ask) -> None:
+    def _forget(self, ask: AcquireRequest) -> None:
         self._asks.pop(ask.id, None)
         if ask.in_line:
             self._deadlines.discard(ask)
 
-    def _withdraw(self, ask: Ask, error: PermitError) -> None:
+    def _withdraw(self, ask: AcquireRequest, error: PermitError) -> None:
         """Refuse an ask that the store may know of, or grant yet."""
         if not ask.over:
             self._refuse(ask, error)

@@ -197,8 +197,8 @@ class PoolOperator:
 def _asking() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError) as error:
-        raise PoolUnavailable(f"the store cannot be asked: {error}") from error
+    except (RedisError, OSError) as exc:
+        raise PoolUnavailable(f"the store cannot be asked: {exc}") from exc
 
 
 def _text(word: bytes | str) -> str:

@@ -13,13 +13,13 @@ from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
+from permits.redis.channel import Channel, Reply, StoreLost
 from permits.redis.clients import Client, check_store
 from permits.redis.dispatch import Dispatch
+from permits.redis.grant_listener import GrantListener
 from permits.redis.keys import DEFAULT_PREFIX, channel_of, keys_of
 from permits.redis.lease import RedisPermit
-from permits.redis.link import Link, Reply, StoreLost
-from permits.redis.notices import Notices
-from permits.redis.requests import Ask, Question
+from permits.redis.requests import AcquireRequest, Query
 from permits.redis.scripts import Code, Script, Scripts, load_scripts
 from permits.redis.store import Condition, Store, Terms
 
@@ -155,9 +155,9 @@ class RedisPool(Pool):
 
     async def _look(self, script: Script, *argv: str | int) -> Reply:
         dispatch = self._here().dispatch
-        question = Question(script, argv)
-        dispatch.question(question)
-        reply = await question.answer
+        query = Query(script, argv)
+        dispatch.query(query)
+        reply = await query.answer
         if reply is None:
             raise PoolUnavailable
         return reply
@@ -219,7 +219,7 @@ class _RedisRequest:
     def __init__(
         self,
         dispatch: Dispatch,
-        ask: Ask,
+        ask: AcquireRequest,
         begun_at: float,
         report: Report,
         settled: Callable[[PermitRequest], None],
@@ -277,7 +277,9 @@ class _Opened:
         self._capacity = terms.capacity
         self._learned_at = 0.0  # event loop time
         process = f"{pod}/{uuid4().hex}"
-        self._store = Store(Link(redis, scripts.all(), keys_of(name, prefix)[0]), scripts, name, terms, prefix=prefix)
+        self._store = Store(
+            Channel(redis, scripts.all(), keys_of(name, prefix)[0]), scripts, name, terms, prefix=prefix
+        )
         self.dispatch = Dispatch(
             self._store,
             process,
@@ -287,17 +289,17 @@ class _Opened:
             on_fault=report.failed,
             on_news=self._hear_news,
         )
-        self._notices = Notices(
+        self._listener = GrantListener(
             redis,
             channel_of(name, process, prefix),
             hear=self.dispatch.hear,
             on_fault=report.failed,
             on_subscribed=self.dispatch.beat_soon,
-            patience_seconds=terms.lease_seconds / 3,
+            silence_seconds=terms.lease_seconds / 3,
         )
         self._tasks = [
             asyncio.create_task(self.dispatch.run(), name=f"permits-{name}"),
-            asyncio.create_task(self._notices.run(), name=f"permits-{name}-notices"),
+            asyncio.create_task(self._listener.run(), name=f"permits-{name}-notices"),
         ]
 
     def condition(self) -> Reason | None:
@@ -341,7 +343,7 @@ class _Opened:
     async def tried(self) -> None:
         """Return when it was tried to enter and to subscribe, with or without success."""
         await self.dispatch.tried.wait()
-        await self._notices.tried.wait()
+        await self._listener.tried.wait()
 
     async def stop(self) -> None:
         """Let go of everything."""
@@ -352,8 +354,8 @@ class _Opened:
                 log.error("permits: a task of pool %s had died", self._name, exc_info=end)
         try:
             await self.dispatch.say_goodbye()
-        except (StoreLost, TimeoutError) as error:
-            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, error)
+        except (StoreLost, TimeoutError) as exc:
+            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, exc)
         finally:
             await self._store.close()
 

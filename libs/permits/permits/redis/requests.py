@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal, assert_never
 
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolLearning, PoolUnavailable
+from permits.redis.channel import Reply, Word
 from permits.redis.lease import RedisPermit
-from permits.redis.link import Reply, Word
 from permits.redis.scripts import Code, Script
 
 
-class Ask:
+class AcquireRequest:
     """One call of `acquire`.
 
     Attributes:
@@ -67,7 +67,7 @@ class Ask:
         self._on_settled: Callable[[], None] | None = None
 
     @property
-    def ask(self) -> "Ask":
+    def ask(self) -> "AcquireRequest":
         """Whose answer comes of it."""
         return self
 
@@ -130,12 +130,12 @@ class Ask:
         raise self.error or PoolUnavailable
 
 
-class Leave:
+class CancelWait:
     """The time of somebody in line is over."""
 
     __slots__ = ("ask",)
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: AcquireRequest) -> None:
         self.ask = ask
 
     def words(self, now: float) -> Sequence[Word]:  # noqa: ARG002 - it waits no more
@@ -163,11 +163,11 @@ class Release:
         return "release", self.id
 
 
-Operation = Ask | Leave | Release
+Operation = AcquireRequest | CancelWait | Release
 """What the operate script does."""
 
 
-class Question:
+class Query:
     """A look at the pool; changes nothing."""
 
     __slots__ = ("answer", "argv", "script")
@@ -184,7 +184,7 @@ class Question:
             self.answer.set_result(reply)
 
 
-Request = Operation | Question
+Request = Operation | Query
 
 Refused = Literal[Code.CLIENT_LIMIT, Code.LINE_FULL, Code.LEARNING, Code.FULL, Code.LEFT, Code.NOWHERE]
 """The answers that are no permit."""

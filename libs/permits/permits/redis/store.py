@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from permits.redis.channel import Channel, Reply, StoreLost, Word
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.keys import DEFAULT_PREFIX, script_keys_of
 from permits.redis.lease import Lease, RedisPermit
-from permits.redis.link import Link, Reply, StoreLost, Word
-from permits.redis.requests import Ask, Operation, Question, Request
+from permits.redis.requests import AcquireRequest, Operation, Query, Request
 from permits.redis.scripts import CODES, Code, Script, Scripts, Status
 
 MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
@@ -28,7 +28,7 @@ class Terms:
     lease_seconds: float
 
 
-Answer = tuple[Ask, Code, int, int]
+Answer = tuple[AcquireRequest, Code, int, int]
 """What became of an ask or of leaving the line: whose, what, the ticket, the place."""
 
 
@@ -79,7 +79,7 @@ class Call:
     lease: Lease
     requests: Sequence[Request]
     beat: bool
-    batches: Sequence[Question | list[Operation]] = field(init=False)
+    batches: Sequence[Query | list[Operation]] = field(init=False)
     sent_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -166,8 +166,8 @@ class Store:
     """One pool in the store, as one pod sees it.
 
     Args:
-        link: the way there.
-        scripts: loaded by the link.
+        channel: the way there.
+        scripts: loaded by the channel.
         name: of the pool.
         terms: its numbers.
         prefix: of the keys.
@@ -180,7 +180,7 @@ class Store:
 
     def __init__(
         self,
-        link: Link,
+        channel: Channel,
         scripts: Scripts,
         name: str,
         terms: Terms,
@@ -188,7 +188,7 @@ class Store:
         prefix: str = DEFAULT_PREFIX,
         clock: Clock = lease_clock,
     ) -> None:
-        self._link = link
+        self._channel = channel
         self._clock = clock
         self._scripts = scripts
         self._keys = script_keys_of(name, prefix)
@@ -209,11 +209,11 @@ class Store:
             KeptOut: it may not come in.
             StoreLost: there was no answer.
         """
-        await self._link.connect()
+        await self._channel.connect()
         terms = (before, self._terms.capacity, int(news))
-        words = (incarnation, self._link.generation, self._lease_ms, *self._knowledge(), *terms)
+        words = (incarnation, self._channel.generation, self._lease_ms, *self._knowledge(), *terms)
         sent_at = self._clock()
-        [[status, *rest]] = await self._link.exchange([self._call(self._scripts.enter, *words)])
+        [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.enter, *words)])
         match Status(status):
             case Status.NEWER:
                 raise KeptOut("a newer version of permits uses this pool; update this pod")
@@ -229,14 +229,16 @@ class Store:
         self.witness.know(epoch.decode(), longest_ms)
         return Entry(sent_at, lease_ms / 1000, epoch.decode(), Condition(capacity, learning_ms / 1000), more)
 
-    async def declare(self, incarnation: str, permits: Sequence[RedisPermit], waiters: Sequence[Ask]) -> Entry | None:
+    async def declare(
+        self, incarnation: str, permits: Sequence[RedisPermit], waiters: Sequence[AcquireRequest]
+    ) -> Entry | None:
         """Tell a store that has lost its memory what this pod holds and who waits; None: it is too late.
 
         Raises:
             StoreLost: there was no answer; it may be told again.
         """
-        await self._link.connect()
-        generation, knowledge = self._link.generation, self._knowledge()
+        await self._channel.connect()
+        generation, knowledge = self._channel.generation, self._knowledge()
         parts = list(_parts(permits, waiters))
         sent_at, rest = self._clock(), list[Any]()
         for number, (some_permits, some_waiters) in enumerate(parts, 1):
@@ -248,7 +250,7 @@ class Store:
                 words += (permit.id, permit.ticket, permit.client_id)
             for ask in some_waiters:
                 words += (ask.id, ask.ticket, ask.client_id, ask.wait_ms(now))
-            [[status, *rest]] = await self._link.exchange([self._call(self._scripts.declare, *words)])
+            [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.declare, *words)])
             match Status(status):
                 case Status.GONE:
                     return None
@@ -264,14 +266,16 @@ class Store:
         Raises:
             StoreLost: there was no answer.
         """
-        await self._link.connect()
+        await self._channel.connect()
         return await self._scan(incarnation, "permits"), await self._scan(incarnation, "waiters")
 
     async def _scan(self, incarnation: str, what: str) -> set[str]:
         found: set[str] = set()
         cursor = "0"
         while True:
-            [[after, *ids]] = await self._link.exchange([self._call(self._scripts.holdings, incarnation, what, cursor)])
+            [[after, *ids]] = await self._channel.exchange(
+                [self._call(self._scripts.holdings, incarnation, what, cursor)]
+            )
             found.update(name.decode() for name in ids)
             cursor = after.decode()
             if cursor == "0":
@@ -283,14 +287,14 @@ class Store:
         Raises:
             StoreLost: there was no answer.
         """
-        await self._link.connect()
+        await self._channel.connect()
         more = True
         while more:
-            [[_, more]] = await self._link.exchange([self._call(self._scripts.leave, incarnation)])
+            [[_, more]] = await self._channel.exchange([self._call(self._scripts.leave, incarnation)])
 
     async def send(self, *calls: Call) -> None:
         """Send each of these calls in a write of its own. When the connection breaks, `receive` hears of it."""
-        broken = bool(self.calls) and not self._link.connected
+        broken = bool(self.calls) and not self._channel.connected
         self.calls.extend(calls)
         if broken:
             return  # a new connection begins with what was under way on the old one
@@ -309,7 +313,7 @@ class Store:
         try:
             turn = await self._replies()
         except StoreLost:
-            await self._link.close()
+            await self._channel.close()
             for call in self.calls:
                 await self._write(call)
             turn = await self._replies()
@@ -317,14 +321,14 @@ class Store:
         return turn
 
     async def _write(self, call: Call) -> None:
-        await self._link.connect()
+        await self._channel.connect()
         lease, witness = call.lease, self.witness
         ticket = witness.ticket if witness.epoch == lease.epoch else 0
-        pod = (lease.incarnation, self._link.generation, self._lease_ms, lease.epoch, ticket)
+        pod = (lease.incarnation, self._channel.generation, self._lease_ms, lease.epoch, ticket)
         call.sent_at, now = self._clock(), asyncio.get_running_loop().time()
         commands = [
             self._call(batch.script, *batch.argv)
-            if isinstance(batch, Question)
+            if isinstance(batch, Query)
             else self._call(
                 self._scripts.operate,
                 *pod,
@@ -335,13 +339,13 @@ class Store:
         ]
         if call.beat:
             commands.append(self._call(self._scripts.renew, *pod))
-        await self._link.send(commands)
+        await self._channel.send(commands)
 
     async def _replies(self) -> Turn:
         call, turn = self.calls[0], Turn()
-        replies = await self._link.receive(len(call.batches) + call.beat)
+        replies = await self._channel.receive(len(call.batches) + call.beat)
         for batch, reply in zip(call.batches, replies, strict=False):
-            if isinstance(batch, Question):
+            if isinstance(batch, Query):
                 batch.tell(reply)
             else:
                 _operated(turn, batch, reply)
@@ -356,32 +360,32 @@ class Store:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._link.close()
+        await self._channel.close()
 
     def _call(self, script: Script, *argv: Word) -> Sequence[Word]:
         return "EVALSHA", script.sha, len(self._keys), *self._keys, *argv
 
 
-def _batches(requests: Sequence[Request]) -> Iterator[Question | list[Operation]]:
+def _batches(requests: Sequence[Request]) -> Iterator[Query | list[Operation]]:
     """Join neighbouring operations, for they go out as one call."""
     operations: list[Operation] = []
     for request in requests:
-        if not isinstance(request, Question):
+        if not isinstance(request, Query):
             operations.append(request)
             if len(operations) < MAX_OPERATIONS:
                 continue
         if operations:
             yield operations
             operations = []
-        if isinstance(request, Question):
+        if isinstance(request, Query):
             yield request
     if operations:
         yield operations
 
 
 def _parts(
-    permits: Sequence[RedisPermit], waiters: Sequence[Ask]
-) -> Iterator[tuple[Sequence[RedisPermit], Sequence[Ask]]]:
+    permits: Sequence[RedisPermit], waiters: Sequence[AcquireRequest]
+) -> Iterator[tuple[Sequence[RedisPermit], Sequence[AcquireRequest]]]:
     """Cut a declaration into parts; one at least."""
     yield permits[:MAX_DECLARED], () if permits else waiters[:MAX_DECLARED]
     for at in range(MAX_DECLARED, len(permits), MAX_DECLARED):

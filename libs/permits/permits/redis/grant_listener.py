@@ -8,14 +8,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+from permits.redis.channel import StoreLost, Subscription
 from permits.redis.clients import Client
-from permits.redis.link import StoreLost, Subscription
-from permits.redis.patience import Patience
+from permits.redis.reusable_timeout import ReusableTimeout
 
 log = logging.getLogger(__name__)
 
 
-class Notices:
+class GrantListener:
     """Keeps one subscription alive.
 
     Args:
@@ -24,7 +24,7 @@ class Notices:
         hear: takes an incarnation, the epoch, and the ids and tickets that its waiters were handed.
         on_fault: hears of each fault that nobody foresaw.
         on_subscribed: called whenever the subscription begins; what was published before is lost.
-        patience_seconds: how long it may be silent before it has to answer a ping.
+        silence_seconds: how long it may be silent before it has to answer a ping.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Notices:
         hear: Callable[[str, str, Iterable[tuple[str, int]]], None],
         on_fault: Callable[[], None],
         on_subscribed: Callable[[], None],
-        patience_seconds: float,
+        silence_seconds: float,
     ) -> None:
         self._redis = redis
         self._channel = channel
         self._hear = hear
         self._on_fault = on_fault
         self._on_subscribed = on_subscribed
-        self._patience_seconds = patience_seconds
+        self._silence_seconds = silence_seconds
         self.tried = asyncio.Event()
         """Set when subscribing was tried, with or without success."""
 
@@ -50,29 +50,29 @@ class Notices:
         """Work until cancelled."""
         while True:
             subscription = Subscription(self._redis, self._channel)
-            patience = Patience(self._patience_seconds)
+            time_limit = ReusableTimeout(self._silence_seconds)
             try:
-                async with asyncio.timeout(self._patience_seconds):
+                async with asyncio.timeout(self._silence_seconds):
                     await subscription.open()
                 self.tried.set()
                 self._on_subscribed()
-                await self._listen(subscription, patience)
-            except (StoreLost, TimeoutError) as error:
-                log.info("permits: no notices on %s (%s); trying again", self._channel, str(error) or "no answer")
+                await self._listen(subscription, time_limit)
+            except (StoreLost, TimeoutError) as exc:
+                log.info("permits: no notices on %s (%s); trying again", self._channel, str(exc) or "no answer")
             except Exception:
                 log.exception("permits: a fault that nobody foresaw, on %s; trying again", self._channel)
                 self._on_fault()
             finally:
                 self.tried.set()
-                patience.stop()
+                time_limit.stop()
                 await subscription.close()
-            await asyncio.sleep(self._patience_seconds / 2)
+            await asyncio.sleep(self._silence_seconds / 2)
 
-    async def _listen(self, subscription: Subscription, patience: Patience) -> None:
+    async def _listen(self, subscription: Subscription, time_limit: ReusableTimeout) -> None:
         pinged = False
         while True:
             try:
-                async with patience:
+                async with time_limit:
                     notice = await subscription.next()
             except TimeoutError:
                 if pinged:

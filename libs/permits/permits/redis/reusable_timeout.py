@@ -8,7 +8,7 @@ import asyncio
 from types import TracebackType
 
 
-class Patience:
+class ReusableTimeout:
     """An `async with` block that may not take longer than this; for one task at a time, and not within itself.
 
     Args:

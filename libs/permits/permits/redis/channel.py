@@ -25,7 +25,7 @@ class StoreLost(Exception):
     """The store gave no answer, or none that we understand. Its message says what happened."""
 
 
-class Wire(Protocol):
+class RedisConnection(Protocol):
     """What we use of redis-py's connection."""
 
     retry: Retry
@@ -46,7 +46,7 @@ class Wire(Protocol):
         """Read one reply."""
 
 
-async def open_wire(redis: Client, key: str) -> Wire:
+async def open_connection(redis: Client, key: str) -> RedisConnection:
     """Open a connection that belongs to the caller.
 
     Args:
@@ -57,31 +57,31 @@ async def open_wire(redis: Client, key: str) -> Wire:
         StoreLost: it cannot be opened.
     """
     try:
-        wire: Wire = await new_connection(redis, key)
-    except Exception as error:
-        raise StoreLost(str(error) or type(error).__name__) from error
-    wire.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
-    wire.socket_timeout = None  # whoever calls bounds the wait, once for a whole turn
+        connection: RedisConnection = await new_connection(redis, key)
+    except Exception as exc:
+        raise StoreLost(str(exc) or type(exc).__name__) from exc
+    connection.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
+    connection.socket_timeout = None  # whoever calls bounds the wait, once for a whole turn
     try:
-        await wire.connect()
-    except Exception as error:  # also of what the user put in, such as a credential provider that cannot be reached
-        await close_wire(wire)
-        raise StoreLost(str(error) or type(error).__name__) from error
+        await connection.connect()
+    except Exception as exc:  # also of what the user put in, such as a credential provider that cannot be reached
+        await close_connection(connection)
+        raise StoreLost(str(exc) or type(exc).__name__) from exc
     except BaseException:
-        await close_wire(wire)
+        await close_connection(connection)
         raise
-    return wire
+    return connection
 
 
-async def close_wire(wire: Wire) -> None:
+async def close_connection(connection: RedisConnection) -> None:
     """Close a connection at once, whatever state it is in."""
     try:
-        await wire.disconnect(nowait=True)
+        await connection.disconnect(nowait=True)
     except (RedisError, OSError):
         return
 
 
-class Link:
+class Channel:
     """The pod's way to the store: one connection at a time, each with a higher generation than the one before.
 
     Args:
@@ -94,13 +94,13 @@ class Link:
         self._redis = redis
         self._key = key
         self._scripts = scripts
-        self._wire: Wire | None = None
+        self._redis_connection: RedisConnection | None = None
         self.generation = 0
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection, as far as we know."""
-        return self._wire is not None
+        return self._redis_connection is not None
 
     async def connect(self) -> None:
         """Make sure that there is a connection and that the store has the scripts.
@@ -108,8 +108,8 @@ class Link:
         Raises:
             StoreLost: there is none to be had.
         """
-        if self._wire is None:
-            self._wire = await open_wire(self._redis, self._key)
+        if self._redis_connection is None:
+            self._redis_connection = await open_connection(self._redis, self._key)
             self.generation += 1
             await self.exchange([("SCRIPT", "LOAD", script.text) for script in self._scripts])
 
@@ -130,9 +130,9 @@ class Link:
         """
         try:
             packed = [_PING, *(_pack(command) for command in commands)]
-            await self._open_wire().send_packed_command(packed, check_health=False)
-        except BaseException as error:
-            await self._give_up(error)
+            await self._connection().send_packed_command(packed, check_health=False)
+        except BaseException as exc:
+            await self._give_up(exc)
             raise
 
     async def receive(self, count: int) -> list[Reply]:
@@ -142,17 +142,17 @@ class Link:
             StoreLost: not every command was answered well; each of them may have been carried out or not.
         """
         try:
-            wire = self._open_wire()
-            await wire.read_response(disable_decoding=True)  # to the PING
-            return [await wire.read_response(disable_decoding=True) for _ in range(count)]
-        except BaseException as error:
-            await self._give_up(error)
+            connection = self._connection()
+            await connection.read_response(disable_decoding=True)  # to the PING
+            return [await connection.read_response(disable_decoding=True) for _ in range(count)]
+        except BaseException as exc:
+            await self._give_up(exc)
             raise
 
-    def _open_wire(self) -> Wire:
-        if self._wire is None:
+    def _connection(self) -> RedisConnection:
+        if self._redis_connection is None:
             raise StoreLost("not connected")
-        return self._wire
+        return self._redis_connection
 
     async def _give_up(self, error: BaseException) -> None:
         await self.close()
@@ -165,9 +165,9 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await close_wire(wire)
+        connection, self._redis_connection = self._redis_connection, None
+        if connection is not None:
+            await close_connection(connection)
 
 
 class Subscription:
@@ -176,7 +176,7 @@ class Subscription:
     def __init__(self, redis: Client, channel: str) -> None:
         self._redis = redis
         self._channel = channel
-        self._wire: Wire | None = None
+        self._redis_connection: RedisConnection | None = None
 
     async def open(self) -> None:
         """Connect and subscribe.
@@ -184,7 +184,7 @@ class Subscription:
         Raises:
             StoreLost: it cannot be done.
         """
-        self._wire = await open_wire(self._redis, self._channel)
+        self._redis_connection = await open_connection(self._redis, self._channel)
         await self._say("SUBSCRIBE", self._channel)
         await self.next()
 
@@ -202,12 +202,14 @@ class Subscription:
         Raises:
             StoreLost: the connection is broken.
         """
-        if self._wire is None:
+        if self._redis_connection is None:
             raise StoreLost("not subscribed")
         try:
-            reply = await self._wire.read_response(disable_decoding=True, disconnect_on_error=False, push_request=True)
-        except (RedisError, OSError) as error:
-            raise StoreLost(str(error)) from error
+            reply = await self._redis_connection.read_response(
+                disable_decoding=True, disconnect_on_error=False, push_request=True
+            )
+        except (RedisError, OSError) as exc:
+            raise StoreLost(str(exc)) from exc
         match reply:
             case [b"message", _, bytes(message)]:
                 return message
@@ -216,16 +218,16 @@ class Subscription:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await close_wire(wire)
+        connection, self._redis_connection = self._redis_connection, None
+        if connection is not None:
+            await close_connection(connection)
 
     async def _say(self, *words: Word) -> None:
-        if self._wire is not None:
+        if self._redis_connection is not None:
             try:
-                await self._wire.send_packed_command([_pack(words)], check_health=False)
-            except (RedisError, OSError) as error:
-                raise StoreLost(str(error)) from error
+                await self._redis_connection.send_packed_command([_pack(words)], check_health=False)
+            except (RedisError, OSError) as exc:
+                raise StoreLost(str(exc)) from exc
 
 
 def _pack(words: Sequence[Word]) -> bytes:

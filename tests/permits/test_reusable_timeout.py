@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from permits.redis.patience import Patience
+from permits.redis.reusable_timeout import ReusableTimeout
 
 pytestmark = pytest.mark.looptime
 
@@ -14,39 +14,39 @@ def now() -> float:
 
 
 async def test_a_block_in_time_is_left_alone_however_many_there_were() -> None:
-    patience = Patience(10)
+    time_limit = ReusableTimeout(10)
     for _ in range(5):
-        async with patience:
+        async with time_limit:
             await asyncio.sleep(9)
     await asyncio.sleep(30)
     assert now() == pytest.approx(75)
 
 
 async def test_every_block_has_the_whole_time_and_no_more() -> None:
-    patience = Patience(10)
-    async with patience:
+    time_limit = ReusableTimeout(10)
+    async with time_limit:
         await asyncio.sleep(9)
     began = now()
     with pytest.raises(TimeoutError):
-        async with patience:
+        async with time_limit:
             await asyncio.sleep(60)
     assert now() - began == pytest.approx(10)
     with pytest.raises(TimeoutError):
-        async with patience:
+        async with time_limit:
             await asyncio.sleep(60)
     assert now() - began == pytest.approx(20)
 
 
 async def test_an_error_in_the_block_is_that_error() -> None:
     with pytest.raises(ValueError, match="mine"):
-        async with Patience(10):
+        async with ReusableTimeout(10):
             raise ValueError("mine")
 
 
 @pytest.mark.parametrize("too_late", [False, True], ids=["in time", "in the moment when time is over"])
 async def test_who_is_cancelled_by_others_is_cancelled(*, too_late: bool) -> None:
     async def work() -> None:
-        async with Patience(10):
+        async with ReusableTimeout(10):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(work())
@@ -59,7 +59,7 @@ async def test_who_is_cancelled_by_others_is_cancelled(*, too_late: bool) -> Non
 
 async def test_a_task_goes_on_unharmed_after_its_time_was_over() -> None:
     with pytest.raises(TimeoutError):
-        async with Patience(10):
+        async with ReusableTimeout(10):
             await asyncio.sleep(60)
     task = asyncio.current_task()
     assert task is not None
@@ -68,12 +68,12 @@ async def test_a_task_goes_on_unharmed_after_its_time_was_over() -> None:
 
 
 async def test_nothing_rings_once_it_was_stopped() -> None:
-    patience = Patience(10)
-    async with patience:
+    time_limit = ReusableTimeout(10)
+    async with time_limit:
         pass
-    patience.stop()
-    patience.stop()
+    time_limit.stop()
+    time_limit.stop()
     with pytest.raises(TimeoutError):  # and it can begin again
-        async with patience:
+        async with time_limit:
             await asyncio.sleep(60)
     assert now() == pytest.approx(10)

@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from permits.redis import link
-from permits.redis.link import Link, open_wire
+from permits.redis import channel as channel_module
+from permits.redis.channel import Channel, open_connection
 
 ROUNDS = 3000
 
@@ -24,7 +24,7 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
     written: list[bytes] = []
 
     async def recorded(redis: "Redis", key: str) -> Any:
-        wire: Any = await open_wire(redis, key)
+        wire: Any = await open_connection(redis, key)
         send = wire.send_packed_command
 
         async def send_and_record(commands: Sequence[bytes], *, check_health: bool) -> None:
@@ -34,8 +34,8 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
         wire.send_packed_command = send_and_record
         return wire
 
-    monkeypatch.setattr(link, "open_wire", recorded)
-    ours = Link(store, (), "key")
+    monkeypatch.setattr(channel_module, "open_connection", recorded)
+    ours = Channel(store, (), "key")
     await ours.connect()
     assert await ours.exchange([("PUBLISH", channel, "permit"), ("ECHO", "done")]) == [0, b"done"]
     await ours.close()
