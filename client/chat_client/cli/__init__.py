@@ -97,8 +97,9 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand != "config":
         from chat_client.cli.config import defaults  # noqa: PLC0415 - not for --help
-        from frameproto import RequestKind  # noqa: PLC0415
 
-        kept = defaults()
-        of_send = {kind.message_kind.value: kept for kind in RequestKind}
-        context.default_map = {name: {**kept, **of_send} for name in COMMANDS}
+        if kept := defaults():
+            from frameproto import RequestKind  # noqa: PLC0415
+
+            of_send = {kind.message_kind.value: kept for kind in RequestKind}
+            context.default_map = {name: {**kept, **of_send} for name in COMMANDS}
