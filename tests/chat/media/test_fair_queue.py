@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed
+from chat_service.media.fair_queue import FairWorkerQueue, QueueClosed, QueueFull
 
 pytestmark = pytest.mark.looptime
 
@@ -13,17 +13,21 @@ pytestmark = pytest.mark.looptime
 class Shop:
     """A queue of workers, and a record of who was served, in order."""
 
-    def __init__(self, workers: int, *, per_client: int) -> None:
-        self.queue: FairWorkerQueue[object] = FairWorkerQueue(per_client=per_client)
+    def __init__(self, workers: int, *, per_client: int, max_waiting: int = 1000, **per_class: int) -> None:
+        self.queue: FairWorkerQueue[object] = FairWorkerQueue(
+            per_client=per_client, per_class=per_class, max_waiting=max_waiting
+        )
         self.served: list[str] = []
         for _ in range(workers):
             self.queue.add(object())
 
-    def job(self, client_id: str, seconds: float, expected_seconds: float = 0) -> "asyncio.Task[None]":
-        return asyncio.create_task(self._job(client_id, seconds, expected_seconds))
+    def job(
+        self, client_id: str, seconds: float, expected_seconds: float = 0, job_class: str = ""
+    ) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._job(client_id, seconds, expected_seconds, job_class))
 
-    async def _job(self, client_id: str, seconds: float, expected_seconds: float) -> None:
-        worker = await self.queue.take(client_id, expected_seconds=expected_seconds)
+    async def _job(self, client_id: str, seconds: float, expected_seconds: float, job_class: str) -> None:
+        worker = await self.queue.take(client_id, expected_seconds=expected_seconds, job_class=job_class)
         self.served.append(client_id)
         try:
             await asyncio.sleep(seconds)
@@ -139,3 +143,45 @@ async def test_closing_ends_every_wait() -> None:
     with pytest.raises(QueueClosed):
         await shop.queue.take("dora", expected_seconds=0)
     await running
+
+
+async def test_a_class_never_has_more_workers_than_its_limit() -> None:
+    shop = Shop(2, per_client=2, video=1)
+    videos = [shop.job(f"client-{number}", 100, job_class="video") for number in range(4)]
+    await asyncio.sleep(1)
+    assert (len(shop.served), shop.queue.free, shop.queue.waiting) == (1, 1, 3)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(shop.job(f"speaker-{number}", 1, job_class="voice") for number in range(3)))
+    await asyncio.gather(*videos)
+    assert shop.queue.free == 2
+
+
+async def test_a_voice_note_overtakes_the_videos_of_its_own_client() -> None:
+    shop = Shop(2, per_client=2, video=1)
+    videos = [shop.job("anna", 100, job_class="video") for _ in range(3)]
+    async with asyncio.timeout(5):
+        await shop.job("anna", 1, job_class="voice")
+    await asyncio.gather(*videos)
+
+
+async def test_a_class_keeps_its_limit_after_jobs_that_were_called_off() -> None:
+    shop = Shop(2, per_client=2, video=1)
+    for _ in range(5):
+        job = shop.job("anna", 100, job_class="video")
+        await asyncio.sleep(1)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+    async with asyncio.timeout(5):
+        await shop.job("ben", 1, job_class="video")
+    assert shop.queue.free == 2
+
+
+async def test_a_queue_that_is_full_takes_no_more() -> None:
+    shop = Shop(1, per_client=1, max_waiting=2)
+    jobs = [shop.job(f"client-{number}", 10) for number in range(3)]
+    await asyncio.sleep(1)
+    with pytest.raises(QueueFull):
+        await shop.job("late", 1)
+    await asyncio.gather(*jobs)
+    await shop.job("later", 1)

@@ -83,6 +83,22 @@ async def test_speech_grows_with_the_text(workers: OfOneClient) -> None:
     assert (await workers.probe_audio(none)).seconds > 0
 
 
+async def test_voice_notes_do_not_wait_for_long_videos_and_a_full_queue_is_busy() -> None:
+    async with workers_of(2, max_waiting=3) as workers:
+        long = video(RED, seconds=1200, rate=25, size=(320, 240))
+        videos = [asyncio.create_task(workers.probe_video(long, client_id=f"v{number}")) for number in range(4)]
+        await until(lambda: workers.waiting == 3)
+        with pytest.raises(MediaError) as refused:
+            await workers.probe_audio(silent_mp3(1), client_id="late")
+        assert refused.value.code == "busy"
+        videos[-1].cancel()
+        await until(lambda: workers.waiting == 2)
+        assert (await workers.probe_audio(silent_mp3(1), client_id="ben")).seconds > 0
+        assert not any(each.done() for each in videos[:-1])
+    ended = await asyncio.gather(*videos, return_exceptions=True)
+    assert isinstance(ended[-1], asyncio.CancelledError)
+
+
 @pytest.mark.parametrize(
     ("kind", "make", "code"),
     [
