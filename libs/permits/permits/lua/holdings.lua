@@ -2,8 +2,13 @@
 -- Names some of what a pod holds or waits for, for a pod that has drifted. Call again until the cursor is 0.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 incarnation, 2 "permits" or "waiters", 3 the cursor; 0 to begin with.
--- Returns: {cursor, id, …}. What was there from the first call to the last is named, once or more often.
+-- ARGV: 1 incarnation, 2 "permits" or "waiters", 3 the cursor; 0 to begin with, 4 the epoch that the pod knows.
+-- Returns: {cursor, id, …}; or {FORGOTTEN} in another epoch, in which nothing says what the pod holds before it declares.
+-- What was there from the first call to the last is named, once or more often.
+
+if damaged or epoch ~= ARGV[4] then
+  return { FORGOTTEN }
+end
 
 local own, key = ARGV[1], ARGV[2] == 'permits' and PERMITS or WAITERS
 local found = call('HSCAN', key, ARGV[3], 'COUNT', LOOKS)

@@ -402,7 +402,11 @@ class Dispatch:
         if not lease.valid():
             return
         known = set(lease.held)
-        held, waiting = await self._store.holdings(lease.incarnation)
+        holdings = await self._store.holdings(lease.incarnation, lease.epoch)
+        if holdings is None:  # the store has lost its memory since; the next heartbeat hears so
+            self.beat_soon()
+            return
+        held, waiting = holdings
         giving_back = {request.id for request in self._queue if isinstance(request, Release)}
         ours = self._asks.keys() | lease.held.keys() | giving_back
         for leaked in (held | waiting) - ours:

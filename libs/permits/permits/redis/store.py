@@ -258,8 +258,8 @@ class Store:
                     raise StoreLost("the declaration was not taken")
         return self._entry(sent_at, rest)
 
-    async def holdings(self, incarnation: str) -> tuple[set[str], set[str]]:
-        """Return the ids of the permits that the store has for an incarnation, and of its waiters.
+    async def holdings(self, incarnation: str, epoch: str) -> tuple[set[str], set[str]] | None:
+        """Return the ids of the permits and of the waiters that the store has for an incarnation; None: it forgot them.
 
         Only what is there all the time that this takes is certain to be named.
 
@@ -267,15 +267,19 @@ class Store:
             StoreLost: there was no answer.
         """
         await self._channel.connect()
-        return await self._scan(incarnation, "permits"), await self._scan(incarnation, "waiters")
+        permits = await self._scan(incarnation, epoch, "permits")
+        waiters = None if permits is None else await self._scan(incarnation, epoch, "waiters")
+        return None if permits is None or waiters is None else (permits, waiters)
 
-    async def _scan(self, incarnation: str, what: str) -> set[str]:
+    async def _scan(self, incarnation: str, epoch: str, what: str) -> set[str] | None:
         found: set[str] = set()
         cursor = "0"
         while True:
             [[after, *ids]] = await self._channel.exchange(
-                [self._call(self._scripts.holdings, incarnation, what, cursor)]
+                [self._call(self._scripts.holdings, incarnation, what, cursor, epoch)]
             )
+            if after == Status.FORGOTTEN:
+                return None
             found.update(name.decode() for name in ids)
             cursor = after.decode()
             if cursor == "0":
