@@ -50,7 +50,7 @@ TARGETS = {
     **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
     "chat_service.relay": RELAY,
     "chat_service.delivery": RELAY,
-    "chat_service.conversation": ["tests/chat/test_conversation.py"],
+    "chat_service.conversation": ["tests/chat/test_conversation.py", "tests/chat/test_conversation_machine.py"],
     "history_service.ingest": ["tests/history/test_ingest.py", "tests/history/api/test_exchanges.py"],
     "history_service.api.access": ["tests/history/api/test_access.py"],
 }

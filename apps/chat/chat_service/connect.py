@@ -104,7 +104,7 @@ class ConnectEndpoint:
         self._registry.add(connection)
         try:
             if not await _accept(websocket, visitor):
-                log.info("connection.left_at_the_door")
+                log.info("connection.left_before_accept")
                 return
             log.info("connection.open", session_id=str(visitor.session_id), ticket=permit.ticket)
             if self._registry.is_draining:
