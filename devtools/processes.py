@@ -59,6 +59,14 @@ class Service:
             time.sleep(0.02)
         raise AssertionError(f"{self.module} did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
+    def printed(self, text: str) -> str:
+        """Wait until the log holds a text; return the whole log."""
+        deadline = time.monotonic() + START_SECONDS
+        while text not in (written := self.log.read_text()):
+            assert time.monotonic() < deadline, f"{text!r} was not printed; this was: {written}"
+            time.sleep(0.02)
+        return written
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal."""
         self.process.send_signal(number)

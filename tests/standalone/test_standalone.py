@@ -75,7 +75,7 @@ def ready(url: str) -> bool:
 
 def test_it_says_where_everything_is_and_everything_is_there(tmp_path: Path, settings: dict[str, object]) -> None:
     with running("standalone", tmp_path / "log", settings) as service:
-        written = service.log.read_text()
+        written = service.printed("Ctrl-C stops it")
         at = {name: f"127.0.0.1:{port}" for name, port in service.ports.items()}
         assert f"chat-client connect ws://{at['chat']} --client-id you --history http://{at['history']}\n" in written
         assert f"ws://{at['chat']}/connect" in written
@@ -115,7 +115,7 @@ def test_chat_finds_history_wherever_it_listens_and_so_does_whoever_reads(
         assert say(service, "hello")
         history = f"http://{reached_at}:{settings['HISTORY_PORT']}"
         assert sessions_of_anna(service, 1, history) == 1
-        written = service.log.read_text()
+        written = service.printed("Ctrl-C stops it")
         assert f"{history}/v1\n" in written
         assert f"connect ws://127.0.0.1:{service.ports['chat']} " in written
         assert service.stop() == 0
@@ -206,4 +206,4 @@ def test_the_page_of_this_machine_reads_history_on_its_other_port(tmp_path: Path
             asked = HttpRequest(f"{found['history']}/v1/clients/anna/sessions", headers={"Origin": origin})
             with urlopen(asked, timeout=SECONDS) as response:
                 assert (response.headers["Access-Control-Allow-Origin"] == origin) is allowed
-        assert f"page      http://127.0.0.1:{chat}/" in service.log.read_text()
+        service.printed(f"page      http://127.0.0.1:{chat}/")

@@ -22,7 +22,7 @@ BOTH = {
 
 def printed_commands(service: Service, *words: str) -> list[str]:
     """Return the commands that the program prints, of these kinds, as they stand there."""
-    lines = [line.strip() for line in service.log.read_text().splitlines() if line.startswith("  ")]
+    lines = [line.strip() for line in service.printed("Ctrl-C stops it").splitlines() if line.startswith("  ")]
     return [line for word in words for line in lines if shlex.split(line)[1:2] == [word]]
 
 
