@@ -146,7 +146,7 @@ def _scripts(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
 
 def _history(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON
     for row in found["ingest"]:
-        yield f"ingest, {row['contender']}, {row['couriers']} at once", f"{row['per_second']['median']:,.0f} a second"
+        yield f"ingest, {row['contender']}, {row['writers']} at once", f"{row['per_second']['median']:,.0f} a second"
 
 
 def _pods(found: Any) -> Iterator[Line]:  # noqa: ANN401 - JSON

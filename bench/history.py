@@ -61,7 +61,7 @@ async def _measure(servers: Servers, terms: Terms, parts: Sequence[str]) -> Repo
     report = Report(busy=await asyncio.to_thread(busy_share), terms=terms)
     with Steps() as steps:
         if "ingest" in parts:
-            steps.begin("ingest", 2 * len(ingest.COURIERS) * terms.repeats)
+            steps.begin("ingest", 2 * len(ingest.WRITERS) * terms.repeats)
             report = replace(report, ingest=await ingest.measure(servers, terms, steps.done))
         if "pages" in parts:
             steps.begin("pages", pages.steps(terms))

@@ -9,7 +9,15 @@ from servicekit.settings.fields import variable_name
 from tests.support.pages import ROOT, pages
 
 KNOWN = {variable_name(cls, name) for _, cls in SERVICES for name in cls.model_fields}
-OF_OTHERS = {"CHAT_CLIENT_ID", "CHAT_TIME_ZONE", "CHAT_TOKEN", "CHAT_TOKEN_FILE", "CHAT_TOKEN_SECRET", "CHAT_URL"}
+OF_OTHERS = {
+    "CHAT_CLIENT_ID",
+    "CHAT_CONFIG",
+    "CHAT_TIME_ZONE",
+    "CHAT_TOKEN",
+    "CHAT_TOKEN_FILE",
+    "CHAT_TOKEN_SECRET",
+    "CHAT_URL",
+}
 """Variables of the command-line client."""
 
 

@@ -20,7 +20,7 @@ from bench.samples import Sample
 
 OURS = "POST /v1/exchanges"
 BARE = "insert_many"
-COURIERS = (1, 4)
+WRITERS = (1, 4)
 DATABASE = "ingest"
 
 
@@ -30,17 +30,17 @@ class Ingest:
 
     Attributes:
         contender: its name.
-        couriers: how many handed in at the same time.
+        writers: how many handed in at the same time.
         per_second: exchanges.
     """
 
     contender: str
-    couriers: int
+    writers: int
     per_second: Sample
 
 
 async def measure(servers: Servers, terms: Terms, step: Step) -> list[Ingest]:
-    """Measure both contenders, with one courier and with several."""
+    """Measure both contenders, with one writer and with several."""
     pod = servers.pod(DATABASE)
     client: Any = AsyncIOMotorClient(servers.mongodb_url)
     options: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
@@ -51,20 +51,20 @@ async def measure(servers: Servers, terms: Terms, step: Step) -> list[Ingest]:
         await hand_in(http, pod, encode(make_batch(terms.batch)))
         await _index_like(database["exchanges"], database["bare"])
         for _ in range(terms.repeats):
-            for couriers in COURIERS:
+            for writers in WRITERS:
                 bodies = [encode(make_batch(terms.batch)) for _ in range(terms.batches)]
-                speed = await _timed(terms, couriers, bodies, lambda body: hand_in(http, pod, body))
-                speeds.setdefault((OURS, couriers), []).append(speed)
-                step(f"{OURS}, {couriers} at once", 1)
+                speed = await _timed(terms, writers, bodies, lambda body: hand_in(http, pod, body))
+                speeds.setdefault((OURS, writers), []).append(speed)
+                step(f"{OURS}, {writers} at once", 1)
                 documents = await database["exchanges"].find().sort("_id", -1).to_list(terms.batches * terms.batch)
                 batches = [_anew(documents[at :: terms.batches]) for at in range(terms.batches)]
                 speed = await _timed(
-                    terms, couriers, batches, lambda batch: database["bare"].insert_many(batch, ordered=False)
+                    terms, writers, batches, lambda batch: database["bare"].insert_many(batch, ordered=False)
                 )
-                speeds.setdefault((BARE, couriers), []).append(speed)
-                step(f"{BARE}, {couriers} at once", 1)
+                speeds.setdefault((BARE, writers), []).append(speed)
+                step(f"{BARE}, {writers} at once", 1)
     client.close()
-    return [Ingest(name, couriers, Sample(tuple(found))) for (name, couriers), found in speeds.items()]
+    return [Ingest(name, writers, Sample(tuple(found))) for (name, writers), found in speeds.items()]
 
 
 async def _index_like(model: Any, bare: Any) -> None:  # noqa: ANN401 - collections of the driver
@@ -78,14 +78,14 @@ def _anew(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**document, "_id": uuid4()} for document in documents]
 
 
-async def _timed(terms: Terms, couriers: int, batches: Sequence[Any], deliver: Any) -> float:  # noqa: ANN401 - of either
+async def _timed(terms: Terms, writers: int, batches: Sequence[Any], deliver: Any) -> float:  # noqa: ANN401 - of either
     """Deliver batches by so many at a time; return exchanges per second."""
     left = iter(batches)
 
-    async def courier() -> None:
+    async def writer() -> None:
         for batch in left:
             await deliver(batch)
 
     began = time.perf_counter()
-    await asyncio.gather(*(courier() for _ in range(couriers)))
+    await asyncio.gather(*(writer() for _ in range(writers)))
     return terms.batches * terms.batch / (time.perf_counter() - began)

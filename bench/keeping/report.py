@@ -59,7 +59,7 @@ class Report:
 
     def ingest_ratio(self, row: Ingest) -> float:
         """Return which share of what the bare driver takes in."""
-        [peer] = [one for one in self.ingest if (one.contender, one.couriers) == (ingest.BARE, row.couriers)]
+        [peer] = [one for one in self.ingest if (one.contender, one.writers) == (ingest.BARE, row.writers)]
         return row.per_second.median / peer.per_second.median
 
     def pages_ratio(self, row: Pages) -> float:
@@ -82,10 +82,10 @@ def show(console: Console, report: Report) -> None:
     if report.busy > BUSY_SHARE:
         console.print(f"[bold yellow]BUSY[/] others used {report.busy:.0%} of all cores; measure again when they rest")
     if report.ingest:
-        table = _table(f"Ingest, batches of {report.terms.batch}", "couriers", "exchanges/s", f"vs. {ingest.BARE}")
+        table = _table(f"Ingest, batches of {report.terms.batch}", "writers", "exchanges/s", f"vs. {ingest.BARE}")
         for took in report.ingest:
             ratio = f"{report.ingest_ratio(took):.2f}"
-            table.add_row(took.contender, str(took.couriers), _number(took.per_second), ratio)
+            table.add_row(took.contender, str(took.writers), _number(took.per_second), ratio)
         console.print(table)
     if report.pages:
         table = _table("A page of 50 messages", "ms", "vs. small")

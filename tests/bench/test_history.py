@@ -46,7 +46,7 @@ def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
     assert "A page of 50 messages" in ended.stdout
     assert "filling 10,000 messages" in ended.stderr
     found = json.loads(file.read_text())
-    contenders = [(row["contender"], row["couriers"]) for row in found["ingest"]]
+    contenders = [(row["contender"], row["writers"]) for row in found["ingest"]]
     assert set(contenders) == {(n, c) for n in (OURS, BARE) for c in (1, 4)}
     assert [row["ratio_to_insert_many"] for row in found["ingest"] if row["contender"] == BARE] == [1, 1]
     sizes = [(row["messages"], row["session_messages"]) for row in found["pages"]]
@@ -56,8 +56,8 @@ def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
 
 
 def test_ratios_are_to_the_floor_with_as_many_at_once() -> None:
-    def took(name: str, couriers: int, speed: float) -> Ingest:
-        return Ingest(name, couriers, Sample((speed,)))
+    def took(name: str, writers: int, speed: float) -> Ingest:
+        return Ingest(name, writers, Sample((speed,)))
 
     rows = [took(OURS, 1, 60), took(BARE, 1, 100), took(OURS, 4, 100), took(BARE, 4, 400)]
     streams = [Stream("ours", 1, Sample((30.0,))), Stream("get_object", 1, Sample((40.0,)))]
