@@ -1,5 +1,7 @@
 """UUIDv7: version and variant, the time inside, and order whatever the clock does."""
 
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
@@ -107,3 +109,17 @@ def test_the_ids_of_a_process_grow() -> None:
 def test_a_moment_that_has_no_id_is_refused(moment: datetime, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         IdMint().make(moment)
+
+
+def test_a_forked_child_does_not_make_the_ids_of_its_parent() -> None:
+    program = (
+        "import os; from datetime import UTC, datetime; from servicekit.uuid7 import IdMint\n"
+        "IdMint().make(datetime.now(UTC))\n"
+        "child = os.fork()\n"
+        "print(IdMint().make(datetime(2026, 6, 1, tzinfo=UTC)), flush=True)\n"
+        "os.waitpid(child, 0) if child else os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    ids = done.stdout.split()
+    assert len(ids) == 2
+    assert len(set(ids)) == 2

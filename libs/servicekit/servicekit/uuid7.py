@@ -1,5 +1,6 @@
 """UUIDv7 (RFC 9562, section 5.7): ids that sort by the time they were made. Python has them from 3.14 on."""
 
+import os
 import secrets
 import threading
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,35 @@ from uuid import UUID
 _COUNTER_BITS: Final = 74
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_BLOCK_BYTES: Final = 4096
+_FRESH_BYTES: Final = 10
+_STEP_BYTES: Final = 4
+_FRESH_MASK: Final = (1 << (_COUNTER_BITS - 1)) - 1
+
+
+class _RandomBytes:
+    """Random bytes of the system, fetched in blocks: one call to it for some 400 ids. A forked child starts anew."""
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._used = 0
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        self._block = b""
+        self._used = 0
+
+    def take(self, count: int) -> int:
+        """Return so many bytes as a number. The caller holds a lock."""
+        start = self._used
+        if start + count > len(self._block):
+            self._block, start = secrets.token_bytes(_BLOCK_BYTES), 0
+        self._used = start + count
+        return int.from_bytes(self._block[start : start + count])
+
+
+_random: Final = _RandomBytes()
+_lock: Final = threading.Lock()
 
 
 class IdMint:
@@ -22,7 +52,6 @@ class IdMint:
     """
 
     def __init__(self, *, after_millisecond: int = 0) -> None:
-        self._lock = threading.Lock()
         self._last = after_millisecond << _COUNTER_BITS
 
     def make(self, now: datetime) -> UUID:
@@ -36,10 +65,10 @@ class IdMint:
         since_1970 = (now - _EPOCH) // _MILLISECOND
         if since_1970 < 0:
             raise ValueError("the moment is before 1970")
-        # The highest bit starts as zero, so that counting on has room before it reaches the next millisecond.
-        fresh = since_1970 << _COUNTER_BITS | secrets.randbits(_COUNTER_BITS - 1)
-        with self._lock:
-            self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(32)
+        with _lock:
+            # The highest bit starts as zero, so that counting on has room before it reaches the next millisecond.
+            fresh = since_1970 << _COUNTER_BITS | _random.take(_FRESH_BYTES) & _FRESH_MASK
+            self._last = fresh if fresh > self._last else self._last + 1 + _random.take(_STEP_BYTES)
             number = self._last
         random_b = number & ((1 << 62) - 1)
         random_a = number >> 62 & 0xFFF
