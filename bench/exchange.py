@@ -22,14 +22,14 @@ from bench.exchanges.cores import split
 from bench.exchanges.idle import measure_idle
 from bench.exchanges.ours import measure_fsync, measure_voice
 from bench.exchanges.plot import draw
-from bench.exchanges.report import Report, Row
+from bench.exchanges.report import ExchangeReport, ReportRow
 from bench.exchanges.tables import show
-from bench.exchanges.terms import FULL, QUICK, SHORTEST, Terms
+from bench.exchanges.terms import FULL, QUICK, SHORTEST, ExchangeTerms
 from bench.exchanges.texts import measure_offered, measure_texts, measure_windows
 from bench.machine import busy_share
 from bench.valkey import run_valkey
 
-Part = Callable[[Stage, Terms, Sequence[str], Step], Awaitable[list[Row]]]
+Part = Callable[[Stage, ExchangeTerms, Sequence[str], Step], Awaitable[list[ReportRow]]]
 PARTS: Final[dict[str, Part]] = {
     "text": measure_texts,
     "window": measure_windows,
@@ -67,9 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _measure(stage: Stage, options: argparse.Namespace, names: Sequence[str], absent: dict[str, str]) -> Report:
+async def _measure(
+    stage: Stage, options: argparse.Namespace, names: Sequence[str], absent: dict[str, str]
+) -> ExchangeReport:
     terms = _terms(options)
-    report = Report(
+    report = ExchangeReport(
         store=await stage.valkey.version(),
         busy=await asyncio.to_thread(busy_share),
         terms=terms,
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terms(options: argparse.Namespace) -> Terms:
+def _terms(options: argparse.Namespace) -> ExchangeTerms:
     given = {name: getattr(options, name) for name in ("repeats", "texts", "connections", "idle", "offered")}
     terms = QUICK if options.quick else SHORTEST if options.shortest else FULL
     return replace(terms, **{name: value for name, value in given.items() if value})

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.keeping import ingest, media, pages
-from bench.keeping.report import Report, show
+from bench.keeping.report import HistoryReport, show
 from bench.keeping.servers import Servers, run_servers
-from bench.keeping.terms import Terms
+from bench.keeping.terms import HistoryTerms
 from bench.machine import busy_share
 
-QUICK = Terms(
+QUICK = HistoryTerms(
     repeats=3,
     batches=4,
     batch=500,
@@ -30,7 +30,7 @@ QUICK = Terms(
     pages=80,
     media_bytes=4 << 20,
 )
-FULL = Terms(
+FULL = HistoryTerms(
     repeats=5,
     batches=20,
     batch=1000,
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _measure(servers: Servers, terms: Terms, parts: Sequence[str]) -> Report:
-    report = Report(busy=await asyncio.to_thread(busy_share), terms=terms)
+async def _measure(servers: Servers, terms: HistoryTerms, parts: Sequence[str]) -> HistoryReport:
+    report = HistoryReport(busy=await asyncio.to_thread(busy_share), terms=terms)
     with Steps() as steps:
         if "ingest" in parts:
             steps.begin("ingest", 2 * len(ingest.WRITERS) * terms.repeats)
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terms(options: argparse.Namespace) -> Terms:
+def _terms(options: argparse.Namespace) -> HistoryTerms:
     given = {name: getattr(options, name) for name in ("many_messages", "long_messages", "batch", "repeats")}
     return replace(QUICK if options.quick else FULL, **{name: value for name, value in given.items() if value})
 

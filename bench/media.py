@@ -27,7 +27,7 @@ from bench.words import word_errors
 from chat_service.media.audio import encode_mp3
 from chat_service.media.model import FOLDER
 from chat_service.media.pcm import Recording, record
-from chat_service.media.speech import Speaker
+from chat_service.media.speech import SpeechSynthesizer
 from chat_service.media.speech_to_text import EmbeddedSpeechToText, whisper_pool
 from chat_service.media.text_to_speech import Voices
 from chat_service.media.workers import ProcessMediaWorkers
@@ -61,7 +61,7 @@ class Found:
     word_error_rate: dict[str, float] = field(default_factory=dict)
 
 
-def spoken(speaker: Speaker, text: str, voice: str = "", speed: int = 0) -> bytes:
+def spoken(speaker: SpeechSynthesizer, text: str, voice: str = "", speed: int = 0) -> bytes:
     """Return a sentence as an MP3."""
     return encode_mp3(speaker.say(text, voice, words_per_minute=speed), sample_rate=speaker.sample_rate)
 
@@ -139,7 +139,7 @@ def decode_all(file: bytes) -> int:
         return sum(1 for packet in container.demux() for _ in packet.decode())
 
 
-async def measure_stages(found: Found, speaker: Speaker, times: int) -> None:
+async def measure_stages(found: Found, speaker: SpeechSynthesizer, times: int) -> None:
     """Measure each stage by itself, and the bare calls."""
     note = spoken(speaker, " ".join(PHRASES[:3]))
     clip = film(9, (640, 360), pcm_of(note))
@@ -190,7 +190,7 @@ def media() -> ProcessMediaWorkers:
     )
 
 
-async def measure_rates(found: Found, speaker: Speaker, count: int) -> None:
+async def measure_rates(found: Found, speaker: SpeechSynthesizer, count: int) -> None:
     """Send many at once to two workers; meanwhile see how late the event loop is."""
     note = spoken(speaker, " ".join(PHRASES[:3]))
     clip = film(9, (640, 360), pcm_of(note))
@@ -231,7 +231,7 @@ async def lag_during(work: Awaitable[Any]) -> float:
     return percentile(late, 0.99)
 
 
-async def measure_words(found: Found, speaker: Speaker, phrases: int, voices: Sequence[str]) -> None:
+async def measure_words(found: Found, speaker: SpeechSynthesizer, phrases: int, voices: Sequence[str]) -> None:
     """Recognize phrases in several voices and speeds; the share of wrong words by voice and speed, and of all."""
     async with whisper_pool(FOLDER, processes=min(2, cores())) as pool:
         recognizer = EmbeddedSpeechToText(pool, language="en", seconds=300)
@@ -270,7 +270,7 @@ def report(found: Found) -> str:
 
 async def main(arguments: argparse.Namespace) -> Found:
     """Measure everything."""
-    found, speaker = Found(), Speaker()
+    found, speaker = Found(), SpeechSynthesizer()
     await measure_stages(found, speaker, 3 if arguments.quick else 9)
     await measure_rates(found, speaker, 16 if arguments.quick else 64)
     if arguments.phrases:

@@ -18,14 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.machine import busy_share
 from bench.semaphores import contended, handoff, pairs
 from bench.semaphores.contenders import ALL, Contender
-from bench.semaphores.report import Report
+from bench.semaphores.report import PermitReport
 from bench.semaphores.server_limit import LIMITS, find_benchmark
 from bench.semaphores.tables import show
-from bench.semaphores.terms import Run, Terms
+from bench.semaphores.terms import PermitTerms, Run
 from bench.valkey import Valkey, run_valkey
 
-QUICK = Terms(repeats=3, seconds=0.06, tasks=(1, 8, 50, 500), handoffs=20)
-FULL = Terms(repeats=5, seconds=1.0, tasks=(1, 8, 50, 500), handoffs=200)
+QUICK = PermitTerms(repeats=3, seconds=0.06, tasks=(1, 8, 50, 500), handoffs=20)
+FULL = PermitTerms(repeats=5, seconds=1.0, tasks=(1, 8, 50, 500), handoffs=200)
 PARTS = ("pairs", "contended", "handoff")
 PIPED_WIDTH = 120
 GC_THRESHOLDS = (50_000, 20, 20)  # as the services run, so that nobody is measured by how many objects there are
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _measure(valkey: Valkey, terms: Terms, parts: Sequence[str]) -> Report:
+async def _measure(valkey: Valkey, terms: PermitTerms, parts: Sequence[str]) -> PermitReport:
     missing = {contender.name: why for contender in ALL if (why := contender.trouble())}
     present = [contender for contender in ALL if contender.name not in missing]
     benchmark = find_benchmark()
@@ -61,7 +61,7 @@ async def _measure(valkey: Valkey, terms: Terms, parts: Sequence[str]) -> Report
     for name, why in missing.items():
         print(f"NOT MEASURED {name}: {why}", file=sys.stderr)
     busy = await asyncio.to_thread(busy_share)
-    report = Report(server=await valkey.version(), busy=busy, terms=terms, contenders=present, missing=missing)
+    report = PermitReport(server=await valkey.version(), busy=busy, terms=terms, contenders=present, missing=missing)
     with _progress() as progress:
         bar = progress.add_task("starting", total=_steps(terms, parts, present, limits=benchmark is not None))
         run = Run(valkey, terms, lambda what: progress.update(bar, advance=1, description=what))
@@ -83,7 +83,7 @@ def _waiting(contenders: Sequence[Contender]) -> list[Contender]:
     return [contender for contender in contenders if contender.waits]
 
 
-def _steps(terms: Terms, parts: Sequence[str], contenders: Sequence[Contender], *, limits: bool) -> int:
+def _steps(terms: PermitTerms, parts: Sequence[str], contenders: Sequence[Contender], *, limits: bool) -> int:
     sharing, waiting = _sharing(contenders), _waiting(contenders)
     turns = {
         "pairs": len(terms.tasks) * (len(sharing) + (len(LIMITS) if limits else 0)),
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terms(options: argparse.Namespace) -> Terms:
+def _terms(options: argparse.Namespace) -> PermitTerms:
     given = {name: getattr(options, name) for name in ("repeats", "seconds", "tasks", "handoffs")}
     return replace(QUICK if options.quick else FULL, **{name: value for name, value in given.items() if value})
 

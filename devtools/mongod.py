@@ -48,8 +48,8 @@ def run_mongod(folder: Path, port: int | None = None, *, replica_set: bool = Tru
             try:
                 if replica_set:
                     client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-            except OperationFailure as error:
-                if error.code != 23:  # it was initiated in an earlier life on this folder
+            except OperationFailure as exc:
+                if exc.code != 23:  # it was initiated in an earlier life on this folder
                     raise
             wait_until(is_primary, lambda: True, "mongod does not become primary", log)
             yield url

@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
         return _report(options.folder, options.pictures)
     try:
         plan, limits = _plan(options), _limits(options)
-    except ValueError as wrong:
-        return _usage(str(wrong))
+    except ValueError as exc:
+        return _usage(str(exc))
     folder = (options.folder or RUNS / f"{plan.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -59,8 +59,8 @@ def _run(options: argparse.Namespace) -> int:
         with ExitStack() as running:
             target, breaker = _target(options, plan, limits, folder, running)
             asyncio.run(_drive(options, target, plan, folder, breaker))
-    except (AssertionError, OSError) as trouble:  # of a server that does not start, or does not end
-        print(f"loadtest: the system did not do what it should: {trouble}", file=sys.stderr)
+    except (AssertionError, OSError) as exc:  # of a server that does not start, or does not end
+        print(f"loadtest: the system did not do what it should: {exc}", file=sys.stderr)
         return EXIT_FAILED
     code = _report(folder)
     if options.linger:
@@ -117,8 +117,8 @@ def _report(folder: Path, pictures: Path | None = None) -> int:
         kept = write_report(folder)
         if pictures is not None:
             write_pictures(read_recording(folder), pictures)
-    except FileNotFoundError as missing:
-        return _usage(f"{folder} holds no run: {missing.filename} is missing")
+    except FileNotFoundError as exc:
+        return _usage(f"{folder} holds no run: {exc.filename} is missing")
     print(f"\n{'all promises kept' if kept else 'BROKEN PROMISES'}; the report is {_short(folder / PAGE)}")
     return 0 if kept else EXIT_BROKEN
 

@@ -47,7 +47,7 @@ class Denied(Exception):
         self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
 
 
-class Unreachable(Exception):
+class NoConnection(Exception):
     """There was no connection, and nobody said why."""
 
 
@@ -159,8 +159,8 @@ class ChatConnection:
                 asked = self._expected.popleft()
                 self._on_answer(asked, response)
                 self._free.release()
-        except ConnectionClosed as closed:
-            self._close_code = closed.rcvd.code if closed.rcvd else BROKEN
+        except ConnectionClosed as exc:
+            self._close_code = exc.rcvd.code if exc.rcvd else BROKEN
         except ValueError:  # a frame that is not of this protocol, or one too many
             self._close_code = WRONG
         finally:
@@ -188,7 +188,7 @@ def open_connection(
 
     Raises:
         Denied: the server did not let us in, and said why.
-        Unreachable: there is no connection, and nobody said why.
+        NoConnection: there is no connection, and nobody said why.
     """
     query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
     if session_id:
@@ -197,8 +197,8 @@ def open_connection(
     parts = urlsplit(url)
     try:
         sock = socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), timeout=wait_seconds)
-    except OSError as unreachable:
-        raise Unreachable(str(unreachable)) from unreachable
+    except OSError as exc:
+        raise NoConnection(str(exc)) from exc
     opening = connect_websocket(
         url,
         sock=sock,
@@ -213,11 +213,11 @@ def open_connection(
     )
     try:
         websocket = opening.__enter__()  # a talk outlives any one function, so it closes itself
-    except InvalidStatus as denied:
-        response = denied.response
-        raise Denied(response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")) from denied
-    except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as broken:
-        raise Unreachable(str(broken) or type(broken).__name__) from broken
+    except InvalidStatus as exc:
+        response = exc.response
+        raise Denied(response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")) from exc
+    except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as exc:
+        raise NoConnection(str(exc) or type(exc).__name__) from exc
     except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
         _hang_up(sock)
         raise

@@ -16,7 +16,7 @@ READERS: Final = 8
 
 
 @dataclass(slots=True, kw_only=True)
-class StoredExchange:
+class ReadExchange:
     """One exchange as history has it; the fields are those of `ClientExchange`."""
 
     session: str
@@ -49,14 +49,14 @@ async def read_history(address: str, sessions: Mapping[str, Sequence[str]], writ
             raise trouble
 
 
-def exchanges_of(session: str, messages: Iterable[Message]) -> list[StoredExchange]:
+def exchanges_of(session: str, messages: Iterable[Message]) -> list[ReadExchange]:
     """Put requests and replies together, in the order of history."""
-    found: dict[str, StoredExchange] = {}
+    found: dict[str, ReadExchange] = {}
     for message in messages:
         exchange_id, _, direction = message.id.rpartition(".")
         kept = found.setdefault(
             exchange_id,
-            StoredExchange(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
+            ReadExchange(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
         )
         if direction == "request":
             kept.kind, kept.said = message.kind, message.text or ""
@@ -70,7 +70,7 @@ def exchanges_of(session: str, messages: Iterable[Message]) -> list[StoredExchan
 async def _messages(history: History, session: str) -> list[Message]:
     try:
         return await history.messages(UUID(session))
-    except Refused as refused:
-        if refused.status == NOT_FOUND:  # nothing was said in it
+    except Refused as exc:
+        if exc.status == NOT_FOUND:  # nothing was said in it
             return []
         raise

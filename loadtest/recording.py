@@ -12,7 +12,7 @@ from loadtest.client_log import ClientRecords, read_client_log
 from loadtest.criteria import RunLimits
 from loadtest.json_lines import read_lines
 from loadtest.monitor import PodSample, PoolSample, ProcessSample
-from loadtest.readback import StoredExchange
+from loadtest.readback import ReadExchange
 
 RUN: Final = "run.json"
 LEDGER: Final = "ledger.jsonl"
@@ -72,7 +72,7 @@ class Recording:
     pods: list[PodSample] = field(default_factory=list)
     processes: list[ProcessSample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    stored: list[StoredExchange] = field(default_factory=list)
+    stored: list[ReadExchange] = field(default_factory=list)
 
     def samples_of(self, pool: str) -> list[PoolSample]:
         """Return the looks at one pool, in order of time."""
@@ -117,7 +117,7 @@ def read_recording(folder: Path) -> Recording:
         pods=list(read_lines(looks, PodSample)),
         processes=list(read_lines(looks, ProcessSample)),
         faults=list(read_lines(_lines(folder / FAULTS), Fault)),
-        stored=list(read_lines(_lines(folder / HISTORY), StoredExchange)),
+        stored=list(read_lines(_lines(folder / HISTORY), ReadExchange)),
     )
 
 

@@ -98,8 +98,8 @@ class LoadRun:
         assert self.breaker is not None
         try:
             await self.breaker(write)
-        except AssertionError as trouble:
-            troubles.append(f"what was broken could not be mended: {trouble}")
+        except AssertionError as exc:
+            troubles.append(f"what was broken could not be mended: {exc}")
 
     async def _swarm(self) -> list[str]:
         line = command(
@@ -146,8 +146,8 @@ class LoadRun:
                 await read_history(
                     self.target.history, {client: list(theirs) for client, theirs in sessions.items()}, _writer(history)
                 )
-            except ClientError as trouble:
-                return [f"history could not be read back: {trouble}"]
+            except ClientError as exc:
+                return [f"history could not be read back: {exc}"]
         return []
 
     def _open(self, name: str) -> TextIO:

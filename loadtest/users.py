@@ -16,8 +16,8 @@ from loadtest.connection import (
     ChatConnection,
     ConnectionEnded,
     Denied,
+    NoConnection,
     PendingRequest,
-    Unreachable,
     open_connection,
 )
 from loadtest.criteria import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
@@ -119,11 +119,11 @@ class ChatUser(User):
             )  # fmt: skip
             visit.entrance, visit.session = "let_in", self.talk.session_id
             self.session = self.talk.session_id if self.vanishes else ""
-        except Denied as denied:
-            visit.entrance, visit.status, visit.code, visit.place = "denied", denied.status, denied.code, denied.place
-            pause_seconds = min(denied.retry_after_seconds, LONGEST_REST_SECONDS)
-        except Unreachable as nobody:
-            visit.entrance, visit.code = "broken", str(nobody)
+        except Denied as exc:
+            visit.entrance, visit.status, visit.code, visit.place = "denied", exc.status, exc.code, exc.place
+            pause_seconds = min(exc.retry_after_seconds, LONGEST_REST_SECONDS)
+        except NoConnection as exc:
+            visit.entrance, visit.code = "broken", str(exc)
             pause_seconds = 1.0
         finally:
             visit.answered_at = time.time()

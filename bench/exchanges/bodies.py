@@ -6,8 +6,8 @@ from typing import Final
 from bench.exchanges.contenders import BARE, OURS, Stage, Step
 from bench.exchanges.drive import closed_loop
 from bench.exchanges.observe import Figures, observed, samples
-from bench.exchanges.report import Row
-from bench.exchanges.terms import Terms
+from bench.exchanges.report import ReportRow
+from bench.exchanges.terms import ExchangeTerms
 from bench.exchanges.wire import BINARY, client_frame
 from frameproto import RequestKind
 
@@ -17,7 +17,7 @@ FEWER_OF_LARGE: Final = 4
 REPLY_BYTES: Final = 64
 
 
-async def measure_bodies(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_bodies(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure voice messages of each size, one in flight a connection; the bare servers answer with 64 bytes."""
     contenders = [stage.contender(name) for name in names if name in BARE]
     if OURS in names:
@@ -36,4 +36,4 @@ async def measure_bodies(stage: Stage, terms: Terms, names: Sequence[str], step:
                 found.setdefault((title, contender.name), []).append(figures)
                 step(f"bodies: {title}, {contender.name}")
     case = f"over {connections} connections, media work left out"
-    return [Row("bodies", f"{title} {case}", name, samples(figures)) for (title, name), figures in found.items()]
+    return [ReportRow("bodies", f"{title} {case}", name, samples(figures)) for (title, name), figures in found.items()]

@@ -55,7 +55,7 @@ def missing() -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class ServerContender:
     """A running service.
 
     Attributes:
@@ -101,7 +101,7 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatPod(Contender):
+class ChatPod(ServerContender):
     """A pod of ours.
 
     Attributes:
@@ -150,16 +150,16 @@ class Stage:
     valkey: Valkey
     mongodb_url: str
     history_url: Callable[[], str]
-    _started: dict[str, Contender] = field(default_factory=dict)
+    _started: dict[str, ServerContender] = field(default_factory=dict)
 
-    def contender(self, name: str) -> Contender:
+    def contender(self, name: str) -> ServerContender:
         """Return one that runs, and start it if need be."""
         if name not in self._started:
             self._started[name] = self.chat_pod("chat") if name == OURS else self._other(name)
         return self._started[name]
 
     @contextmanager
-    def fresh(self, name: str, folder: str) -> Iterator[Contender]:
+    def fresh(self, name: str, folder: str) -> Iterator[ServerContender]:
         """Run one of its own for the length of a `with` block, in a folder of this name."""
         with ExitStack() as running:
             part = replace(self, running=running, _started={})
@@ -197,11 +197,11 @@ class Stage:
             OURS, service.process.pid, service.ports["chat"], service.ports["chat-metrics"], folder / "control"
         )
 
-    def _other(self, name: str) -> Contender:
+    def _other(self, name: str) -> ServerContender:
         process, port = self.running.enter_context(
             _printing_its_port(COMMANDS[name], {"REDIS_URL": self.valkey.url, "MONGODB_URL": self.mongodb_url})
         )
-        return Contender(name, process.pid, port)
+        return ServerContender(name, process.pid, port)
 
 
 @contextmanager

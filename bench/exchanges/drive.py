@@ -28,7 +28,7 @@ async def closed_loop(peers: Sequence[Peer], frame: bytes, count: int, window: i
     """Keep `window` requests in flight on each connection until `count` in all are answered.
 
     Raises:
-        Refused: the server answered with an error, or closed.
+        RequestRefused: the server answered with an error, or closed.
         TimeoutError: it did not answer.
     """
     done = asyncio.get_running_loop().create_future()
@@ -59,7 +59,7 @@ async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second:
     """Offer requests at a fixed rate whatever the server does; each counts from when it was due.
 
     Raises:
-        Refused: the server answered with an error, or closed.
+        RequestRefused: the server answered with an error, or closed.
         TimeoutError: it did not answer.
     """
     loop = asyncio.get_running_loop()

@@ -8,15 +8,15 @@ import psutil
 from bench.exchanges.contenders import OURS, STARLETTE_BARE, WS_BARE, Stage, Step
 from bench.exchanges.cores import MICROSECONDS, clock_us, cpu_us
 from bench.exchanges.observe import RATE, Figures, samples
-from bench.exchanges.report import CPU, Row
-from bench.exchanges.terms import Terms
+from bench.exchanges.report import CPU, ReportRow
+from bench.exchanges.terms import ExchangeTerms
 
 KIB: Final = 1024
 MEMORY: Final = "KiB each"
 TAKING_PART: Final = (WS_BARE, STARLETTE_BARE, OURS)
 
 
-async def measure_idle(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_idle(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Open connections to a process that has just started; ours has a permit for each from Valkey."""
     found: dict[str, list[Figures]] = {}
     for repetition in range(terms.repeats):
@@ -35,4 +35,4 @@ async def measure_idle(stage: Stage, terms: Terms, names: Sequence[str], step: S
             found.setdefault(name, []).append(figures)
             step(f"idle: {name}")
     case = f"{terms.idle:,} connections accepted by a fresh process, then idle"
-    return [Row("idle", case, name, samples(figures)) for name, figures in found.items()]
+    return [ReportRow("idle", case, name, samples(figures)) for name, figures in found.items()]

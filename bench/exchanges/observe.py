@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from bench.exchanges.contenders import ChatPod, Contender
+from bench.exchanges.contenders import ChatPod, ServerContender
 from bench.exchanges.cores import cpu_us
 from bench.exchanges.drive import Driven
 from bench.exchanges.report import CPU
@@ -17,7 +17,7 @@ LAG: Final = "loop lag p99 µs"
 Figures = dict[str, float]
 
 
-async def observed(contender: Contender, driving: Awaitable[Driven], *, probe: bool = True) -> Figures:
+async def observed(contender: ServerContender, driving: Awaitable[Driven], *, probe: bool = True) -> Figures:
     """Drive a contender, wait until it has done all that follows from it, and return the figures of one exchange.
 
     The probe of the event loop wakes the process a hundred times a second: nothing in a crowd, and much of all that it

@@ -10,8 +10,8 @@ from bench.exchanges.contenders import OURS, ChatPod, Stage, Step
 from bench.exchanges.cores import cpu_us
 from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import RATE, Figures, observed, samples
-from bench.exchanges.report import Row
-from bench.exchanges.terms import Terms
+from bench.exchanges.report import ReportRow
+from bench.exchanges.terms import ExchangeTerms
 from bench.exchanges.texts import TEXT
 from bench.exchanges.wire import BINARY, client_frame
 from frameproto import RequestKind
@@ -22,7 +22,7 @@ WORKERS: Final = "workers' CPU µs"
 SHARE: Final = "of never's rate"
 
 
-async def measure_voice(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_voice(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure voice notes, and texts at the same pace; CPU is that of the chat process without its workers.
 
     A process that does something ten times a second finds nothing of it in the caches of its core, and pays for each
@@ -46,12 +46,12 @@ async def measure_voice(stage: Stage, terms: Terms, names: Sequence[str], step: 
             step("voice")
     case = "a note is decoded, and the reply spoken, one worker"
     return [
-        Row("voice", case, OURS, samples(voices)),
-        Row("voice", case, f"{OURS}, texts at that pace", samples(texts)),
+        ReportRow("voice", case, OURS, samples(voices)),
+        ReportRow("voice", case, f"{OURS}, texts at that pace", samples(texts)),
     ]
 
 
-async def measure_fsync(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_fsync(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure texts whose replies wait until the record is on the disk, beside those that do not."""
     if OURS not in names:
         return []
@@ -67,7 +67,7 @@ async def measure_fsync(stage: Stage, terms: Terms, names: Sequence[str], step: 
             step(f"fsync: {fsync}")
         found["always"][-1][SHARE] = found["always"][-1][RATE] / found["never"][-1][RATE]
     case = f"{terms.connections} connections, 1 in flight on each"
-    return [Row("fsync", case, f"{OURS}, {fsync}", samples(figures)) for fsync, figures in found.items()]
+    return [ReportRow("fsync", case, f"{OURS}, {fsync}", samples(figures)) for fsync, figures in found.items()]
 
 
 def _workers_us(pod: ChatPod) -> float:

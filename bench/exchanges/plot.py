@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.exchanges.contenders import OURS
-from bench.exchanges.report import CPU, Report, Row
+from bench.exchanges.report import CPU, ExchangeReport, ReportRow
 
 WIDTH, LEFT, RIGHT = 760, 220, 90
 BAR, TITLE, GAP = 22, 30, 14
@@ -13,7 +13,7 @@ OURS_COLOUR, OTHER_COLOUR, WHISKER = "#1b7f5c", "#9aa7b1", "#444444"
 STYLE: Final = "text{font:12px sans-serif;fill:#24292f}.title{font-size:13px;font-weight:600}"
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: ExchangeReport, path: Path) -> None:
     """Write bars with the range of the repetitions as an SVG file."""
     panels = [
         (f"{part}: {case}", rows) for part, case, rows in report.cases() if len(rows) > 1 and CPU in rows[0].figures
@@ -32,7 +32,7 @@ def draw(report: Report, path: Path) -> None:
     )
 
 
-def _bars(rows: list[Row], top: float) -> list[str]:
+def _bars(rows: list[ReportRow], top: float) -> list[str]:
     most = max(max(row.figures[CPU].values) for row in rows)
     scale = (WIDTH - LEFT - RIGHT) / most
     parts = []

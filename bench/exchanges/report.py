@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bench.exchanges.contenders import FLOOR, WS_USUAL
 from bench.exchanges.cores import AVAILABLE
-from bench.exchanges.terms import Terms
+from bench.exchanges.terms import ExchangeTerms
 from bench.machine import processor
 from bench.samples import Sample
 
@@ -15,7 +15,7 @@ CPU: Final = "CPU µs"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportRow:
     """What was measured of one contender in one part.
 
     Attributes:
@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ExchangeReport:
     """One run.
 
     Attributes:
@@ -45,11 +45,11 @@ class Report:
 
     store: str
     busy: float
-    terms: Terms
+    terms: ExchangeTerms
     missing: dict[str, str]
-    rows: Sequence[Row]
+    rows: Sequence[ReportRow]
 
-    def ratio(self, row: Row, peer: str = FLOOR) -> float | None:
+    def ratio(self, row: ReportRow, peer: str = FLOOR) -> float | None:
         """Return how many times the CPU of a peer that did the same; None where there is none."""
         if CPU not in row.figures:
             return None
@@ -58,7 +58,7 @@ class Report:
                 return row.figures[CPU].median / other.figures[CPU].median
         return None
 
-    def cases(self) -> Iterator[tuple[str, str, list[Row]]]:
+    def cases(self) -> Iterator[tuple[str, str, list[ReportRow]]]:
         """Yield the rows of each part and case, in the order of measuring."""
         for part, case in dict.fromkeys((row.part, row.case) for row in self.rows):
             yield part, case, [row for row in self.rows if (row.part, row.case) == (part, case)]

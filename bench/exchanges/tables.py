@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bench.exchanges.contenders import OURS, WS_USUAL
 from bench.exchanges.cores import AVAILABLE
-from bench.exchanges.report import Report, Row
+from bench.exchanges.report import ExchangeReport, ReportRow
 from bench.machine import processor
 from bench.samples import Sample
 
@@ -16,7 +16,7 @@ BUSY_SHARE: Final = 0.1
 THREE_DIGITS: Final = 100
 
 
-def show(console: Console, report: Report) -> None:
+def show(console: Console, report: ExchangeReport) -> None:
     """Print all that was measured."""
     console.print(
         f"{len(AVAILABLE)} cores, {processor()}; {report.store}; median of {report.terms.repeats} ± half the range",
@@ -31,7 +31,7 @@ def show(console: Console, report: Report) -> None:
         console.print(f"[bold red]NOT MEASURED[/] {name}: {why}", highlight=False)
 
 
-def _table(report: Report, rows: list[Row]) -> Table:
+def _table(report: ExchangeReport, rows: list[ReportRow]) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     names = list(dict.fromkeys(name for row in rows for name in row.figures))

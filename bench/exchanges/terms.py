@@ -5,7 +5,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ExchangeTerms:
     """Amounts of one run.
 
     Attributes:
@@ -31,14 +31,14 @@ class Terms:
     offered_seconds: float
 
 
-FULL: Final = Terms(
+FULL: Final = ExchangeTerms(
     repeats=5, connections=50, window=10, texts=10_000, bodies=400, idle=5000, voices=40, offered=3000,
     offered_seconds=5,
 )  # fmt: skip
-QUICK: Final = Terms(
+QUICK: Final = ExchangeTerms(
     repeats=3, connections=50, window=10, texts=3000, bodies=100, idle=1000, voices=10, offered=3000,
     offered_seconds=1,
 )  # fmt: skip
-SHORTEST: Final = Terms(
+SHORTEST: Final = ExchangeTerms(
     repeats=1, connections=2, window=2, texts=20, bodies=2, idle=10, voices=1, offered=100, offered_seconds=0.2
 )

@@ -6,25 +6,25 @@ from typing import Final
 from bench.exchanges.contenders import Stage, Step
 from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import Figures, observed, samples
-from bench.exchanges.report import Row
-from bench.exchanges.terms import Terms
+from bench.exchanges.report import ReportRow
+from bench.exchanges.terms import ExchangeTerms
 from bench.exchanges.wire import BINARY, client_frame
 
 TEXT: Final = client_frame(BINARY, b"\x00say good luck")
 REPLY_BYTES: Final = 24
 
 
-async def measure_texts(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_texts(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure one text in flight on each connection."""
     return await _measure(stage, terms, names, step, part="text", window=1)
 
 
-async def measure_windows(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_windows(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure a window of texts in flight on each connection."""
     return await _measure(stage, terms, names, step, part="window", window=terms.window)
 
 
-async def measure_offered(stage: Stage, terms: Terms, names: Sequence[str], step: Step) -> list[Row]:
+async def measure_offered(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure how long replies take when texts come at a fixed rate."""
     found: dict[str, list[Figures]] = {}
     count = int(terms.offered * terms.offered_seconds)
@@ -37,12 +37,12 @@ async def measure_offered(stage: Stage, terms: Terms, names: Sequence[str], step
             found.setdefault(name, []).append(figures)
             step(f"offered: {name}")
     case = f"{terms.offered:,} texts/s offered over {terms.connections} connections, counted from when each was due"
-    return [Row("offered", case, name, samples(figures)) for name, figures in found.items()]
+    return [ReportRow("offered", case, name, samples(figures)) for name, figures in found.items()]
 
 
 async def _measure(
-    stage: Stage, terms: Terms, names: Sequence[str], step: Step, *, part: str, window: int
-) -> list[Row]:
+    stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step, *, part: str, window: int
+) -> list[ReportRow]:
     found: dict[str, list[Figures]] = {}
     for _ in range(terms.repeats):
         for name in names:
@@ -54,4 +54,4 @@ async def _measure(
             found.setdefault(name, []).append(figures)
             step(f"{part}: {name}")
     case = f"{terms.connections} connections, {window} in flight on each"
-    return [Row(part, case, name, samples(figures)) for name, figures in found.items()]
+    return [ReportRow(part, case, name, samples(figures)) for name, figures in found.items()]

@@ -23,7 +23,7 @@ SPEAKING: Final = b"HTTP/1.1 101 "
 OnReply = Callable[["Peer"], None]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The server did not do as it was asked; the message is what it said."""
 
 
@@ -53,7 +53,7 @@ class Peer(asyncio.Protocol):
 
     @classmethod
     async def websocket(cls, port: int, client_id: str) -> Self:
-        """Connect as a client of the chat service does. Raises Refused."""
+        """Connect as a client of the chat service does. Raises RequestRefused."""
         _, peer = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
         query = urlencode({"clientId": client_id, "timeZone": "UTC"})
         key = base64.b64encode(os.urandom(16)).decode()
@@ -118,7 +118,7 @@ class Peer(asyncio.Protocol):
             return data
         if not head.startswith(SPEAKING):
             self._ended = True
-            self._opened.set_exception(Refused(data.decode(errors="replace")))
+            self._opened.set_exception(RequestRefused(data.decode(errors="replace")))
             self._transport.close()
             return b""
         self._open = True
@@ -138,9 +138,9 @@ class Peer(asyncio.Protocol):
     def _fail(self, why: str) -> None:
         self._ended = True
         if not self._opened.done():
-            self._opened.set_exception(Refused(why))
+            self._opened.set_exception(RequestRefused(why))
         if not self.closed.done():
-            self.closed.set_exception(Refused(why))
+            self.closed.set_exception(RequestRefused(why))
         self._transport.abort()
 
 

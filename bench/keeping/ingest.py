@@ -15,7 +15,7 @@ from pymongo import WriteConcern
 
 from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
 from bench.keeping.servers import Servers
-from bench.keeping.terms import Step, Terms
+from bench.keeping.terms import HistoryTerms, Step
 from bench.samples import Sample
 
 OURS = "POST /v1/exchanges"
@@ -25,7 +25,7 @@ DATABASE = "ingest"
 
 
 @dataclass(frozen=True, slots=True)
-class Ingest:
+class IngestFigures:
     """What one contender took in.
 
     Attributes:
@@ -39,7 +39,7 @@ class Ingest:
     per_second: Sample
 
 
-async def measure(servers: Servers, terms: Terms, step: Step) -> list[Ingest]:
+async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> list[IngestFigures]:
     """Measure both contenders, with one writer and with several."""
     pod = servers.pod(DATABASE)
     client: Any = AsyncIOMotorClient(servers.mongodb_url)
@@ -64,7 +64,7 @@ async def measure(servers: Servers, terms: Terms, step: Step) -> list[Ingest]:
                 speeds.setdefault((BARE, writers), []).append(speed)
                 step(f"{BARE}, {writers} at once", 1)
     client.close()
-    return [Ingest(name, writers, Sample(tuple(found))) for (name, writers), found in speeds.items()]
+    return [IngestFigures(name, writers, Sample(tuple(found))) for (name, writers), found in speeds.items()]
 
 
 async def _index_like(model: Any, bare: Any) -> None:  # noqa: ANN401 - collections of the driver
@@ -78,7 +78,7 @@ def _anew(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**document, "_id": uuid4()} for document in documents]
 
 
-async def _timed(terms: Terms, writers: int, batches: Sequence[Any], deliver: Any) -> float:  # noqa: ANN401 - of either
+async def _timed(terms: HistoryTerms, writers: int, batches: Sequence[Any], deliver: Any) -> float:  # noqa: ANN401 - of either
     """Deliver batches by so many at a time; return exchanges per second."""
     left = iter(batches)
 

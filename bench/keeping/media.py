@@ -13,7 +13,7 @@ import aiohttp
 
 from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
 from bench.keeping.servers import BUCKET, Pod, Servers
-from bench.keeping.terms import MIB, Step, Terms
+from bench.keeping.terms import MIB, HistoryTerms, Step
 from bench.samples import Sample
 
 OURS = "GET /v1/messages/…/media"
@@ -52,7 +52,7 @@ class Memory:
     peak_mib: float
 
 
-async def measure(servers: Servers, terms: Terms, step: Step) -> tuple[list[Stream], Memory]:
+async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> tuple[list[Stream], Memory]:
     """Measure both contenders, one download at a time and several; then look at memory."""
     pod = servers.pod("media", media=True)
     (video,) = make_batch(1, media=random.Random(1).randbytes(terms.media_bytes))  # noqa: S311 - only to fill it
@@ -93,7 +93,7 @@ async def _bare(client: Any, key: str) -> int:  # noqa: ANN401 - botocore makes 
         return sum([len(chunk) async for chunk in body.content.iter_chunked(CHUNK_BYTES)])
 
 
-async def _timed(terms: Terms, at_once: int, download: Callable[[], Awaitable[int]]) -> float:
+async def _timed(terms: HistoryTerms, at_once: int, download: Callable[[], Awaitable[int]]) -> float:
     left = iter(range(terms.downloads))
 
     async def client() -> int:

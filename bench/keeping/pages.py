@@ -16,7 +16,7 @@ from pymongo import MongoClient
 
 from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
 from bench.keeping.servers import Servers
-from bench.keeping.terms import Step, Terms
+from bench.keeping.terms import HistoryTerms, Step
 from bench.samples import Sample
 from servicekit.uuid7 import uuid7
 
@@ -43,7 +43,7 @@ class Pages:
     milliseconds: Sample
 
 
-async def measure(servers: Servers, terms: Terms, step: Step) -> list[Pages]:
+async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> list[Pages]:
     """Fill the histories, and ask them for pages in turns."""
     histories = _histories(terms)
     pods = {history: servers.pod(f"pages-{history[0]}-{history[1]}") for history in histories}
@@ -66,12 +66,12 @@ async def measure(servers: Servers, terms: Terms, step: Step) -> list[Pages]:
     return [Pages(*history, Sample(tuple(found[history]))) for history in histories]
 
 
-def steps(terms: Terms) -> int:
+def steps(terms: HistoryTerms) -> int:
     """Return how many steps that is."""
     return sum(messages // 2 for messages, _ in _histories(terms)) + terms.repeats
 
 
-def _histories(terms: Terms) -> list[tuple[int, int]]:
+def _histories(terms: HistoryTerms) -> list[tuple[int, int]]:
     """Return of each history how many messages it has, and each of its sessions."""
     return [
         (terms.few_messages, SESSION_MESSAGES),

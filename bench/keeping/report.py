@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.keeping import ingest, media
-from bench.keeping.ingest import Ingest
+from bench.keeping.ingest import IngestFigures
 from bench.keeping.media import Memory, Stream
 from bench.keeping.pages import Pages
-from bench.keeping.terms import MIB, Terms
+from bench.keeping.terms import MIB, HistoryTerms
 from bench.machine import cores, processor
 from bench.samples import Sample
 
@@ -21,7 +21,7 @@ BUSY_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class HistoryReport:
     """One run.
 
     Attributes:
@@ -34,8 +34,8 @@ class Report:
     """
 
     busy: float
-    terms: Terms
-    ingest: Sequence[Ingest] = ()
+    terms: HistoryTerms
+    ingest: Sequence[IngestFigures] = ()
     pages: Sequence[Pages] = ()
     streams: Sequence[Stream] = ()
     memory: Memory | None = None
@@ -57,7 +57,7 @@ class Report:
             "memory": asdict(self.memory) if self.memory else None,
         }
 
-    def ingest_ratio(self, row: Ingest) -> float:
+    def ingest_ratio(self, row: IngestFigures) -> float:
         """Return which share of what the bare driver takes in."""
         [peer] = [one for one in self.ingest if (one.contender, one.writers) == (ingest.BARE, row.writers)]
         return row.per_second.median / peer.per_second.median
@@ -72,7 +72,7 @@ class Report:
         return row.mib_per_second.median / peer.mib_per_second.median
 
 
-def show(console: Console, report: Report) -> None:
+def show(console: Console, report: HistoryReport) -> None:
     """Print all that was measured."""
     console.print(
         f"{cores()} cores, {processor()}; Python {platform.python_version()}; "
@@ -125,6 +125,6 @@ def _number(sample: Sample) -> str:
     return f"{sample.median:,.{digits}f} ±{sample.spread:.0%}".replace(",", " ")
 
 
-def _row(row: Ingest | Pages | Stream) -> dict[str, Any]:
+def _row(row: IngestFigures | Pages | Stream) -> dict[str, Any]:
     values = {field.name: getattr(row, field.name) for field in fields(row)}
     return {name: value.as_dict() if isinstance(value, Sample) else value for name, value in values.items()}

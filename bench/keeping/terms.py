@@ -7,7 +7,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class HistoryTerms:
     """How much is measured.
 
     Attributes:

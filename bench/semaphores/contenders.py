@@ -66,8 +66,8 @@ class Contender:
         """Say why it cannot take part; None: it can."""
         try:
             importlib.import_module(self.module)
-        except ImportError as error:
-            return f"{self.package} cannot be imported here ({error}); ./taskw bench:permits installs it"
+        except ImportError as exc:
+            return f"{self.package} cannot be imported here ({exc}); ./taskw bench:permits installs it"
         return None
 
 

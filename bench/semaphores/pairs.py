@@ -19,7 +19,7 @@ FIRST_GUESS = 40_000.0  # pairs per second, until a limit was measured once
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PairsOfATurn:
     """One repetition."""
 
     per_second: float
@@ -63,7 +63,7 @@ async def measure(run: Run, contenders: Sequence[Contender], benchmark: str | No
 async def _level(
     run: Run, contenders: Sequence[Contender], limits: Sequence[Limit], benchmark: str, tasks: int
 ) -> list[Pairs]:
-    turns: dict[str, list[Turn]] = {}
+    turns: dict[str, list[PairsOfATurn]] = {}
     async with AsyncExitStack() as stack:
         opened: list[tuple[str, Semaphore]] = []
         for contender in contenders:
@@ -76,7 +76,7 @@ async def _level(
                 known = turns.get(limit.name)
                 guess = known[-1].per_second if known else FIRST_GUESS
                 pairs = max(LEAST_PAIRS, round(guess * run.terms.seconds))
-                turn = Turn(*await limit.run(benchmark, run.valkey, tasks, pairs))
+                turn = PairsOfATurn(*await limit.run(benchmark, run.valkey, tasks, pairs))
                 turns.setdefault(limit.name, []).append(turn)
                 run.step(f"{tasks} tasks, {limit.name}")
             for title, semaphore in opened:
@@ -94,7 +94,7 @@ async def _level(
     ]
 
 
-async def _turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float) -> Turn:
+async def _turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float) -> PairsOfATurn:
     await semaphore.settle()
     server_before = await valkey.cpu_us()
     cpu_before, began = time.process_time(), time.perf_counter()
@@ -103,7 +103,7 @@ async def _turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float
     took, cpu = time.perf_counter() - began, time.process_time() - cpu_before
     pairs = sum(counts)
     server = await valkey.cpu_us() - server_before
-    return Turn(pairs / took, cpu / pairs * MICROSECONDS, server / pairs)
+    return PairsOfATurn(pairs / took, cpu / pairs * MICROSECONDS, server / pairs)
 
 
 async def _until(semaphore: Semaphore, end: float) -> int:

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from bench.samples import Sample
 from bench.semaphores.contenders import OURS
-from bench.semaphores.report import Report
+from bench.semaphores.report import PermitReport
 
 OURS_COLOR, OTHER_COLOR = "#1b7f5c", "#9aa7b1"
 BAR_INCHES, FRAME_INCHES = 0.3, 0.9
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: PermitReport, path: Path) -> None:
     """Write bars with the range of the repetitions as an SVG file; text stays text."""
     panels = [panel for panel in _panels(report) if panel[1]]
     heights = [len(bars) * BAR_INCHES + FRAME_INCHES for _, bars in panels]
@@ -30,7 +30,7 @@ def draw(report: Report, path: Path) -> None:
 Bars = Sequence[tuple[str, Sample]]
 
 
-def _panels(report: Report) -> list[tuple[str, Bars]]:
+def _panels(report: PermitReport) -> list[tuple[str, Bars]]:
     levels = sorted({row.tasks for row in report.pairs})
     return [
         *(

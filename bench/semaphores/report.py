@@ -12,13 +12,13 @@ from bench.semaphores.contenders import BARE, LOCAL, Contender
 from bench.semaphores.handoff import FLOOR, Handoff
 from bench.semaphores.pairs import Pairs
 from bench.semaphores.server_limit import LIMITS
-from bench.semaphores.terms import Terms
+from bench.semaphores.terms import PermitTerms
 
 LIMIT_NAMES = {limit.name for limit in LIMITS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PermitReport:
     """One run.
 
     Attributes:
@@ -34,7 +34,7 @@ class Report:
 
     server: str
     busy: float
-    terms: Terms
+    terms: PermitTerms
     contenders: Sequence[Contender]
     missing: dict[str, str]
     pairs: Sequence[Pairs] = ()

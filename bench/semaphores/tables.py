@@ -9,12 +9,12 @@ from rich.table import Table
 from bench.samples import Sample
 from bench.semaphores.contended import HOLD_SECONDS, PERMITS, TASKS
 from bench.semaphores.contenders import BARE, OURS
-from bench.semaphores.report import LIMIT_NAMES, Report
+from bench.semaphores.report import LIMIT_NAMES, PermitReport
 
 BUSY_SHARE = 0.1
 
 
-def show(console: Console, report: Report) -> None:
+def show(console: Console, report: PermitReport) -> None:
     """Print all that was measured."""
     machine = report.as_dict()["machine"]
     console.print(
@@ -34,7 +34,7 @@ def show(console: Console, report: Report) -> None:
         console.print(f"[bold red]NOT MEASURED[/] {name}: {why}", highlight=False)
 
 
-def _pairs(report: Report) -> Table:
+def _pairs(report: PermitReport) -> Table:
     table = _table("Acquire and release, a permit for everybody: one process")
     for title in ("tasks", "pairs/s", "vs.\nredis-py", "vs.\nlimit", "client\nµs/pair", "server\nµs/pair"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -54,7 +54,7 @@ def _pairs(report: Report) -> Table:
     return table
 
 
-def _contended(report: Report) -> Table:
+def _contended(report: PermitReport) -> Table:
     table = _table(f"{TASKS} tasks want {PERMITS} permits and hold each for {HOLD_SECONDS * 1000:g} ms: one process")
     for title in ("grants/s", "vs.\nasyncio", "client\nµs/grant", "overtaking", "longest\nwait ms"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -71,7 +71,7 @@ def _contended(report: Report) -> Table:
     return table
 
 
-def _handoffs(report: Report) -> Table:
+def _handoffs(report: PermitReport) -> Table:
     table = _table("Hand-off from process to process")
     for title in ("p50 µs", "p99 µs", "p50 vs.\ntwo PINGs"):
         table.add_column(title, justify="right", no_wrap=True)

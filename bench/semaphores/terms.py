@@ -7,7 +7,7 @@ from bench.valkey import Valkey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PermitTerms:
     """How much is measured.
 
     Attributes:
@@ -35,5 +35,5 @@ class Run:
     """
 
     valkey: Valkey
-    terms: Terms
+    terms: PermitTerms
     step: Callable[[str], None]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from chat_client.chat import Chat, connect
     from chat_client.errors import ClientError, ConnectionLost, FileTrouble, Refused, Unreachable, WrongAnswer
-    from chat_client.history import Address, History, Media, Message, Session
+    from chat_client.history import History, Media, Message, Session, SignedUrl
     from frameproto import RequestKind, Response, ResponseKind
 
 __all__ = [
-    "Address",
     "Chat",
     "ClientError",
     "ConnectionLost",
@@ -30,6 +29,7 @@ __all__ = [
     "Response",
     "ResponseKind",
     "Session",
+    "SignedUrl",
     "Unreachable",
     "WrongAnswer",
     "connect",
@@ -38,7 +38,7 @@ __all__ = [
 _HOMES: Final = {
     "chat_client.chat": ("Chat", "connect"),
     "chat_client.errors": ("ClientError", "ConnectionLost", "FileTrouble", "Refused", "Unreachable", "WrongAnswer"),
-    "chat_client.history": ("Address", "History", "Media", "Message", "Session"),
+    "chat_client.history": ("SignedUrl", "History", "Media", "Message", "Session"),
     "frameproto": ("RequestKind", "Response", "ResponseKind"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}

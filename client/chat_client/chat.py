@@ -78,8 +78,8 @@ class Chat:
         """
         try:
             return await (await self._websocket.ping())
-        except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+        except ConnectionClosed as exc:
+            raise _lost(exc) from exc
 
     async def ended(self) -> ClientError:
         """Return why the connection ended, once it has."""
@@ -97,9 +97,9 @@ class Chat:
                 await self._websocket.send(_fragments(asked.frame, asked.on_sent))
             except ConnectionClosed:  # the reader knows why, and tells everybody who waits
                 return
-            except Exception as fault:  # noqa: BLE001 - of on_sent, and so of whoever asked
+            except Exception as exc:  # noqa: BLE001 - of on_sent, and so of whoever asked
                 if not asked.reply.done():
-                    asked.reply.set_exception(fault)
+                    asked.reply.set_exception(exc)
 
     async def read_replies(self) -> None:
         """Hand each reply to the request it answers, until the connection ends."""
@@ -107,10 +107,10 @@ class Chat:
         try:
             while True:
                 self._answer(await self._websocket.recv())
-        except ConnectionClosed as closed:
-            end = _lost(closed)
-        except WrongAnswer as wrong:
-            end = wrong
+        except ConnectionClosed as exc:
+            end = _lost(exc)
+        except WrongAnswer as exc:
+            end = exc
         finally:
             self._end = end
             self._ended.set()
@@ -122,8 +122,8 @@ class Chat:
             raise WrongAnswer("the server sent something that nobody asked for")
         try:
             response = decode_response(frame, max_bytes=MAX_REPLY_BYTES)
-        except FrameError as bad:
-            raise WrongAnswer(f"the server sent a frame that cannot be read: {bad}") from bad
+        except FrameError as exc:
+            raise WrongAnswer(f"the server sent a frame that cannot be read: {exc}") from exc
         reply = self._expected.popleft()
         if not reply.done():
             reply.set_result(response)
@@ -220,21 +220,21 @@ def connect_address(address: str) -> str:
 async def _open(opening: connect_websocket, url: str, open_seconds: float) -> ClientConnection:
     try:
         return await opening
-    except InvalidStatus as denied:
-        response = denied.response
+    except InvalidStatus as exc:
+        response = exc.response
         if response.status_code < ERRORS:
-            raise WrongAnswer(f"what answers at {url} is not a chatbot: it said {response.status_code}") from denied
+            raise WrongAnswer(f"what answers at {url} is not a chatbot: it said {response.status_code}") from exc
         raise Refused.from_problem(
             response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")
-        ) from denied
-    except TimeoutError as late:
-        raise Unreachable(f"no answer from {url} within {open_seconds:g} s") from late
-    except (InvalidHandshake, InvalidMessage, InvalidURI) as odd:
-        raise WrongAnswer(f"what answers at {url} is not a chatbot: {odd}") from odd
-    except OSError as broken:
-        raise Unreachable(f"{url} cannot be reached: {broken.strerror or broken}") from broken
-    except (ValueError, ImportError) as unusable:  # no name of a host; a proxy of a kind that we do not speak
-        raise Unreachable(f"{url} cannot be reached: {unusable}") from unusable
+        ) from exc
+    except TimeoutError as exc:
+        raise Unreachable(f"no answer from {url} within {open_seconds:g} s") from exc
+    except (InvalidHandshake, InvalidMessage, InvalidURI) as exc:
+        raise WrongAnswer(f"what answers at {url} is not a chatbot: {exc}") from exc
+    except OSError as exc:
+        raise Unreachable(f"{url} cannot be reached: {exc.strerror or exc}") from exc
+    except (ValueError, ImportError) as exc:  # no name of a host; a proxy of a kind that we do not speak
+        raise Unreachable(f"{url} cannot be reached: {exc}") from exc
 
 
 def _session_of(websocket: ClientConnection) -> UUID | None:

@@ -28,10 +28,10 @@ def read_upload(path: Path, max_bytes: int) -> bytes:
             raise FileTrouble(f"{path} is a folder")
         with path.open("rb") as file:
             return whole_message(file, str(path), max_bytes)
-    except OSError as trouble:
-        raise FileTrouble(f"{path} cannot be read: {trouble.strerror}") from trouble
-    except ValueError as odd:
-        raise FileTrouble(f"{str(path)!r} is not the name of a file: {odd}") from odd
+    except OSError as exc:
+        raise FileTrouble(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise FileTrouble(f"{str(path)!r} is not the name of a file: {exc}") from exc
 
 
 def whole_message(file: BinaryIO, name: str, max_bytes: int) -> bytes:
@@ -89,12 +89,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with draft.open("xb") as file:
             yield file
         _name(draft, path)
-    except FileExistsError as taken:
+    except FileExistsError as exc:
         if not path.parent.is_dir():
-            raise FileTrouble(f"{path} cannot be written: there is a file where its folder should be") from taken
-        raise NameTaken(f"{path} is there already, and is not written over") from taken
-    except OSError as trouble:
-        raise FileTrouble(f"{path} cannot be written: {trouble.strerror}") from trouble
+            raise FileTrouble(f"{path} cannot be written: there is a file where its folder should be") from exc
+        raise NameTaken(f"{path} is there already, and is not written over") from exc
+    except OSError as exc:
+        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
     finally:
         with suppress(OSError):
             draft.unlink()

@@ -60,7 +60,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SignedUrl:
     """Where a medium opens without a token, and until when; None: that does not end."""
 
     url: str
@@ -157,7 +157,7 @@ class History(Service):
         with self._reading():
             return _message(item)
 
-    async def address(self, media: Media) -> Address:
+    async def address(self, media: Media) -> SignedUrl:
         """Return an address at which a player may read a medium for a while, without a token.
 
         Raises:
@@ -167,7 +167,7 @@ class History(Service):
             with self._reading():
                 item: SignedUrlJson = await response.json()
                 ends = item["expires_at"]
-                return Address(
+                return SignedUrl(
                     self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
                 )
 
@@ -233,8 +233,8 @@ class History(Service):
                 async for line in lines_of(response.content.iter_chunked(CHUNK_BYTES)):
                     try:
                         file.write(line)
-                    except OSError as trouble:
-                        raise FileTrouble(f"{path} cannot be written: {trouble.strerror}") from trouble
+                    except OSError as exc:
+                        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
                     last = line
             with self._reading():
                 if not last.endswith(b"\n") or json.loads(last)["type"] != ExportLine.END:
@@ -278,8 +278,8 @@ class History(Service):
                     raise WrongAnswer(f"more came of {media.part} than its {media.size_bytes} bytes")
                 try:
                     file.write(chunk)
-                except OSError as trouble:
-                    raise FileTrouble(f"{media.part} cannot be saved: {trouble.strerror}") from trouble
+                except OSError as exc:
+                    raise FileTrouble(f"{media.part} cannot be saved: {exc.strerror}") from exc
                 if on_bytes is not None:
                     on_bytes(file.tell())
         if file.tell() < media.size_bytes:

@@ -45,8 +45,8 @@ class Service:
         """Turn whatever is wrong with an answer into one error."""
         try:
             yield
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as garbled:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from garbled
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from exc
 
     @asynccontextmanager
     async def _answer(
@@ -67,14 +67,14 @@ class Service:
                 if response.status not in wanted:
                     raise WrongAnswer(f"{self._address} is not the history of a chatbot: it said {response.status}")
                 yield response
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as bad:
-            raise Unreachable(f"{self._address} is not an address; one looks like http://127.0.0.1:8001") from bad
-        except TimeoutError as late:
-            raise Unreachable(f"no answer from {self._address} in time") from late
-        except aiohttp.ContentTypeError as odd:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from odd
-        except aiohttp.ClientConnectorError as unconnected:
-            why = unconnected.os_error.strerror or unconnected.os_error
-            raise Unreachable(f"{self._address} cannot be reached: {why}") from unconnected
-        except (aiohttp.ClientError, OSError, ValueError) as broken:  # ValueError: no name of a host
-            raise Unreachable(f"{self._address} cannot be reached: {broken}") from broken
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
+            raise Unreachable(f"{self._address} is not an address; one looks like http://127.0.0.1:8001") from exc
+        except TimeoutError as exc:
+            raise Unreachable(f"no answer from {self._address} in time") from exc
+        except aiohttp.ContentTypeError as exc:
+            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from exc
+        except aiohttp.ClientConnectorError as exc:
+            why = exc.os_error.strerror or exc.os_error
+            raise Unreachable(f"{self._address} cannot be reached: {why}") from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:  # ValueError: no name of a host
+            raise Unreachable(f"{self._address} cannot be reached: {exc}") from exc

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from loadtest.client_log import ClientExchange
-from loadtest.readback import StoredExchange
+from loadtest.readback import ReadExchange
 from loadtest.recording import Recording
 
 Likeness = tuple[str, str, str, int, int]
@@ -12,7 +12,7 @@ Likeness = tuple[str, str, str, int, int]
 
 def differences(recording: Recording) -> list[str]:
     """Return what history lacks, has too often, has in another order, or should not have."""
-    kept: dict[str, list[StoredExchange]] = defaultdict(list)
+    kept: dict[str, list[ReadExchange]] = defaultdict(list)
     for one in recording.stored:
         kept[one.session].append(one)
     asked: dict[str, dict[str, list[ClientExchange]]] = defaultdict(lambda: defaultdict(list))
@@ -25,7 +25,7 @@ def differences(recording: Recording) -> list[str]:
 
 
 def _in_session(
-    session: str, visits: Iterable[Sequence[ClientExchange]], kept: Sequence[StoredExchange]
+    session: str, visits: Iterable[Sequence[ClientExchange]], kept: Sequence[ReadExchange]
 ) -> Iterator[str]:
     places: dict[Likeness, list[int]] = defaultdict(list)
     for place, one in enumerate(kept):
@@ -54,9 +54,9 @@ def _in_session(
         unanswered[one.kind, one.said] -= 1
 
 
-def _likeness(one: ClientExchange | StoredExchange) -> Likeness:
+def _likeness(one: ClientExchange | ReadExchange) -> Likeness:
     return one.kind, one.said, one.reply, one.voice_bytes, one.image_bytes
 
 
-def _name(one: ClientExchange | StoredExchange) -> str:
+def _name(one: ClientExchange | ReadExchange) -> str:
     return f"“{one.said}”" if one.said else f"a {one.kind}"

@@ -27,7 +27,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class PromiseVerdict:
     """One promise.
 
     Attributes:
@@ -43,17 +43,17 @@ class Verdict:
     detail: str
 
 
-def judge(recording: Recording) -> list[Verdict]:
+def judge(recording: Recording) -> list[PromiseVerdict]:
     """Return the verdict on each promise, in the order of the report."""
     return [verdict for look_into in PROMISES for verdict in look_into(recording)]
 
 
-def all_kept(verdicts: Sequence[Verdict]) -> bool:
+def all_kept(verdicts: Sequence[PromiseVerdict]) -> bool:
     """Say whether nothing was broken."""
     return all(verdict.judgement is not Judgement.BROKEN for verdict in verdicts)
 
 
-def _limits(recording: Recording) -> Iterator[Verdict]:
+def _limits(recording: Recording) -> Iterator[PromiseVerdict]:
     for pool in POOLS:
         limit: int = getattr(recording.run.limits, pool)
         most = limits.high_water(recording, pool)
@@ -75,7 +75,7 @@ def _most(recording: Recording, pool: str, high_water: int) -> str:
     return f"{words}; clients saw {limits.most_open(recording)} of their own open" if pool == "connections" else words
 
 
-def _order(recording: Recording) -> Iterator[Verdict]:
+def _order(recording: Recording) -> Iterator[PromiseVerdict]:
     looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
         "order_of_tickets", "Whoever waits is served by ticket",
@@ -91,7 +91,7 @@ def _order(recording: Recording) -> Iterator[Verdict]:
     )  # fmt: skip
 
 
-def _served_or_told(recording: Recording) -> Iterator[Verdict]:
+def _served_or_told(recording: Recording) -> Iterator[PromiseVerdict]:
     visits, exchanges = recording.clients.visits, recording.clients.exchanges
     patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
     trouble = [
@@ -125,7 +125,7 @@ def _served_or_told(recording: Recording) -> Iterator[Verdict]:
     )  # fmt: skip
 
 
-def _nothing_lost(recording: Recording) -> Iterator[Verdict]:
+def _nothing_lost(recording: Recording) -> Iterator[PromiseVerdict]:
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
         "nothing_lost", "What was answered is in history, once and in order",
@@ -134,7 +134,7 @@ def _nothing_lost(recording: Recording) -> Iterator[Verdict]:
     )  # fmt: skip
 
 
-def _replies_fit(recording: Recording) -> Iterator[Verdict]:
+def _replies_fit(recording: Recording) -> Iterator[PromiseVerdict]:
     wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
              recording.clients.exchanges if not exchange.fits]  # fmt: skip
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
@@ -143,7 +143,7 @@ def _replies_fit(recording: Recording) -> Iterator[Verdict]:
     )
 
 
-def _error_budget(recording: Recording) -> Iterator[Verdict]:
+def _error_budget(recording: Recording) -> Iterator[PromiseVerdict]:
     exchanges = [e for e in recording.clients.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
     refused = [exchange for exchange in exchanges if exchange.outcome == "refused"]
     share = len(refused) / len(exchanges) if exchanges else 0.0
@@ -176,7 +176,7 @@ def _unexplained(recording: Recording) -> Iterator[str]:
             yield f"the connection of {visit.client} was closed with {visit.close_code}"
 
 
-def _given_back(recording: Recording) -> Iterator[Verdict]:
+def _given_back(recording: Recording) -> Iterator[PromiseVerdict]:
     left = [
         f"{look.held} {pool} are still held, {look.waiting} wait"
         for pool in POOLS
@@ -201,7 +201,7 @@ def _given_back(recording: Recording) -> Iterator[Verdict]:
     )  # fmt: skip
 
 
-def _recovery(recording: Recording) -> Iterator[Verdict]:
+def _recovery(recording: Recording) -> Iterator[PromiseVerdict]:
     bound_seconds = RECOVERY_LEASES * recording.run.limits.lease_seconds + recording.run.limits.connect_wait_seconds
     for number, recovery in enumerate(recoveries(recording), start=1):
         slow = recovery.seconds is None or recovery.seconds > bound_seconds
@@ -210,25 +210,27 @@ def _recovery(recording: Recording) -> Iterator[Verdict]:
         yield _verdict(f"recovery_{number}", f"It recovers from: {recovery.fault}", [words] if slow else [], words)
 
 
-def _troubles(recording: Recording) -> Iterator[Verdict]:
+def _troubles(recording: Recording) -> Iterator[PromiseVerdict]:
     if recording.run.troubles:
         yield _verdict("run", "The run itself went well", list(recording.run.troubles), "")
 
 
-PROMISES: Final[tuple[Callable[[Recording], Iterator[Verdict]], ...]] = (
+PROMISES: Final[tuple[Callable[[Recording], Iterator[PromiseVerdict]], ...]] = (
     _troubles, _limits, _order, _served_or_told, _nothing_lost, _replies_fit, _error_budget, _given_back, _recovery,
 )  # fmt: skip
 
 
-def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> Verdict:
+def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> PromiseVerdict:
     if trouble:
         more = f"; and {len(trouble) - SHOWN:,} more" if len(trouble) > SHOWN else ""
-        return Verdict(
+        return PromiseVerdict(
             promise=promise, title=title, judgement=Judgement.BROKEN, detail="; ".join(trouble[:SHOWN]) + more
         )
     if not tested:
-        return Verdict(promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="nothing of it was seen")
-    return Verdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
+        return PromiseVerdict(
+            promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="nothing of it was seen"
+        )
+    return PromiseVerdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
 
 
 def _codes(exchanges: Sequence[ClientExchange]) -> str:

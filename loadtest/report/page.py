@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.checks.limits import high_water, most_open
-from loadtest.checks.verdicts import Judgement, Verdict, all_kept
+from loadtest.checks.verdicts import Judgement, PromiseVerdict, all_kept
 from loadtest.metrics import Metric
 from loadtest.recording import Recording
 from loadtest.report.plot import Plot
@@ -19,7 +19,7 @@ LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT
 NAMES: Final = {"connect": "wait for a place", **{kind: kind for kind in KINDS}}
 
 
-def page(recording: Recording, verdicts: Sequence[Verdict]) -> str:
+def page(recording: Recording, verdicts: Sequence[PromiseVerdict]) -> str:
     """Return the page."""
     run = recording.run
     began = datetime.fromtimestamp(run.began_at, UTC)
@@ -116,7 +116,7 @@ def _numbers(recording: Recording) -> str:
     return '<dl class="numbers">' + "".join(f"<div><dd>{n}</dd><dt>{what}</dt></div>" for n, what in figures) + "</dl>"
 
 
-def _verdicts(verdicts: Iterable[Verdict]) -> str:
+def _verdicts(verdicts: Iterable[PromiseVerdict]) -> str:
     rows = "".join(
         f'<tr><td><span class="badge {LOOK[v.judgement]}">{v.judgement}</span></td>'
         f'<td>{escape(v.title)}</td><td class="detail">{escape(v.detail)}</td></tr>'

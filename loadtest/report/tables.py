@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from loadtest.checks.limits import high_water, most_open
 from loadtest.checks.recovery import recoveries
-from loadtest.checks.verdicts import Verdict, all_kept
+from loadtest.checks.verdicts import PromiseVerdict, all_kept
 from loadtest.monitor import POOLS
 from loadtest.recording import Recording
 from loadtest.report.series import KINDS, PERCENTILES, percentile
@@ -48,7 +48,7 @@ def noes(recording: Recording) -> dict[str, dict[str, int]]:
     }
 
 
-def as_json(recording: Recording, verdicts: Iterable[Verdict]) -> Mapping[str, Any]:
+def as_json(recording: Recording, verdicts: Iterable[PromiseVerdict]) -> Mapping[str, Any]:
     """Return the whole report for other programs."""
     verdicts = list(verdicts)
     run = recording.run

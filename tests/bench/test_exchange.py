@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench.exchanges.contenders import ALL, FLOOR, NODE, OURS, WS_BARE, WS_USUAL, missing
-from bench.exchanges.report import CPU, Report, Row
+from bench.exchanges.report import CPU, ExchangeReport, ReportRow
 from bench.exchanges.terms import SHORTEST
 from bench.samples import Sample
 from devtools.servers import ROOT
@@ -77,10 +77,10 @@ def test_the_lock_of_npm_holds_hashes_and_no_addresses() -> None:
 
 
 def test_ratios_are_to_peers_of_the_same_part_and_case() -> None:
-    def row(part: str, contender: str, cpu: float) -> Row:
-        return Row(part, "", contender, {CPU: Sample((cpu,))})
+    def row(part: str, contender: str, cpu: float) -> ReportRow:
+        return ReportRow(part, "", contender, {CPU: Sample((cpu,))})
 
     rows = [row("text", FLOOR, 10), row("text", OURS, 40), row("text", WS_USUAL, 80), row("window", OURS, 30)]
-    report = Report(store="", busy=0, terms=SHORTEST, missing={}, rows=rows)
+    report = ExchangeReport(store="", busy=0, terms=SHORTEST, missing={}, rows=rows)
     assert [report.ratio(row) for row in rows] == [1, 4, 8, None]
     assert report.ratio(rows[1], WS_USUAL) == 0.5

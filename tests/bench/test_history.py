@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.keeping.ingest import BARE, OURS, Ingest
+from bench.keeping.ingest import BARE, OURS, IngestFigures
 from bench.keeping.media import Stream
 from bench.keeping.pages import Pages
-from bench.keeping.report import Report
-from bench.keeping.terms import Terms
+from bench.keeping.report import HistoryReport
+from bench.keeping.terms import HistoryTerms
 from bench.samples import Sample
 from devtools.servers import ROOT
 
-TERMS = Terms(repeats=1, batches=1, batch=1, few_messages=1000, many_messages=2000, long_messages=2000, pages=1)
+TERMS = HistoryTerms(repeats=1, batches=1, batch=1, few_messages=1000, many_messages=2000, long_messages=2000, pages=1)
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -56,13 +56,13 @@ def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
 
 
 def test_ratios_are_to_the_floor_with_as_many_at_once() -> None:
-    def took(name: str, writers: int, speed: float) -> Ingest:
-        return Ingest(name, writers, Sample((speed,)))
+    def took(name: str, writers: int, speed: float) -> IngestFigures:
+        return IngestFigures(name, writers, Sample((speed,)))
 
     rows = [took(OURS, 1, 60), took(BARE, 1, 100), took(OURS, 4, 100), took(BARE, 4, 400)]
     streams = [Stream("ours", 1, Sample((30.0,))), Stream("get_object", 1, Sample((40.0,)))]
     pages = [Pages(10, 5, Sample((2.0,))), Pages(1000, 5, Sample((2.5,)))]
-    report = Report(busy=0, terms=TERMS, ingest=rows, pages=pages, streams=streams)
+    report = HistoryReport(busy=0, terms=TERMS, ingest=rows, pages=pages, streams=streams)
     assert [report.ingest_ratio(row) for row in rows] == [0.6, 1, 0.25, 1]
     assert [report.pages_ratio(row) for row in pages] == [1, 1.25]
     assert [report.stream_ratio(row) for row in streams] == [0.75, 1]

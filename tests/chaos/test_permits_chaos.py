@@ -43,8 +43,8 @@ async def run_chaos(folder: Path, seed: str, faults: list[str]) -> None:
             complaints = await last_things(cluster)
             asks = cluster.asks()
             complaints += judge.endings(asks, cluster.record, lease_seconds=terms.LEASE_SECONDS)
-        except Stuck as stuck:
-            complaints = [str(stuck), f"the store says: {await cluster.show()}"]
+        except Stuck as exc:
+            complaints = [str(exc), f"the store says: {await cluster.show()}"]
             asks = cluster.asks()
     complaints += verdict(asks, cluster.record)
     sys.stdout.write(f"chaos: seed {seed}: {len(asks)} asks, {dict(judge.outcomes(asks))}\n")

@@ -71,9 +71,9 @@ class Worker:
         try:
             async with asyncio.timeout(self._chance.uniform(0, 0.5) if gives_up else None):
                 permit = await self._pool.acquire(client_id, wait_seconds=waits)
-        except PermitError as refusal:
-            self._journal.write("refused", ask=ask, code=refusal.code)
-            shortest, longest = (0.05, 0.3) if refusal.code is Reason.LIMITS_UNAVAILABLE else (0.01, 0.05)
+        except PermitError as exc:
+            self._journal.write("refused", ask=ask, code=exc.code)
+            shortest, longest = (0.05, 0.3) if exc.code is Reason.LIMITS_UNAVAILABLE else (0.01, 0.05)
             await asyncio.sleep(self._chance.uniform(shortest, longest))  # asking all the time takes what others need
         except TimeoutError:
             self._journal.write("refused", ask=ask, code="gave_up")

@@ -91,8 +91,8 @@ def outcome(values: Mapping[str, Any], path: Path = CHATBOT) -> Release | str:
     """Return what is made of values, or the sentence by which they are refused."""
     try:
         return release(values, path)
-    except (helm.HelmRenderError, helm.HelmValuesError) as refused:
-        return str(refused)
+    except (helm.HelmRenderError, helm.HelmValuesError) as exc:
+        return str(exc)
 
 
 def _cases(kind: type = object) -> Iterator[Any]:

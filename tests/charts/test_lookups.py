@@ -29,8 +29,8 @@ def asked(values: Mapping[str, Any], secrets: Secrets, namespace: str = "rooms")
         config = helm.Config(kubeconfig_content=kubeconfig, namespace=namespace)
         try:
             config.render(chart(), dict(values), name=NAME, namespace=namespace)
-        except helm.HelmRenderError as refused:
-            return str(refused)
+        except helm.HelmRenderError as exc:
+            return str(exc)
         finally:
             config.close()
     return ""

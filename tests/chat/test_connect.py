@@ -300,8 +300,8 @@ async def _talk(house: House, client: str) -> str:
                 while house.denied("pod_full") < 1:  # noqa: ASYNC110 - a counter can only be read
                     await asyncio.sleep(0.005)
             return "said hello"
-    except InvalidStatus as refused:
-        return str(json.loads(refused.response.body or b"")["code"])
+    except InvalidStatus as exc:
+        return str(json.loads(exc.response.body or b"")["code"])
 
 
 async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_with_1012() -> None:

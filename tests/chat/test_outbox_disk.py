@@ -29,8 +29,8 @@ async def test_a_full_disk_refuses_records_whole_and_has_room_again_when_some_ar
             try:
                 await append(outbox, exchange(text))
                 kept.append(text)
-            except OutboxUnwritable as full:
-                refusals.append(str(full))
+            except OutboxUnwritable as exc:
+                refusals.append(str(exc))
         assert set(refusals) == {"the outbox cannot be written: No space left on device"}
         assert len(refusals) > 10
         assert len(kept) > 10

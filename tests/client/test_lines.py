@@ -5,7 +5,17 @@ from uuid import UUID
 
 import pytest
 
-from chat_client.cli.lines import Call, Command, File, Line, Mistake, Text, help_lines, parse_session, read_line
+from chat_client.cli.lines import (
+    Command,
+    File,
+    Line,
+    SlashCommand,
+    Text,
+    UnknownLine,
+    help_lines,
+    parse_session,
+    read_line,
+)
 from frameproto import RequestKind
 
 VOICE, VIDEO = RequestKind.VOICE, RequestKind.VIDEO
@@ -24,18 +34,18 @@ VOICE, VIDEO = RequestKind.VOICE, RequestKind.VIDEO
         ("/voice hello.mp3", File(VOICE, "hello.mp3")),
         ("/video", File(VIDEO, None)),
         ("/VOICE a file.mp3", File(VOICE, "a file.mp3")),
-        ("/hist", Call(Command.HISTORY, "")),
-        ("/search two words", Call(Command.SEARCH, "two words")),
-        ("/session new", Call(Command.SESSION, "new")),
-        ("/q", Call(Command.QUIT, "")),
+        ("/hist", SlashCommand(Command.HISTORY, "")),
+        ("/search two words", SlashCommand(Command.SEARCH, "two words")),
+        ("/session new", SlashCommand(Command.SESSION, "new")),
+        ("/q", SlashCommand(Command.QUIT, "")),
         ("0", Text(None)),
         ("0 hello", Text("hello")),
         ("0\thello\nthere", Text("hello\nthere")),
         ("1", File(VOICE, None)),
         ("1 none.mp3", File(VOICE, "none.mp3")),
         ("2 my holidays.MOV", File(VIDEO, "my holidays.MOV")),
-        ("h", Call(Command.HISTORY, "")),
-        ("q", Call(Command.QUIT, "")),
+        ("h", SlashCommand(Command.HISTORY, "")),
+        ("q", SlashCommand(Command.QUIT, "")),
     ],
 )
 def test_a_line_is_a_text_a_command_or_a_choice_of_the_menu(line: str, means: Line) -> None:
@@ -66,7 +76,7 @@ def test_a_file_that_is_there_is_one_whatever_it_is_called(tmp_path: Path, monke
 )
 def test_a_command_that_there_is_not_is_told(line: str, says: str) -> None:
     found = read_line(line)
-    assert isinstance(found, Mistake)
+    assert isinstance(found, UnknownLine)
     assert says in found.why
 
 

@@ -81,13 +81,13 @@ class Crowd:
                         else:
                             answered.append(text)
                         await asyncio.sleep(self.pause_seconds)
-            except ConnectionLost as lost:
-                self.closes[lost.code] += 1
-            except Refused as denied:
-                self.refused[denied.code or str(denied.status)] += 1
+            except ConnectionLost as exc:
+                self.closes[exc.code] += 1
+            except Refused as exc:
+                self.refused[exc.code or str(exc.status)] += 1
                 await asyncio.sleep(AGAIN_SECONDS)
-            except Unreachable as gone:
-                self.unreachable.append(str(gone))
+            except Unreachable as exc:
+                self.unreachable.append(str(exc))
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def kept(self, history_address: str) -> Counter[str]:

@@ -90,10 +90,10 @@ class Release:
         """Install it, and wait until every pod is ready."""
         try:
             self.helm.install(self.chart(), NAME, self.values(tag, more), wait="watcher", timeout=240)
-        except helm_python.HelmError as failed:
+        except helm_python.HelmError as exc:
             mine = ("--selector", f"app.kubernetes.io/instance={NAME}")
             state = self.kubectl.run("get", "pods", *mine) + self.kubectl.run("logs", *mine, "--tail=5", "--prefix")
-            raise AssertionError(f"{failed}\n{state}") from failed
+            raise AssertionError(f"{exc}\n{state}") from exc
 
     def upgrade(self, tag: str, *, seconds: int = 300, rollback: bool = False, **more: Any) -> None:
         """Upgrade it, and wait until every pod is of the new revision."""

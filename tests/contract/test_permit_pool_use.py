@@ -210,8 +210,8 @@ async def test_a_decorated_generator_is_sent_values_and_errors(open_pool: Opener
         while said != "end":
             try:
                 said = yield said
-            except KeyError as error:
-                said = repr(error)
+            except KeyError as exc:
+                said = repr(exc)
 
     echoes: Any = echo()
     assert await anext(echoes) == "ready"
@@ -306,8 +306,8 @@ async def test_another_event_loop_is_refused(open_pool: Opener) -> None:
         def run() -> None:
             try:
                 asyncio.run(call())
-            except PoolMisuse as error:
-                errors.append(error)
+            except PoolMisuse as exc:
+                errors.append(exc)
             else:
                 errors.append(None)
 
@@ -336,8 +336,8 @@ async def test_a_fork_has_no_pool_and_no_permit(open_pool: Opener) -> None:
             said = f"{permit.valid() and isinstance(permit, RedisPermit)} "
             try:
                 pool.acquire("anna", wait_seconds=0).send(None)
-            except PoolMisuse as error:
-                said += str(error)
+            except PoolMisuse as exc:
+                said += str(exc)
             os.write(tell, said.encode())
         finally:
             os._exit(0)

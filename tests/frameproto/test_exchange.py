@@ -65,8 +65,8 @@ def refusal(decode: Callable[[bytes], object], packed: bytes) -> RecordError | N
     """Why this cannot be decoded; any other exception is a failure of the test."""
     try:
         decode(packed)
-    except RecordError as refused:
-        return refused
+    except RecordError as exc:
+        return exc
     return None
 
 

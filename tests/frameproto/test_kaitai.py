@@ -129,8 +129,8 @@ def test_invalid_frames_are_refused(compiled: Compiled, file: str, vector: dict[
     if code == "frame_too_large":
         try:
             OURS[file](frame, max_bytes=len(frame))
-        except FrameError as otherwise:
-            code = otherwise.code
+        except FrameError as exc:
+            code = exc.code
     if code in LEFT_TO_READERS | {"frame_too_large"}:
         compiled.read(file, frame)
         return

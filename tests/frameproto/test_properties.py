@@ -53,8 +53,8 @@ def check(again: Again, frame: bytes) -> None:
 def refusal(again: Again, frame: bytes) -> FrameError | None:
     try:
         assert again(frame) == frame
-    except FrameError as refused:
-        return refused
+    except FrameError as exc:
+        return exc
     return None
 
 

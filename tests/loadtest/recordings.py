@@ -6,7 +6,7 @@ from loadtest.client_log import ClientExchange, ClientRecords, SchedulingDelay, 
 from loadtest.criteria import RunLimits
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS, PodSample, PoolSample, ProcessSample
-from loadtest.readback import StoredExchange
+from loadtest.readback import ReadExchange
 from loadtest.recording import Fault, Recording, RunInfo
 
 LIMITS = RunLimits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
@@ -34,8 +34,8 @@ def exchange(of: str, number: int, said: str = "", **more: object) -> ClientExch
     return ClientExchange(**{**fields, **more})  # type: ignore[arg-type]
 
 
-def kept(of: ClientExchange, *, session: str | None = None) -> StoredExchange:
-    return StoredExchange(
+def kept(of: ClientExchange, *, session: str | None = None) -> ReadExchange:
+    return ReadExchange(
         session=session or f"session-{of.visit}", id=f"{of.visit}-{of.number}", kind=of.kind, said=of.said,
         reply=of.reply, voice_bytes=of.voice_bytes, image_bytes=of.image_bytes,
     )  # fmt: skip
@@ -61,7 +61,7 @@ def recording(
     looks: Sequence[PoolSample] = (),
     pods_looks: Sequence[PodSample] = (),
     processes: Sequence[ProcessSample] = (),
-    history: Sequence[StoredExchange] | None = None,
+    history: Sequence[ReadExchange] | None = None,
     faults: Sequence[Fault] = (),
     late: Sequence[SchedulingDelay] = (),
     mishaps: Sequence[UnexpectedEvent] = (),

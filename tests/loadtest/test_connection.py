@@ -13,7 +13,7 @@ from websockets.http11 import Response as Answer
 from websockets.sync.server import ServerConnection, serve
 
 from frameproto import Request, RequestKind, Response, ResponseKind, decode_request, encode_response
-from loadtest.connection import ChatConnection, ConnectionEnded, Denied, PendingRequest, Unreachable, open_connection
+from loadtest.connection import ChatConnection, ConnectionEnded, Denied, NoConnection, PendingRequest, open_connection
 
 Handler = Callable[[ServerConnection], None]
 Gate = Callable[[ServerConnection, Handshake], Answer | None]
@@ -172,7 +172,7 @@ def test_a_denial_without_a_reason_has_no_code() -> None:
 
 
 def test_nobody_there_is_no_answer() -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(NoConnection):
         talk_to("ws://127.0.0.1:9", Heard())
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
         done.wait(10)
 
     with served(echo, gate) as address:
-        with pytest.raises(Unreachable):
+        with pytest.raises(NoConnection):
             talk_to(address, Heard(), wait_seconds=0.1)
         done.set()
 

@@ -31,8 +31,8 @@ async def share(pool: RedisPool, held: int, leave: int) -> str:
     async with pool:
         try:
             await pool.acquire("anna", wait_seconds=0)
-        except PermitError as refused:
-            said: str = refused.code
+        except PermitError as exc:
+            said: str = exc.code
         else:
             said = "granted"
         os.write(held, b".")
@@ -63,8 +63,8 @@ async def after_it_was_opened(url: str, name: str) -> None:
             for asked in (pool.acquire("ben", wait_seconds=0), pool.peek("ben"), pool.state()):
                 try:
                     await asked
-                except PoolMisuse as misused:
-                    said.append("forked" if "fork" in str(misused) else str(misused))
+                except PoolMisuse as exc:
+                    said.append("forked" if "fork" in str(exc) else str(exc))
             permit.release()
             os.write(1, f"{', '.join(said)}\n".encode())
             os._exit(0)

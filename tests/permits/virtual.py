@@ -325,8 +325,8 @@ class VirtualPod:
     async def _acquire(self, ask: AcquireRequest) -> None:
         try:
             await self._dispatch.acquire(ask)
-        except PermitError as error:
-            ask.refuse(error)
+        except PermitError as exc:
+            ask.refuse(exc)
 
     def come_and_go(self, client_id: str, times: int) -> None:
         """Let a caller acquire, give it back and acquire again at once, whatever the answers are."""

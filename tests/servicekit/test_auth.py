@@ -57,8 +57,8 @@ def verdict(authenticator: Authenticator, token: str) -> str:
     """Return whose token it is, or why it is refused."""
     try:
         return authenticator.authenticate(token).subject
-    except TokenError as refused:
-        return refused.code
+    except TokenError as exc:
+        return exc.code
 
 
 async def until(authenticator: Authenticator, token: str, expected: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
-from servicekit.health import Check, Health, Verdict
+from servicekit.health import Check, CheckResult, Health
 from tests.servicekit.conftest import Serving
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -77,7 +77,7 @@ async def test_a_reason_that_passes_says_for_how_much_longer_and_is_news_once(
     serving: Serving, http: aiohttp.ClientSession, health: Health
 ) -> None:
     left = iter([11.2, 3.0])
-    health.register("limits", lambda: Verdict(ok=True, reason="limits_learning", left_seconds=next(left)))
+    health.register("limits", lambda: CheckResult(ok=True, reason="limits_learning", left_seconds=next(left)))
     with capture_logs() as logs:
         for told in ("limits_learning, 12 s left", "limits_learning, 3 s left"):
             assert (await asked(serving, http, health, "/readyz"))[1]["checks"] == {"limits": told}
@@ -112,7 +112,7 @@ async def test_checks_are_asked_side_by_side(health: Health) -> None:
         health.register(name, silent, timeout_seconds=2)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert await health.verdicts() == dict.fromkeys("abc", Verdict(ok=False, reason="no answer within 2 s"))
+    assert await health.verdicts() == dict.fromkeys("abc", CheckResult(ok=False, reason="no answer within 2 s"))
     assert loop.time() - began == pytest.approx(2, abs=0.1)
 
 

@@ -116,7 +116,7 @@ def test_a_forked_child_does_not_make_the_ids_of_its_parent() -> None:
         "import os; from datetime import UTC, datetime; from servicekit.uuid7 import IdMint\n"
         "IdMint().make(datetime.now(UTC))\n"
         "child = os.fork()\n"
-        "print(IdMint().make(datetime(2026, 6, 1, tzinfo=UTC)), flush=True)\n"
+        "os.write(1, f'{IdMint().make(datetime(2026, 6, 1, tzinfo=UTC))}\\n'.encode())\n"
         "os.waitpid(child, 0) if child else os._exit(0)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)

@@ -62,9 +62,9 @@ class Tiny:
         try:
             with urlopen(self.url + path, timeout=SECONDS) as response:
                 return response.status, response.read().decode()
-        except HTTPError as refused:
-            with refused:
-                return refused.code, refused.read().decode()
+        except HTTPError as exc:
+            with exc:
+                return exc.code, exc.read().decode()
 
     def exit_code(self) -> int:
         return self.process.wait(SECONDS)

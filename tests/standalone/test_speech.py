@@ -10,7 +10,7 @@ import pytest
 from websockets.sync.client import connect
 
 from chat_service.media.audio import encode_mp3
-from chat_service.media.speech import Speaker
+from chat_service.media.speech import SpeechSynthesizer
 from devtools.processes import Service, running
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
 
@@ -25,7 +25,7 @@ def service(settings: dict[str, object], tmp_path_factory: pytest.TempPathFactor
 
 
 def spoken(text: str) -> bytes:
-    speaker = Speaker()
+    speaker = SpeechSynthesizer()
     return encode_mp3(speaker.say(text), sample_rate=speaker.sample_rate)
 
 

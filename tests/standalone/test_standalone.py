@@ -29,9 +29,9 @@ def get(url: str) -> tuple[int, Any]:
         with urlopen(url, timeout=SECONDS) as response:
             body = response.read().decode()
             return response.status, json.loads(body) if "json" in response.headers["content-type"] else body
-    except HTTPError as refused:
-        with refused:
-            return refused.code, refused.read()
+    except HTTPError as exc:
+        with exc:
+            return exc.code, exc.read()
 
 
 def say(service: Service, text: str) -> str:

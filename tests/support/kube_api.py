@@ -131,8 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 raise _Refused(401, "Unauthorized")
             said = what(urlsplit(self.path).path.strip("/").split("/"))
-        except _Refused as refused:
-            self._send(refused.status, {"kind": "Status", "message": str(refused)})
+        except _Refused as exc:
+            self._send(exc.status, {"kind": "Status", "message": str(exc)})
         else:
             if said is not None:
                 self._send(200, said)

@@ -21,8 +21,8 @@ async def main(settings: ChatSettings) -> int:
         async with open_chat(settings) as chat:
             most = settings.http_max_connections
             return await serve(chat.listeners(), chat.drain, settings.drain_seconds, max_connections=most)
-    except (OutboxError, MediaError, CannotStartBot) as trouble:
-        sys.stderr.write(f"{trouble}\n")
+    except (OutboxError, MediaError, CannotStartBot) as exc:
+        sys.stderr.write(f"{exc}\n")
         return EXIT_FAILURE
 
 

@@ -76,8 +76,8 @@ class Admission:
             raise Problem(400, "time_zone_missing", "the query parameter timeZone is required, e.g. Europe/Berlin")
         try:
             zone = parse_time_zone(raw)
-        except ZoneError as bad:
-            raise Problem(400, bad.code, str(bad)) from bad
+        except ZoneError as exc:
+            raise Problem(400, exc.code, str(exc)) from exc
         if not self.served_zones.serves(zone.name):
             raise Problem(400, "time_zone_not_served", f"clients in {zone.name} are not served here")
         return zone

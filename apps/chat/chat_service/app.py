@@ -38,7 +38,7 @@ from permits.redis import RedisPool
 from servicekit.auth import open_authenticator
 from servicekit.clock import Now, utc_now
 from servicekit.cors import allow_origins
-from servicekit.health import Health, Verdict
+from servicekit.health import CheckResult, Health
 from servicekit.logs import get_logger
 from servicekit.problems import install
 from servicekit.runner import Listener
@@ -252,8 +252,8 @@ def _ids(settings: "ChatSettings", now: Now) -> Iterator[ExchangeIds]:
     """Open the ids, in the folder that the outbox has locked for this process."""
     try:
         ids = ExchangeIds(settings.data_dir / "outbox" / "ids", now)
-    except OSError as error:
-        raise OutboxUnwritable(f"CHAT_DATA_DIR: {error.filename} cannot be used: {error.strerror}") from error
+    except OSError as exc:
+        raise OutboxUnwritable(f"CHAT_DATA_DIR: {exc.filename} cannot be used: {exc.strerror}") from exc
     try:
         yield ids
     finally:
@@ -288,13 +288,13 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
         yield connections, messages
 
 
-def _connections_verdict(registry: ConnectionRegistry) -> Verdict:
-    return Verdict(ok=not registry.is_full, reason="full" if registry.is_full else "")
+def _connections_verdict(registry: ConnectionRegistry) -> CheckResult:
+    return CheckResult(ok=not registry.is_full, reason="full" if registry.is_full else "")
 
 
-def _permits_verdict(pool: PermitPool) -> Verdict:
+def _permits_verdict(pool: PermitPool) -> CheckResult:
     """Say whether a pool can serve this pod, and whether something keeps newcomers out meanwhile."""
-    return Verdict(ok=pool.ready(), reason=pool.condition() or "", left_seconds=pool.learning_seconds())
+    return CheckResult(ok=pool.ready(), reason=pool.condition() or "", left_seconds=pool.learning_seconds())
 
 
 def _limits(settings: "ChatSettings") -> ConversationLimits:

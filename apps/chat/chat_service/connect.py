@@ -74,10 +74,10 @@ class ConnectEndpoint:
                 log.info("connection.left_the_line")
                 self._pod.metrics.denied("left_the_line")
                 return
-            except Problem as denied:
-                log.info("connection.denied", status=denied.status, code=denied.code)
-                self._pod.metrics.denied(denied.code)
-                await deny(websocket, denied)
+            except Problem as exc:
+                log.info("connection.denied", status=exc.status, code=exc.code)
+                self._pod.metrics.denied(exc.code)
+                await deny(websocket, exc)
                 return
             with bound_contextvars(client_id=visitor.client_id):
                 try:
@@ -96,8 +96,8 @@ class ConnectEndpoint:
             return problem_response(foreseen(await self._slots.peek(visitor.client_id), self._wait_seconds))
         except PermitError as exc:
             return problem_response(denial_of(exc, self._wait_seconds))
-        except Problem as denied:
-            return problem_response(denied)
+        except Problem as exc:
+            return problem_response(exc)
 
     async def _converse(self, websocket: "WebSocket", visitor: "Visitor", permit: "Permit") -> None:
         connection = Connection(_transport(websocket), visitor, permit, self._pod)

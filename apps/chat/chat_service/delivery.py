@@ -122,14 +122,14 @@ class HistoryService:
                 if response.status == HTTPStatus.OK:
                     return _outcomes(await response.json(), len(batch.records))
                 raise await _failure(response)
-        except TimeoutError as late:
-            raise DeliveryTooSlow("no answer in time") from late
-        except aiohttp.ClientConnectorError as away:
-            raise DeliveryFailed(f"{type(away).__name__}: {away}") from away
-        except (aiohttp.ClientError, OSError) as broken:
-            raise DeliveryInterrupted(f"{type(broken).__name__}: {broken}") from broken
-        except (ValueError, RecursionError) as garbled:
-            raise DeliveryInterrupted(f"the answer cannot be read: {garbled}") from garbled
+        except TimeoutError as exc:
+            raise DeliveryTooSlow("no answer in time") from exc
+        except aiohttp.ClientConnectorError as exc:
+            raise DeliveryFailed(f"{type(exc).__name__}: {exc}") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise DeliveryInterrupted(f"{type(exc).__name__}: {exc}") from exc
+        except (ValueError, RecursionError) as exc:
+            raise DeliveryInterrupted(f"the answer cannot be read: {exc}") from exc
 
 
 def batch_size(batch: Batch) -> int:

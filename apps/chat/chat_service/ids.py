@@ -63,8 +63,8 @@ class ExchangeIds:
     def _reserve(self, until_ms: int) -> None:
         try:
             os.pwrite(self._file, f"{until_ms:0{DIGITS}}".encode(), 0)
-        except OSError as error:  # without room for the exchange itself it is not kept either
-            log.warning("ids.unwritable", reason=error.strerror)
+        except OSError as exc:  # without room for the exchange itself it is not kept either
+            log.warning("ids.unwritable", reason=exc.strerror)
         self._reserved_ms = until_ms
 
     def _tell_whether_behind(self, seconds: float) -> None:

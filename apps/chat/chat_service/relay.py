@@ -104,11 +104,11 @@ class OutboxRelay:
             is_deferred = await self._wait_for_work()
             try:
                 await (self._deliver_deferred() if is_deferred else self._deliver_next())
-            except (DeliveryFailed, OutboxError) as failed:
-                await self._pause(failed)
-            except Exception as bug:  # noqa: BLE001 - reported by its traceback
-                self._report(bug)
-                await self._pause(bug)
+            except (DeliveryFailed, OutboxError) as exc:
+                await self._pause(exc)
+            except Exception as exc:  # noqa: BLE001 - reported by its traceback
+                self._report(exc)
+                await self._pause(exc)
 
     async def flush(self, seconds: float) -> int:
         """Let the running delivery go on without pauses until the outbox is empty or the time is over.
@@ -162,8 +162,8 @@ class OutboxRelay:
             return
         except OutboxError:
             raise
-        except Exception as failed:
-            await self._narrow(batch, failed)
+        except Exception as exc:
+            await self._narrow(batch, exc)
             raise
         if count < self._max_records or count == MAX_BATCH_RECORDS:
             self._is_searching = False
@@ -175,21 +175,21 @@ class OutboxRelay:
         self._try_deferred_in(self._pause_seconds(DeliveryFailed(""), self._max_failures))
         try:
             batch = await self._outbox.peek_deferred()
-        except RecordUnreadable as unreadable:
-            self._put_off(unreadable.key, unreadable.file, unreadable)
+        except RecordUnreadable as exc:
+            self._put_off(exc.key, exc.file, exc)
             return
         if batch is None:
             return
         name, file = batch.records[0].name, batch.records[0].file
         try:
             stuck = await self._deliver(batch)
-        except DeliveryFailed as failed:
-            if not failed.splits:
+        except DeliveryFailed as exc:
+            if not exc.splits:
                 raise
-            self._put_off(name, file, failed)
+            self._put_off(name, file, exc)
             strikes = self._suspects.strikes(name)
             if strikes >= self._max_failures:
-                await self._dead_letter(batch, f"{failed}, {strikes} times, while history took other records")
+                await self._dead_letter(batch, f"{exc}, {strikes} times, while history took other records")
         else:
             if stuck:
                 self._put_off(name, file, OutboxUnwritable("the disk has no room for it in refused/"))
@@ -207,10 +207,10 @@ class OutboxRelay:
         count, size_bytes, began = len(batch.records), batch_size(batch), time.perf_counter()
         try:
             refused = await self._history.hand_over(batch, size_bytes)
-        except BatchRefused as spoilt:
+        except BatchRefused as exc:
             if count > 1:
                 raise
-            refused = {0: str(spoilt)}
+            refused = {0: str(exc)}
         seconds = time.perf_counter() - began
         taken, dead_letters = count - len(refused), self.stats.refused
         stuck = await self._let_go(batch, refused)

@@ -43,8 +43,8 @@ def _redis(secret: SecretStr) -> SecretStr:
         parts = urlsplit(secret.get_secret_value())
         database = parts.path.strip("/")
         sound = bool(parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0)
-    except ValueError as bad:  # brackets without an end, a port that is no number
-        raise ValueError(REDIS_FORM) from bad
+    except ValueError as exc:  # brackets without an end, a port that is no number
+        raise ValueError(REDIS_FORM) from exc
     if not sound or not ((database.isascii() and database.isdigit()) or database == ""):
         raise ValueError(REDIS_FORM)
     _check_redis_options(secret.get_secret_value())

@@ -96,8 +96,8 @@ def _glob(raw: str) -> str:
         return raw
     try:
         return parse_time_zone(raw).name
-    except ZoneError as bad:
-        raise ValueError(f"{raw}: {bad}") from bad
+    except ZoneError as exc:
+        raise ValueError(f"{raw}: {exc}") from exc
 
 
 @cache

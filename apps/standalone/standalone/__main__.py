@@ -67,10 +67,10 @@ if __name__ == "__main__":
     chat, history = with_own_history(chat, history)
     try:
         token = delivery_token(chat, history)
-    except ValueError as wrong:
-        sys.stderr.write(f"{wrong}\n")
+    except ValueError as exc:
+        sys.stderr.write(f"{exc}\n")
         sys.exit(EXIT_USAGE)
     try:
         sys.exit(run(main(chat, history, token)))
-    except (OutboxError, MediaError, CannotStartBot) as trouble:
-        sys.exit(str(trouble))
+    except (OutboxError, MediaError, CannotStartBot) as exc:
+        sys.exit(str(exc))

@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from chat_client.cli import options as option
-from chat_client.cli.dialogue import ConnectOptions, Conversation
+from chat_client.cli.dialogue import ConnectOptions, Dialogue
 from chat_client.cli.output import run
 from chat_client.cli.prompts import prompts
 
@@ -43,4 +43,4 @@ def connect(**given: Any) -> None:  # noqa: ANN401 - the options, by the names o
 
     Without a terminal the same lines are read from standard input.
     """
-    run(Conversation(ConnectOptions(**given), prompts()).run())
+    run(Dialogue(ConnectOptions(**given), prompts()).run())

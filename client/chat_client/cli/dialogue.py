@@ -15,7 +15,7 @@ from rich.markup import escape
 from chat_client.chat import Chat
 from chat_client.chat import connect as open_chat
 from chat_client.cli.history import show_message
-from chat_client.cli.lines import Call, Command, File, Mistake, Text, help_lines, parse_session, read_line
+from chat_client.cli.lines import Command, File, SlashCommand, Text, UnknownLine, help_lines, parse_session, read_line
 from chat_client.cli.output import (
     INTERRUPTED,
     WRONG_INPUT,
@@ -64,7 +64,7 @@ class ConnectOptions:
     as_json: bool
 
 
-class Conversation:
+class Dialogue:
     """One conversation at the prompt.
 
     Args:
@@ -125,11 +125,11 @@ class Conversation:
                 code = await self._send_text(words)
             case File(kind, name):
                 code = await self._send_file(kind, name)
-            case Call(Command.QUIT):
+            case SlashCommand(Command.QUIT):
                 code = None
-            case Call(command, rest):
+            case SlashCommand(command, rest):
                 code = await self._do(command, rest)
-            case Mistake(why):
+            case UnknownLine(why):
                 complain(why)
                 code = WRONG_INPUT
             case None:

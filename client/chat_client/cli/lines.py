@@ -57,7 +57,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SlashCommand:
     """A command and what stands behind it."""
 
     command: Command
@@ -65,13 +65,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class UnknownLine:
     """A line that means nothing, and why."""
 
     why: str
 
 
-Line = Text | File | Call | Mistake
+Line = Text | File | SlashCommand | UnknownLine
 
 
 def read_line(line: str) -> Line | None:
@@ -113,18 +113,18 @@ def _slash(line: str) -> Line:
     exact = [command for command in found if command == name.lower()]
     if len(exact or found) != 1:
         which = f"; it may be {' or '.join(f'/{command}' for command in found)}" if found else ""
-        return Mistake(f"/{name[:20]} is no command{which}: /help lists them, and //{name[:20]} sends it as a text")
+        return UnknownLine(f"/{name[:20]} is no command{which}: /help lists them, and //{name[:20]} sends it as a text")
     command, rest = (exact or found)[0], rest.strip()
     if command in {Command.VOICE, Command.VIDEO}:
         return File(RequestKind[command.name], rest or None)
     if command in {Command.SEARCH, Command.SAVE} and not rest:
-        return Mistake(f"/{command} needs {HELP[command][0]}")
-    return Call(command, rest)
+        return UnknownLine(f"/{command} needs {HELP[command][0]}")
+    return SlashCommand(command, rest)
 
 
 def _menu(line: str) -> Line | None:
     if line in {"h", "q"}:
-        return Call(Command.HISTORY if line == "h" else Command.QUIT, "")
+        return SlashCommand(Command.HISTORY if line == "h" else Command.QUIT, "")
     found = re.fullmatch(rf"([{''.join(MENU)}])(?:\s+(.*))?", line, re.DOTALL)
     if found is None:
         return None

@@ -54,14 +54,14 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
-    except ClientError as trouble:
-        complain(str(trouble))
-        code = trouble.exit_code
-    except FrameError as bad:
-        complain(f"this is no message: {bad}")
+    except ClientError as exc:
+        complain(str(exc))
+        code = exc.exit_code
+    except FrameError as exc:
+        complain(f"this is no message: {exc}")
         code = WRONG_INPUT
-    except OSError as trouble:
-        code = _give_up_output(trouble)
+    except OSError as exc:
+        code = _give_up_output(exc)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
@@ -143,8 +143,8 @@ def show_reply(
             saved[part.value] = str(path)
             if saved_as is not None:
                 saved_as[part] = path
-        except FileTrouble as full:
-            trouble = full
+        except FileTrouble as exc:
+            trouble = exc
     _print_reply(reply, saved, as_json=as_json, seconds=seconds)
     if trouble is not None:
         raise trouble

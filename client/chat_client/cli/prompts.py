@@ -159,8 +159,8 @@ class Pipe:
             line, trouble = None, None
             try:
                 line = self._next()
-            except OSError as failed:
-                trouble = failed
+            except OSError as exc:
+                trouble = exc
             with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
                 loop.call_soon_threadsafe(deliver, line, trouble)
 

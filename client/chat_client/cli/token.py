@@ -94,8 +94,8 @@ def token(
                 issuer=issuer,
             )
         )
-    except ValueError as weak:
-        raise click.UsageError(str(weak)) from weak
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
 
 
 def _secret(file: Path | None) -> str:
@@ -107,8 +107,8 @@ def _secret(file: Path | None) -> str:
         missing = f"{file} does not hold a secret"
         try:
             given = file.read_text("utf-8")
-        except (OSError, UnicodeError) as unreadable:
-            raise click.UsageError(missing) from unreadable
+        except (OSError, UnicodeError) as exc:
+            raise click.UsageError(missing) from exc
     secret = given.partition(",")[0].strip()
     if not secret:
         raise click.UsageError(missing)

@@ -172,8 +172,8 @@ def _opening(record: Buffer) -> tuple[int, int]:
     try:
         size = unpacker.read_array_header()
         version = unpacker.unpack() if size else None
-    except (ValueError, msgpack.UnpackException) as bad:
-        raise RecordError("record_unreadable", "the bytes are not an array that begins with a version") from bad
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise RecordError("record_unreadable", "the bytes are not an array that begins with a version") from exc
     if not isinstance(version, int) or isinstance(version, bool):
         raise RecordError("record_unreadable", "the record does not begin with a version")
     return size, version
@@ -184,8 +184,8 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
     try:
         # Without limits each hostile byte could cost the eight of a list element, or nest.
         value = msgpack.unpackb(packed, max_array_len=longest, max_map_len=0, max_ext_len=0)
-    except (ValueError, msgpack.UnpackException, RecursionError) as bad:
-        raise RecordError("record_unreadable", "the bytes are not MessagePack") from bad
+    except (ValueError, msgpack.UnpackException, RecursionError) as exc:
+        raise RecordError("record_unreadable", "the bytes are not MessagePack") from exc
     if not isinstance(value, list):
         raise RecordError("record_unreadable", "the bytes are not an array")
     return value
@@ -232,8 +232,8 @@ def _moment(name: str, value: object) -> datetime:
         raise RecordError("record_field_invalid", f"{name}: must be microseconds since 1970")
     try:
         return _EPOCH + timedelta(microseconds=value)
-    except OverflowError as bad:
-        raise RecordError("record_field_invalid", f"{name}: too far in the future") from bad
+    except OverflowError as exc:
+        raise RecordError("record_field_invalid", f"{name}: too far in the future") from exc
 
 
 def _uuid(name: str, value: object) -> bytes:

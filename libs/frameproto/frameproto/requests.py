@@ -63,5 +63,5 @@ def decode_text(body: Buffer) -> str:
     """Return bytes as text."""
     try:
         return str(body, "utf-8")
-    except UnicodeDecodeError as bad:
-        raise TextInvalid(f"the text is not valid UTF-8 at byte {bad.start}") from None
+    except UnicodeDecodeError as exc:
+        raise TextInvalid(f"the text is not valid UTF-8 at byte {exc.start}") from None

@@ -24,8 +24,8 @@ def check_client(client_id: str) -> None:
     else:
         try:
             size = len(client_id.encode())
-        except UnicodeEncodeError as broken:
-            raise ValueError(f"client_id cannot be written in UTF-8: {client_id!r}") from broken
+        except UnicodeEncodeError as exc:
+            raise ValueError(f"client_id cannot be written in UTF-8: {client_id!r}") from exc
     if size > MOST_CLIENT_BYTES:
         raise ValueError(f"client_id has {size} bytes; {MOST_CLIENT_BYTES} is the most")
 

@@ -195,8 +195,8 @@ class MemoryPool(Pool):
             in_line = permit is None
             if permit is None:
                 permit = await self._wait(*self._join_line(client_id), wait_seconds)
-        except PermitError as refusal:
-            self._report.refused(begun_at, refusal)
+        except PermitError as exc:
+            self._report.refused(begun_at, exc)
             raise
         self._report.granted(begun_at, in_line=in_line)
         return permit
@@ -212,8 +212,8 @@ class MemoryPool(Pool):
         request = _MemoryRequest(self, begun_at, settled)
         try:
             permit = self._grant_now(client_id, wait_seconds)
-        except PermitError as refusal:
-            request.settle(refusal)
+        except PermitError as exc:
+            request.settle(exc)
             return request
         if permit is None:
             request.wait(*self._join_line(client_id), wait_seconds)

@@ -133,8 +133,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._upgrades = False
         try:
             self._check_head()
-        except Problem as refused:
-            self.scope[REFUSAL] = refused  # type: ignore[typeddict-unknown-key]
+        except Problem as exc:
+            self.scope[REFUSAL] = exc  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if REFUSAL in self.scope:
             self.cycle.keep_alive = False

@@ -26,7 +26,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What one readiness check said.
 
     Attributes:
@@ -45,7 +45,7 @@ class Verdict:
         return f"{self.reason or 'ok'}{left}"
 
 
-Check = Callable[[], "bool | Verdict | Awaitable[bool]"]
+Check = Callable[[], "bool | CheckResult | Awaitable[bool]"]
 """Says whether one thing this process needs is there; an exception counts as no."""
 
 
@@ -62,7 +62,7 @@ class Health:
         self._now = now
         self._started_at = now()
         self._checks: dict[str, tuple[Check, float]] = {}
-        self._last: dict[str, Verdict] = {}
+        self._last: dict[str, CheckResult] = {}
         self._draining = False
 
     def register(self, name: str, check: Check, *, timeout_seconds: float = DEFAULT_CHECK_SECONDS) -> None:
@@ -84,13 +84,13 @@ class Health:
         """Turn readiness off for good, so that the load balancer sends nothing new."""
         self._draining = True
 
-    async def verdicts(self) -> dict[str, Verdict]:
+    async def verdicts(self) -> dict[str, CheckResult]:
         """Ask all checks side by side, each within its own time."""
         names = list(self._checks)
         verdicts = dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
         for name, verdict in verdicts.items():
             # Probes come every few seconds; only a change is news.
-            if verdict != self._last.get(name, Verdict(ok=True)):
+            if verdict != self._last.get(name, CheckResult(ok=True)):
                 left = {"left_seconds": math.ceil(verdict.left_seconds)} if verdict.left_seconds > 0 else {}
                 _log.warning("readiness check changed", check=name, ok=verdict.ok, reason=verdict.reason, **left)
         self._last = verdicts
@@ -100,19 +100,19 @@ class Health:
         """Return the routes `/healthz` and `/readyz`."""
         return [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
 
-    async def _ask(self, name: str) -> Verdict:
+    async def _ask(self, name: str) -> CheckResult:
         check, timeout_seconds = self._checks[name]
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = check()
                 passed = await answer if inspect.isawaitable(answer) else answer
         except TimeoutError:
-            return Verdict(ok=False, reason=f"no answer within {timeout_seconds:g} s")
-        except Exception as error:  # noqa: BLE001 - whatever a check raises, the probe must be answered
-            return Verdict(ok=False, reason=type(error).__name__)
-        if isinstance(passed, Verdict):
+            return CheckResult(ok=False, reason=f"no answer within {timeout_seconds:g} s")
+        except Exception as exc:  # noqa: BLE001 - whatever a check raises, the probe must be answered
+            return CheckResult(ok=False, reason=type(exc).__name__)
+        if isinstance(passed, CheckResult):
             return passed
-        return Verdict(ok=True) if passed else Verdict(ok=False, reason="not yet")
+        return CheckResult(ok=True) if passed else CheckResult(ok=False, reason="not yet")
 
     async def _healthz(self, _request: Request) -> JSONResponse:
         uptime = (self._now() - self._started_at).total_seconds()

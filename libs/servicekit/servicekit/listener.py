@@ -135,13 +135,13 @@ def _bind(listener: Listener) -> Bound:
             sock.listen(BACKLOG)
             # Of a name with several addresses each must get the same port.
             port = sock.getsockname()[1]
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as exc:
         for sock in sockets:
             sock.close()
-        hint = listener.hint if _is_about_port(error) else listener.host_hint
+        hint = listener.hint if _is_about_port(exc) else listener.host_hint
         advice = f" ({hint})" if hint else ""
         where = Address(listener.name, listener.host, listener.port)
-        raise CannotListen(f"cannot listen on {where}: {_reason(error)}{advice}") from error
+        raise CannotListen(f"cannot listen on {where}: {_reason(exc)}{advice}") from exc
     return Bound(listener, tuple(sockets))
 
 

@@ -78,8 +78,8 @@ async def serve(
     """
     try:
         bound = bind_all(listeners)
-    except CannotListen as error:
-        sys.stderr.write(f"{error}\n")
+    except CannotListen as exc:
+        sys.stderr.write(f"{exc}\n")
         return EXIT_FAILURE
     capacity = Capacity(max_connections)
     servers = [_Server(one, close_seconds, capacity) for one in bound]

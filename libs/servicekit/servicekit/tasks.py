@@ -82,8 +82,8 @@ async def gather_bounded(do: Callable[[T], Awaitable[R]], items: Iterable[T], *,
         async with asyncio.TaskGroup() as group:
             for _ in range(limit):
                 group.create_task(work())
-    except ExceptionGroup as group_of_failures:
-        raise group_of_failures.exceptions[0] from group_of_failures
+    except ExceptionGroup as exc:
+        raise exc.exceptions[0] from exc
     return [results[number] for number in range(len(results))]
 
 

@@ -42,8 +42,8 @@ async def run_chaos(folder: Path, seed: str, faults: list[str], s3: S3) -> None:
             await town.end()
             complaints += judge.complaints(town.story)
             complaints += town.leftovers()
-        except Stuck as stuck:
-            complaints = [str(stuck), *town.leftovers()]
+        except Stuck as exc:
+            complaints = [str(exc), *town.leftovers()]
     sys.stdout.write(f"chaos: seed {seed}: {judge.summary(town.story)}\n")
     done = "\n".join(f"{at - town.story.faults[0][0]:8.3f} {what}" for at, what in town.story.faults)
     sys.stdout.write(f"{done}\n")

@@ -230,8 +230,8 @@ def _disk(folder: Path) -> Iterator[Path | None]:
     with ExitStack() as stack:
         try:
             disk: Path | None = stack.enter_context(small_disk(folder, DISK_BYTES))
-        except pytest.skip.Exception as why:
-            print(f"\n{why}")  # noqa: T201 - seen with -rA and -s
+        except pytest.skip.Exception as exc:
+            print(f"\n{exc}")  # noqa: T201 - seen with -rA and -s
             disk = None
         yield disk
 

@@ -8,12 +8,12 @@ import av
 from bench.words import word_errors
 from chat_service.media.audio import encode_mp3
 from chat_service.media.pcm import Recording, record
-from chat_service.media.speech import Speaker
+from chat_service.media.speech import SpeechSynthesizer
 
 
 @cache
-def _speaker() -> Speaker:
-    return Speaker()  # the library has one state for the whole process
+def _speaker() -> SpeechSynthesizer:
+    return SpeechSynthesizer()  # the library has one state for the whole process
 
 
 def pcm_of(text: str) -> bytes:

@@ -145,8 +145,8 @@ def test_nothing_is_read_from_disk_or_network(name: str, probe: Callable[..., ob
         def look() -> None:
             try:
                 probe(text.encode(), max_seconds=10)
-            except MediaError as refused:
-                refusals.append(refused)
+            except MediaError as exc:
+                refusals.append(exc)
 
         looking = threading.Thread(target=look, daemon=True)
         looking.start()

@@ -8,13 +8,13 @@ from chat_service.media.pipe import (
     MAX_REPLY_BYTES,
     SIZES,
     Garbled,
-    Message,
+    PipeMessage,
     read_message,
     receive_message,
     write_message,
 )
 
-MESSAGE = Message({"job": "speak", "seconds": 1.5, "why": "ünïcode"}, b"\0\xffbody")
+MESSAGE = PipeMessage({"job": "speak", "seconds": 1.5, "why": "ünïcode"}, b"\0\xffbody")
 
 
 def stream_of(*parts: bytes) -> asyncio.StreamReader:
@@ -27,10 +27,10 @@ def stream_of(*parts: bytes) -> asyncio.StreamReader:
 async def test_there_and_back() -> None:
     pipe = io.BytesIO()
     write_message(pipe, MESSAGE)
-    write_message(pipe, Message())
+    write_message(pipe, PipeMessage())
     pipe.seek(0)
     stream = stream_of(pipe.getvalue())
-    for expected in (MESSAGE, Message()):
+    for expected in (MESSAGE, PipeMessage()):
         assert read_message(pipe) == expected
         assert await receive_message(stream) == expected
     assert read_message(pipe) is None
@@ -40,7 +40,7 @@ async def test_there_and_back() -> None:
 
 def test_a_body_is_not_copied() -> None:
     body = memoryview(bytearray(b"long body"))
-    assert Message({}, body).parts()[1] is body
+    assert PipeMessage({}, body).parts()[1] is body
 
 
 async def test_the_other_side_ends_in_the_middle() -> None:

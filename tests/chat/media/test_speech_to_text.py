@@ -15,7 +15,7 @@ from botkit import Transcript
 from chat_service.media.base import MediaError
 from chat_service.media.model import FOLDER
 from chat_service.media.pcm import BYTES_PER_SECOND, SAMPLE_RATE
-from chat_service.media.pipe import Job, Message
+from chat_service.media.pipe import Job, PipeMessage
 from chat_service.media.pool import WorkerPool
 from chat_service.media.recognizer import parts_of
 from chat_service.media.speech_to_text import (
@@ -130,13 +130,13 @@ class SlowPool:
     async def __aexit__(self, *exc: object) -> None:
         return
 
-    async def run(self, job: Message, *, client_id: str, expected_seconds: float) -> Message:  # noqa: ARG002
+    async def run(self, job: PipeMessage, *, client_id: str, expected_seconds: float) -> PipeMessage:  # noqa: ARG002
         if job.head["job"] == Job.FIND_SPEECH:
-            return Message({"parts": [(at, at + 10) for at in range(0, 10 * self.parts, 10)]})
+            return PipeMessage({"parts": [(at, at + 10) for at in range(0, 10 * self.parts, 10)]})
         self.done += 1
         if self.done == self.parts:
             await asyncio.Event().wait()
-        return Message({"text": f"part {self.done}", "language": "en"})
+        return PipeMessage({"text": f"part {self.done}", "language": "en"})
 
 
 async def test_what_was_recognized_when_the_time_is_over_is_kept() -> None:

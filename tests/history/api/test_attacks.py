@@ -62,8 +62,8 @@ class Door:
     async def try_it(self, pod: Pod, ids: dict[str, str], authorization: str | None) -> httpx2.Response:
         try:
             path = self.path.format(**ids)
-        except KeyError as unknown:
-            raise AssertionError(f"{self.path}: name one of anna's and one of nobody's for {unknown}") from unknown
+        except KeyError as exc:
+            raise AssertionError(f"{self.path}: name one of anna's and one of nobody's for {exc}") from exc
         headers = {} if authorization is None else {"authorization": authorization}
         body = BODY if self.method in {"POST", "PUT", "PATCH"} else None
         return await pod.http.request(self.method, path, params=QUERY, json=body, headers=headers)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import IO, Final, Protocol, TypeVar
 
 from chat_service.media.base import MediaError
-from chat_service.media.pipe import Message, ProcessSettings, read_message, write_message
+from chat_service.media.pipe import PipeMessage, ProcessSettings, read_message, write_message
 from chat_service.media.syscall_filter import FilterRefused, refuse_dangerous_calls
 
 S = TypeVar("S", bound=ProcessSettings)
@@ -34,7 +34,7 @@ class CannotStart(Exception):
 class Runner(Protocol):
     """Does jobs."""
 
-    def run(self, job: Message, /) -> Message:
+    def run(self, job: PipeMessage, /) -> PipeMessage:
         """Do a job and return its result. Raises MediaError."""
 
 
@@ -50,31 +50,31 @@ def serve(settings: S, open_runner: Callable[[S], Runner]) -> None:
     unconfined = ""
     try:
         refuse_dangerous_calls()
-    except FilterRefused as refused:
-        unconfined = str(refused)
+    except FilterRefused as exc:
+        unconfined = str(exc)
     with contextlib.suppress(BrokenPipeError):
         try:
             runner = open_runner(settings)
         except CannotStart as exc:
-            write_message(replies, Message({"error": "media_failed", "message": str(exc)}))
+            write_message(replies, PipeMessage({"error": "media_failed", "message": str(exc)}))
         else:
-            write_message(replies, Message({"ready": True, "unconfined": unconfined}))
+            write_message(replies, PipeMessage({"ready": True, "unconfined": unconfined}))
             _work(runner, jobs, replies, settings.job_cpu_seconds)
     os._exit(EXIT_OK)  # nothing is left to clean up, and nobody to read a last word
 
 
-def answer(runner: Runner, job: Message) -> Message:
+def answer(runner: Runner, job: PipeMessage) -> PipeMessage:
     """Do a job and return its result or its failure."""
     try:
         return runner.run(job)
-    except MediaError as unusable:
-        return Message({"error": unusable.code, "message": unusable.message})
+    except MediaError as exc:
+        return PipeMessage({"error": exc.code, "message": exc.message})
     except Exception:  # noqa: BLE001 - whatever it is, it goes to the log of the pod, and the next job is another one
-        return Message({"error": "media_failed", "details": traceback.format_exc(limit=-3)})
+        return PipeMessage({"error": "media_failed", "details": traceback.format_exc(limit=-3)})
 
 
 def _work(runner: Runner, jobs: IO[bytes], replies: IO[bytes], job_cpu_seconds: float) -> None:
-    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[PipeMessage] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, inbox), daemon=True).start()
     while True:
         job = inbox.get()
@@ -86,7 +86,7 @@ def _work(runner: Runner, jobs: IO[bytes], replies: IO[bytes], job_cpu_seconds: 
         write_message(replies, result)
 
 
-def _listen(jobs: IO[bytes], inbox: "queue.SimpleQueue[Message]") -> None:
+def _listen(jobs: IO[bytes], inbox: "queue.SimpleQueue[PipeMessage]") -> None:
     """Take jobs in. When the pod is gone, even by SIGKILL, the pipe says so, and a job under way is for nobody."""
     try:
         while (job := read_message(jobs)) is not None:

@@ -71,14 +71,12 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
     try:
         with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container:
             yield container
-    except (MemoryError, av.BlockingIOError) as bomb:  # the second: no memory for the stack of a thread
-        raise MediaError(
-            "media_too_complex", f"decoding this {label} takes too much memory; send another one"
-        ) from bomb
-    except av.FFmpegError as unreadable:
+    except (MemoryError, av.BlockingIOError) as exc:  # the second: no memory for the stack of a thread
+        raise MediaError("media_too_complex", f"decoding this {label} takes too much memory; send another one") from exc
+    except av.FFmpegError as exc:
         raise MediaError(
             "media_unreadable", f"this is not {label}, or it is damaged; send it again as {label}"
-        ) from unreadable
+        ) from exc
 
 
 def moving_pictures(container: "InputContainer") -> "list[VideoStream]":

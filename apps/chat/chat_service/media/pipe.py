@@ -88,7 +88,7 @@ class RecognizerSettings(ProcessSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class PipeMessage:
     """A job or what came of it."""
 
     head: Mapping[str, Any] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Message:
         return SIZES.pack(len(head), len(self.body)) + head, self.body
 
 
-def read_message(pipe: IO[bytes]) -> Message | None:
+def read_message(pipe: IO[bytes]) -> PipeMessage | None:
     """Wait for the next message; None when the other side is gone."""
     sizes = pipe.read(SIZES.size)
     if len(sizes) < SIZES.size:
@@ -109,16 +109,16 @@ def read_message(pipe: IO[bytes]) -> Message | None:
     head, body = pipe.read(head_size), pipe.read(body_size)
     if len(head) < head_size or len(body) < body_size:
         return None
-    return Message(json.loads(head), body)
+    return PipeMessage(json.loads(head), body)
 
 
-def write_message(pipe: IO[bytes], message: Message) -> None:
+def write_message(pipe: IO[bytes], message: PipeMessage) -> None:
     """Send a message at once, so that the other side wakes up once. Raises OSError when it is gone."""
     pipe.write(b"".join(message.parts()))
     pipe.flush()
 
 
-async def receive_message(stream: "asyncio.StreamReader") -> Message:
+async def receive_message(stream: "asyncio.StreamReader") -> PipeMessage:
     """Wait for the next message, without trusting whoever sends it.
 
     Raises:
@@ -131,8 +131,8 @@ async def receive_message(stream: "asyncio.StreamReader") -> Message:
     raw = await stream.readexactly(head_size)
     try:
         head = json.loads(raw)
-    except ValueError as bad:
-        raise Garbled("a head that is not JSON") from bad
+    except ValueError as exc:
+        raise Garbled("a head that is not JSON") from exc
     if not isinstance(head, dict):
         raise Garbled("a head that is not an object")
-    return Message(head, await stream.readexactly(body_size))
+    return PipeMessage(head, await stream.readexactly(body_size))

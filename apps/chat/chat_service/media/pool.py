@@ -15,7 +15,7 @@ from servicekit.logs import get_logger
 from servicekit.tasks import finish
 
 if TYPE_CHECKING:
-    from chat_service.media.pipe import Message, ProcessSettings
+    from chat_service.media.pipe import PipeMessage, ProcessSettings
 
 T = TypeVar("T")
 log = get_logger(__name__)
@@ -86,12 +86,12 @@ class WorkerPool:
         starting = [asyncio.create_task(worker.start()) for worker in self._workers]
         try:
             await asyncio.gather(*starting)
-        except BaseException as trouble:
+        except BaseException as exc:
             for start in starting:
                 start.cancel()
             await self._stop(starting)
-            if isinstance(trouble, WorkerDied):
-                raise MediaError("media_failed", f"a worker for voice and video cannot work: {trouble}") from trouble
+            if isinstance(exc, WorkerDied):
+                raise MediaError("media_failed", f"a worker for voice and video cannot work: {exc}") from exc
             raise
         for worker in self._workers:
             self._queue.add(worker)
@@ -108,7 +108,9 @@ class WorkerPool:
             worker.kill()
         await self._stop(self._under_way)
 
-    async def run(self, job: "Message", *, client_id: str, expected_seconds: float, job_class: str = "") -> "Message":
+    async def run(
+        self, job: "PipeMessage", *, client_id: str, expected_seconds: float, job_class: str = ""
+    ) -> "PipeMessage":
         """Have a job done and return its result.
 
         Args:
@@ -122,10 +124,10 @@ class WorkerPool:
         """
         try:
             worker = await self._queue.take(client_id, expected_seconds=expected_seconds, job_class=job_class)
-        except QueueClosed as stopping:
-            raise MediaError("media_failed", STOPPING) from stopping
-        except QueueFull as full:
-            raise MediaError("busy", BUSY) from full
+        except QueueClosed as exc:
+            raise MediaError("media_failed", STOPPING) from exc
+        except QueueFull as exc:
+            raise MediaError("busy", BUSY) from exc
         result = await finish(self._own(self._do(worker, job)))
         code = result.head.get("error")
         if code is None:
@@ -135,19 +137,19 @@ class WorkerPool:
         log.error("media.job_failed", job=job.head["job"], details=result.head.get("details"))
         raise MediaError("media_failed", OUR_FAULT)
 
-    async def _do(self, worker: WorkerProcess, job: "Message") -> "Message":
+    async def _do(self, worker: WorkerProcess, job: "PipeMessage") -> "PipeMessage":
         try:
             if not worker.alive:  # it ended between two jobs; the system kills any process when memory is short
                 await worker.start()
             return await worker.do(job, seconds=self._job_seconds)
-        except CpuTimeUsed as used:
+        except CpuTimeUsed as exc:
             log.info("media.too_complex", job=job.head["job"], bytes=len(job.body))
-            raise MediaError("media_too_complex", TOO_MUCH_WORK) from used
-        except WorkerDied as died:
+            raise MediaError("media_too_complex", TOO_MUCH_WORK) from exc
+        except WorkerDied as exc:
             if not self._open:
-                raise MediaError("media_failed", STOPPING) from died
-            log.error("media.worker_died", job=job.head["job"], bytes=len(job.body), reason=str(died))  # noqa: TRY400
-            raise MediaError("media_failed", OUR_FAULT) from died
+                raise MediaError("media_failed", STOPPING) from exc
+            log.error("media.worker_died", job=job.head["job"], bytes=len(job.body), reason=str(exc))  # noqa: TRY400
+            raise MediaError("media_failed", OUR_FAULT) from exc
         finally:
             if worker.alive:
                 self._queue.give_back(worker)
@@ -159,8 +161,8 @@ class WorkerPool:
         try:
             if self._open:
                 await worker.start()
-        except WorkerDied as trouble:
-            log.error("media.worker_does_not_start", reason=str(trouble))  # noqa: TRY400 - the next job tries again
+        except WorkerDied as exc:
+            log.error("media.worker_does_not_start", reason=str(exc))  # noqa: TRY400 - the next job tries again
         finally:
             self._queue.give_back(worker)
 

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from chat_service.media.pipe import Garbled, Message, receive_message
+from chat_service.media.pipe import Garbled, PipeMessage, receive_message
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class WorkerProcess:
                 limit=READ_AHEAD_BYTES,
                 start_new_session=True,  # Ctrl-C in a terminal reaches the pod only, which lets answers finish
             )
-        except OSError as refused:
-            raise WorkerDied(f"it does not start: {refused}") from refused
+        except OSError as exc:
+            raise WorkerDied(f"it does not start: {exc}") from exc
         ready = await self._receive(self._process, self._start_seconds)
         if "error" in ready.head:
             await self.stop()
@@ -81,7 +81,7 @@ class WorkerProcess:
         if unconfined := ready.head.get("unconfined"):
             log.warning("media.worker_unconfined", reason=f"no filter of system calls: {unconfined}")
 
-    async def do(self, job: Message, *, seconds: float) -> Message:
+    async def do(self, job: PipeMessage, *, seconds: float) -> PipeMessage:
         """Have a job done.
 
         Args:
@@ -109,19 +109,19 @@ class WorkerProcess:
             self._process.stdin.close()
             await self._process.communicate()  # what it had still to say is read, or its end would not be noticed
 
-    async def _receive(self, process: Process, seconds: float) -> Message:
+    async def _receive(self, process: Process, seconds: float) -> PipeMessage:
         """Wait for what the worker says; when that fails in any way, the process is gone afterwards."""
         assert process.stdout is not None  # noqa: S101 - it was started with a pipe
         try:
             async with asyncio.timeout(seconds):
                 return await receive_message(process.stdout)
-        except TimeoutError as late:
-            raise WorkerDied(await self._end(f"it was killed after {seconds:g} seconds")) from late
-        except Garbled as garbled:
-            raise WorkerDied(await self._end(f"it was killed because it sent {garbled}")) from garbled
-        except (asyncio.IncompleteReadError, ConnectionError) as gone:
+        except TimeoutError as exc:
+            raise WorkerDied(await self._end(f"it was killed after {seconds:g} seconds")) from exc
+        except Garbled as exc:
+            raise WorkerDied(await self._end(f"it was killed because it sent {exc}")) from exc
+        except (asyncio.IncompleteReadError, ConnectionError) as exc:
             how = await self._end("it ended")
-            raise (CpuTimeUsed if process.returncode == -signal.SIGPROF else WorkerDied)(how) from gone
+            raise (CpuTimeUsed if process.returncode == -signal.SIGPROF else WorkerDied)(how) from exc
         except asyncio.CancelledError:
             await self.stop()
             raise

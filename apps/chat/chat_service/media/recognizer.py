@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chat_service.media.confined import CannotStart, serve
 from chat_service.media.pcm import SAMPLE_RATE
-from chat_service.media.pipe import Job, Message, RecognizerSettings
+from chat_service.media.pipe import Job, PipeMessage, RecognizerSettings
 
 if TYPE_CHECKING:
     from frameproto import Buffer
@@ -49,13 +49,13 @@ class SpeechRunner:
         except (RuntimeError, ValueError, OSError) as exc:
             raise CannotStart(f"CHAT_SPEECH_MODEL: {folder} cannot be loaded: {exc}") from exc
 
-    def run(self, job: Message) -> Message:
+    def run(self, job: PipeMessage) -> PipeMessage:
         """Do a job and return its result."""
         match Job(job.head["job"]):
             case Job.FIND_SPEECH:
-                return Message({"parts": self._speech(job.body)})
+                return PipeMessage({"parts": self._speech(job.body)})
             case Job.TRANSCRIBE:
-                return Message(self._transcribe(job.body, str(job.head.get("language") or "")))
+                return PipeMessage(self._transcribe(job.body, str(job.head.get("language") or "")))
             case _ as other:
                 raise NotImplementedError(other)
 

@@ -28,7 +28,7 @@ class SpeechError(Exception):
     """The synthesizer does not work, or has no such voice."""
 
 
-class Speaker:
+class SpeechSynthesizer:
     """A voice.
 
     Args:

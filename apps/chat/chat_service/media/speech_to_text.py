@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from botkit import Transcript
 from chat_service.media.base import MediaError
 from chat_service.media.pcm import BYTES_PER_SAMPLE, BYTES_PER_SECOND, wav
-from chat_service.media.pipe import Job, Message, RecognizerSettings
+from chat_service.media.pipe import Job, PipeMessage, RecognizerSettings
 from chat_service.media.pool import WorkerPool
 
 RECOGNIZER_MEMORY_BYTES: Final = 1536 * 1024**2  # of address space, for Whisper "base"; half of it is resident
@@ -62,7 +62,7 @@ class JobPool(Protocol):
     def waiting(self) -> int:
         """How many jobs wait for a worker."""
 
-    async def run(self, job: Message, *, client_id: str, expected_seconds: float) -> Message:
+    async def run(self, job: PipeMessage, *, client_id: str, expected_seconds: float) -> PipeMessage:
         """Have a job done. Raises MediaError."""
 
     async def __aenter__(self) -> Self:
@@ -128,9 +128,9 @@ class EmbeddedSpeechToText:
 
     async def _run(
         self, job: Job, pcm: bytes | memoryview, client_id: str, *, speed: float, language: str = ""
-    ) -> Message:
+    ) -> PipeMessage:
         return await self._pool.run(
-            Message({"job": job, "language": language}, pcm),
+            PipeMessage({"job": job, "language": language}, pcm),
             client_id=client_id,
             expected_seconds=len(pcm) / BYTES_PER_SECOND / speed,
         )

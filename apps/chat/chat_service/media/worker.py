@@ -16,8 +16,8 @@ from chat_service.media.better_speech import BETTER_VOICE, BetterSpeaker
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.confined import CannotStart, serve
 from chat_service.media.pcm import Recording
-from chat_service.media.pipe import Job, Message, WorkerSettings
-from chat_service.media.speech import Speaker, SpeechError
+from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
+from chat_service.media.speech import SpeechError, SpeechSynthesizer
 from chat_service.media.video import probe_video
 
 
@@ -36,36 +36,36 @@ class JobRunner:
             "other_formats": settings.other_formats,
             "limits": WorkLimits(settings.max_boxes, settings.max_entries),
         }
-        self._speaker = Speaker(settings.voice, speech_data)
+        self._speaker = SpeechSynthesizer(settings.voice, speech_data)
         self._better = BetterSpeaker() if settings.better_voice else None
 
-    def run(self, job: Message) -> Message:
+    def run(self, job: PipeMessage) -> PipeMessage:
         """Do a job and return its result. Raises MediaError."""
         body = bytes(job.body)
         sound = Recording() if job.head.get("with_sound") else None
         match Job(job.head["job"]):
             case Job.PROBE_AUDIO:
                 audio = probe_audio(body, sound=sound, **self._accepted)
-                return Message(asdict(audio), sound.pcm if sound else b"")
+                return PipeMessage(asdict(audio), sound.pcm if sound else b"")
             case Job.PROBE_VIDEO:
                 facts = asdict(probe_video(body, sound=sound, **self._accepted))
                 picture = facts.pop("picture")
                 head = {**facts, "picture_bytes": len(picture), "silent": sound is None or sound.is_silent}
-                return Message(head, picture + sound.pcm if sound else picture)
+                return PipeMessage(head, picture + sound.pcm if sound else picture)
             case Job.SYNTHESIZE:
                 voice = str(job.head.get("voice") or "")
                 speaker = self._better if self._better is not None and voice == BETTER_VOICE else self._speaker
-                return Message({}, encode_mp3(speaker.say(body.decode(), voice), sample_rate=speaker.sample_rate))
+                return PipeMessage({}, encode_mp3(speaker.say(body.decode(), voice), sample_rate=speaker.sample_rate))
             case _ as other:
                 raise NotImplementedError(other)
 
     def warm_up(self) -> None:
         """Use every codec once: the first time takes longer."""
-        spoken = self.run(Message({"job": Job.SYNTHESIZE}, b"ready"))
+        spoken = self.run(PipeMessage({"job": Job.SYNTHESIZE}, b"ready"))
         if self._better is not None:
             self._better.say("ready")
         with contextlib.suppress(MediaError):  # when not even a word is short enough for max_media_seconds
-            self.run(Message({"job": Job.PROBE_AUDIO}, spoken.body))
+            self.run(PipeMessage({"job": Job.PROBE_AUDIO}, spoken.body))
 
 
 def open_runner(settings: WorkerSettings) -> JobRunner:

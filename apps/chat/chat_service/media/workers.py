@@ -10,7 +10,7 @@ from botkit import AudioInfo, Transcript, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.better_speech import BETTER_VOICE
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
-from chat_service.media.pipe import Job, Message, WorkerSettings
+from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
 from chat_service.media.pool import BUSY, OUR_FAULT, START_SECONDS, WorkerPool
 from chat_service.media.speech_to_text import SpeechError, SpeechToText
 from chat_service.media.text_to_speech import SpeechCache, SynthesisError, TextToSpeech, Utterance, Voices
@@ -178,7 +178,7 @@ class ProcessMediaWorkers:
             except SynthesisError as exc:
                 log.warning("media.synthesis_failed", reason=str(exc), instead="espeak-ng speaks")
         try:
-            job = Message({"job": Job.SYNTHESIZE, "voice": said.voice}, said.text.encode())
+            job = PipeMessage({"job": Job.SYNTHESIZE, "voice": said.voice}, said.text.encode())
             result = await self._run(job, client_id)
         except MediaError as exc:
             if exc.code == "media_too_complex":  # the text is ours, so it is no fault of the client's
@@ -186,10 +186,10 @@ class ProcessMediaWorkers:
             raise
         return bytes(result.body)
 
-    async def _probe(self, job: Job, file: "Buffer", client_id: str) -> Message:
-        return await self._run(Message({"job": job, "with_sound": self._recognizer is not None}, file), client_id)
+    async def _probe(self, job: Job, file: "Buffer", client_id: str) -> PipeMessage:
+        return await self._run(PipeMessage({"job": job, "with_sound": self._recognizer is not None}, file), client_id)
 
-    async def _run(self, job: Message, client_id: str) -> Message:
+    async def _run(self, job: PipeMessage, client_id: str) -> PipeMessage:
         return await self._pool.run(
             job,
             client_id=client_id,

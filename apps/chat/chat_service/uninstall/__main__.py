@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         Drain(plan, Cluster(given.server, given.namespace, given.credentials), _tell).run()
-    except (NotDrained, ClusterError) as trouble:
-        sys.stderr.write(f"not uninstalled: {trouble}\n")
+    except (NotDrained, ClusterError) as exc:
+        sys.stderr.write(f"not uninstalled: {exc}\n")
         return EXIT_FAILURE
     return 0
 

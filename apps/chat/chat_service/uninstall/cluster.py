@@ -133,10 +133,8 @@ class Cluster:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise _refusal(method, path, answer)
             yield answer
-        except (OSError, HTTPException, ValueError) as trouble:
-            raise ClusterError(
-                f"{method} {path.partition('?')[0]}: {str(trouble) or type(trouble).__name__}"
-            ) from trouble
+        except (OSError, HTTPException, ValueError) as exc:
+            raise ClusterError(f"{method} {path.partition('?')[0]}: {str(exc) or type(exc).__name__}") from exc
         finally:
             connection.close()
 

@@ -110,8 +110,8 @@ class Drain:
         found = [trouble for pod in pods if (trouble := self._trouble_of(pod))]
         try:
             _read(f"{self._plan.history_url}/readyz")
-        except OSError as away:
-            found.append(f"history does not answer at {self._plan.history_url} ({away})")
+        except OSError as exc:
+            found.append(f"history does not answer at {self._plan.history_url} ({exc})")
         return found
 
     def _trouble_of(self, pod: Pod) -> str:
@@ -120,8 +120,8 @@ class Drain:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
             oldest = _OLDEST.search(_read(f"http://{host}:{self._plan.metrics_port}/metrics"))
-        except OSError as away:
-            return f"{pod.name} does not tell what its outbox holds ({away})"
+        except OSError as exc:
+            return f"{pod.name} does not tell what its outbox holds ({exc})"
         if oldest is None:
             return f"{pod.name} does not tell what its outbox holds"
         age = float(oldest[1])
@@ -155,8 +155,8 @@ class Drain:
                     left = left - {pod.uid} if gone else left | {pod.uid}
                     if not left:
                         break
-            except ClusterError as cut:  # a watch may be cut at any time
-                self._tell(str(cut))
+            except ClusterError as exc:  # a watch may be cut at any time
+                self._tell(str(exc))
                 time.sleep(LOOK_SECONDS)
             pods, version = self._cluster.pods(plan.selector, CONTAINER)
 
@@ -201,8 +201,8 @@ def _read(url: str) -> str:
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=ASK_SECONDS) as answer:
             return str(answer.read().decode())
-    except HTTPError as refused:
-        with refused:
-            raise OSError(f"{refused.code} {refused.reason}") from refused
-    except URLError as away:
-        raise OSError(str(away.reason)) from away
+    except HTTPError as exc:
+        with exc:
+            raise OSError(f"{exc.code} {exc.reason}") from exc
+    except URLError as exc:
+        raise OSError(str(exc.reason)) from exc

@@ -2,7 +2,7 @@
 
 try:
     from permits.cli.commands import main
-except ModuleNotFoundError as missing:
-    raise SystemExit(f"permits: {missing.name} is not installed; install chatbot-permits[cli]") from missing
+except ModuleNotFoundError as exc:
+    raise SystemExit(f"permits: {exc.name} is not installed; install chatbot-permits[cli]") from exc
 
 __all__ = ["main"]

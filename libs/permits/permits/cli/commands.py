@@ -44,8 +44,8 @@ class Permits(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except click.UsageError as wrong:
-            raise click.UsageError(without_password(wrong.format_message()), wrong.ctx) from None
+        except click.UsageError as exc:
+            raise click.UsageError(without_password(exc.format_message()), exc.ctx) from None
 
 
 @click.group(

@@ -41,8 +41,8 @@ def _pool_name(_context: click.Context, _argument: click.Parameter, name: str | 
     try:
         if name is not None:
             keys_of(name)
-    except ValueError as bad:
-        raise click.BadParameter(str(bad)) from bad
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
     return name
 
 
@@ -115,8 +115,8 @@ store = click.option(
 def _prefix_of(_context: click.Context, _option: click.Parameter, prefix: str) -> str:
     try:
         keys_of("pool", prefix)
-    except ValueError as bad:
-        raise click.BadParameter(str(bad)) from bad
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
     return prefix
 
 

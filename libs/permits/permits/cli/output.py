@@ -47,11 +47,11 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
-    except (NotThere, PoolUnknown, PoolKnown) as missing:
-        complain(str(missing))
+    except (NotThere, PoolUnknown, PoolKnown) as exc:
+        complain(str(exc))
         code = NOT_THERE
-    except PoolUnavailable as away:
-        complain(str(away))
+    except PoolUnavailable as exc:
+        complain(str(exc))
         code = STORE_AWAY
     except OSError as exc:
         code = _give_up_output(exc)

@@ -113,8 +113,8 @@ class RedisPool(Pool):
             if self._closed:
                 raise PoolClosed
             permit = await dispatch.acquire(ask)
-        except PermitError as refusal:
-            self._report.refused(begun_at, refusal)
+        except PermitError as exc:
+            self._report.refused(begun_at, exc)
             raise
         self._report.granted(begun_at, in_line=ask.ticket > 0)
         return permit
@@ -133,8 +133,8 @@ class RedisPool(Pool):
             if self._closed:
                 raise PoolClosed
             dispatch.begin(ask)
-        except PermitError as refusal:
-            ask.refuse(refusal)
+        except PermitError as exc:
+            ask.refuse(exc)
         return request
 
     async def peek(self, client_id: str) -> Outlook:

@@ -123,17 +123,17 @@ def _read(cls: type[A], wrong: list[str]) -> A | None:
     except UnicodeDecodeError:
         _add_once(wrong, f"{file}: must be text in UTF-8")
         return None
-    except OSError as error:
+    except OSError as exc:
         advice = "make it readable, or start in another folder; every setting can be an environment variable instead"
-        _add_once(wrong, f"{Path.cwd() / str(file)}: cannot be read: {error.strerror} ({advice})")
+        _add_once(wrong, f"{Path.cwd() / str(file)}: cannot be read: {exc.strerror} ({advice})")
         return None
     variables = {name: value or "" for name, value in {**in_file, **os.environ}.items()}
     for line in warnings_about(cls, variables):
         sys.stderr.write(f"warning: {line}\n")
     try:
         return cls()
-    except ValidationError as error:
-        wrong += error_lines(cls, error)
+    except ValidationError as exc:
+        wrong += error_lines(cls, exc)
     return None
 
 

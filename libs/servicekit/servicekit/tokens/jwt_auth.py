@@ -114,16 +114,16 @@ class JwtAuth:
             )
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
             raise  # another key may fit
-        except jwt.InvalidAudienceError as error:
-            raise TokenError("token_invalid", "the token is not meant for this server") from error
-        except jwt.InvalidIssuerError as error:
-            raise TokenError("token_invalid", "the token is not from the issuer of this server") from error
-        except jwt.MissingRequiredClaimError as error:
-            raise TokenError("token_invalid", f"the token has no claim {error.claim}") from error
-        except (jwt.DecodeError, UnicodeError, RecursionError) as error:
-            raise TokenError("token_malformed", "the token is not a JSON Web Token") from error
-        except jwt.PyJWTError as error:
-            raise TokenError("token_invalid", "the token is not acceptable") from error
+        except jwt.InvalidAudienceError as exc:
+            raise TokenError("token_invalid", "the token is not meant for this server") from exc
+        except jwt.InvalidIssuerError as exc:
+            raise TokenError("token_invalid", "the token is not from the issuer of this server") from exc
+        except jwt.MissingRequiredClaimError as exc:
+            raise TokenError("token_invalid", f"the token has no claim {exc.claim}") from exc
+        except (jwt.DecodeError, UnicodeError, RecursionError) as exc:
+            raise TokenError("token_malformed", "the token is not a JSON Web Token") from exc
+        except jwt.PyJWTError as exc:
+            raise TokenError("token_invalid", "the token is not acceptable") from exc
         return claims
 
 
@@ -131,10 +131,10 @@ def _header(token: str) -> Mapping[str, object]:
     """Return what a token says of itself, which proves nothing."""
     try:
         header: dict[str, object] = jwt.get_unverified_header(token)
-    except (jwt.DecodeError, UnicodeError, RecursionError) as error:
-        raise TokenError("token_malformed", "the token is not a JSON Web Token") from error
-    except jwt.PyJWTError as error:
-        raise TokenError("token_invalid", "the token is not acceptable") from error
+    except (jwt.DecodeError, UnicodeError, RecursionError) as exc:
+        raise TokenError("token_malformed", "the token is not a JSON Web Token") from exc
+    except jwt.PyJWTError as exc:
+        raise TokenError("token_invalid", "the token is not acceptable") from exc
     if "crit" in header:  # what we would have to understand (RFC 7515, section 4.1.11), and do not
         raise TokenError("token_invalid", "the token asks for extensions that this server does not have")
     return header
@@ -148,8 +148,8 @@ def _moment(claims: Mapping[str, object], name: str) -> datetime:
         raise not_a_moment
     try:
         return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise not_a_moment from error
+    except (ValueError, OverflowError, OSError) as exc:
+        raise not_a_moment from exc
 
 
 def _scopes(claims: Mapping[str, object]) -> list[str]:

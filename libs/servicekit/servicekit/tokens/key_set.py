@@ -84,14 +84,14 @@ class KeySet:
     async def _refresh(self) -> None:
         try:
             keys = read_keys(await self._fetch())
-        except Exception as failed:  # noqa: BLE001 - nobody would start the task again
+        except Exception as exc:  # noqa: BLE001 - nobody would start the task again
             self._failures += 1
             if is_worth_logging(self._failures):
-                unforeseen = not isinstance(failed, KeySetError)
+                unforeseen = not isinstance(exc, KeySetError)
                 consequence = "the keys that came last are kept" if self._keys else "no token can be checked by them"
                 _log.warning(
                     "token_keys.not_fetched",
-                    reason=str(failed),
+                    reason=str(exc),
                     failures=self._failures,
                     consequence=consequence,
                     exc_info=unforeseen,

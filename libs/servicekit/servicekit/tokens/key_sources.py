@@ -23,10 +23,10 @@ def from_url(http: aiohttp.ClientSession, url: str, *, seconds: float, max_bytes
                 if answer.status != _OK:
                     raise KeySetError(f"the issuer answered {answer.status}")
                 return await _whole(answer.content, max_bytes)
-        except TimeoutError as late:
-            raise KeySetError(f"the issuer did not answer within {seconds:g} s") from late
-        except (aiohttp.ClientError, OSError, ValueError) as broken:
-            raise KeySetError(f"the issuer cannot be reached: {type(broken).__name__}") from broken
+        except TimeoutError as exc:
+            raise KeySetError(f"the issuer did not answer within {seconds:g} s") from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise KeySetError(f"the issuer cannot be reached: {type(exc).__name__}") from exc
 
     return fetch
 
@@ -38,8 +38,8 @@ def from_file(path: Path, *, max_bytes: int) -> Fetch:
         try:
             with path.open("rb") as file:
                 data = file.read(max_bytes + 1)
-        except OSError as broken:
-            raise KeySetError(f"{path} cannot be read: {broken.strerror}") from broken
+        except OSError as exc:
+            raise KeySetError(f"{path} cannot be read: {exc.strerror}") from exc
         if len(data) > max_bytes:
             raise KeySetError(_too_large(max_bytes))
         return data

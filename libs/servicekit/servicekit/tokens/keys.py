@@ -73,8 +73,8 @@ def read_keys(raw: bytes) -> Keys:
     try:
         members = json.loads(raw)["keys"]
         found = [(member.get("kid"), key) for member in members if (key := _public_key(member)) is not None]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as bad:
-        raise KeySetError("this is not a JSON Web Key Set") from bad
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        raise KeySetError("this is not a JSON Web Key Set") from exc
     if not found:
         raise KeySetError(f"no key in it verifies {' or '.join(PUBLIC_KEY_ALGORITHMS)}")
     return {(key_id, key.algorithm): key for key_id, key in found}
