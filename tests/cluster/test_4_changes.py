@@ -70,12 +70,13 @@ async def test_pods_come_and_go_under_load_and_nothing_is_lost(live: Release, en
 
 
 def test_a_number_that_another_hand_has_set_stays_when_the_chart_leaves_it_out(live: Release) -> None:
-    by_the_book(live, "scale deployment")
-    wait_for_chats(live, 3)
+    (handed_over,) = re.findall(r"--filename - <<END\n\s*(.*)\n\s*END", UPGRADING)
+    options = ("--server-side", "--validate=false", "--field-manager=handover")
+    live.kubectl.run("apply", *options, "--filename", "-", stdin=handed_over)
     live.upgrade(OLD, chat={"replicas": None})
-    assert live.kubectl.get("deployment", f"{NAME}-chat")["spec"]["replicas"] == 3
-    live.upgrade(OLD, chat={"replicas": PODS})
+    assert live.kubectl.get("deployment", f"{NAME}-chat")["spec"]["replicas"] == PODS
     wait_for_chats(live, PODS)
+    live.upgrade(OLD, chat={"replicas": PODS})
 
 
 async def test_a_deployment_becomes_a_stateful_set_without_a_gap(live: Release, entry: Entry) -> None:
