@@ -59,7 +59,7 @@ class Server:
             self.service.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its event loop counts as running in this thread until it ends
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("THE PAGE IS NOT TESTED: there is no chromium on this machine (Debian: apt-get install chromium)")

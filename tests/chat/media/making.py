@@ -1,7 +1,10 @@
 """Media for tests, made on the spot: sounds, plain-coloured videos, and what is almost but not quite media."""
 
 import io
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +53,19 @@ def slow_mp3(megabytes: float) -> bytes:
     return frames * int(megabytes * 1_000_000 / len(frames))
 
 
+@contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Give the process back its scheduling policy: as root, SVT-AV1 makes who encodes with it a real-time process.
+
+    What such a process starts inherits that, and starves everything else on the machine.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
+
+
 def video(
     *colours: Colour,
     seconds: float = 1.0,
@@ -67,7 +83,7 @@ def video(
     `speech` is sound as recognizers take it; without it, `sound` is silence.
     """
     count = max(1, round(seconds * rate))
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, usual_scheduling():
         path = Path(folder) / name
         with av.open(str(path), "w", options={name: value for name, value in options.items() if value}) as file:
             track = file.add_stream(codec, rate=rate)
