@@ -7,8 +7,6 @@ another: media workers are processes in which it is so.
 import ctypes
 from typing import Final
 
-import espeakng_loader
-
 MAX_CHARACTERS: Final = 2_000  # about two minutes; a longer text is spoken up to here
 SILENCE_SECONDS: Final = 0.25  # after each text, so that one with nothing to pronounce is a sound too
 
@@ -40,6 +38,8 @@ class SpeechSynthesizer:
     """
 
     def __init__(self, voice: str = "en-us", data_folder: str | None = None) -> None:
+        import espeakng_loader  # noqa: PLC0415 - in workers only: a fault of it must not keep the service from saying so
+
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._sound = bytearray()
         folder = data_folder or espeakng_loader.get_data_path()

@@ -244,6 +244,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     {{ `What is kept does not fit together ({{ $labels.reason }}); media without a message stay, and unless the reason is orphan_share or expired_share nothing is erased either, until somebody has looked.` }}
 
 - alert: ChatbotErasureUnfinished
+  part: history
   expr: >-
     max(chatbot_history_unfinished_erasures{ {{- $pods -}} }) > 0
   for: 15m
