@@ -16,7 +16,7 @@ from typing import Final
 import av
 
 from chat_service.media.audio import encode_mp3
-from chat_service.media.speech import Speaker
+from chat_service.media.speech import SpeechSynthesizer
 
 HELLO_TEXT: Final = "Hello! What time is it?\n"
 HELLO_VOICE: Final = "Hello! This is a voice note, for the bot to listen to."
@@ -40,7 +40,7 @@ GLITTER: Final[Colour] = (140, 110, 145)
 
 def make_samples(folder: Path) -> list[Path]:
     """Write the samples into a folder and return their paths."""
-    speaker = Speaker()
+    speaker = SpeechSynthesizer()
     text, voice, video = (folder / name for name in ("hello.txt", "hello.mp3", "hello.mp4"))
     text.write_text(HELLO_TEXT, "utf-8")
     voice.write_bytes(encode_mp3(speaker.say(HELLO_VOICE), sample_rate=speaker.sample_rate))

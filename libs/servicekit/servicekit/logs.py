@@ -7,6 +7,7 @@ tokens, never belong in a log: callers do not pass them, and `drop_sensitive` is
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -162,11 +163,23 @@ class _LineLogger:
     def msg(self, line: str) -> None:
         # One write, so that lines of several threads do not mix. Nobody may be reading any more, and that must not harm
         # whoever has something to say.
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self._out.write(f"{line}\n")
             self._out.flush()
+        except BrokenPipeError:
+            _discard_standard_error()
+        except (OSError, ValueError):
+            pass
 
     debug = info = warning = error = critical = exception = log = msg
+
+
+def _discard_standard_error() -> None:
+    """Let nothing more fail because nobody reads: what is still buffered would make the process end with 120."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 class _StandardError:
