@@ -120,7 +120,7 @@ async def test_all_listeners_serve_and_their_real_addresses_are_told_in_order(
 async def test_when_one_port_is_taken_the_program_hears_of_it_and_nothing_was_served(
     kitchen: Kitchen, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     second = Listener(app=kitchen.app, host="127.0.0.1", port=port, hint="set CAKE_PORT")
     assert await kitchen.serve(kitchen.listener(), second) == 1
