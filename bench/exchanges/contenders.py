@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
+
+from redis.asyncio import Redis
 
 from bench.exchanges.cores import cpu_us, only, split
 from bench.exchanges.wire import FloorPeer, Peer
@@ -19,6 +22,7 @@ from bench.valkey import Valkey
 from devtools.mongod import run_mongod
 from devtools.processes import start
 from devtools.watching import eventually, metric
+from permits.redis import PoolOperator
 
 ROOT: Final = Path(__file__).parents[2]
 NODE: Final = Path(__file__).with_name("services") / "node"
@@ -190,6 +194,8 @@ class Stage:
             "CHAT_MEDIA_PROCESSES": 1,
             **settings,
         }
+        with ThreadPoolExecutor(1) as aside:  # this thread may run a loop of its own
+            aside.submit(asyncio.run, _begin_pools(self.valkey.url, name)).result()
         with only(split()[0]):
             service = start("bench.exchanges.pod", folder / "chat.log", environment)
         self.running.callback(service.stop)
@@ -210,6 +216,13 @@ def open_stage(folder: Path, valkey: Valkey) -> Iterator[Stage]:
     with ExitStack() as running:
         mongodb_url = running.enter_context(run_mongod(folder))
         yield Stage(folder, running, valkey, mongodb_url, cache(partial(_start_history, folder, running, mongodb_url)))
+
+
+async def _begin_pools(redis_url: str, prefix: str) -> None:
+    """Vouch that the pools of a new pod are new, so that it need not learn for a whole lease."""
+    async with Redis.from_url(redis_url) as redis:
+        for name in ("connections", "messages"):
+            await PoolOperator(name, redis, prefix=prefix).begin()
 
 
 def _start_history(folder: Path, running: ExitStack, mongodb_url: str) -> str:
