@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frameproto import RequestKind, ResponseKind
-from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, SUBPROTOCOL_V2, CloseCode, Parameter
+from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, SUBPROTOCOL_V2, TEMPORARY_DENIALS, CloseCode, Parameter
 from frameproto.v2 import ClientType, Progress, ServerType
 
 HERE = Path(__file__).parent
@@ -39,6 +39,7 @@ def test_constants_are_those_of_python() -> None:
         "ClientType": {kind.name: int(kind) for kind in ClientType},
         "ServerType": {kind.name: int(kind) for kind in ServerType},
         "Progress": {progress.name: int(progress) for progress in Progress},
+        "TEMPORARY_DENIALS": sorted(TEMPORARY_DENIALS),
         "SUBPROTOCOL_V1": SUBPROTOCOL_V1,
         "SUBPROTOCOL_V2": SUBPROTOCOL_V2,
     }

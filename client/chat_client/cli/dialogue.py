@@ -33,19 +33,13 @@ from chat_client.files import read_upload, whole_message
 from chat_client.history import History
 from chat_client.installation import learn_history_address
 from frameproto import FrameError, MediaPart, RequestKind
+from frameproto.connection import TEMPORARY_DENIALS
 from frameproto.media import OWN_FORMATS
 
 QUESTION: Final = "> "
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
 PATIENCE_SECONDS: Final = 60.0
-PASSING: Final = frozenset(
-    {
-        "cluster_full", "line_full", "client_limit", "pod_full", "draining", "internal",
-        "limits_learning", "limits_unavailable", "token_keys_unavailable",
-    }
-)  # fmt: skip
-"""The codes of denials that end by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +145,7 @@ class Dialogue:
             case Command.OPEN | Command.PLAY:
                 part = MediaPart.VOICE if command is Command.PLAY else MediaPart.IMAGE
                 return run_viewer(self._saved.get(part) or self._saved.get(MediaPart.VOICE))
-            case _:
+            case Command.HELP | Command.VOICE | Command.VIDEO | Command.QUIT:  # the last three do not come here
                 for line in help_lines():
                     answers().print(escape(line))
         return 0
@@ -239,7 +233,7 @@ class Dialogue:
                 try:
                     return await self._open()
                 except (Refused, Unreachable) as exc:
-                    again = exc.code in PASSING if isinstance(exc, Refused) else self._said_hello
+                    again = exc.code in TEMPORARY_DENIALS if isinstance(exc, Refused) else self._said_hello
                     if not again or time.monotonic() > deadline:
                         raise
                     seconds = getattr(exc, "retry_after_seconds", None) or pause_seconds

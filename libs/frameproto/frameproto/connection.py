@@ -26,6 +26,14 @@ class Parameter(StrEnum):
     SESSION_ID = "sessionId"
 
 
+TEMPORARY_DENIALS: Final = frozenset(
+    {
+        "cluster_full", "line_full", "client_limit", "pod_full", "draining", "internal",
+        "limits_learning", "limits_unavailable", "token_keys_unavailable",
+    }
+)  # fmt: skip
+"""The codes of denials after which the same request may succeed later."""
+
 MAX_CLIENT_ID: Final = 64
 CLIENT_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_CLIENT_ID - 1}}}")
 CLIENT_ID_RULE: Final = f"1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : -, beginning with a letter or digit"

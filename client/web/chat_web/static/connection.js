@@ -52,6 +52,7 @@ export const TEMPORARY_DENIALS = Object.freeze(
     "cluster_full",
     "line_full",
     "client_limit",
+    "pod_full",
     "token_keys_unavailable",
     "limits_learning",
     "limits_unavailable",

@@ -58,6 +58,7 @@ const en = {
     cluster_full: "All slots are taken.",
     line_full: "Too many clients are waiting.",
     client_limit: "You have as many open connections as are allowed. Close one of them.",
+    pod_full: "This server has no room at the moment.",
     draining: "The server is being replaced.",
     limits_learning: "The server is recovering its limits.",
     limits_unavailable: "The server can't check its limits.",
