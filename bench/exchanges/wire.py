@@ -118,7 +118,8 @@ class Peer(asyncio.Protocol):
             return data
         if not head.startswith(SPEAKING):
             self._ended = True
-            self._opened.set_exception(RequestRefused(data.decode(errors="replace")))
+            if not self._opened.done():  # cancelled, since another one was refused before
+                self._opened.set_exception(RequestRefused(data.decode(errors="replace")))
             self._transport.close()
             return b""
         self._open = True

@@ -1,6 +1,8 @@
 """The time limit of a task that waits again and again."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 
@@ -77,3 +79,27 @@ async def test_nothing_rings_once_it_was_stopped() -> None:
         async with time_limit:
             await asyncio.sleep(60)
     assert now() == pytest.approx(10)
+
+
+@pytest.mark.looptime(False)
+async def test_what_came_while_the_loop_stood_still_is_not_too_late() -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+
+        def answer_and_stand_still() -> None:
+            theirs.send(b"answer")
+            time.sleep(0.3)
+
+        loop.call_later(0.01, answer_and_stand_still)
+        async with ReusableTimeout(0.1):
+            assert await loop.sock_recv(ours, 10) == b"answer"
+
+
+@pytest.mark.looptime(False)
+async def test_what_never_comes_is_given_up_although_the_loop_stood_still() -> None:
+    asyncio.get_running_loop().call_later(0.01, time.sleep, 0.3)
+    with pytest.raises(TimeoutError):
+        async with ReusableTimeout(0.1):
+            await asyncio.Event().wait()

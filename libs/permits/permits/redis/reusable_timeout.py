@@ -6,10 +6,17 @@ Here one timer stands for many waits: when it rings too early for the present on
 
 import asyncio
 from types import TracebackType
+from typing import Final
+
+LATE_SECONDS: Final = 0.05
+GRACE_SECONDS: Final = 0.1
 
 
 class ReusableTimeout:
     """An `async with` block that may not take longer than this; for one task at a time, and not within itself.
+
+    A timer that rings late tells of an event loop that stood still. What was waited for may have come meanwhile and lie
+    unread, so the block has a little more time then, once.
 
     Args:
         seconds: how long.
@@ -24,6 +31,7 @@ class ReusableTimeout:
         self._cancels = 0  # of others, when the block began
         self._over_at = 0.0
         self._over = False
+        self._had_grace = False
         self._alarm: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
@@ -33,7 +41,7 @@ class ReusableTimeout:
             raise RuntimeError("only a task can be broken off")
         self._cancels = task.cancelling()
         self._over_at = asyncio.get_running_loop().time() + self._seconds
-        self._over = False
+        self._over = self._had_grace = False
         if self._alarm is None:
             self._set()
 
@@ -58,7 +66,11 @@ class ReusableTimeout:
         self._alarm = None
         if self._task is None:
             return
-        if asyncio.get_running_loop().time() < self._over_at:
+        now = asyncio.get_running_loop().time()
+        if now - self._over_at > LATE_SECONDS and not self._had_grace:
+            self._had_grace = True
+            self._over_at = now + GRACE_SECONDS
+        if now < self._over_at:
             self._set()
         else:
             self._over = True
