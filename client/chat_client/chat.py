@@ -11,10 +11,19 @@ from uuid import UUID
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 from websockets.typing import Subprotocol
 
 from chat_client.errors import ClientError, ConnectionLost, Refused, Unreachable, WrongAnswer
+from chat_client.proxy import proxy_for, through
 from frameproto import Buffer, FrameError, Request, RequestKind, Response, decode_response, encode_request
 from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, CloseCode, Parameter
 
@@ -228,13 +237,15 @@ async def _open(opening: connect_websocket, url: str, open_seconds: float) -> Cl
             response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")
         ) from exc
     except TimeoutError as exc:
-        raise Unreachable(f"no answer from {url} within {open_seconds:g} s") from exc
+        raise Unreachable(f"no answer from {url} within {open_seconds:g} s{through(url)}") from exc
+    except (ProxyError, InvalidProxy) as exc:
+        raise Unreachable(f"{url} cannot be reached: the proxy {proxy_for(url)} does not lead there: {exc}") from exc
     except (InvalidHandshake, InvalidMessage, InvalidURI) as exc:
-        raise WrongAnswer(f"what answers at {url} is not a chatbot: {exc}") from exc
+        raise WrongAnswer(f"what answers at {url} is not a chatbot: {exc}{through(url)}") from exc
     except OSError as exc:
-        raise Unreachable(f"{url} cannot be reached: {exc.strerror or exc}") from exc
+        raise Unreachable(f"{url} cannot be reached: {exc.strerror or exc}{through(url)}") from exc
     except (ValueError, ImportError) as exc:  # no name of a host; a proxy of a kind that we do not speak
-        raise Unreachable(f"{url} cannot be reached: {exc}") from exc
+        raise Unreachable(f"{url} cannot be reached: {exc}{through(url)}") from exc
 
 
 def _session_of(websocket: ClientConnection) -> UUID | None:

@@ -1,15 +1,21 @@
 """Asking the history service over HTTP, and all that can go wrong with it."""
 
 from collections.abc import AsyncIterator, Container, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Self
 
 import aiohttp
 
 from chat_client.errors import Refused, Unreachable, WrongAnswer
+from chat_client.proxy import proxy_for, through
+from frameproto.connection import WELL_KNOWN_PATH
 
 OK: Final = 200
 ERRORS: Final = 400  # the first status of HTTP that says no
+NOT_FOUND: Final = "not_found"
+"""The code of a path that a service does not have. History has all those that it is asked for."""
+
+PROBE_SECONDS: Final = 5.0
 
 
 class Service:
@@ -63,18 +69,37 @@ class Service:
             async with self._http.request(method, self._address + path, headers=headers, json=body) as response:
                 if response.status >= ERRORS:
                     body = await response.content.read(64 * 1024)
-                    raise Refused.from_problem(response.status, body, response.headers.get("Retry-After"))
+                    refused = Refused.from_problem(response.status, body, response.headers.get("Retry-After"))
+                    raise await self._misdirected() if refused.code == NOT_FOUND else refused
                 if response.status not in wanted:
                     raise WrongAnswer(f"{self._address} is not the history of a chatbot: it said {response.status}")
                 yield response
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
             raise Unreachable(f"{self._address} is not an address; one looks like http://127.0.0.1:8001") from exc
         except TimeoutError as exc:
-            raise Unreachable(f"no answer from {self._address} in time") from exc
+            raise Unreachable(f"no answer from {self._address} in time{through(self._address)}") from exc
         except aiohttp.ContentTypeError as exc:
             raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from exc
+        except aiohttp.ClientHttpProxyError as exc:
+            proxy = proxy_for(self._address)
+            raise Unreachable(f"{self._address} cannot be reached: the proxy {proxy} said {exc.status}") from exc
         except aiohttp.ClientConnectorError as exc:
             why = exc.os_error.strerror or exc.os_error
-            raise Unreachable(f"{self._address} cannot be reached: {why}") from exc
+            raise Unreachable(f"{self._address} cannot be reached: {why}{through(self._address)}") from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:  # ValueError: no name of a host
-            raise Unreachable(f"{self._address} cannot be reached: {exc}") from exc
+            raise Unreachable(f"{self._address} cannot be reached: {exc}{through(self._address)}") from exc
+
+    async def _misdirected(self) -> Refused:
+        """Say that this is not history, and where that is when the chat service answers here."""
+        assert self._http is not None  # noqa: S101 - an answer came through it
+        said = f"there is no history service at {self._address}; name it by --history or CHAT_HISTORY_URL"
+        with suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
+            timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+            async with self._http.get(self._address + WELL_KNOWN_PATH, timeout=timeout) as response:
+                chat = await response.json() if response.status == OK else None
+                if isinstance(chat, dict) and "connect" in chat:
+                    where = (
+                        f"history is at {chat['history']}, say --history" if chat.get("history") else "say --history"
+                    )
+                    said = f"{self._address} is the chat service, not history; {where} or CHAT_HISTORY_URL"
+        return Refused(404, NOT_FOUND, said)

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from chat_client.chat import Chat
 from chat_client.chat import connect as open_chat
+from chat_client.cli.advice import advised, misdirected
 from chat_client.cli.history import show_message
 from chat_client.cli.lines import Command, File, SlashCommand, Text, UnknownLine, help_lines, parse_session, read_line
 from chat_client.cli.output import (
@@ -107,7 +108,7 @@ class Dialogue:
             lost = isinstance(exc, ConnectionLost)
             if lost and not self._ask.attended:
                 raise  # nobody is there to decide whether to send it again
-            complain(str(exc))
+            complain(advised(exc))
             if lost:
                 self._ask.offer(line)
             return exc.exit_code
@@ -235,7 +236,7 @@ class Dialogue:
                 except (Refused, Unreachable) as exc:
                     again = exc.code in TEMPORARY_DENIALS if isinstance(exc, Refused) else self._said_hello
                     if not again or time.monotonic() > deadline:
-                        raise
+                        raise await asyncio.to_thread(misdirected, exc, self._options.url) from exc
                     seconds = getattr(exc, "retry_after_seconds", None) or pause_seconds
                     pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
                     status.update(f"{escape(str(exc))}; next attempt in {seconds:.0f} s")

@@ -32,6 +32,7 @@ from rich.progress import (
 )
 
 from chat_client.chat import OnSent
+from chat_client.cli.advice import advised
 from chat_client.errors import ClientError, FileTrouble
 from chat_client.files import save
 from frameproto import FrameError, MediaPart, Response, ResponseKind
@@ -55,7 +56,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
     except ClientError as exc:
-        complain(str(exc))
+        complain(advised(exc))
         code = exc.exit_code
     except FrameError as exc:
         complain(f"this is no message: {exc}")

@@ -1,5 +1,6 @@
 """`chat-client send`: one or several messages of one kind, then goodbye."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,9 @@ import click
 
 from chat_client.chat import connect
 from chat_client.cli import options as option
+from chat_client.cli.advice import misdirected
 from chat_client.cli.output import progress, run, show_reply
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileTrouble, Refused
 from chat_client.files import read_upload, whole_message
 from frameproto import MediaPart, RequestKind
 from frameproto.media import OWN_FORMATS
@@ -96,10 +98,13 @@ async def _send(
     as_json: bool,
 ) -> int:
     worst = 0
-    async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session, token=token) as chat:
-        for name, content in contents(max_bytes - 1):
-            started = time.monotonic()
-            with progress(name, len(content) + 1) as sent:
-                reply = await chat.ask(kind, content, on_sent=sent)
-            worst = max(worst, show_reply(reply, save_to, as_json=as_json, seconds=time.monotonic() - started))
+    try:
+        async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session, token=token) as chat:
+            for name, content in contents(max_bytes - 1):
+                started = time.monotonic()
+                with progress(name, len(content) + 1) as sent:
+                    reply = await chat.ask(kind, content, on_sent=sent)
+                worst = max(worst, show_reply(reply, save_to, as_json=as_json, seconds=time.monotonic() - started))
+    except Refused as exc:
+        raise await asyncio.to_thread(misdirected, exc, url) from exc
     return worst
