@@ -26,7 +26,7 @@ from bench.samples import Sample, percentile
 from bench.words import word_errors
 from chat_service.media.audio import encode_mp3
 from chat_service.media.model import FOLDER
-from chat_service.media.pcm import Recording, record
+from chat_service.media.pcm import PcmRecording, record
 from chat_service.media.speech import SpeechSynthesizer
 from chat_service.media.speech_to_text import EmbeddedSpeechToText, whisper_pool
 from chat_service.media.text_to_speech import Voices
@@ -51,7 +51,7 @@ COLOURS = ((81, 90, 240), (145, 54, 34), (41, 240, 110))
 
 
 @dataclass(slots=True)
-class Found:
+class MediaFigures:
     """What was measured; seconds of time and of CPU for one file."""
 
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def spoken(speaker: SpeechSynthesizer, text: str, voice: str = "", speed: int = 
 
 def pcm_of(mp3: bytes) -> bytes:
     """Return the sound of an MP3 as recognizers take it."""
-    sound = Recording()
+    sound = PcmRecording()
     with av.open(io.BytesIO(mp3), "r") as file:
         record(file, file.streams.audio[0], sound, max_seconds=1e9)
     return sound.pcm
@@ -139,7 +139,7 @@ def decode_all(file: bytes) -> int:
         return sum(1 for packet in container.demux() for _ in packet.decode())
 
 
-async def measure_stages(found: Found, speaker: SpeechSynthesizer, times: int) -> None:
+async def measure_stages(found: MediaFigures, speaker: SpeechSynthesizer, times: int) -> None:
     """Measure each stage by itself, and the bare calls."""
     note = spoken(speaker, " ".join(PHRASES[:3]))
     clip = film(9, (640, 360), pcm_of(note))
@@ -190,7 +190,7 @@ def media() -> ProcessMediaWorkers:
     )
 
 
-async def measure_rates(found: Found, speaker: SpeechSynthesizer, count: int) -> None:
+async def measure_rates(found: MediaFigures, speaker: SpeechSynthesizer, count: int) -> None:
     """Send many at once to two workers; meanwhile see how late the event loop is."""
     note = spoken(speaker, " ".join(PHRASES[:3]))
     clip = film(9, (640, 360), pcm_of(note))
@@ -231,7 +231,7 @@ async def lag_during(work: Awaitable[Any]) -> float:
     return percentile(late, 0.99)
 
 
-async def measure_words(found: Found, speaker: SpeechSynthesizer, phrases: int, voices: Sequence[str]) -> None:
+async def measure_words(found: MediaFigures, speaker: SpeechSynthesizer, phrases: int, voices: Sequence[str]) -> None:
     """Recognize phrases in several voices and speeds; the share of wrong words by voice and speed, and of all."""
     async with whisper_pool(FOLDER, processes=min(2, cores())) as pool:
         recognizer = EmbeddedSpeechToText(pool, language="en", seconds=300)
@@ -255,7 +255,7 @@ async def recognize(recognizer: EmbeddedSpeechToText, notes: Sequence[bytes]) ->
     return [each.text for each in heard]
 
 
-def report(found: Found) -> str:
+def report(found: MediaFigures) -> str:
     """Return everything as text."""
     lines = [f"{'':32}{'seconds':>9}{'CPU s':>9}"]
     lines += [f"{name:32}{at['seconds']:9.3f}{at['cpu']:9.3f}" for name, at in found.stages.items()]
@@ -268,9 +268,9 @@ def report(found: Found) -> str:
     return "\n".join(lines)
 
 
-async def main(arguments: argparse.Namespace) -> Found:
+async def main(arguments: argparse.Namespace) -> MediaFigures:
     """Measure everything."""
-    found, speaker = Found(), SpeechSynthesizer()
+    found, speaker = MediaFigures(), SpeechSynthesizer()
     await measure_stages(found, speaker, 3 if arguments.quick else 9)
     await measure_rates(found, speaker, 16 if arguments.quick else 64)
     if arguments.phrases:

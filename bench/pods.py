@@ -41,7 +41,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PodFigures:
     """What was measured; CPU in microseconds of all threads, memory as the resident set grows."""
 
     machine: str
@@ -154,7 +154,7 @@ def _resident(process: psutil.Process) -> int:
     return int(process.memory_info().rss)
 
 
-async def _measure(pods: Pods, size: Size, echo: Echo) -> Found:
+async def _measure(pods: Pods, size: Size, echo: Echo) -> PodFigures:
     chat, history = psutil.Process(pods.chat.process.pid), psutil.Process(pods.history.process.pid)
     busy = await asyncio.to_thread(busy_share)
     rest, workers_rest = _resident(chat), sum(_resident(child) for child in chat.children(recursive=True))
@@ -179,7 +179,7 @@ async def _measure(pods: Pods, size: Size, echo: Echo) -> Found:
 
         text = await per(size.texts, RequestKind.TEXT, TEXT)
         voice = await per(size.voices, RequestKind.VOICE, (SAMPLES / "hello.mp3").read_bytes())
-    return Found(
+    return PodFigures(
         machine=f"{cores()} cores of {processor()}, Python {platform.python_version()}",
         busy_share=busy,
         echo_us=echo_us,
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def show(found: Found) -> None:
+def show(found: PodFigures) -> None:
     """Print what was found, each figure beside the floor where there is one."""
     print(f"{found.machine}{'; BUSY: others use it' if found.busy_share > BUSY else ''}\n")
     print(f"memory of a chat pod at rest     {found.chat_rest_mib:8.0f} MiB")

@@ -48,7 +48,7 @@ say = "video"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScriptFigures:
     """Microseconds of CPU."""
 
     reply_of_few: Sample
@@ -68,7 +68,7 @@ def script_of(count: int) -> str:
     return f'name = "Bench"\n[greetings]\n"00:00" = "Hello"\n{rules}{LAST}'
 
 
-def measure(repeats: int, texts: int) -> Found:
+def measure(repeats: int, texts: int) -> ScriptFigures:
     """Measure in turns, each repetition all of it."""
     few, many = parse_script(script_of(FEW)), parse_script(script_of(MANY))
     bots = [ScriptedBot(few), ScriptedBot(many), ScriptedBot(load_script())]
@@ -79,7 +79,7 @@ def measure(repeats: int, texts: int) -> Found:
             replies[number].append(_reply_us(bot, texts))
         for number, script in enumerate((few, many)):
             rule_by_rule[number].append(_rule_by_rule_us(script.rules, max(1, texts // 10)))
-    return Found(*(Sample(tuple(values)) for values in (*replies, *rule_by_rule)))
+    return ScriptFigures(*(Sample(tuple(values)) for values in (*replies, *rule_by_rule)))
 
 
 def _reply_us(bot: ScriptedBot, texts: int) -> float:

@@ -44,7 +44,7 @@ class Times:
     total_ms: float
 
 
-class Pool:
+class MeasuredPool:
     """A pool whose pods are this bench."""
 
     def __init__(self, redis: Any, name: str) -> None:  # noqa: ANN401 - its commands have no types
@@ -118,10 +118,10 @@ class Pool:
         assert pool
 
 
-Case = Callable[[Pool], Awaitable[None]]
+Case = Callable[[MeasuredPool], Awaitable[None]]
 
 
-async def pods_die(pool: Pool) -> None:
+async def pods_die(pool: MeasuredPool) -> None:
     """1,000 pods that held 10 permits each die at once."""
     await pool.enter("pod/0.1", MANY)
     await pool.trust()
@@ -133,7 +133,7 @@ async def pods_die(pool: Pool) -> None:
     await pool.beat_while_there_is_more("pod/0.1")
 
 
-async def line_expired(pool: Pool) -> None:
+async def line_expired(pool: MeasuredPool) -> None:
     """One release meets 10,000 waiters whose time is over."""
     await pool.enter("pod/0.1", 1)
     await pool.trust()
@@ -144,7 +144,7 @@ async def line_expired(pool: Pool) -> None:
     await pool.beat_while_there_is_more("pod/0.1")
 
 
-async def large_pod_leaves(pool: Pool) -> None:
+async def large_pod_leaves(pool: MeasuredPool) -> None:
     """A pod leaves that has 10,000 permits and 10,000 waiters."""
     await pool.enter("pod/0.1", MANY)
     await pool.trust()
@@ -154,7 +154,7 @@ async def large_pod_leaves(pool: Pool) -> None:
     await pool.leave("pod/1.1")
 
 
-async def capacity_is_raised(pool: Pool) -> None:
+async def capacity_is_raised(pool: MeasuredPool) -> None:
     """The capacity is raised by 10,000 while 10,000 wait."""
     await pool.enter("pod/0.1", 1)
     await pool.trust()
@@ -163,7 +163,7 @@ async def capacity_is_raised(pool: Pool) -> None:
     await pool.set_capacity(2 * MANY)
 
 
-async def notice_lost(pool: Pool) -> None:
+async def notice_lost(pool: MeasuredPool) -> None:
     """One notice is lost among 8,000 waiters: the pod asks about the first of them."""
     await pool.enter("pod/0.1", 1)
     await pool.trust()
@@ -173,7 +173,7 @@ async def notice_lost(pool: Pool) -> None:
     await pool.operate("pod/0.1", "acquire", "pod/0.1-1", "client-1", 600_000)
 
 
-async def busy(pool: Pool) -> None:
+async def busy(pool: MeasuredPool) -> None:
     """A full call of operations, with 10,000 in the queue."""
     await pool.enter("pod/0.1", MANY)
     await pool.trust()
@@ -185,7 +185,7 @@ async def busy(pool: Pool) -> None:
     await pool.operate("pod/0.1", *releases, *asks)
 
 
-async def declared(pool: Pool) -> None:
+async def declared(pool: MeasuredPool) -> None:
     """A pod declares 10,000 permits and 10,000 waiters, after the store has forgotten them."""
     await pool.enter("pod/0.1", MANY)
     pool.times.clear()
@@ -215,12 +215,12 @@ CASES: dict[str, Case] = {
 
 
 @asynccontextmanager
-async def open_pool(url: str, name: str) -> AsyncIterator[Pool]:
+async def open_pool(url: str, name: str) -> AsyncIterator[MeasuredPool]:
     """Open a pool of its own for a case."""
     async with Redis.from_url(url) as redis:
         for script in SCRIPTS.all():
             await redis.script_load(script.text)
-        yield Pool(redis, name)
+        yield MeasuredPool(redis, name)
         await redis.flushall()
 
 

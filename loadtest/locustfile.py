@@ -19,7 +19,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest.client_log import ClientLog, ReconnectStorm, SchedulingDelay, UnexpectedEvent
 from loadtest.stages import STORM
 from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
-from loadtest.worker_sync import Receiver, Sender
+from loadtest.worker_sync import ResultReceiver, Sender
 
 __all__ = ["Chatter", "Reporter", "Rusher", "Wanderer"]
 
@@ -51,7 +51,7 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
         ChatUser.ledger = ClientLog(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
-            Receiver(runner, ChatUser.ledger)
+            ResultReceiver(runner, ChatUser.ledger)
     environment.events.user_error.add_listener(_note_mishap)
     if not isinstance(runner, MasterRunner):
         threading.Thread(target=_note_lateness, args=[ChatUser.ledger], daemon=True).start()

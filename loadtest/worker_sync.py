@@ -49,7 +49,7 @@ class Sender:
         return lines
 
 
-class Receiver:
+class ResultReceiver:
     """Puts the lines of all workers into one ledger.
 
     Args:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from bench.pods import Found
+from bench.pods import PodFigures
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--connections", "20", "--talkers", "2", "--texts", "200", "--voices", "2")
@@ -19,7 +19,7 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())
-    assert set(found) == {field.name for field in fields(Found)}
+    assert set(found) == {field.name for field in fields(PodFigures)}
     assert found["chat_rest_mib"] > 10
     assert all(found[name] >= 0 for name in CPU)
     assert found["voice_workers_us"] > found["text_us"]

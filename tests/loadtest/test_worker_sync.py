@@ -10,12 +10,12 @@ from loadtest.client_log import read_client_log
 LOST = """
 import sys
 from locust.env import Environment
-from loadtest.worker_sync import LINES, Receiver
+from loadtest.worker_sync import LINES, ResultReceiver
 from loadtest.client_log import ClientLog
 
 environment = Environment()
 runner = environment.create_master_runner("127.0.0.1", int(sys.argv[1]))
-Receiver(runner, ClientLog(print))
+ResultReceiver(runner, ClientLog(print))
 environment.events.worker_report.fire(client_id="idle", data={LINES: []})
 environment.events.worker_report.fire(client_id="busy", data={LINES: ["{}"]})
 environment.events.test_stop.fire(environment=environment)

@@ -60,18 +60,18 @@ ARRIVAL_CURSOR_PATTERN: Final = rf"{NOW}|([0-9]{{1,18}})\.({DIRECTIONS})"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FieldRule:
     """What JSON Schema says of a value beyond its type, as pairs of keyword and value."""
 
     keywords: tuple[tuple[str, object], ...]
 
 
-def rule(**keywords: object) -> Rule:
+def rule(**keywords: object) -> FieldRule:
     """Return a rule from the keywords of JSON Schema."""
-    return Rule(tuple(keywords.items()))
+    return FieldRule(tuple(keywords.items()))
 
 
-def one_of(values: Iterable[str]) -> Rule:
+def one_of(values: Iterable[str]) -> FieldRule:
     """Return the rule of a string that is one of these."""
     return rule(enum=tuple(str(value) for value in values))
 

@@ -38,7 +38,7 @@ REFUSAL: Final = "servicekit.refusal"
 """Member of a scope: the problem that a request is answered with, whatever it asks for."""
 
 
-class Part(Enum):
+class HeadPart(Enum):
     """What the next bytes of the peer belong to."""
 
     HEAD = auto()
@@ -58,7 +58,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     listener: Listener
     capacity: Capacity
 
-    _part: Part = Part.HEAD
+    _part: HeadPart = HeadPart.HEAD
     _counted_bytes: int = 0  # of a head, or of what stands between the parts of a chunked body
     _tail: bytes = b""  # the last that was fed, where an empty line may have begun
     _body_left: int = 0
@@ -91,7 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def make_room(self) -> None:
         """Close at once, for a newcomer that may have a request."""
         self.listener.on_cut("made_room")
-        if self._counted_bytes and self._part is Part.HEAD:  # it had begun one
+        if self._counted_bytes and self._part is HeadPart.HEAD:  # it had begun one
             self.transport.write(_as_bytes(_no_room()))
             self.transport.close()
         else:
@@ -99,9 +99,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what the peer sent, as long as it comes to something."""
-        while data and not self.transport.is_closing() and self._part is not Part.NOTHING:
+        while data and not self.transport.is_closing() and self._part is not HeadPart.NOTHING:
             end = self._next_end(data)
-            if self._part is Part.HEAD and self._counted_bytes + end > self.listener.http.max_head_bytes:
+            if self._part is HeadPart.HEAD and self._counted_bytes + end > self.listener.http.max_head_bytes:
                 self._fail(
                     Problem(431, "head_too_large", f"a head has at most {self.listener.http.max_head_bytes} bytes")
                 )
@@ -123,7 +123,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, but not one behind the body: it would become one of the head (RFC 9110, 6.5.1)."""
-        if self._part is Part.HEAD:
+        if self._part is HeadPart.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -149,10 +149,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Nor is anything else of a request that is whole."""
-        if self.parser.should_upgrade() and not self._upgrades and self._part is not Part.HEAD:
+        if self.parser.should_upgrade() and not self._upgrades and self._part is not HeadPart.HEAD:
             return  # the parser takes what follows an upgrade for no body; see _go_on
-        wanted = self._part is Part.HEAD or self._body_timer is not None
-        self._part = Part.HEAD
+        wanted = self._part is HeadPart.HEAD or self._body_timer is not None
+        self._part = HeadPart.HEAD
         self._counted_bytes = 0
         self._stop_timers()
         if not wanted:  # its answer had been sent before
@@ -168,7 +168,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif not self._head_timed and self._part is not Part.NOTHING:
+        elif not self._head_timed and self._part is not HeadPart.NOTHING:
             self._stop_timers()
             self._time_idleness()
 
@@ -185,7 +185,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _next_end(self, data: bytes) -> int:
         """Return up to where `data` belongs to the same part of a request."""
-        if self._part is Part.BODY:
+        if self._part is HeadPart.BODY:
             return min(len(data), self._body_left)
         across = (self._tail + data[: len(EMPTY_LINE) - 1]).find(EMPTY_LINE)
         if across >= 0:
@@ -208,13 +208,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._fail(Problem(400, "request_malformed", "this is not a request of HTTP/1.1"))
         self._tail = piece[-(len(EMPTY_LINE) - 1) :] if self._part is before else b""
-        if self._part is Part.HEAD and self._reads_body:
+        if self._part is HeadPart.HEAD and self._reads_body:
             self.parser, self._reads_body = httptools.HttpRequestParser(self), False
         return True
 
     def _go_on(self) -> None:
         """Read what follows an upgrade that is not taken: the body, if there is one, as that of any request."""
-        if self._part is Part.HEAD:
+        if self._part is HeadPart.HEAD:
             return
         framing = [b"%b: %b\r\n" % header for header in self.headers if header[0] in FRAMING]
         self.parser, self._reads_body = httptools.HttpRequestParser(_BodyOnly(self)), True
@@ -224,10 +224,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._counted_bytes = 0
         for name, value in self.headers:
             if name == b"transfer-encoding":
-                self._part = Part.CHUNKS
+                self._part = HeadPart.CHUNKS
             elif name == b"content-length" and int(value) > 0:
-                self._part, self._body_left = Part.BODY, int(value)
-        if self._part is not Part.HEAD:
+                self._part, self._body_left = HeadPart.BODY, int(value)
+        if self._part is not HeadPart.HEAD:
             self._body_bytes = 0
             self._receiving.start()
             self._body_timer = self.loop.call_later(self.listener.http.body_seconds, self._body_too_long)
@@ -256,10 +256,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
         It is told why, unless it is still being told something else. Requests before that one are answered.
         """
-        receiving, self._part = self._part, Part.NOTHING
+        receiving, self._part = self._part, HeadPart.NOTHING
         self._stop_timers()
         running = self._running
-        if receiving is not Part.HEAD:  # the request that was read last will never be whole
+        if receiving is not HeadPart.HEAD:  # the request that was read last will never be whole
             if self.pipeline:
                 self.pipeline.popleft()
             elif running is not None:
@@ -282,7 +282,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return False
         last = self.pipeline[0][0] if self.pipeline else running
         last.keep_alive = False
-        self._part = Part.NOTHING
+        self._part = HeadPart.NOTHING
         return True
 
     def _linger(self) -> None:

@@ -26,7 +26,7 @@ _ABSOLUTE_FORM: Final = re.compile(rb"(?:https?|wss?)://([^/?#]*)([^#]*)", re.IG
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """Where a request goes.
 
     Attributes:
@@ -43,7 +43,7 @@ class Target:
         return self.path_and_query.partition(b"?")[0].decode("latin-1")
 
 
-def read_target(version: str, target: bytes, headers: Headers) -> Target:
+def read_target(version: str, target: bytes, headers: Headers) -> RequestTarget:
     """Return where a request goes, whichever form its target has.
 
     Raises:
@@ -53,17 +53,17 @@ def read_target(version: str, target: bytes, headers: Headers) -> Target:
         raise Problem(505, "http_version_unsupported", f"this server speaks HTTP/1.1, not HTTP/{version}")
     _check_host([value for name, value in headers if name == b"host"], required=version == "1.1")
     if target.startswith(b"/") or target == b"*":
-        return Target(target, headers)
+        return RequestTarget(target, headers)
     absolute = _ABSOLUTE_FORM.fullmatch(target)
     if absolute is None:
         raise Problem(400, "target_malformed", "the target must be a path, or an address with http:// or https://")
     authority, rest = absolute.groups()
     _check_host([authority], required=True)
     others = [(name, value) for name, value in headers if name != b"host"]
-    return Target(rest if rest.startswith(b"/") else b"/" + rest, [(b"host", authority), *others])
+    return RequestTarget(rest if rest.startswith(b"/") else b"/" + rest, [(b"host", authority), *others])
 
 
-def check_host(allowed: AllowedHosts, target: Target) -> None:
+def check_host(allowed: AllowedHosts, target: RequestTarget) -> None:
     """Pass when a request is for a host that is served here, or is a probe: those are for the address of a pod.
 
     A request of HTTP/1.0 may name none, and no browser sends such.

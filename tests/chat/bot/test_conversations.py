@@ -8,7 +8,7 @@ from chat_service.bot.__main__ import main
 from chat_service.bot.conversations import (
     ConversationError,
     Difference,
-    Said,
+    TrialLine,
     files,
     read_conversations,
     try_conversation,
@@ -31,8 +31,8 @@ def test_a_conversation_is_read() -> None:
     first, second = read_conversations(
         "# a comment\na  Hello\nbot  Hi,\n     a\n\nat 2026-06-01 22:15 Asia/Tokyo\nb  x y\n"
     )
-    assert first.said == (Said("a", "Hello", 2), Said("bot", "Hi,\na", 3))
-    assert second.said == (Said("b", "x y", 7),)
+    assert first.said == (TrialLine("a", "Hello", 2), TrialLine("bot", "Hi,\na", 3))
+    assert second.said == (TrialLine("b", "x y", 7),)
     assert second.moment.isoformat() == "2026-06-01T22:15:00+09:00"
 
 

@@ -7,7 +7,7 @@ import av
 
 from bench.words import word_errors
 from chat_service.media.audio import encode_mp3
-from chat_service.media.pcm import Recording, record
+from chat_service.media.pcm import PcmRecording, record
 from chat_service.media.speech import SpeechSynthesizer
 
 
@@ -18,7 +18,7 @@ def _speaker() -> SpeechSynthesizer:
 
 def pcm_of(text: str) -> bytes:
     """Return the sentence in the form that recognizers take."""
-    sound = Recording()
+    sound = PcmRecording()
     with av.open(io.BytesIO(mp3_of(text)), "r") as file:
         record(file, file.streams.audio[0], sound, max_seconds=1e9)
     return sound.pcm

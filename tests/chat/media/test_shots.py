@@ -6,7 +6,7 @@ import av
 import pytest
 
 from chat_service.media.contact_sheet import choose_shots, clock
-from chat_service.media.pcm import Recording
+from chat_service.media.pcm import PcmRecording
 from chat_service.media.video import probe_video
 from tests.chat.media.making import BLUE, CLOCKWISE, GREEN, RED, edited, pixels, turned, video
 
@@ -69,7 +69,7 @@ def test_times_as_players_show_them(seconds: float, shown: str) -> None:
 
 
 def test_the_sound_is_there_however_many_shots() -> None:
-    sound = Recording()
+    sound = PcmRecording()
     probe_video(video(RED, GREEN, seconds=2, speech=b"\0\x20" * 32_000), max_seconds=60, sound=sound)
     assert len(sound.pcm) / 32_000 == pytest.approx(2, abs=0.15)
     assert not sound.is_silent

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from chat_service.media.audio import encode_mp3
-from chat_service.media.speech import MAX_CHARACTERS, SpeechError, SpeechSynthesizer, shorten
+from chat_service.media.speech import MAX_CHARACTERS, SpeechSynthesizer, SynthesizerFailed, shorten
 from tests.chat.media.making import loudness
 
 SENTENCE = "Good evening! It is five minutes past nine where you are."
@@ -49,7 +49,7 @@ def test_markup_is_text_like_any_other(speaker: SpeechSynthesizer) -> None:
 
 
 def test_an_unknown_voice() -> None:
-    with pytest.raises(SpeechError, match="no-such-voice"):
+    with pytest.raises(SynthesizerFailed, match="no-such-voice"):
         SpeechSynthesizer("no-such-voice")
 
 
@@ -61,7 +61,7 @@ def test_missing_data() -> None:
     program = "from chat_service.media.speech import SpeechSynthesizer; SpeechSynthesizer('en-us', '/nonexistent')"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert finished.returncode == 1  # espeak-ng by itself would go on, silently, or exit the process
-    assert "SpeechError: espeak-ng does not start with its data in /nonexistent" in finished.stderr
+    assert "SynthesizerFailed: espeak-ng does not start with its data in /nonexistent" in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from chat_service.media.speech_to_text import (
     RECOGNIZER_MEMORY_BYTES,
     EmbeddedSpeechToText,
     EndpointSpeechToText,
-    SpeechError,
+    RecognitionError,
     whisper_pool,
 )
 from tests.chat.media.making import RED, silent_mp3, tone, video
@@ -142,7 +142,7 @@ class SlowPool:
 async def test_what_was_recognized_when_the_time_is_over_is_kept() -> None:
     heard = await EmbeddedSpeechToText(SlowPool(3), seconds=0.2).transcribe(bytes(60), client_id="anna")
     assert heard == Transcript("part 1 part 2 …", "en")
-    with pytest.raises(SpeechError, match="nothing was recognized within"):
+    with pytest.raises(RecognitionError, match="nothing was recognized within"):
         await EmbeddedSpeechToText(SlowPool(1), seconds=0.2).transcribe(bytes(20), client_id="anna")
 
 
@@ -151,7 +151,7 @@ class Stub:
 
     waiting = 0
 
-    def __init__(self, outcome: Transcript | SpeechError) -> None:
+    def __init__(self, outcome: Transcript | RecognitionError) -> None:
         self.outcome = outcome
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -166,13 +166,13 @@ class Stub:
     async def transcribe(self, pcm: bytes, *, client_id: str) -> Transcript:  # noqa: ARG002 - as the port has it
         self.asked.append(len(pcm))
         await self.go_on.wait()
-        if isinstance(self.outcome, SpeechError):
+        if isinstance(self.outcome, RecognitionError):
             raise self.outcome
         return self.outcome
 
 
 async def test_a_failure_leaves_the_message_without_words(capfd: pytest.CaptureFixture[str]) -> None:
-    async with workers_of(1, recognizer=Stub(SpeechError("the service is on fire"))) as workers:
+    async with workers_of(1, recognizer=Stub(RecognitionError("the service is on fire"))) as workers:
         assert (await workers.probe_audio(tone(1, "a.mp3", "libmp3lame"))).transcript is None
     assert "the service is on fire" in capfd.readouterr().out
 
@@ -264,11 +264,11 @@ async def test_whatever_a_service_answers_is_told_as_one_error(service: tuple[Se
     assert callable(answer)
     served.answer = answer()
     async with endpoint(url) as recognizer:
-        with pytest.raises(SpeechError, match="did not answer as it should"):
+        with pytest.raises(RecognitionError, match="did not answer as it should"):
             await recognizer.transcribe(b"\1\0" * 100, client_id="anna")
 
 
 async def test_a_service_that_is_not_there() -> None:
     async with endpoint("http://127.0.0.1:9/v1") as recognizer:
-        with pytest.raises(SpeechError, match="did not answer"):
+        with pytest.raises(RecognitionError, match="did not answer"):
             await recognizer.transcribe(b"\1\0" * 100, client_id="anna")

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from chat_service.media.language import guess_language
 from chat_service.media.spoken_text import LOOKED_AT_CHARACTERS, spoken_text
-from chat_service.media.text_to_speech import EndpointTextToSpeech, SpeechCache, SynthesisError, Utterance, Voices
+from chat_service.media.text_to_speech import EndpointTextToSpeech, SpeechCache, SpokenText, SynthesisError, Voices
 from tests.chat.media.making import loudness, silent_mp3
 from tests.chat.media.test_workers import workers_of
 
@@ -92,13 +92,13 @@ def test_voices_by_language_and_setting() -> None:
 
 def test_the_cache_is_bounded_and_keeps_what_was_used_lately() -> None:
     cache = SpeechCache(100)
-    a, b, c = (Utterance(letter, "en") for letter in "abc")
+    a, b, c = (SpokenText(letter, "en") for letter in "abc")
     cache.put(a, b"x" * 40)
     cache.put(b, b"x" * 40)
     assert cache.get(a) == b"x" * 40
     cache.put(c, b"x" * 40)
     assert (cache.get(a), cache.get(b), cache.get(c)) == (b"x" * 40, None, b"x" * 40)
-    cache.put(Utterance("long", "en"), b"x" * 1000)
+    cache.put(SpokenText("long", "en"), b"x" * 1000)
     assert cache.size_bytes <= 100
     cache.put(a, b"1")
     cache.put(a, b"22")

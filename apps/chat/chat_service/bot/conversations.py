@@ -33,7 +33,7 @@ class ConversationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TrialLine:
     """What one side says, and in which line of the file."""
 
     who: str
@@ -46,7 +46,7 @@ class Expected:
     """A conversation as it should go."""
 
     moment: datetime
-    said: tuple[Said, ...]
+    said: tuple[TrialLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def read_conversations(source: str) -> Iterator[Expected]:
     Raises:
         ConversationError: a line is not one of the three kinds, or the bot begins.
     """
-    moment, said = MOMENT, list[Said]()
+    moment, said = MOMENT, list[TrialLine]()
     for number, line in enumerate([*source.splitlines(), ""], 1):
         who, _, text = line.partition(" ")
         if line.startswith("#"):
@@ -74,13 +74,13 @@ def read_conversations(source: str) -> Iterator[Expected]:
                 yield Expected(moment, tuple(said))
                 said = []
         elif not who and said:
-            said[-1] = Said(said[-1].who, f"{said[-1].text}\n{text.strip()}", said[-1].line)
+            said[-1] = TrialLine(said[-1].who, f"{said[-1].text}\n{text.strip()}", said[-1].line)
         elif who == "at" and not said:
             moment = _moment(text, number)
         elif not who or not text.strip() or (who == BOT and not said):
             raise ConversationError(f"line {number}: begin with who says it, then a space, then what; a client begins")
         else:
-            said.append(Said(who, text.strip(), number))
+            said.append(TrialLine(who, text.strip(), number))
 
 
 async def try_conversation(bot: Responder, expected: Expected) -> list[Difference]:

@@ -12,7 +12,7 @@ from chat_service.media.base import MediaError
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
 from chat_service.media.container import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.formats import check_format
-from chat_service.media.pcm import SILENT_PEAK, Recording
+from chat_service.media.pcm import SILENT_PEAK, PcmRecording
 from chat_service.media.tags import without_notes, without_tags
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
@@ -43,7 +43,7 @@ def probe_audio(
     max_seconds: float,
     other_formats: bool = True,
     limits: WorkLimits = USUAL_LIMITS,
-    sound: Recording | None = None,
+    sound: PcmRecording | None = None,
 ) -> AudioInfo:
     """Decode a voice note from beginning to end; what is damaged in it is left out.
 
@@ -91,7 +91,7 @@ def _listen(
     *,
     claimed: float,
     max_seconds: float,
-    sound: Recording | None,
+    sound: PcmRecording | None,
 ) -> AudioInfo:
     """Decode all that can be decoded; only that counts, whatever a header claims."""
     seconds, loudest = 0.0, 0.0

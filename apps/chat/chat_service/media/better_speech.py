@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from chat_service.media.speech import SILENCE_SECONDS, SpeechError, shorten
+from chat_service.media.speech import SILENCE_SECONDS, SynthesizerFailed, shorten
 
 BETTER_VOICE: Final = "hibari"
 NOT_INSTALLED: Final = "CHAT_VOICE_ENGINE=hibari needs the extra chatbot-chat[voice]: ./taskw setup:speech"
@@ -12,7 +12,7 @@ class BetterSpeaker:
     """An American English voice.
 
     Raises:
-        SpeechError: it is not installed.
+        SynthesizerFailed: it is not installed.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class BetterSpeaker:
             import onnxruntime  # noqa: PLC0415
             from hibari import Hibari  # noqa: PLC0415
         except ImportError as exc:
-            raise SpeechError(f"{NOT_INSTALLED} ({exc})") from exc
+            raise SynthesizerFailed(f"{NOT_INSTALLED} ({exc})") from exc
         onnxruntime.disable_telemetry_events()  # they would not get out of a worker; nor should they be tried
         self._numpy: Any = numpy
         self._hibari: Any = Hibari()

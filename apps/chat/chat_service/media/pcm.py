@@ -17,7 +17,7 @@ MAX_SECONDS: Final = 1_800.0  # of sound that is kept; the rest of a longer reco
 SILENT_PEAK: Final = 0.001  # 60 dB below the loudest; a room in which nobody speaks is louder
 
 
-class Recording:
+class PcmRecording:
     """Collects the sound of a file."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Recording:
             self._pcm += memoryview(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]
 
 
-def record(container: "InputContainer", track: "AudioStream", sound: Recording, *, max_seconds: float) -> None:
+def record(container: "InputContainer", track: "AudioStream", sound: PcmRecording, *, max_seconds: float) -> None:
     """Decode a track and collect its sound; what is damaged in it is left out."""
     seconds = 0.0
     for packet in container.demux(track):

@@ -22,7 +22,7 @@ OK: Final = 0
 SYNTH_CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
-class SpeechError(Exception):
+class SynthesizerFailed(Exception):
     """The synthesizer does not work, or has no such voice."""
 
 
@@ -34,7 +34,7 @@ class SpeechSynthesizer:
         data_folder: the folder `espeak-ng-data`. The library cuts paths at 160 bytes, so prefer a short, relative one.
 
     Raises:
-        SpeechError: the library does not start, or has no such voice.
+        SynthesizerFailed: the library does not start, or has no such voice.
     """
 
     def __init__(self, voice: str = "en-us", data_folder: str | None = None) -> None:
@@ -47,11 +47,13 @@ class SpeechSynthesizer:
             OUTPUT_SYNCHRONOUS, 0, folder.encode(), INITIALIZE_DONT_EXIT
         )
         if self.sample_rate <= 0:
-            raise SpeechError(f"espeak-ng does not start with its data in {folder}")
+            raise SynthesizerFailed(f"espeak-ng does not start with its data in {folder}")
         self._voice = voice.encode()
         self._callback = SYNTH_CALLBACK(self._collect)  # kept here: the library only borrows it
         if self._library.espeak_SetVoiceByName(self._voice) != OK:
-            raise SpeechError(f'espeak-ng has no voice "{voice}"; en-us, en-gb, de, fr and es are some of its voices')
+            raise SynthesizerFailed(
+                f'espeak-ng has no voice "{voice}"; en-us, en-gb, de, fr and es are some of its voices'
+            )
 
     def say(self, text: str, voice: str = "", *, words_per_minute: int = 0) -> bytes:
         """Return the text as sound: signed 16-bit samples of one channel, at `sample_rate`. Never empty.
@@ -62,7 +64,7 @@ class SpeechSynthesizer:
             words_per_minute: how fast; 0 for the usual pace.
 
         Raises:
-            SpeechError: the library failed.
+            SynthesizerFailed: the library failed.
         """
         spoken = " ".join(shorten(text).replace("\0", " ").split()).encode()
         self._sound.clear()
@@ -74,7 +76,7 @@ class SpeechSynthesizer:
             spoken, len(spoken) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8 | END_PAUSE, None, None
         )
         if failed != OK:
-            raise SpeechError(f"espeak-ng failed with {failed}")
+            raise SynthesizerFailed(f"espeak-ng failed with {failed}")
         return bytes(self._sound) + bytes(2 * int(self.sample_rate * SILENCE_SECONDS))
 
     def _collect(self, samples: int | None, count: int, _events: int | None) -> int:

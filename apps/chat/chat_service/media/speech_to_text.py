@@ -24,7 +24,7 @@ LANGUAGES: Final = {"english": "en", "german": "de", "french": "fr", "spanish": 
 CODE_LENGTH: Final = 2
 
 
-class SpeechError(Exception):
+class RecognitionError(Exception):
     """Speech could not be recognized; the message says why, for operators."""
 
 
@@ -43,7 +43,7 @@ class SpeechToText(Protocol):
             client_id: whose it is.
 
         Raises:
-            SpeechError: it could not be recognized.
+            RecognitionError: it could not be recognized.
         """
 
     async def __aenter__(self) -> Self:
@@ -107,7 +107,7 @@ class EmbeddedSpeechToText:
         await self._pool.__aexit__(kind, error, traceback)
 
     async def transcribe(self, pcm: bytes, *, client_id: str) -> Transcript:
-        """Return what is spoken. Raises SpeechError."""
+        """Return what is spoken. Raises RecognitionError."""
         texts: list[str] = []
         language = self._language
         try:
@@ -120,10 +120,10 @@ class EmbeddedSpeechToText:
                     language = language or str(heard.head.get("language", ""))
         except TimeoutError:
             if not texts:
-                raise SpeechError(f"nothing was recognized within {self._seconds:g} seconds") from None
+                raise RecognitionError(f"nothing was recognized within {self._seconds:g} seconds") from None
             texts.append("…")
         except MediaError as exc:
-            raise SpeechError(str(exc)) from exc
+            raise RecognitionError(str(exc)) from exc
         return Transcript(" ".join(filter(None, texts)), language)
 
     async def _run(
@@ -200,7 +200,7 @@ class EndpointSpeechToText:
             await self._http.close()
 
     async def transcribe(self, pcm: bytes, *, client_id: str) -> Transcript:
-        """Return what is spoken. Raises SpeechError."""
+        """Return what is spoken. Raises RecognitionError."""
         del client_id
         self.waiting += 1
         try:
@@ -208,7 +208,7 @@ class EndpointSpeechToText:
                 async with self._free:
                     return await self._ask(pcm)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as exc:
-            raise SpeechError(f"the service for speech did not answer as it should: {exc!r:.200}") from exc
+            raise RecognitionError(f"the service for speech did not answer as it should: {exc!r:.200}") from exc
         finally:
             self.waiting -= 1
 

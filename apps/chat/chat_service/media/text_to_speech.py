@@ -43,7 +43,7 @@ class TextToSpeech(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SpokenText:
     """What is read aloud, and by which voice."""
 
     text: str
@@ -62,7 +62,7 @@ class Voices:
     usual: str = "en-us"
     by_language: Mapping[str, str] = field(default_factory=dict)
 
-    def choose(self, text: str, hint: str = "") -> Utterance:
+    def choose(self, text: str, hint: str = "") -> SpokenText:
         """Return what is read aloud of a text, and by whom.
 
         Args:
@@ -71,7 +71,7 @@ class Voices:
         """
         language = guess_language(text) or hint
         usual = self.usual if language in {"", "en"} else ESPEAK_NAMES.get(language, language)
-        return Utterance(shorten(spoken_text(text, language)), self.by_language.get(language, usual))
+        return SpokenText(shorten(spoken_text(text, language)), self.by_language.get(language, usual))
 
 
 class SpeechCache:
@@ -79,16 +79,16 @@ class SpeechCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[Utterance, bytes] = OrderedDict()
+        self._kept: OrderedDict[SpokenText, bytes] = OrderedDict()
         self.size_bytes = 0
 
-    def get(self, said: Utterance) -> bytes | None:
+    def get(self, said: SpokenText) -> bytes | None:
         """Return the MP3, if it is there."""
         if said in self._kept:
             self._kept.move_to_end(said)
         return self._kept.get(said)
 
-    def put(self, said: Utterance, mp3: bytes) -> None:
+    def put(self, said: SpokenText, mp3: bytes) -> None:
         """Keep an MP3, and let the oldest go."""
         self.size_bytes += _size(said, mp3) - (_size(said, self._kept.pop(said)) if said in self._kept else 0)
         self._kept[said] = mp3
@@ -96,7 +96,7 @@ class SpeechCache:
             self.size_bytes -= _size(*self._kept.popitem(last=False))
 
 
-def _size(said: Utterance, mp3: bytes) -> int:
+def _size(said: SpokenText, mp3: bytes) -> int:
     return len(mp3) + len(said.text.encode()) + len(said.voice)
 
 

@@ -26,7 +26,7 @@ from chat_service.media.container import (
 )
 from chat_service.media.formats import check_format
 from chat_service.media.geometry import Geometry
-from chat_service.media.pcm import Recording, record
+from chat_service.media.pcm import PcmRecording, record
 from chat_service.media.poster import choose_frame, make_poster
 from chat_service.media.shots import find_shots
 from chat_service.media.tags import without_notes
@@ -52,7 +52,7 @@ def probe_video(
     max_seconds: float,
     other_formats: bool = True,
     limits: WorkLimits = USUAL_LIMITS,
-    sound: Recording | None = None,
+    sound: PcmRecording | None = None,
 ) -> VideoInfo:
     """Check a video, read all of its frames, decode what the poster needs.
 

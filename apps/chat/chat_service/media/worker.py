@@ -15,9 +15,9 @@ from chat_service.media.base import MediaError
 from chat_service.media.better_speech import BETTER_VOICE, BetterSpeaker
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.confined import CannotStart, serve
-from chat_service.media.pcm import Recording
+from chat_service.media.pcm import PcmRecording
 from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
-from chat_service.media.speech import SpeechError, SpeechSynthesizer
+from chat_service.media.speech import SpeechSynthesizer, SynthesizerFailed
 from chat_service.media.video import probe_video
 
 
@@ -42,7 +42,7 @@ class JobRunner:
     def run(self, job: PipeMessage) -> PipeMessage:
         """Do a job and return its result. Raises MediaError."""
         body = bytes(job.body)
-        sound = Recording() if job.head.get("with_sound") else None
+        sound = PcmRecording() if job.head.get("with_sound") else None
         match Job(job.head["job"]):
             case Job.PROBE_AUDIO:
                 audio = probe_audio(body, sound=sound, **self._accepted)
@@ -80,7 +80,7 @@ def open_runner(settings: WorkerSettings) -> JobRunner:
         os.chdir(data.parent)
         runner = JobRunner(settings, data.name)
         runner.warm_up()
-    except (SpeechError, OSError, ImportError) as exc:
+    except (SynthesizerFailed, OSError, ImportError) as exc:
         raise CannotStart(str(exc)) from exc
     return runner
 

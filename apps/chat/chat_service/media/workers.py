@@ -12,8 +12,8 @@ from chat_service.media.better_speech import BETTER_VOICE
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
 from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
 from chat_service.media.pool import BUSY, OUR_FAULT, START_SECONDS, WorkerPool
-from chat_service.media.speech_to_text import SpeechError, SpeechToText
-from chat_service.media.text_to_speech import SpeechCache, SynthesisError, TextToSpeech, Utterance, Voices
+from chat_service.media.speech_to_text import RecognitionError, SpeechToText
+from chat_service.media.text_to_speech import SpeechCache, SpokenText, SynthesisError, TextToSpeech, Voices
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class ProcessMediaWorkers:
             self._spoken.put(said, mp3)
         return mp3
 
-    async def _speak(self, said: Utterance, client_id: str) -> bytes:
+    async def _speak(self, said: SpokenText, client_id: str) -> bytes:
         if self._synthesizer is not None and said.text:
             try:
                 return await self._synthesizer.synthesize(said.text, voice=said.voice)
@@ -205,7 +205,7 @@ class ProcessMediaWorkers:
             return Transcript("")
         try:
             return await self._recognizer.transcribe(pcm, client_id=client_id)
-        except SpeechError as exc:
+        except RecognitionError as exc:
             log.warning("media.speech_failed", reason=str(exc))
             return None
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from chat_service.uninstall.cluster import RESOURCES, Cluster, ClusterError
-from chat_service.uninstall.drain import Drain, NotDrained, Plan
+from chat_service.uninstall.cluster import RESOURCES, ClusterError, KubernetesApi
+from chat_service.uninstall.drain import Drain, DrainPlan, NotDrained
 
 CREDENTIALS: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXIT_FAILURE: Final = 1
@@ -48,7 +48,7 @@ def _tell(line: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Drain chat; return the exit code."""
     given = _arguments(argv)
-    plan = Plan(
+    plan = DrainPlan(
         kind=given.kind,
         name=given.name,
         selector=given.selector,
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pod_seconds=given.pod_seconds,
     )
     try:
-        Drain(plan, Cluster(given.server, given.namespace, given.credentials), _tell).run()
+        Drain(plan, KubernetesApi(given.server, given.namespace, given.credentials), _tell).run()
     except (NotDrained, ClusterError) as exc:
         sys.stderr.write(f"not uninstalled: {exc}\n")
         return EXIT_FAILURE

@@ -27,7 +27,7 @@ class NotFound(ClusterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
+class ChatPod:
     """What matters of a pod.
 
     Attributes:
@@ -45,7 +45,7 @@ class Pod:
     exit_code: int | None
 
     @classmethod
-    def parse(cls, found: Mapping[str, Any], container: str) -> "Pod":
+    def parse(cls, found: Mapping[str, Any], container: str) -> "ChatPod":
         """Read it from an object of the API."""
         about, status = found["metadata"], found.get("status", {})
         states = {one["name"]: one for one in status.get("containerStatuses", [])}
@@ -66,7 +66,7 @@ WRONG_SETTINGS: Final = 2
 """The exit code of a service that did not start."""
 
 
-class Cluster:
+class KubernetesApi:
     """One namespace of a cluster.
 
     Args:
@@ -93,13 +93,13 @@ class Cluster:
         path = f"/apis/keda.sh/v1alpha1/namespaces/{self._namespace}/scaledobjects/{name}"
         self._call("PATCH", path, {"metadata": {"annotations": {PAUSED: "0"}}})
 
-    def pods(self, selector: str, container: str) -> tuple[list[Pod], str]:
+    def pods(self, selector: str, container: str) -> tuple[list[ChatPod], str]:
         """Return the pods with these labels, and the version from which changes can be watched."""
         found = self._call("GET", f"{self._pods()}?{urlencode({'labelSelector': selector})}")
         there = [one for one in found["items"] if not _is_a_leftover(one)]
-        return [Pod.parse(one, container) for one in there], found["metadata"]["resourceVersion"]
+        return [ChatPod.parse(one, container) for one in there], found["metadata"]["resourceVersion"]
 
-    def changes(self, selector: str, container: str, version: str, seconds: int) -> Iterator[tuple[Pod, bool]]:
+    def changes(self, selector: str, container: str, version: str, seconds: int) -> Iterator[tuple[ChatPod, bool]]:
         """Yield pods as they change, and whether they are gone, for so long at most; it may end earlier."""
         query = {"labelSelector": selector, "watch": "1", "resourceVersion": version, "timeoutSeconds": seconds}
         with self._answer("GET", f"{self._pods()}?{urlencode(query)}", seconds=seconds + ANSWER_SECONDS) as answer:
@@ -107,7 +107,7 @@ class Cluster:
                 event = json.loads(line)
                 if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
                     return  # the version is too old: list again
-                yield Pod.parse(event["object"], container), event["type"] == "DELETED"
+                yield ChatPod.parse(event["object"], container), event["type"] == "DELETED"
 
     def _workload(self, kind: str, name: str) -> str:
         return f"/apis/apps/v1/namespaces/{self._namespace}/{RESOURCES[kind]}/{name}/scale"

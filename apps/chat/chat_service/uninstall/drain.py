@@ -8,7 +8,7 @@ from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
-from chat_service.uninstall.cluster import Cluster, ClusterError, NotFound, Pod
+from chat_service.uninstall.cluster import ChatPod, ClusterError, KubernetesApi, NotFound
 
 CONTAINER: Final = "chat"
 LOOK_SECONDS: Final = 1.0
@@ -27,7 +27,7 @@ class NotDrained(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DrainPlan:
     """What is to be drained.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
 class Drain:
     """One run."""
 
-    def __init__(self, plan: Plan, cluster: Cluster, tell: Tell) -> None:
+    def __init__(self, plan: DrainPlan, cluster: KubernetesApi, tell: Tell) -> None:
         self._plan = plan
         self._cluster = cluster
         self._tell = tell
@@ -114,7 +114,7 @@ class Drain:
             found.append(f"history does not answer at {self._plan.history_url} ({exc})")
         return found
 
-    def _trouble_of(self, pod: Pod) -> str:
+    def _trouble_of(self, pod: ChatPod) -> str:
         if not pod.running:
             return f"{pod.name} does not run, so what its outbox holds is not known"
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
@@ -133,10 +133,10 @@ class Drain:
         except NotFound:
             self._tell("there is no ScaledObject, so nothing scales chat up again")
 
-    def _send_away(self) -> dict[str, Pod]:
+    def _send_away(self) -> dict[str, ChatPod]:
         """Scale to nothing and wait until all pods are gone; return what was last seen of them, by their ids."""
         plan = self._plan
-        ends: dict[str, Pod] = {}
+        ends: dict[str, ChatPod] = {}
         pods, version = self._cluster.pods(plan.selector, CONTAINER)
         while True:
             if self._cluster.replicas(plan.kind, plan.name):  # whoever scales it up meanwhile does not win
@@ -160,13 +160,13 @@ class Drain:
                 time.sleep(LOOK_SECONDS)
             pods, version = self._cluster.pods(plan.selector, CONTAINER)
 
-    def _note(self, ends: dict[str, Pod], pod: Pod) -> None:
+    def _note(self, ends: dict[str, ChatPod], pod: ChatPod) -> None:
         known = ends[pod.uid].exit_code if pod.uid in ends else None
         ends[pod.uid] = replace(pod, exit_code=known) if pod.exit_code is None else pod
         if pod.exit_code is not None and known is None:
             self._tell(f"{pod.name} has ended with exit code {pod.exit_code}")
 
-    def _judge(self, ends: dict[str, Pod]) -> None:
+    def _judge(self, ends: dict[str, ChatPod]) -> None:
         """Tell of pods that ended with something left over, or may have: removed by force, or with their node."""
         bad = sorted(
             f"{pod.name} {'for unknown reasons' if pod.exit_code is None else f'with {pod.exit_code}'}"

@@ -61,12 +61,12 @@ def schema_of(annotation: Any) -> Schema:  # noqa: ANN401, PLR0911 - one return 
     raise TypeError(f"{annotation!r} has no schema here")
 
 
-def _keywords(*metadata: shapes.Rule) -> Schema:
+def _keywords(*metadata: shapes.FieldRule) -> Schema:
     return {name: _plain(value) for each in metadata for name, value in each.keywords}
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, shapes.Rule):
+    if isinstance(value, shapes.FieldRule):
         return {"type": "string", **_keywords(value)}
     return list(value) if isinstance(value, tuple) else value
 
