@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,15 @@ async def test_tickets_rise_in_the_order_of_the_calls(open_pool: Opener) -> None
         tickets.append(permit.ticket)
         permit.release()
     assert tickets == sorted(set(tickets))
+
+
+async def test_a_pool_that_begins_anew_gives_higher_tickets_than_the_one_before(open_pool: Opener) -> None:
+    (before,) = await hold(await open_pool(1), "anna")
+    begun_ms = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == begun_ms:
+        pass  # a millisecond at the most
+    (after,) = await hold(await open_pool(1), "anna")
+    assert after.ticket > before.ticket
 
 
 @pytest.mark.parametrize(("held", "waiting"), [(2, 0), (1, 1), (0, 2)], ids=["held", "held-and-waiting", "waiting"])

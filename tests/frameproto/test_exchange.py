@@ -15,6 +15,7 @@ from frameproto import DEFAULT_MAX_FRAME_BYTES, encode_request, encode_response
 from frameproto.connection import MAX_CLIENT_ID
 from frameproto.exchange import (
     EXCHANGE_VERSION,
+    MAX_ATTEMPT,
     MAX_BATCH_RECORDS,
     MAX_RECORD_BYTES,
     MAX_TIME_ZONE,
@@ -40,7 +41,7 @@ LAST_MOMENT = datetime(9999, 12, 31, tzinfo=UTC)
 
 times = st.datetimes(datetime(1970, 1, 1), LAST_MOMENT.replace(tzinfo=None), timezones=st.just(UTC))  # noqa: DTZ001
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
-exchanges = st.builds(
+plain_exchanges = st.builds(
     Exchange,
     id=st.uuids(),
     session_id=st.uuids(),
@@ -52,7 +53,9 @@ exchanges = st.builds(
     request=requests.map(encode_request),
     response=responses.map(encode_response),
     transcript=st.just("") | names,
-    message_id=st.none() | st.uuids(allow_nil=False),
+)
+exchanges = plain_exchanges | st.builds(
+    replace, plain_exchanges, message_id=st.uuids(allow_nil=False), attempt=st.integers(0, MAX_ATTEMPT)
 )
 
 packable = st.recursive(
@@ -137,7 +140,7 @@ def test_a_record_of_another_version_is_known_as_such_whatever_follows(version: 
     assert refused.value.code == "record_version_unknown"
 
 
-FIELDS = [name for name in asdict(exchange()) if name not in {"transcript", "message_id"}]
+FIELDS = [name for name in asdict(exchange()) if name not in {"transcript", "message_id", "attempt"}]
 WRONG: dict[str, list[Any]] = {
     "id": [None, "0" * 16, b"", b"0" * 15, b"0" * 17, 0],
     "session_id": [None, "0" * 16, b"0" * 17, []],
@@ -181,9 +184,10 @@ def test_a_record_without_a_transcript_can_be_read_by_those_who_know_none() -> N
     assert msgpack.unpackb(encode_exchange(replace(exchange(), transcript="said")))[0] == TRANSCRIPT_VERSION
 
 
+@pytest.mark.parametrize("attempt", [0, 1_772_355_600_000_001])
 @pytest.mark.parametrize("transcript", ["", "said"])
-def test_a_message_id_is_kept_with_and_without_a_transcript(transcript: str) -> None:
-    original = replace(exchange(), transcript=transcript, message_id=uuid4())
+def test_a_message_id_is_kept_with_and_without_a_transcript(transcript: str, attempt: int) -> None:
+    original = replace(exchange(), transcript=transcript, message_id=uuid4(), attempt=attempt)
     record = encode_exchange(original)
     assert msgpack.unpackb(record)[0] == MESSAGE_ID_VERSION
     assert decode_exchange(record) == original
@@ -197,6 +201,15 @@ def test_a_wrong_message_id_is_refused_by_name(message_id: object) -> None:
     fields = msgpack.unpackb(encode_exchange(replace(exchange(), message_id=uuid4())))
     fields[9] = message_id
     with pytest.raises(RecordError, match=r"^message_id: \S") as refused:
+        decode_exchange(msgpack.packb(fields))
+    assert refused.value.code == "record_field_invalid"
+
+
+@pytest.mark.parametrize("attempt", [None, -1, MAX_ATTEMPT + 1, True, 1.0, "1"], ids=lambda bad: f"{bad!r:.9}")
+def test_a_wrong_attempt_is_refused_by_name(attempt: object) -> None:
+    fields = msgpack.unpackb(encode_exchange(replace(exchange(), message_id=uuid4())))
+    fields[10] = attempt
+    with pytest.raises(RecordError, match=r"^attempt: \S") as refused:
         decode_exchange(msgpack.packb(fields))
     assert refused.value.code == "record_field_invalid"
 

@@ -61,6 +61,7 @@ def exchange_of(vector: dict[str, Any]) -> Exchange:
         response=unhex(vector["response"]),
         transcript=vector.get("transcript", ""),
         message_id=UUID(vector["message_id"]) if "message_id" in vector else None,
+        attempt=vector.get("attempt", 0),
     )
 
 

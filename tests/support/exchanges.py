@@ -24,6 +24,7 @@ def exchange(
     outcome: Outcome = Outcome.ANSWERED,
     transcript: str = "",
     message_id: UUID | None = None,
+    attempt: int = 0,
 ) -> Exchange:
     """An exchange of texts, or of what else is given."""
     return Exchange(
@@ -38,4 +39,5 @@ def exchange(
         response=encode_response(response or Response(ResponseKind.TEXT, f"you said {text[:50]}")),
         transcript=transcript,
         message_id=message_id,
+        attempt=attempt,
     )

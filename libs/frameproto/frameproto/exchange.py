@@ -24,12 +24,14 @@ TRANSCRIPT_VERSION: Final = 2
 MESSAGE_ID_VERSION: Final = 3
 MAX_TIME_ZONE: Final = 64
 MAX_TRANSCRIPT: Final = 64 * 1024
+MAX_ATTEMPT: Final = (1 << 62) - 1
+"""History keeps twice as much in a signed integer of 64 bits."""
 MAX_BATCH_RECORDS: Final = 10_000
 MAX_RECORD_BYTES: Final = 4 * DEFAULT_MAX_FRAME_BYTES
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_FIELDS: Final = {EXCHANGE_VERSION: 10, TRANSCRIPT_VERSION: 11, MESSAGE_ID_VERSION: 12}
+_FIELDS: Final = {EXCHANGE_VERSION: 10, TRANSCRIPT_VERSION: 11, MESSAGE_ID_VERSION: 13}
 _OPENING: Final = bytes([0x90 + _FIELDS[EXCHANGE_VERSION], EXCHANGE_VERSION])
 _OPENING_BYTES: Final = 14  # the longest array header, then the longest integer
 
@@ -64,6 +66,8 @@ class Exchange:
         response: the response frame of v1, as it crosses the wire.
         transcript: what was said in a request that is no text, as far as it was understood; empty: nothing was.
         message_id: what the client called the message (v2); None: it came over v1.
+        attempt: the ticket of the connection over which the request came. A client that sends a message again does so
+            over a later connection, so of several answers to one message the one with the highest ticket counts.
     """
 
     id: UUID
@@ -77,6 +81,7 @@ class Exchange:
     response: Buffer
     transcript: str = ""
     message_id: UUID | None = None
+    attempt: int = 0
 
 
 def encode_exchange(exchange: Exchange) -> bytes:
@@ -127,6 +132,7 @@ def decode_exchange(record: Buffer) -> Exchange:
         response=_frame("response", response),
         transcript=_text("transcript", more[0], MAX_TRANSCRIPT, shortest) if more else "",
         message_id=_message_id(more[1]) if version == MESSAGE_ID_VERSION else None,
+        attempt=_attempt(more[2]) if version == MESSAGE_ID_VERSION else 0,
     )
 
 
@@ -192,14 +198,17 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
 
 
 def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
-    more: tuple[str | bytes, ...] = ()
+    version = EXCHANGE_VERSION
+    more: tuple[str | bytes | int, ...] = ()
     if exchange.message_id is not None:
-        more = exchange.transcript, exchange.message_id.bytes
+        version = MESSAGE_ID_VERSION
+        more = exchange.transcript, exchange.message_id.bytes, exchange.attempt
     elif exchange.transcript:
+        version = TRANSCRIPT_VERSION
         more = (exchange.transcript,)
     packed: bytes = msgpack.packb(
         (
-            EXCHANGE_VERSION + len(more),
+            version,
             exchange.id.bytes,
             exchange.session_id.bytes,
             exchange.client_id,
@@ -253,6 +262,12 @@ def _message_id(value: object) -> UUID:
     if not message_id.int:
         raise RecordError("record_field_invalid", "message_id: must not be nil")
     return message_id
+
+
+def _attempt(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_ATTEMPT:
+        raise RecordError("record_field_invalid", f"attempt: must be an integer from 0 to {MAX_ATTEMPT}")
+    return value
 
 
 def _text(name: str, value: object, longest: int, shortest: int = 1) -> str:

@@ -18,7 +18,11 @@ class Permit(Protocol):
 
     @property
     def ticket(self) -> int:
-        """The number taken on arrival. Permits are granted in the order of tickets."""
+        """The number taken on arrival. Permits are granted in the order of tickets.
+
+        Numbers begin at the clock's microseconds, so those of a pool that begins anew are above all before, unless the
+        clock was set back.
+        """
 
     def valid(self) -> bool:
         """Say whether the place is still ours: neither released nor lost. Ask at each use."""

@@ -1,6 +1,7 @@
 """The pool of one process: the same rules without a store. It is also the test double of the pool in Redis."""
 
 import asyncio
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from types import TracebackType
@@ -165,7 +166,7 @@ class MemoryPool(Pool):
         self._capacity = capacity
         self._per_client = per_client
         self._max_waiting = max_waiting
-        self._tickets = 0
+        self._tickets = 0  # the last one
         self._held = 0
         self._high_water = 0
         self._held_by: Counter[str] = Counter()
@@ -227,8 +228,7 @@ class MemoryPool(Pool):
         if outlook.verdict is Verdict.CLIENT_LIMIT:
             raise ClientLimitReached
         if outlook.verdict is Verdict.GRANTED:
-            self._tickets += 1
-            return self._grant(client_id, self._tickets)
+            return self._grant(client_id, self._next_ticket())
         if wait_seconds <= 0:
             raise PermitTimeout(outlook.place)
         if outlook.verdict is Verdict.LINE_FULL:
@@ -236,11 +236,16 @@ class MemoryPool(Pool):
         return None
 
     def _join_line(self, client_id: str) -> "tuple[int, asyncio.Future[MemoryPermit]]":
-        self._tickets += 1
+        ticket = self._next_ticket()
         granted: asyncio.Future[MemoryPermit] = asyncio.get_running_loop().create_future()
-        self._line[self._tickets] = client_id, granted
+        self._line[ticket] = client_id, granted
         self._waiting_by[client_id] += 1
-        return self._tickets, granted
+        return ticket, granted
+
+    def _next_ticket(self) -> int:
+        """Return a ticket above all before it: of this pool, and by the clock also of the process before this one."""
+        self._tickets = max(self._tickets + 1, time.time_ns() // 1000)
+        return self._tickets
 
     async def _wait(self, ticket: int, granted: "asyncio.Future[MemoryPermit]", wait_seconds: float) -> MemoryPermit:
         try:
