@@ -133,6 +133,17 @@ class History(Service):
             found[:0] = older
         return found
 
+    async def messages_after(self, session_id: UUID, message_id: str, *, limit: int = PAGE) -> list[Message]:
+        """Return the messages of a session just behind an id, oldest first. The id need not be there.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        path = f"/v1/sessions/{session_id}/messages?limit={limit}&after={quote(message_id, safe='')}"
+        page: MessagesJson = await self._get(path)
+        with self._reading():
+            return [_message(item) for item in page["messages"]]
+
     async def follow(self, session_id: UUID, cursor: str | None = None) -> Arrived:
         """Return the messages of a session that have arrived since the cursor; none: nothing is new yet.
 

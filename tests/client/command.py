@@ -52,8 +52,9 @@ class Terminal:
 
     def wait(self) -> int:
         """Wait until it has ended; return its exit code."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._read():
-            pass
+            assert time.monotonic() < deadline, f"it does not end; it shows {self.shown[-500:]!r}"
         return self.process.wait(PATIENCE_SECONDS)
 
     @property

@@ -1,7 +1,6 @@
 """What a line of a conversation means."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -13,7 +12,6 @@ from chat_client.cli.lines import (
     Text,
     UnknownLine,
     help_lines,
-    parse_session,
     read_line,
 )
 from frameproto import RequestKind
@@ -83,10 +81,3 @@ def test_a_command_that_there_is_not_is_told(line: str, says: str) -> None:
 def test_the_list_has_every_command() -> None:
     shown = "\n".join(help_lines())
     assert all(f"/{command} " in shown or f"/{command}  " in shown for command in Command)
-
-
-def test_a_session_is_named_by_its_id() -> None:
-    assert parse_session("new") is None
-    assert parse_session(str(UUID(int=7))) == UUID(int=7)
-    with pytest.raises(ValueError, match="badly formed"):
-        parse_session("seven")

@@ -24,6 +24,8 @@ Try it:
 """
 
 
+INTERRUPTED: Final = 130
+
 COMMANDS: Final = {
     "connect": ("chat_client.cli.connect:connect", "Talk to the chatbot at URL."),
     "send": (
@@ -76,6 +78,13 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; Ctrl-C is 130 wherever it is pressed, and not the 1 of click."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import click
 
+from chat_client.cli import ids
 from chat_client.cli import options as option
 from chat_client.cli.dialogue import ConnectOptions, Dialogue
 from chat_client.cli.output import run
@@ -21,7 +22,7 @@ From a script:
     option.address,
     option.client_id,
     option.time_zone,
-    option.session,
+    ids.to_go_on_with,
     option.token,
     option.save_to,
     option.max_bytes,

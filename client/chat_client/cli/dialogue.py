@@ -14,11 +14,12 @@ from rich.markup import escape
 
 from chat_client.chat import Chat
 from chat_client.chat import connect as open_chat
+from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised, misdirected
 from chat_client.cli.history import show_message
-from chat_client.cli.lines import Command, File, SlashCommand, Text, UnknownLine, help_lines, parse_session, read_line
+from chat_client.cli.ids import session_to_go_on_with
+from chat_client.cli.lines import NEW_SESSION, Command, File, SlashCommand, Text, UnknownLine, help_lines, read_line
 from chat_client.cli.output import (
-    INTERRUPTED,
     WRONG_INPUT,
     answers,
     complain,
@@ -50,7 +51,7 @@ class ConnectOptions:
     url: str
     client_id: str
     time_zone: str
-    session: UUID | None
+    session: str | None
     token: str | None
     save_to: Path
     max_bytes: int
@@ -70,7 +71,7 @@ class Dialogue:
     def __init__(self, options: ConnectOptions, ask: Prompts) -> None:
         self._options = options
         self._ask = ask
-        self._session_id = options.session
+        self._session_id: UUID | None = None
         self._chat: Chat | None = None
         self._connection = AsyncExitStack()
         self._said_hello = False
@@ -80,6 +81,7 @@ class Dialogue:
         """Talk until there is nothing more to say; return the exit code, which tells a script of the worst trouble."""
         worst = 0
         try:
+            self._session_id = await self._find_session(self._options.session)
             await self._connected()
             if self._ask.attended:
                 notes().print("[dim]Write something; /help lists what else there is.[/]")
@@ -205,16 +207,22 @@ class Dialogue:
         if not rest:
             answers().print(str(self._session_id))
             return 0
-        try:
-            session_id = parse_session(rest)
-        except ValueError:
-            complain(f'"{rest[:40]}" is no session; /session new begins one')
-            return WRONG_INPUT
+        session_id = None if rest == NEW_SESSION else await self._find_session(rest)
         await self._disconnect()
         self._session_id = session_id
         await self._connected()
         notes().print(f"[dim]session {self._session_id}[/]")
         return 0
+
+    async def _find_session(self, given: str | None) -> UUID | None:
+        options = self._options
+        return await session_to_go_on_with(
+            given,
+            client_id=options.client_id,
+            token=options.token,
+            chat_url=options.url,
+            history_url=options.history_url,
+        )
 
     async def _history_address(self) -> str:
         given = self._options.history_url

@@ -13,11 +13,13 @@ from uuid import UUID
 import click
 from rich.markup import escape
 
+from chat_client.cli import ids
 from chat_client.cli import options as option
 from chat_client.cli.output import answers, notes, print_json, printable, progress, run
 from chat_client.errors import Refused
 from chat_client.files import free_name
 from chat_client.history import History, Media, Message
+from chat_client.short_ids import find_message, find_session
 from frameproto import MediaPart
 from frameproto.media import suffix_of
 
@@ -32,7 +34,11 @@ def sessions(**rest: Any) -> None:  # noqa: ANN401 - passed on as they are
 @click.command()
 @option.options(
     option.client_id,
-    click.option("--session", type=click.UUID, help="The conversation to show; the latest by default."),
+    click.option(
+        "--session",
+        type=ids.SESSION,
+        help="The conversation to show, which may be shortened; the latest by default.",
+    ),
     click.option("--last", type=click.IntRange(min=1), help="Show only so many messages, the newest."),
     click.option(
         "--save-to",
@@ -62,23 +68,27 @@ def search(**rest: Any) -> None:  # noqa: ANN401
 
 
 @click.command()
-@click.argument("message_id", type=option.TEXT)
+@click.argument("message_id", metavar="MESSAGE", type=ids.MESSAGE)
 @click.argument("part", type=click.Choice([part.value for part in MediaPart]))
 @option.options(
     click.option(
         "--output",
         "-o",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Name of the new file; by default MESSAGE_ID-PART with its ending, in this folder.",
+        help="Name of the new file; by default MESSAGE-PART with its ending, in this folder.",
     ),
     click.option(
         "--address", is_flag=True, help="Print an address that a player opens for a while, and download nothing."
     ),
+    ids.of_client,
     option.history_address,
     option.token,
 )
 def media(**rest: Any) -> None:  # noqa: ANN401
-    """Download the voice, video or image of a message; `history` shows which there are."""
+    """Download the voice, video or image of MESSAGE; `history` shows which there are.
+
+    MESSAGE may be the beginning of an id that no other one has.
+    """
     run(_media(**rest))
 
 
@@ -101,7 +111,7 @@ async def _sessions(*, client_id: str, history_url: str, token: str | None, as_j
 async def _history(
     *,
     client_id: str,
-    session: UUID | None,
+    session: str | None,
     last: int | None,
     save_to: Path | None,
     history_url: str,
@@ -109,7 +119,7 @@ async def _history(
     as_json: bool,
 ) -> None:
     async with History(history_url, token=token) as service:
-        session_id = session or await _latest(service, client_id)
+        session_id = await (find_session(service, client_id, session) if session else _latest(service, client_id))
         if session_id is None:
             notes().print(f"{escape(client_id)} has no conversations yet")
             return
@@ -142,10 +152,18 @@ async def _search(
 
 
 async def _media(
-    *, message_id: str, part: str, output: Path | None, address: bool, history_url: str, token: str | None
+    *,
+    message_id: str,
+    part: str,
+    output: Path | None,
+    address: bool,
+    client_id: str | None,
+    history_url: str,
+    token: str | None,
 ) -> None:
+    looked_through = ids.client_for(message_id, client_id)
     async with History(history_url, token=token) as service:
-        message = await service.message(message_id)
+        message = await service.message(await find_message(service, looked_through, message_id))
         found = next((media for media in message.media if media.part == part), None)
         if found is None:
             there = ", ".join(media.part for media in message.media) or "none"
@@ -153,7 +171,7 @@ async def _media(
         if address:
             click.echo((await service.address(found)).url)
             return
-        path = output or free_name(Path(), f"{message_id}-{part}", suffix_of(found.content_type))
+        path = output or free_name(Path(), f"{message.id}-{part}", suffix_of(found.content_type))
         with progress(path.name, found.size_bytes) as came:
             await service.download(found, path, on_bytes=came)
     answers().print(escape(str(path)))

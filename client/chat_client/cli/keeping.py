@@ -1,6 +1,6 @@
 """`chat-client rename`, `delete`, `export` and `erase`: what becomes of what was said."""
 
-import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -8,38 +8,47 @@ from uuid import UUID
 import click
 from rich.markup import escape
 
+from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.output import answers, notes, printable, run
+from chat_client.cli.output import answers, done, is_sure, notes, printable, run
 from chat_client.files import free_name
-from chat_client.history import MESSAGE_ID, History
+from chat_client.history import History
+from chat_client.short_ids import find_message, find_session
 
 YES = click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
 
 
 @click.command()
 @option.options(
-    click.argument("session", type=click.UUID),
+    click.argument("session", type=ids.SESSION),
     click.argument("title", required=False, type=option.TEXT),
+    ids.of_client,
     option.history_address,
     option.token,
 )
 def rename(**rest: Any) -> None:  # noqa: ANN401 - passed on as they are
-    """Give SESSION the TITLE; without one its title is taken away."""
+    """Give SESSION, which may be shortened, the TITLE; without one its title is taken away."""
     run(_rename(**rest))
 
 
 @click.command()
 @option.options(
-    click.argument("name", metavar="SESSION|MESSAGE", type=option.TEXT), YES, option.history_address, option.token
+    click.argument("name", metavar="SESSION|MESSAGE", type=ids.SessionOrMessage()),
+    YES,
+    ids.of_client,
+    option.history_address,
+    option.token,
 )
-def delete(name: str, *, yes: bool, **rest: Any) -> None:  # noqa: ANN401
-    """Delete a conversation or a message, with its media, for good. `sessions` and `history` show what it is named."""
-    whole = not MESSAGE_ID.fullmatch(name)
-    what = UUID(name) if whole and _is_uuid(name) else name
-    if whole and not isinstance(what, UUID):
-        raise click.UsageError(f"{printable(name)} names neither a session nor a message")
-    if _is_sure(f"delete {'the conversation' if whole else 'the message'} {name} for good?", yes=yes):
-        run(_delete(what, **rest))
+def delete(name: str, *, yes: bool, client_id: str | None, history_url: str, token: str | None) -> None:
+    """Delete a conversation or a message, with its media, for good. `sessions` and `history` show what it is named.
+
+    An id may be shortened. The end .request or .reply says that a message is meant.
+    """
+    where = History(history_url, token=token)
+    message = "." in name
+    id_ = done(_whole(where, name, ids.client_for(name, client_id), find_message if message else find_session))
+    if is_sure(f"delete the {'message' if message else 'conversation'} {id_} for good?", yes=yes):
+        run(_delete(where, id_))
 
 
 @click.command()
@@ -63,37 +72,28 @@ def export(**rest: Any) -> None:  # noqa: ANN401
 @option.options(option.client_id, YES, option.history_address, option.token)
 def erase(client_id: str, *, yes: bool, **rest: Any) -> None:  # noqa: ANN401
     """Delete everything that history has of you, media included, for good."""
-    if _is_sure(f"delete everything of {printable(client_id)} for good?", yes=yes):
+    if is_sure(f"delete everything of {printable(client_id)} for good?", yes=yes):
         run(_erase(client_id, **rest))
 
 
-def _is_uuid(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name.lower()
-    except ValueError:
-        return False
-
-
-def _is_sure(question: str, *, yes: bool) -> bool:
-    """Ask, unless it was said already; nobody can be asked without a terminal."""
-    if yes:
-        return True
-    if not sys.stdin or not sys.stdin.isatty():
-        raise click.UsageError("this cannot be undone, and nobody is there to be asked; say --yes")
-    if click.confirm(question, err=True):
-        return True
-    notes().print("nothing was deleted")
-    return False
-
-
-async def _rename(*, session: UUID, title: str | None, history_url: str, token: str | None) -> None:
+async def _rename(
+    *, session: str, title: str | None, client_id: str | None, history_url: str, token: str | None
+) -> None:
+    looked_through = ids.client_for(session, client_id)
     async with History(history_url, token=token) as service:
-        renamed = await service.rename(session, title)
+        renamed = await service.rename(await find_session(service, looked_through, session), title)
     answers().print(f"{renamed.id}  {escape(printable(renamed.title or 'no title'))}")
 
 
-async def _delete(what: UUID | str, *, history_url: str, token: str | None) -> None:
-    async with History(history_url, token=token) as service:
+async def _whole(
+    history: History, name: str, client_id: str, find: Callable[[History, str, str], Awaitable[UUID | str]]
+) -> UUID | str:
+    async with history as service:
+        return await find(service, client_id, name)
+
+
+async def _delete(history: History, what: UUID | str) -> None:
+    async with history as service:
         if isinstance(what, UUID):
             await service.delete_session(what)
         else:

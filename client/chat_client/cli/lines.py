@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 from frameproto import RequestKind
 from frameproto.media import by_suffix
@@ -26,12 +25,16 @@ class Command(StrEnum):
     QUIT = "quit"
 
 
+NEW_SESSION: Final = "new"
 HELP: Final = {
     Command.VOICE: ("FILE", "send a voice note"),
     Command.VIDEO: ("FILE", "send a video"),
     Command.HISTORY: ("", "show this conversation"),
     Command.SEARCH: ("WORDS", "find messages that hold all of the words"),
-    Command.SESSION: ("[ID | new]", "say which conversation this is, go on with another one, or begin a new one"),
+    Command.SESSION: (
+        f"[ID | {NEW_SESSION}]",
+        "say which conversation this is, go on with another one, or begin a new one",
+    ),
     Command.SAVE: ("FOLDER", "save voices and pictures of replies there from now on"),
     Command.OPEN: ("", "open the picture or voice of the last reply"),
     Command.PLAY: ("", "play the voice of the last reply"),
@@ -96,15 +99,6 @@ def help_lines() -> list[str]:
     width = max(map(len, calls))
     lines = [f"{call:{width}}  {what}" for call, (_, what) in zip(calls, HELP.values(), strict=True)]
     return ["A line is a text for the bot. Commands:", *(f"  {line}" for line in lines)]
-
-
-def parse_session(rest: str) -> UUID | None:
-    """Return the session that is named; None: it is none.
-
-    Raises:
-        ValueError: it is no id.
-    """
-    return None if rest == "new" else UUID(rest)
 
 
 def _slash(line: str) -> Line:

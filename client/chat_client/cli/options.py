@@ -49,6 +49,14 @@ def _local_time_zone() -> str:
     return zone.name
 
 
+def token_in(path: Path) -> str:
+    """Return what a file holds of a token; nothing when it cannot be read."""
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeError):
+        return ""
+
+
 def _token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
     """Return the token in a file, or in the variable; whatever could not be put into a header is none."""
     if path is None:
@@ -56,19 +64,16 @@ def _token(_context: click.Context, _option: click.Parameter, path: Path | None)
         if not token:
             return None
     else:
-        try:
-            token = path.read_text("ascii").strip()
-        except (OSError, UnicodeError):
-            token = ""
+        token = token_in(path)
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise click.BadParameter(f"{path or TOKEN_VARIABLE} does not hold a token")
     return token
 
 
-def _history(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
+def _history(context: click.Context, _option: click.Parameter, given: str | None) -> str:
     """Return the address of history: as it was said, as the chat service of CHAT_URL says, or that of this machine."""
     chat_url = os.environ.get(URL_VARIABLE, "").strip() or read_config().get("url")
-    if given or not chat_url:
+    if given or not chat_url or context.resilient_parsing:
         return given or LOCAL_HISTORY
     from chat_client.installation import learn_history_address  # noqa: PLC0415 - only where it is needed
 
@@ -98,8 +103,6 @@ time_zone = click.option(
     show_envvar=True,
     help="Where you are: Europe/Berlin, +07:00.  [default: the zone of this machine]",
 )
-
-session = click.option("--session", type=click.UUID, help="The session to go on with; a new one by default.")
 
 history_address = click.option(
     "--history",

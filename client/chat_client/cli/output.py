@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -32,12 +32,14 @@ from rich.progress import (
 )
 
 from chat_client.chat import OnSent
+from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
 from chat_client.errors import ClientError, FileTrouble
 from chat_client.files import save
 from frameproto import FrameError, MediaPart, Response, ResponseKind
 
-INTERRUPTED: Final = 130
+Result = TypeVar("Result")
+
 ERROR_REPLY: Final = 4
 WRONG_INPUT: Final = 2
 VIEWERS: Final = ("xdg-open", "open", "wslview")
@@ -50,10 +52,15 @@ ESCAPED: Final = {character: f"\\u{character:04x}" for character in REPLACED}
 
 def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
+    sys.exit(done(work) or 0)
+
+
+def done(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do it, and return its result; where it goes wrong, say so in one line, and end the process."""
     for stream in (sys.stdout, sys.stderr):
         _put_up_with_few_characters(stream)
     try:
-        code = asyncio.run(work) or 0
+        result = asyncio.run(work)
         sys.stdout.flush()
     except ClientError as exc:
         complain(advised(exc))
@@ -65,7 +72,26 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
         code = _give_up_output(exc)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    else:
+        return result
     sys.exit(code)
+
+
+def is_sure(question: str, *, yes: bool) -> bool:
+    """Ask, unless it was said already; nobody can be asked without a terminal. Not within `run`: this call blocks."""
+    if yes:
+        return True
+    if not sys.stdin or not sys.stdin.isatty():
+        raise click.UsageError("this cannot be undone, and nobody is there to be asked; say --yes")
+    try:
+        sure = click.confirm(question, err=True)
+    except click.Abort as exc:
+        if not isinstance(exc.__context__, EOFError):
+            sys.exit(INTERRUPTED)
+        sure = False
+    if not sure:
+        notes().print("nothing was deleted")
+    return sure
 
 
 def _put_up_with_few_characters(stream: TextIO) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import UUID
 
 import click
 
 from chat_client.chat import connect
+from chat_client.cli import ids
 from chat_client.cli import options as option
 from chat_client.cli.advice import misdirected
 from chat_client.cli.output import progress, run, show_reply
@@ -23,7 +23,7 @@ from frameproto.media import OWN_FORMATS
 COMMON = (
     option.client_id,
     option.time_zone,
-    option.session,
+    ids.to_go_on_with,
     option.token,
     option.save_to,
     option.max_bytes,
@@ -91,15 +91,16 @@ async def _send(
     url: str,
     client_id: str,
     time_zone: str,
-    session: UUID | None,
+    session: str | None,
     token: str | None,
     save_to: Path,
     max_bytes: int,
     as_json: bool,
 ) -> int:
     worst = 0
+    session_id = await ids.session_to_go_on_with(session, client_id=client_id, token=token, chat_url=url)
     try:
-        async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session, token=token) as chat:
+        async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session_id, token=token) as chat:
             for name, content in contents(max_bytes - 1):
                 started = time.monotonic()
                 with progress(name, len(content) + 1) as sent:
