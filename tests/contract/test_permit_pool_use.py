@@ -11,7 +11,8 @@ import pytest
 
 from permits import PermitError, PermitLost, PermitTimeout, PoolMisuse
 from permits.memory import MemoryPool
-from permits.pool import HeldPermit, Pool
+from permits.permit_block import HeldPermit
+from permits.pool import Pool
 from permits.redis.lease import RedisPermit
 from tests.contract.pools import Opener
 from tests.permits.parts import SECONDS, hold, in_line, until

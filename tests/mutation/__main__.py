@@ -25,7 +25,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 
 CONTRACT = ["tests/contract/test_permit_pool.py", "tests/contract/test_permit_pool_use.py"]
 STORE = [
-    *(f"tests/permits/test_{name}.py" for name in ("lease", "patience", "places", "misuse", "store_calls")),
+    *(f"tests/permits/test_{name}.py" for name in ("lease", "reusable_timeout", "places", "misuse", "store_calls")),
     "tests/permits/test_state_machine.py",
     *CONTRACT,
     *("-k", "not memory and not redis-"),
@@ -41,12 +41,17 @@ TARGETS = {
     "permits.pool": MEMORY,
     "permits.memory": MEMORY,
     "permits.arguments": ["tests/permits/test_misuse.py", *MEMORY],
+    "permits.memory_line": MEMORY,
+    "permits.memory_permit": MEMORY,
+    "permits.memory_request": MEMORY,
+    "permits.permit_block": MEMORY,
     "permits.sync": ["tests/permits/test_sync.py"],
+    "permits.sync_outcome": ["tests/permits/test_sync.py"],
+    "permits.sync_worker": ["tests/permits/test_sync.py"],
     "permits.redis.lease": STORE,
     "permits.redis.requests": STORE,
     "permits.redis.deadlines": STORE,
-    "permits.redis.dispatch": STORE,
-    "permits.redis.store": STORE,
+    **{f"permits.redis.{part}": STORE for part in ("calls", "dispatch", "pending", "replies", "session", "store")},
     **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
     "chat_service.relay": RELAY,
     "chat_service.delivery": RELAY,

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from permits.redis import channel as channel_module
 from permits.redis.channel import Channel, open_connection
+from permits.redis.throughput import LEAD
 
 ROUNDS = 3000
 
@@ -35,7 +36,7 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
         return wire
 
     monkeypatch.setattr(channel_module, "open_connection", recorded)
-    ours = Channel(store, (), "key")
+    ours = Channel(store, (), "key", lead=LEAD)
     await ours.connect()
     assert await ours.exchange([("PUBLISH", channel, "permit"), ("ECHO", "done")]) == [0, b"done"]
     await ours.close()

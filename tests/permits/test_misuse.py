@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from devtools.servers import ROOT
 from permits import PermitTimeout, PoolMisuse, PoolUnavailable
 from permits.redis import RedisPool
-from permits.redis.dispatch import Dispatch
+from permits.redis.pending import PendingRequests
 from tests.contract.test_permit_pool_observer import Diary
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, ask, hold, in_line, ready, until
@@ -62,15 +62,15 @@ async def test_an_unforeseen_fault_is_refused_told_and_overcome(
     diary = Diary()
     pool = await open_pod(capacity=3, observer=diary)
     (held,) = await hold(pool, "a")
-    answered: Any = Dispatch._answered
+    give: Any = PendingRequests._give
     faults = iter([RuntimeError("unforeseen")] * 2)
 
-    def fail_twice(self: Dispatch, *words: Any) -> None:
+    def fail_twice(self: PendingRequests, *words: Any) -> None:
         if (fault := next(faults, None)) is not None:
             raise fault
-        answered(self, *words)
+        give(self, *words)
 
-    monkeypatch.setattr(Dispatch, "_answered", fail_twice)
+    monkeypatch.setattr(PendingRequests, "_give", fail_twice)
     ready_then: list[bool] = []
     async with asyncio.timeout(SECONDS):
         for _ in range(2):

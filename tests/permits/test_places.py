@@ -2,7 +2,7 @@
 
 import pytest
 
-from permits.redis import dispatch
+from permits.redis import throughput
 from permits.redis.store import Terms
 from tests.permits.model import World
 from tests.permits.virtual import Clock, VirtualPod, VirtualStore
@@ -16,8 +16,8 @@ TERMS = Terms(capacity=2, per_client=3, max_waiting=5, lease_seconds=LEASE_MS / 
 def test_who_asks_now_or_never_is_answered_whatever_happens_to_store_and_connection(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, rounds: int, fault: str
 ) -> None:
-    monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)
-    monkeypatch.setattr(dispatch, "FEW_RELEASES", 1)
+    monkeypatch.setattr(throughput, "MANY_ANSWERS", 2)
+    monkeypatch.setattr(throughput, "FEW_RELEASES", 1)
     for more in range(4):
         clock = Clock()
         store = VirtualStore(redis_url, clock)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from permits.redis import dispatch, store
+from permits.redis import calls, throughput
 from permits.redis.requests import AcquireRequest
 from permits.redis.store import Terms
 from tests.permits.model import World
@@ -289,9 +289,9 @@ class PoolMachine(RuleBasedStateMachine):
 def test_whatever_happens_there_are_never_more_permits_than_the_capacity(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "MANY_ANSWERS", 2)  # so that several calls are often under way
-    monkeypatch.setattr(dispatch, "FEW_RELEASES", 1)
-    monkeypatch.setattr(store, "MAX_DECLARED", 1)
+    monkeypatch.setattr(throughput, "MANY_ANSWERS", 2)  # so that several calls are often under way
+    monkeypatch.setattr(throughput, "FEW_RELEASES", 1)
+    monkeypatch.setattr(calls, "MAX_DECLARED", 1)
     run_state_machine_as_test(
         partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(

@@ -6,12 +6,13 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from permits.redis import PoolOperator
+from permits.redis.calls import Call
 from permits.redis.channel import Channel
 from permits.redis.keys import keys_of
 from permits.redis.lease import Lease
 from permits.redis.requests import AcquireRequest
 from permits.redis.scripts import load_scripts
-from permits.redis.store import Call, Store, Terms
+from permits.redis.store import Store, Terms
 from tests.permits.parts import SECONDS
 
 

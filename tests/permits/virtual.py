@@ -294,7 +294,7 @@ class VirtualPod:
     def check_places(self) -> None:
         """Check that each ask without an answer is in exactly one place; who stands in line may ask again meanwhile."""
         assert not self.faults
-        for ask, places in self._dispatch.places().items():
+        for ask, places in self._dispatch.pending.places().items():
             if places["in line"]:
                 assert all(count == 1 for count in places.values()), (ask.id, places)
             else:
@@ -314,11 +314,11 @@ class VirtualPod:
 
     async def _hear(self, notice: str) -> None:
         incarnation, epoch, *words = notice.split(" ")
-        self._dispatch.hear(incarnation, epoch, zip(words[::2], map(int, words[1::2]), strict=True))
+        self._dispatch.session.hear(incarnation, epoch, zip(words[::2], map(int, words[1::2]), strict=True))
 
     def acquire(self, client_id: str, wait_ms: int) -> None:
         """Begin to acquire."""
-        ask = self._dispatch.new_ask(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
+        ask = self._dispatch.pending.new(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
         self.asks.append(ask)
         self._callers[ask] = self._loop.create_task(self._acquire(ask))
 
@@ -336,7 +336,7 @@ class VirtualPod:
         this: asyncio.Task[None] | None = asyncio.current_task()
         assert this is not None
         for _ in range(times):
-            ask = self._dispatch.new_ask(client_id, None)
+            ask = self._dispatch.pending.new(client_id, None)
             self.asks.append(ask)
             self._callers[ask] = this
             await self._acquire(ask)
@@ -366,7 +366,7 @@ class VirtualPod:
         self._leaving = self._loop.create_task(self._leave())
 
     async def _leave(self) -> None:
-        self._dispatch.refuse_all(PermitError)
+        self._dispatch.pending.refuse_all(PermitError)
         await self._stop(self._running)
         with suppress(StoreLost, TimeoutError):
             await self._dispatch.say_goodbye()

@@ -13,22 +13,16 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
-from permits.base import Outlook, Permit, PermitRequest, PoolState
-from permits.errors import PermitLost, PoolMisuse, Reason
+from permits.base import Outlook, PermitRequest, PoolState
+from permits.errors import PoolMisuse, Reason
+from permits.permit_block import HeldPermit, LossGuard, PermitBlock
 
 ClientOf = str | Callable[..., str]
 """A client id, or a function that takes the arguments of a call and returns one."""
 
 AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
-
-
-class HeldPermit(Permit, Protocol):
-    """A permit as the pools of this package hand it out."""
-
-    def counts(self) -> bool:
-        """Say the same as `valid` and change nothing, so that other threads may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,7 @@ class Pool(ABC):
     async def close(self) -> None:
         """See `PermitPool.close`."""
 
-    def permit(self, client_id: str, *, wait_seconds: float) -> "PermitBlock":
+    def permit(self, client_id: str, *, wait_seconds: float) -> PermitBlock:
         """Hold a permit for the length of an `async with` block.
 
         When the permit is lost, the block is cancelled and ends with `PermitLost`. Use `acquire` to decide otherwise.
@@ -96,7 +90,7 @@ class Pool(ABC):
         Raises:
             PermitError: as `acquire`, before the block; `PermitLost`, out of it.
         """
-        return PermitBlock(self, client_id, wait_seconds)
+        return PermitBlock(partial(self.acquire, client_id, wait_seconds=wait_seconds))
 
     def limited(self, client_id: ClientOf, *, wait_seconds: float) -> Callable[[AsyncFunction], AsyncFunction]:
         """Return a decorator: each call of the function holds a permit, and an async generator until it is closed.
@@ -204,97 +198,6 @@ class Pool(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """See `PermitPool.__aexit__`."""
-
-
-class PermitBlock:
-    """An `async with` block that holds a permit, and is cancelled when that is lost; for one use.
-
-    Args:
-        pool: where the permit comes from.
-        client_id: who asks.
-        wait_seconds: how long.
-    """
-
-    def __init__(self, pool: Pool, client_id: str, wait_seconds: float) -> None:
-        self._pool = pool
-        self._client_id = client_id
-        self._wait_seconds = wait_seconds
-        self._held: tuple[HeldPermit, LossGuard] | None = None
-        self._entered = False
-
-    async def __aenter__(self) -> HeldPermit:
-        """Wait for the permit."""
-        if self._entered:
-            raise PoolMisuse("a permit's block is entered once; call permit() for each")
-        self._entered = True
-        permit = await self._pool.acquire(self._client_id, wait_seconds=self._wait_seconds)
-        guard = LossGuard(permit)
-        self._held = permit, guard
-        guard.enter()
-        return permit
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Give the permit back."""
-        if self._held is not None:
-            permit, guard = self._held
-            permit.release()
-            guard.stop()
-            await guard.__aexit__(kind, error, traceback)
-
-
-class LossGuard:
-    """Cancels what its task does within `async with guard:` when a permit is lost, and raises `PermitLost` instead.
-
-    Args:
-        permit: which one. It is watched until `stop` is called.
-    """
-
-    def __init__(self, permit: HeldPermit) -> None:
-        self._permit = permit
-        self._task: asyncio.Task[Any] | None = None
-        self._cancels = 0  # of others, when the block began
-        self._lost = False
-        self._cancelled = False
-        self._watch = asyncio.create_task(self._wait_for_loss())
-
-    def stop(self) -> None:
-        """Watch no longer."""
-        self._watch.cancel()
-
-    def enter(self) -> None:
-        """Begin a block. After the loss nothing begins any more.
-
-        Raises:
-            PermitLost: the permit is lost already.
-        """
-        if self._lost:
-            raise PermitLost
-        self._task = asyncio.current_task()
-        self._cancels = 0 if self._task is None else self._task.cancelling()
-
-    async def _wait_for_loss(self) -> None:
-        await self._permit.lost()
-        self._lost = True
-        if self._task is not None:
-            self._cancelled = True
-            self._task.cancel()
-
-    async def __aenter__(self) -> None:
-        """Begin a block. Raises as `enter`."""
-        self.enter()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the block. When others have cancelled the task as well, that goes first."""
-        task, self._task = self._task, None
-        if not self._cancelled or task is None:
-            return
-        self._cancelled = False
-        if task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
-            raise PermitLost from error
 
 
 def client_of(client_id: ClientOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

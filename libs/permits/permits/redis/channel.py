@@ -7,7 +7,7 @@ Commands are encoded by hiredis: what a busy pod sends in one call has hundreds 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from hiredis import pack_command
 from redis.asyncio.retry import Retry
@@ -88,10 +88,14 @@ class Channel:
         redis: a client whose settings are used for the connection.
         scripts: loaded into the store whenever a connection is made.
         key: one of the pool.
+        lead: commands that go in front of each write; their replies are dropped.
     """
 
-    def __init__(self, redis: Client, scripts: Sequence[Script], key: str) -> None:
+    def __init__(
+        self, redis: Client, scripts: Sequence[Script], key: str, *, lead: Sequence[Sequence[Word]] = ()
+    ) -> None:
         self._redis = redis
+        self._lead = [_pack(command) for command in lead]
         self._key = key
         self._scripts = scripts
         self._redis_connection: RedisConnection | None = None
@@ -119,17 +123,13 @@ class Channel:
         return await self.receive(len(commands))
 
     async def send(self, commands: Sequence[Sequence[Word]]) -> None:
-        """Send commands in one write, behind a PING. Whatever goes wrong ends the connection.
-
-        A server that has run what it was sent writes to its clients in reverse: who had something to be told first is
-        told last. By its PING this connection is the first, so a pod that is handed a permit by these commands hears
-        of it before we have our reply, and need not share its processor with us while we take that in.
+        """Send commands in one write. Whatever goes wrong ends the connection.
 
         Raises:
             StoreLost: not every command was sent; each of them may have been carried out or not.
         """
         try:
-            packed = [_PING, *(_pack(command) for command in commands)]
+            packed = [*self._lead, *(_pack(command) for command in commands)]
             await self._connection().send_packed_command(packed, check_health=False)
         except BaseException as exc:
             await self._give_up(exc)
@@ -143,7 +143,8 @@ class Channel:
         """
         try:
             connection = self._connection()
-            await connection.read_response(disable_decoding=True)  # to the PING
+            for _ in self._lead:
+                await connection.read_response(disable_decoding=True)
             return [await connection.read_response(disable_decoding=True) for _ in range(count)]
         except BaseException as exc:
             await self._give_up(exc)
@@ -233,6 +234,3 @@ class Subscription:
 def _pack(words: Sequence[Word]) -> bytes:
     encode: Any = pack_command  # by its stub it takes one word, in truth any number
     return bytes(encode(tuple(words)))
-
-
-_PING: Final = _pack(["PING"])

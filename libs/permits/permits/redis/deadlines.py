@@ -18,7 +18,7 @@ class Deadlines:
     """Says when the time of somebody in line is over.
 
     Args:
-        on_over: told of each ask whose deadline has passed while it was waiting.
+        on_over: told of each request whose deadline has passed while it was waiting.
     """
 
     def __init__(self, on_over: Callable[[AcquireRequest], None]) -> None:
@@ -33,16 +33,16 @@ class Deadlines:
         """Whether somebody waits."""
         return bool(self._waiting)
 
-    def add(self, deadline: float, ask: AcquireRequest) -> None:
+    def add(self, deadline: float, request: AcquireRequest) -> None:
         """Watch one more, until this event loop time."""
-        self._waiting[ask.id] = ask
-        heappush(self._heap, (deadline, next(self._order), ask.id))
+        self._waiting[request.id] = request
+        heappush(self._heap, (deadline, next(self._order), request.id))
         if self._alarm is None or deadline < self._alarm.when():
             self._arm()
 
-    def discard(self, ask: AcquireRequest) -> None:
+    def discard(self, request: AcquireRequest) -> None:
         """Watch one no longer, if it was watched."""
-        if self._waiting.pop(ask.id, None) is None:
+        if self._waiting.pop(request.id, None) is None:
             return
         if len(self._heap) > 2 * len(self._waiting) + FEW:
             self._heap = [entry for entry in self._heap if entry[2] in self._waiting]
@@ -58,9 +58,9 @@ class Deadlines:
         now = asyncio.get_running_loop().time()
         while self._heap and (self._heap[0][0] <= now or self._heap[0][2] not in self._waiting):
             _, _, id_ = heappop(self._heap)
-            ask = self._waiting.pop(id_, None)
-            if ask is not None:
-                self._on_over(ask)
+            request = self._waiting.pop(id_, None)
+            if request is not None:
+                self._on_over(request)
         self._arm()
 
     def _arm(self) -> None:

@@ -1,29 +1,25 @@
 """The pool of many pods."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 from permits.arguments import check_client, check_seconds, check_terms, check_wait
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
-from permits.redis.channel import Channel, Reply, StoreLost
+from permits.redis.channel import Reply
 from permits.redis.clients import Client, check_store
 from permits.redis.dispatch import Dispatch
-from permits.redis.grant_listener import GrantListener
-from permits.redis.keys import DEFAULT_PREFIX, channel_of, keys_of
+from permits.redis.keys import DEFAULT_PREFIX, keys_of
 from permits.redis.lease import RedisPermit
+from permits.redis.open_pool import OpenPool
 from permits.redis.requests import AcquireRequest, Query
-from permits.redis.scripts import Code, Script, Scripts, load_scripts
-from permits.redis.store import Condition, Store, Terms
-
-log = logging.getLogger(__name__)
+from permits.redis.scripts import Code, Script, load_scripts
+from permits.redis.store import Terms
 
 _VERDICTS = {
     Code.GRANTED: Verdict.GRANTED,
@@ -84,7 +80,7 @@ class RedisPool(Pool):
             capacity=capacity, per_client=per_client, max_waiting=max_waiting, lease_seconds=lease_seconds
         )
         self._answer_seconds = answer_seconds
-        self._opened: _Opened | None = None
+        self._opened: OpenPool | None = None
         self._closed = False
 
     def ready(self) -> bool:
@@ -108,15 +104,15 @@ class RedisPool(Pool):
         check_client(client_id)
         check_wait(wait_seconds)
         begun_at = asyncio.get_running_loop().time()
-        ask = dispatch.new_ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        request = dispatch.pending.new(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
         try:
             if self._closed:
                 raise PoolClosed
-            permit = await dispatch.acquire(ask)
+            permit = await dispatch.acquire(request)
         except PermitError as exc:
             self._report.refused(begun_at, exc)
             raise
-        self._report.granted(begun_at, in_line=ask.ticket > 0)
+        self._report.granted(begun_at, in_line=request.ticket > 0)
         return permit
 
     def request(
@@ -127,15 +123,15 @@ class RedisPool(Pool):
         check_client(client_id)
         check_wait(wait_seconds)
         begun_at = asyncio.get_running_loop().time()
-        ask = dispatch.new_ask(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
-        request = _RedisRequest(dispatch, ask, begun_at, self._report, settled)
+        request = dispatch.pending.new(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        handle = _RedisRequest(dispatch, request, begun_at, self._report, settled)
         try:
             if self._closed:
                 raise PoolClosed
-            dispatch.begin(ask)
+            dispatch.begin(request)
         except PermitError as exc:
-            ask.refuse(exc)
-        return request
+            request.refuse(exc)
+        return handle
 
     async def peek(self, client_id: str) -> Outlook:
         """See `PermitPool.peek`."""
@@ -162,7 +158,7 @@ class RedisPool(Pool):
             raise PoolUnavailable
         return reply
 
-    def _here(self) -> "_Opened":
+    def _here(self) -> OpenPool:
         """Return what is open, if it is open here.
 
         Raises:
@@ -176,12 +172,12 @@ class RedisPool(Pool):
         """See `PermitPool.close`. Heartbeats go on for what is held, until the `async with` block ends."""
         self._closed = True
         if self._opened is not None and self._is_ours():
-            self._opened.dispatch.refuse_all(PoolClosed)
+            self._opened.dispatch.pending.refuse_all(PoolClosed)
 
     async def __aenter__(self) -> Self:
         """Start, and try to enter. A store that is out of reach makes the pool unready; it goes on trying."""
         self._open()
-        opened = self._opened = _Opened(
+        opened = self._opened = OpenPool(
             self._redis,
             self.name,
             self._terms,
@@ -214,150 +210,43 @@ class RedisPool(Pool):
 class _RedisRequest:
     """See `PermitRequest`."""
 
-    __slots__ = ("_ask", "_begun_at", "_cancelled", "_dispatch", "_report", "_settled")
+    __slots__ = ("_begun_at", "_cancelled", "_dispatch", "_report", "_request", "_settled")
 
     def __init__(
         self,
         dispatch: Dispatch,
-        ask: AcquireRequest,
+        request: AcquireRequest,
         begun_at: float,
         report: Report,
         settled: Callable[[PermitRequest], None],
     ) -> None:
         self._dispatch = dispatch
-        self._ask = ask
+        self._request = request
         self._begun_at = begun_at
         self._report = report
         self._settled = settled
         self._cancelled = False
-        ask.on_settled(self._tell)
+        request.on_settled(self._tell)
 
     def _tell(self) -> None:
         if self._cancelled:
             return
-        ask = self._ask
-        if ask.error is None:
-            self._report.granted(self._begun_at, in_line=ask.ticket > 0)
+        request = self._request
+        if request.error is None:
+            self._report.granted(self._begun_at, in_line=request.ticket > 0)
         else:
-            self._report.refused(self._begun_at, ask.error)
+            self._report.refused(self._begun_at, request.error)
         self._settled(self)
 
     def result(self) -> RedisPermit:
         """See `PermitRequest.result`."""
-        return self._ask.result()
+        return self._request.result()
 
     def cancel(self) -> None:
         """See `PermitRequest.cancel`."""
         if not self._cancelled:
             self._cancelled = True
-            self._dispatch.abandon(self._ask)
-
-
-class _Opened:
-    """All of a pool that belongs to one process and one event loop: connections, tasks, the name of this pod.
-
-    It is made as the pool is opened, so that processes that are forked off between the making of a pool and its opening
-    have names of their own.
-    """
-
-    def __init__(
-        self,
-        redis: Client,
-        name: str,
-        terms: Terms,
-        *,
-        prefix: str,
-        pod: str,
-        scripts: Scripts,
-        answer_seconds: float,
-        report: Report,
-    ) -> None:
-        self._name = name
-        self._setting = terms.capacity
-        self._capacity = terms.capacity
-        self._learned_at = 0.0  # event loop time
-        process = f"{pod}/{uuid4().hex}"
-        self._store = Store(
-            Channel(redis, scripts.all(), keys_of(name, prefix)[0]), scripts, name, terms, prefix=prefix
-        )
-        self.dispatch = Dispatch(
-            self._store,
-            process,
-            lease_seconds=terms.lease_seconds,
-            answer_seconds=answer_seconds,
-            on_lost=report.lost,
-            on_fault=report.failed,
-            on_news=self._hear_news,
-        )
-        self._listener = GrantListener(
-            redis,
-            channel_of(name, process, prefix),
-            hear=self.dispatch.hear,
-            on_fault=report.failed,
-            on_subscribed=self.dispatch.beat_soon,
-            silence_seconds=terms.lease_seconds / 3,
-        )
-        self._tasks = [
-            asyncio.create_task(self.dispatch.run(), name=f"permits-{name}"),
-            asyncio.create_task(self._listener.run(), name=f"permits-{name}-notices"),
-        ]
-
-    def condition(self) -> Reason | None:
-        """See `PermitPool.condition`."""
-        if self.dispatch.out_of_touch or not self.ready():
-            return Reason.LIMITS_UNAVAILABLE
-        return Reason.LIMITS_LEARNING if self.learning_seconds() > 0 else None
-
-    def learning_seconds(self) -> float:
-        """Return for how much longer nothing new is granted, by what the store said last."""
-        return max(0.0, self._learned_at - asyncio.get_running_loop().time())
-
-    def _hear_news(self, condition: Condition) -> None:
-        """Take in how the pool is, and log when it begins to learn or its capacity is not that of the settings."""
-        learned = self.learning_seconds() == 0
-        self._learned_at = asyncio.get_running_loop().time() + condition.learning_seconds
-        if learned and condition.learning_seconds > 0:
-            log.warning(
-                "permits: pool %s grants nothing new for %.0f s more: the store may have forgotten who holds permits; "
-                "`permits trust %s` ends that when nobody holds any",
-                self._name,
-                condition.learning_seconds,
-                self._name,
-            )
-        capacity = condition.capacity
-        if capacity != self._capacity:
-            self._capacity = capacity
-            if capacity != self._setting:
-                log.warning(
-                    "permits: pool %s has a capacity of %d, and the settings of this pod say %d; "
-                    "it was set by hand, or by pods with other settings",
-                    self._name,
-                    capacity,
-                    self._setting,
-                )
-
-    def ready(self) -> bool:
-        """Say whether the store has let this pod in, and nothing is wrong with the pod itself."""
-        return self.dispatch.entered.is_set() and not self.dispatch.failing
-
-    async def tried(self) -> None:
-        """Return when it was tried to enter and to subscribe, with or without success."""
-        await self.dispatch.tried.wait()
-        await self._listener.tried.wait()
-
-    async def stop(self) -> None:
-        """Let go of everything."""
-        for task in self._tasks:
-            task.cancel()
-        for end in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(end, Exception):
-                log.error("permits: a task of pool %s had died", self._name, exc_info=end)
-        try:
-            await self.dispatch.say_goodbye()
-        except (StoreLost, TimeoutError) as exc:
-            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, exc)
-        finally:
-            await self._store.close()
+            self._dispatch.pending.abandon(self._request)
 
 
 def _one_word(pod: str) -> str:

@@ -51,8 +51,8 @@ class AcquireRequest:
         "ticket",
     )
 
-    def __init__(self, ask_id: str, client_id: str, deadline: float | None) -> None:
-        self.id = ask_id
+    def __init__(self, request_id: str, client_id: str, deadline: float | None) -> None:
+        self.id = request_id
         self.client_id = client_id
         self.deadline = deadline
         self.permit: RedisPermit | None = None
@@ -67,7 +67,7 @@ class AcquireRequest:
         self._on_settled: Callable[[], None] | None = None
 
     @property
-    def ask(self) -> "AcquireRequest":
+    def target(self) -> "AcquireRequest":
         """Whose answer comes of it."""
         return self
 
@@ -133,26 +133,26 @@ class AcquireRequest:
 class CancelWait:
     """The time of somebody in line is over."""
 
-    __slots__ = ("ask",)
+    __slots__ = ("target",)
 
-    def __init__(self, ask: AcquireRequest) -> None:
-        self.ask = ask
+    def __init__(self, waiter: AcquireRequest) -> None:
+        self.target = waiter
 
     def words(self, now: float) -> Sequence[Word]:  # noqa: ARG002 - it waits no more
         """Return what the operate script is told."""
-        return "leave", self.ask.id
+        return "leave", self.target.id
 
 
 class Release:
-    """A permit that goes back, or an ask that was abandoned. Nobody waits for the answer.
+    """A permit that goes back, or a request that was abandoned. Nobody waits for the answer.
 
     Attributes:
-        id: of the permit, or of the ask.
-        withdrawn: whether it is an ask, which the store may still count as a waiter.
+        id: of the permit, or of the request.
+        withdrawn: whether it is a request, which the store may still count as a waiter.
     """
 
     __slots__ = ("id", "withdrawn")
-    ask = None
+    target = None
 
     def __init__(self, permit_id: str, *, withdrawn: bool = False) -> None:
         self.id = permit_id
@@ -171,7 +171,7 @@ class Query:
     """A look at the pool; changes nothing."""
 
     __slots__ = ("answer", "argv", "script")
-    ask = None
+    target = None
 
     def __init__(self, script: Script, argv: Sequence[str | int] = ()) -> None:
         self.script = script

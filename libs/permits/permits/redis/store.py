@@ -1,21 +1,23 @@
-"""The scripts as typed calls: what goes in and what comes out of each, and nothing of when or why."""
+"""One pool in the store, as one pod sees it: each script as a typed call, and the calls that are under way.
+
+Nothing here decides when something is called or what follows from it.
+"""
 
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from permits.redis.channel import Channel, Reply, StoreLost, Word
+from permits.redis.calls import Call, declaration_parts
+from permits.redis.channel import Channel, StoreLost, Word
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.keys import DEFAULT_PREFIX, script_keys_of
-from permits.redis.lease import Lease, RedisPermit
-from permits.redis.requests import AcquireRequest, Operation, Query, Request
-from permits.redis.scripts import CODES, Code, Script, Scripts, Status
-
-MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
-MAX_DECLARED = 200  # permits and waiters in one part of a declaration
+from permits.redis.lease import RedisPermit
+from permits.redis.replies import NAMELESS, CallResult, Entry, entry_of
+from permits.redis.requests import AcquireRequest, Query, Request
+from permits.redis.scripts import Script, Scripts, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,108 +28,6 @@ class Terms:
     per_client: int | None
     max_waiting: int
     lease_seconds: float
-
-
-Answer = tuple[AcquireRequest, Code, int, int]
-"""What became of an ask or of leaving the line: whose, what, the ticket, the place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How the pool is.
-
-    Attributes:
-        capacity: how many permits there are.
-        learning_seconds: for how much longer nothing is granted.
-    """
-
-    capacity: int
-    learning_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """A lease that counts again.
-
-    Attributes:
-        sent_at: by the clock of leases, just before it was asked for.
-        lease_seconds: for how long, from then.
-        waiters: how many of this pod stand in line, as the store has it.
-        held: how many permits this pod holds, as the store has it.
-        condition: of the pool.
-    """
-
-    sent_at: float
-    lease_seconds: float
-    waiters: int
-    held: int
-    condition: Condition
-
-
-@dataclass(slots=True)
-class Call:
-    """What goes out in one write.
-
-    Attributes:
-        lease: of the incarnation that calls.
-        requests: what it wants.
-        beat: whether the heartbeat goes along.
-        batches: the requests as they are grouped: each group is one script call.
-        sent_at: by the clock of leases, just before it was sent.
-    """
-
-    lease: Lease
-    requests: Sequence[Request]
-    beat: bool
-    batches: Sequence[Query | list[Operation]] = field(init=False)
-    sent_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.batches = list(_batches(self.requests))
-
-
-@dataclass(slots=True)
-class Turn:
-    """What came back for one call.
-
-    Attributes:
-        answers: for every ask and leave that the store looked at.
-        handed: ids and tickets of waiters of this pod whom these calls gave a permit; ticket 0: over the limit.
-        more: whether the store has more to do, and wants a heartbeat for it.
-        renewal: of the lease, when the heartbeat went along and was welcome.
-        gone: whether the incarnation is known to be over.
-        forgotten: whether the store has lost its memory, and wants to be told what is held.
-        unserved: operations that it did not look at, because of either.
-        longest_ms: the longest lease that a pod has; 0: that was not said.
-    """
-
-    answers: list[Answer] = field(default_factory=list)
-    handed: list[tuple[str, int]] = field(default_factory=list)
-    more: bool = False
-    renewal: Renewal | None = None
-    gone: bool = False
-    forgotten: bool = False
-    unserved: list[Operation] = field(default_factory=list)
-    longest_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A lease that the store has begun or begun anew.
-
-    Attributes:
-        sent_at: by the clock of leases, just before it was asked for.
-        lease_seconds: for how long it counts, from then.
-        epoch: the memory of the store that knows it.
-        condition: of the pool.
-        more: whether the store has more to do, and wants a heartbeat for it.
-    """
-
-    sent_at: float
-    lease_seconds: float
-    epoch: str
-    condition: Condition
-    more: bool = False
 
 
 @dataclass(slots=True)
@@ -150,12 +50,15 @@ class Witness:
             self.epoch, self.ticket = epoch, 0
         self.longest_ms = longest_ms
 
-    def saw(self, ticket: int) -> None:
-        """Hear of a ticket."""
-        self.ticket = max(self.ticket, ticket)
-
-
-NAMELESS = "the server does not tell its run id (INFO server), so nobody could tell it from another"
+    def saw(self, result: CallResult) -> None:
+        """Hear of the tickets and the longest lease in a result."""
+        if result.lease.epoch != self.epoch:
+            return
+        if result.answers:
+            newest = max(ticket for _, _, ticket, _ in result.answers)
+            self.ticket = max(self.ticket, newest)
+        if result.renewal is not None:
+            self.longest_ms = result.renewal.longest_ms
 
 
 class KeptOut(StoreLost):
@@ -174,7 +77,6 @@ class Store:
         clock: by which leases are counted.
 
     Attributes:
-        calls: what was sent and not answered yet, the first first.
         witness: what this process knows of the store.
     """
 
@@ -195,8 +97,17 @@ class Store:
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
-        self.calls: deque[Call] = deque()
+        self._calls: deque[Call] = deque()  # sent and not answered yet, the first first
         self.witness = Witness()
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._calls)
+
+    def under_way(self) -> Iterator[Request]:
+        """Return the requests of the calls under way, in the order in which they were sent."""
+        return (request for call in self._calls for request in call.requests)
 
     def _knowledge(self) -> tuple[Word, ...]:
         witness = self.witness
@@ -225,9 +136,9 @@ class Store:
         return self._entry(sent_at, entry, more=bool(more))
 
     def _entry(self, sent_at: float, reply: Sequence[Any], *, more: bool = False) -> Entry:
-        lease_ms, epoch, capacity, longest_ms, learning_ms = reply
-        self.witness.know(epoch.decode(), longest_ms)
-        return Entry(sent_at, lease_ms / 1000, epoch.decode(), Condition(capacity, learning_ms / 1000), more)
+        entry, longest_ms = entry_of(sent_at, reply, more=more)
+        self.witness.know(entry.epoch, longest_ms)
+        return entry
 
     async def declare(
         self, incarnation: str, permits: Sequence[RedisPermit], waiters: Sequence[AcquireRequest]
@@ -239,7 +150,7 @@ class Store:
         """
         await self._channel.connect()
         generation, knowledge = self._channel.generation, self._knowledge()
-        parts = list(_parts(permits, waiters))
+        parts = list(declaration_parts(permits, waiters))
         sent_at, rest = self._clock(), list[Any]()
         for number, (some_permits, some_waiters) in enumerate(parts, 1):
             sent_at, now = self._clock(), asyncio.get_running_loop().time()
@@ -248,8 +159,8 @@ class Store:
             words.append(len(some_permits))
             for permit in some_permits:
                 words += (permit.id, permit.ticket, permit.client_id)
-            for ask in some_waiters:
-                words += (ask.id, ask.ticket, ask.client_id, ask.wait_ms(now))
+            for waiter in some_waiters:
+                words += (waiter.id, waiter.ticket, waiter.client_id, waiter.wait_ms(now))
             [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.declare, *words)])
             match Status(status):
                 case Status.GONE:
@@ -286,11 +197,13 @@ class Store:
                 return found
 
     async def leave(self, incarnation: str) -> None:
-        """Let this pod go, with all that it holds.
+        """Let this pod go, with all that it holds. Calls under way are given up.
 
         Raises:
             StoreLost: there was no answer.
         """
+        if self._calls:  # their replies are still to come, and must not be taken for the one to this
+            await self.close()
         await self._channel.connect()
         more = True
         while more:
@@ -298,16 +211,16 @@ class Store:
 
     async def send(self, *calls: Call) -> None:
         """Send each of these calls in a write of its own. When the connection breaks, `receive` hears of it."""
-        broken = bool(self.calls) and not self._channel.connected
-        self.calls.extend(calls)
+        broken = bool(self._calls) and not self._channel.connected
+        self._calls.extend(calls)
         if broken:
             return  # a new connection begins with what was under way on the old one
         with suppress(StoreLost):
             for call in calls:
                 await self._write(call)
 
-    async def receive(self) -> Turn:
-        """Wait for the replies to the first call under way, and sort them out. Questions are told at once.
+    async def receive(self) -> CallResult:
+        """Wait for the replies to the first call under way, and sort them out. Queries are told at once.
 
         When the connection breaks, all that is under way is sent again, once and at once.
 
@@ -315,14 +228,14 @@ class Store:
             StoreLost: there was no full answer; what is under way may have been carried out or not.
         """
         try:
-            turn = await self._replies()
+            result = await self._replies()
         except StoreLost:
             await self._channel.close()
-            for call in self.calls:
+            for call in self._calls:
                 await self._write(call)
-            turn = await self._replies()
-        self.calls.popleft()
-        return turn
+            result = await self._replies()
+        self._calls.popleft()
+        return result
 
     async def _write(self, call: Call) -> None:
         await self._channel.connect()
@@ -345,22 +258,23 @@ class Store:
             commands.append(self._call(self._scripts.renew, *pod))
         await self._channel.send(commands)
 
-    async def _replies(self) -> Turn:
-        call, turn = self.calls[0], Turn()
+    async def _replies(self) -> CallResult:
+        call = self._calls[0]
+        result = CallResult(call.lease)
         replies = await self._channel.receive(len(call.batches) + call.beat)
         for batch, reply in zip(call.batches, replies, strict=False):
             if isinstance(batch, Query):
                 batch.tell(reply)
             else:
-                _operated(turn, batch, reply)
+                result.add_operated(batch, reply)
         if call.beat:
-            _renewed(turn, call.sent_at, replies[-1])
-        if call.lease.epoch == self.witness.epoch:
-            if turn.answers:
-                self.witness.saw(max(ticket for _, _, ticket, _ in turn.answers))
-            if turn.longest_ms:
-                self.witness.longest_ms = turn.longest_ms
-        return turn
+            result.add_renewed(call.sent_at, replies[-1])
+        self.witness.saw(result)
+        return result
+
+    def give_up(self) -> None:
+        """Forget the calls under way. Their connection must be closed, or is."""
+        self._calls.clear()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -368,72 +282,3 @@ class Store:
 
     def _call(self, script: Script, *argv: Word) -> Sequence[Word]:
         return "EVALSHA", script.sha, len(self._keys), *self._keys, *argv
-
-
-def _batches(requests: Sequence[Request]) -> Iterator[Query | list[Operation]]:
-    """Join neighbouring operations, for they go out as one call."""
-    operations: list[Operation] = []
-    for request in requests:
-        if not isinstance(request, Query):
-            operations.append(request)
-            if len(operations) < MAX_OPERATIONS:
-                continue
-        if operations:
-            yield operations
-            operations = []
-        if isinstance(request, Query):
-            yield request
-    if operations:
-        yield operations
-
-
-def _parts(
-    permits: Sequence[RedisPermit], waiters: Sequence[AcquireRequest]
-) -> Iterator[tuple[Sequence[RedisPermit], Sequence[AcquireRequest]]]:
-    """Cut a declaration into parts; one at least."""
-    yield permits[:MAX_DECLARED], () if permits else waiters[:MAX_DECLARED]
-    for at in range(MAX_DECLARED, len(permits), MAX_DECLARED):
-        yield permits[at : at + MAX_DECLARED], ()
-    for at in range(0 if permits else MAX_DECLARED, len(waiters), MAX_DECLARED):
-        yield (), waiters[at : at + MAX_DECLARED]
-
-
-def _operated(turn: Turn, operations: Sequence[Operation], reply: Reply) -> None:
-    if not _welcome(turn, reply):
-        turn.unserved.extend(operations)
-        return
-    _, handed, more, *numbers = reply
-    turn.more |= bool(more)
-    _add_handed(turn, handed)
-    words = iter(numbers)
-    threes = zip(words, words, words, strict=True)
-    asks = [ask for operation in operations if (ask := operation.ask) is not None]
-    turn.answers += [(ask, CODES[code], ticket, place) for ask, (code, ticket, place) in zip(asks, threes, strict=True)]
-
-
-def _renewed(turn: Turn, sent_at: float, reply: Reply) -> None:
-    if _welcome(turn, reply):
-        _, handed, lease_ms, waiters, held, more, capacity, turn.longest_ms, learning_ms = reply
-        turn.more |= bool(more)
-        _add_handed(turn, handed)
-        turn.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, Condition(capacity, learning_ms / 1000))
-
-
-def _welcome(turn: Turn, reply: Reply) -> bool:
-    match Status(reply[0]):
-        case Status.DONE:
-            return True
-        case Status.GONE:
-            turn.gone = True
-        case Status.FORGOTTEN:
-            turn.forgotten = True
-        case Status.NAMELESS:
-            raise StoreLost(NAMELESS)
-        case _:
-            raise StoreLost("another connection of this pod has spoken since")
-    return False
-
-
-def _add_handed(turn: Turn, handed: Sequence[bytes]) -> None:
-    words = iter(handed)
-    turn.handed.extend((permit_id.decode(), int(ticket)) for permit_id, ticket in zip(words, words, strict=True))

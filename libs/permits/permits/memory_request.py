@@ -1,0 +1,79 @@
+"""A request to the pool of one process that is under way without a task."""
+
+import asyncio
+from collections.abc import Callable
+
+from permits.base import PermitRequest
+from permits.errors import PermitError, PermitTimeout, PoolClosed
+from permits.memory_line import Granted, MemoryLine
+from permits.memory_permit import MemoryPermit
+from permits.observer import Report
+
+
+class MemoryRequest:
+    """See `PermitRequest`."""
+
+    __slots__ = ("_begun_at", "_cancelled", "_line", "_report", "_result", "_settled", "_ticket", "_timer")
+
+    def __init__(
+        self, line: MemoryLine, report: Report, begun_at: float, settled: Callable[[PermitRequest], None]
+    ) -> None:
+        self._line = line
+        self._report = report
+        self._begun_at = begun_at
+        self._settled = settled
+        self._cancelled = False
+        self._ticket = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._result: MemoryPermit | PermitError | None = None
+
+    def wait(self, ticket: int, granted: Granted, seconds: float) -> None:
+        """Settle when the place in line leads to something, or after so many seconds."""
+        self._ticket = ticket
+        granted.add_done_callback(self._granted)
+        self._timer = granted.get_loop().call_later(seconds, self._over)
+
+    def _granted(self, granted: Granted) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._cancelled:
+            if granted.exception() is None:
+                granted.result().release()
+        elif self._result is None:
+            error = granted.exception()
+            self._result = granted.result() if error is None else error if isinstance(error, PermitError) else None
+            self._tell()
+
+    def _over(self) -> None:
+        if self._ticket in self._line:
+            self._result = PermitTimeout(self._line.place(self._ticket))
+            self._line.leave(self._ticket)
+            self._tell()
+
+    def settle(self, result: MemoryPermit | PermitError) -> None:
+        """It is settled already."""
+        self._result = result
+        asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if not self._cancelled:
+            if isinstance(self._result, PermitError):
+                self._report.refused(self._begun_at, self._result)
+            else:
+                self._report.granted(self._begun_at, in_line=self._ticket > 0)
+            self._settled(self)
+
+    def result(self) -> MemoryPermit:
+        """See `PermitRequest.result`."""
+        if isinstance(self._result, MemoryPermit):
+            return self._result
+        raise self._result or PoolClosed()
+
+    def cancel(self) -> None:
+        """See `PermitRequest.cancel`."""
+        self._cancelled = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._line.leave(self._ticket)
+        if isinstance(self._result, MemoryPermit):
+            self._result.release()

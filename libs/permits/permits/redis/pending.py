@@ -1,0 +1,266 @@
+"""The requests of this process that the store has not answered for good.
+
+Each acquire request that is not over is in exactly one place: in the queue, under way, set aside until nothing is under
+way any more, about to be answered, or in line. `places` says where; the tests ask it after every step. Whatever goes
+wrong, those who are not in line are refused, and those who are have a time-out of their own.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from itertools import count
+from uuid import uuid4
+
+from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable
+from permits.redis.deadlines import Deadlines
+from permits.redis.lease import Lease, RedisPermit
+from permits.redis.replies import Answer
+from permits.redis.requests import AcquireRequest, CancelWait, Operation, Query, Release, Request, refusal_of
+from permits.redis.scripts import Code
+
+MOST_SEARCHED = 200  # asked about with one heartbeat, in search of a lost notice
+MAX_ATTEMPTS = 3  # of a request that meets one forgotten incarnation after the other
+
+
+class PendingRequests:
+    """Holds requests until they are answered, and answers them.
+
+    Args:
+        under_way: returns the requests that were sent and not answered yet.
+        on_deadline: told of each request whose time in line is over.
+        wake: called when there is something to do.
+    """
+
+    def __init__(
+        self,
+        under_way: Callable[[], Iterable[Request]],
+        *,
+        on_deadline: Callable[[AcquireRequest], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._under_way = under_way
+        self._wake = wake
+        self._open: dict[str, AcquireRequest] = {}  # those that are not over
+        self._queue: deque[Request] = deque()
+        self._set_aside: list[Operation] = []
+        self._unsaid: deque[Answer] = deque()
+        self._deadlines = Deadlines(on_deadline)
+        self._id_prefix = uuid4().hex[:16]
+        self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
+
+    def new(self, client_id: str, deadline: float | None) -> AcquireRequest:
+        """Return a request that nobody has made before, by whatever process; the deadline is event loop time."""
+        return AcquireRequest(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline)
+
+    def begin(self, request: AcquireRequest) -> None:
+        """Queue a new request."""
+        self._open[request.id] = request
+        self.put(request)
+
+    def put(self, request: Request) -> None:
+        """Queue whatever is to be sent."""
+        self._queue.append(request)
+        self._wake()
+
+    @property
+    def queued(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(self._queue)
+
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a request stands in line."""
+        return self._deadlines.anybody
+
+    def in_line(self) -> list[AcquireRequest]:
+        """Return the requests that stand in line, as far as we know."""
+        return [request for request in self._open.values() if request.in_line]
+
+    def releases(self) -> list[Release]:
+        """Return the releases that the store has not carried out yet, as far as we know."""
+        return [request for request in self._all() if isinstance(request, Release)]
+
+    def queued_releases(self) -> list[Release]:
+        """Return the releases that are to be sent."""
+        return [request for request in self._queue if isinstance(request, Release)]
+
+    def ids(self) -> set[str]:
+        """Return the ids of all requests that are not over."""
+        return set(self._open)
+
+    def _all(self) -> list[Request]:
+        """Return what the store has not answered yet, in the order in which it was asked."""
+        return [*self._set_aside, *self._under_way(), *self._queue]
+
+    def take_queue(self) -> tuple[list[Release], list[Request]]:
+        """Empty the queue to send it. Return the releases, and everything else."""
+        releases: list[Release] = []
+        others: list[Request] = []
+        for request in self._queue:
+            if (target := request.target) is None:
+                if isinstance(request, Release):
+                    releases.append(request)
+                else:
+                    others.append(request)
+            elif not target.over:
+                target.sent = True
+                others.append(request)
+        self._queue.clear()
+        return releases, others
+
+    def set_aside(self, operations: Sequence[Operation]) -> None:
+        """Keep operations that the store did not look at until nothing is under way any more."""
+        self._set_aside.extend(operations)
+
+    def queue_again(self) -> None:
+        """Queue what was set aside, in front of everything else."""
+        self._queue.extendleft(reversed(self._set_aside))
+        self._set_aside.clear()
+
+    def ask_next_incarnation(self) -> None:
+        """Queue those that were set aside for the next incarnation: all but those who lost a place in line."""
+        for request in self._set_aside:
+            if isinstance(request, AcquireRequest):
+                request.attempts += 1
+                request.sent = request.in_line or request.attempts >= MAX_ATTEMPTS
+        again = [request for request in self._set_aside if isinstance(request, AcquireRequest) and not request.sent]
+        self._set_aside.clear()
+        self._queue.extendleft(reversed(again))
+
+    def take_answers(self, answers: Sequence[Answer]) -> None:
+        """Take in answers; `answer` gives them."""
+        self._unsaid.extend(answers)
+
+    def answer(self, lease: Lease, most: int | None = None) -> None:
+        """Give all answers that were taken in, or only so many."""
+        for _ in range(len(self._unsaid) if most is None else most):
+            answer = self._unsaid.popleft()
+            self._give(lease, answer)
+
+    def _give(self, lease: Lease, answer: Answer) -> None:
+        request, code, ticket, place = answer
+        if request.over:
+            return
+        match code:
+            case Code.GRANTED:
+                self._grant(request, lease, ticket)
+            case Code.WAITING:
+                if request.deadline is not None and not request.in_line:
+                    self._deadlines.add(request.deadline, request)
+                request.join_line(ticket, place)
+            case Code.LEARNING:  # its ticket is for how long yet
+                self._refuse(request, refusal_of(code, place=place, left_ms=ticket))
+            case _:
+                self._refuse(request, refusal_of(code, place=place or request.place, left_ms=0))
+
+    def hand_over(self, lease: Lease, handed: Iterable[tuple[str, int]]) -> None:
+        """Grant to those in line what the store handed to them: ids and tickets; ticket 0: over the limit."""
+        for permit_id, ticket in handed:
+            request = self._open.get(permit_id)
+            if request is None:
+                continue
+            if ticket:
+                self._grant(request, lease, ticket)
+            else:
+                self._refuse(request, ClientLimitReached())
+
+    def search(self, missing: int) -> None:
+        """Ask again for the first in line, because up to `missing` of them have missed a notice.
+
+        The store hands permits to the lowest tickets, so the waiters that missed a notice are the first of this pod.
+        They are asked for with every heartbeat until the numbers agree: an answer may be lost as a notice may. A waiter
+        that is about to leave learns it from the answer to that.
+        """
+        candidates = (request for request in self.in_line() if not request.leaving)
+        first = nsmallest(min(missing, MOST_SEARCHED), candidates, key=lambda request: request.ticket)
+        queued = {request for request in self._queue if isinstance(request, AcquireRequest)}
+        self._queue.extend(request for request in first if request not in queued)
+        self._wake()
+
+    def leave_line(self, request: AcquireRequest) -> None:
+        """Leave the line, unless a permit comes at the last moment."""
+        request.leaving = True
+        self.put(CancelWait(request))
+
+    def abandon(self, request: AcquireRequest) -> None:
+        """Give back what came or may come of a request that nobody waits for any more."""
+        if request.permit is not None:
+            request.permit.release()
+        else:
+            self.withdraw(request, PoolUnavailable())
+
+    def withdraw(self, request: AcquireRequest, error: PermitError) -> None:
+        """Refuse a request that the store may know of, or grant yet."""
+        if not request.over:
+            self._refuse(request, error)
+            if request.sent:
+                self.put(Release(request.id, withdrawn=True))
+
+    def refuse_all(self, error: Callable[[], PermitError]) -> None:
+        """Refuse everybody who waits for a permit."""
+        for request in list(self._open.values()):
+            self.withdraw(request, error())
+
+    def end_lease(self) -> None:
+        """Refuse those of whom the store may know under a lease that has ended; what was to be released is moot."""
+        for request in [request for request in self._open.values() if request.sent]:
+            self._refuse(request, PoolUnavailable())
+        self._queue = deque(request for request in self._queue if isinstance(request, AcquireRequest | Query))
+        self._set_aside.clear()
+        self._wake()
+
+    def refuse_out_of_touch(self) -> None:
+        """Refuse all but those in line, for the store cannot be asked. Keep what must be told to it later."""
+        requests = self._all()
+        self._queue.clear()
+        self._set_aside.clear()
+        self._unsaid.clear()
+        self._queue.extend(request for request in requests if isinstance(request, Release))
+        for request in requests:
+            if isinstance(request, Query):
+                request.tell(None)
+        for waiter in list(self._open.values()):
+            if waiter.leaving:
+                self.withdraw(waiter, PermitTimeout(waiter.place))
+            elif not waiter.in_line:
+                self.withdraw(waiter, PoolUnavailable())
+
+    def stop(self) -> None:
+        """Refuse everybody, for good."""
+        self.refuse_all(PoolUnavailable)
+        for request in self._all():
+            if isinstance(request, Query):
+                request.tell(None)
+        self._deadlines.stop()
+
+    def places(self) -> dict[AcquireRequest, Counter[str]]:
+        """Return where each request is that is not over, and how often."""
+        where: dict[AcquireRequest, Counter[str]] = {request: Counter() for request in self._open.values()}
+        for place, requests in (
+            ("queue", self._queue),
+            ("under way", self._under_way()),
+            ("set aside", self._set_aside),
+            ("about to be answered", [request for request, *_ in self._unsaid]),
+            ("in line", self.in_line()),
+        ):
+            for request in requests:
+                if isinstance(request, AcquireRequest) and request in where:
+                    where[request][place] += 1
+        return where
+
+    def _grant(self, request: AcquireRequest, lease: Lease, ticket: int) -> None:
+        if lease.valid():  # when that ends it just now, the request is refused with all the others
+            self._forget(request)
+            request.grant(RedisPermit(request.id, request.client_id, ticket, lease, self._release))
+
+    def _release(self, permit: RedisPermit) -> None:
+        self.put(Release(permit.id))
+
+    def _refuse(self, request: AcquireRequest, error: PermitError) -> None:
+        self._forget(request)
+        request.refuse(error)
+
+    def _forget(self, request: AcquireRequest) -> None:
+        self._open.pop(request.id, None)
+        if request.in_line:
+            self._deadlines.discard(request)
