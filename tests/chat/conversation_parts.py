@@ -5,22 +5,37 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from botkit import AudioInfo, Memory, Turn, VideoInfo
+from botkit import AudioInfo, Memory, Responder, Turn, VideoInfo
 from chat_service.admission import Visitor
-from chat_service.connection import Connection, PodServices
+from chat_service.bot.reply import OnPiece
+from chat_service.bot.runner import BotRunner, CircuitBreaker
+from chat_service.connection import Connection
 from chat_service.conversation import ConversationLimits, End
+from chat_service.dialect import V1, V2, Dialect
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import OnKept, OutboxError
+from chat_service.pod import PodServices
 from chat_service.transport import Receiver
 from chat_service.zones import parse_time_zone
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
 from frameproto.connection import CloseCode
 from frameproto.exchange import Exchange
+from frameproto.v2 import (
+    Cancel,
+    MessageRequest,
+    MessageResponse,
+    Piece,
+    Progress,
+    ServerFrame,
+    Status,
+    decode_server_frame,
+    encode_client_frame,
+)
 from permits import Permit, PermitError, PermitRequest
 from permits.memory import MemoryPool
 from servicekit.tokens import Principal
@@ -33,11 +48,14 @@ SESSION = UUID("0197b0c8-0000-7000-8000-000000000001")
 class Line:
     """A transport whose peer is the test: `say` sends to the server, `heard` is what the server sent.
 
-    The peer's frames come in turns of the event loop of their own, as those from a socket do.
+    The peer's frames come in turns of the event loop of their own, as those from a socket do. `heard` holds responses,
+    and `told` every frame of v2.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect = V1) -> None:
+        self.dialect = dialect
         self.heard: list[Response] = []
+        self.told: list[ServerFrame] = []
         self.closed: tuple[int, str] | None = None
         self.sends_slowly = False
         self.is_closed = asyncio.Event()
@@ -55,14 +73,34 @@ class Line:
         self._said.append(frame)
         asyncio.get_running_loop().call_soon(self._deliver)
 
-    def text(self, text: str) -> None:
-        self.say(encode_request(Request(RequestKind.TEXT, text.encode())))
+    def text(self, text: str) -> UUID:
+        return self.request(Request(RequestKind.TEXT, text.encode()))
 
-    def voice(self, mp3: bytes) -> None:
-        self.say(encode_request(Request(RequestKind.VOICE, mp3)))
+    def voice(self, mp3: bytes) -> UUID:
+        return self.request(Request(RequestKind.VOICE, mp3))
 
-    def video(self, mp4: bytes) -> None:
-        self.say(encode_request(Request(RequestKind.VIDEO, mp4)))
+    def video(self, mp4: bytes) -> UUID:
+        return self.request(Request(RequestKind.VIDEO, mp4))
+
+    def request(self, request: Request, message_id: UUID | None = None, *, again: bool = False) -> UUID:
+        """Send a request; return the id of the message, which counts over v2 only."""
+        message_id = message_id or uuid4()
+        if self.dialect is V2:
+            self.say(encode_client_frame(MessageRequest(message_id, request, again)))
+        else:
+            self.say(encode_request(request))
+        return message_id
+
+    def cancel(self, message_id: UUID) -> None:
+        self.say(encode_client_frame(Cancel(message_id)))
+
+    def told_of(self, message_id: UUID) -> list[str | Progress | Response]:
+        """What this client was told of a message, in order: texts of pieces, statuses, responses."""
+        of_this = [frame for frame in self.told if frame.message_id == message_id]
+        return [
+            frame.text if isinstance(frame, Piece) else frame.progress if isinstance(frame, Status) else frame.response
+            for frame in of_this
+        ]
 
     def leave(self, code: int = 1000) -> None:
         self._left = code
@@ -72,6 +110,11 @@ class Line:
     def unread(self) -> int:
         """Frames that the server has not taken yet."""
         return len(self._said)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that depends on what has come."""
+        async with self._progress:
+            await self._progress.wait_for(holds)
 
     async def replies(self, count: int) -> list[Response]:
         """Wait until so many replies have come, and return all of them."""
@@ -97,7 +140,12 @@ class Line:
                 self._receiver.caught_up()
 
     def _hear(self, frame: bytes) -> None:
-        self.heard.append(decode_response(frame))
+        if self.dialect is V2:
+            self.told.append(decode_server_frame(frame))
+            if isinstance(self.told[-1], MessageResponse):
+                self.heard.append(self.told[-1].response)
+        else:
+            self.heard.append(decode_response(frame))
         telling = asyncio.create_task(self._tell())
         self._tellers.add(telling)
         telling.add_done_callback(self._tellers.discard)
@@ -158,7 +206,8 @@ class Parrot:
         self.turns: list[str] = []
         self.local_times: list[datetime] = []
 
-    def reply(self, turn: Turn, memory: Memory) -> str | Awaitable[str]:
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None) -> str | Awaitable[str]:
+        del on_piece
         return self._reply(turn, memory) if self.replies_at_once else self._reply_later(turn, memory)
 
     async def _reply_later(self, turn: Turn, memory: Memory) -> str:
@@ -330,8 +379,11 @@ async def open_scene(
     messages: MemoryPool | None = None,
     now: Callable[[], datetime] | None = None,
     client_id: str = "anna",
+    dialect: Dialect = V1,
+    replies: Responder | None = None,
 ) -> Scene:
-    line, bot, studio, ledger = Line(), Parrot(), MediaStandIn(), Ledger()
+    """Begin a conversation; `replies` is run in place of the parrot, within the usual limits."""
+    line, bot, studio, ledger = Line(dialect), Parrot(), MediaStandIn(), Ledger()
     messages = await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000))
     connections = await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))
@@ -339,7 +391,7 @@ async def open_scene(
     metrics = ChatMetrics()
     pod = PodServices(
         handler=MessageHandler(
-            bot=bot,
+            bot=bot if replies is None else run_bot(replies, metrics),
             media=studio,
             hours=dict.fromkeys(RequestKind, OpeningHours.parse(hours)),
             typing_seconds=typing_seconds,
@@ -352,9 +404,23 @@ async def open_scene(
         now=now or wall_clock(),
     )
     visitor = Visitor(client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at))
-    connection = Connection(line, visitor, permit, pod)
+    connection = Connection(line, dialect, visitor, permit, pod)
     running = asyncio.create_task(connection.run())
     return Scene(line, bot, studio, ledger, messages, connections, permit, budget, connection, running, metrics)
+
+
+def run_bot(bot: Responder, metrics: ChatMetrics) -> BotRunner:
+    """Run a bot as a pod does; it is not entered."""
+    return BotRunner(
+        bot,
+        name="trial",
+        seconds=60,
+        turns_at_once=100,
+        max_reply_characters=8000,
+        breaker=CircuitBreaker(5, 30),
+        fallback=None,
+        observer=metrics.bot,
+    )
 
 
 def texts(responses: Sequence[Response]) -> list[str]:

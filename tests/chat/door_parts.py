@@ -12,15 +12,16 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from botkit import Responder
 from chat_service.admission import Admission
 from chat_service.connect import ConnectEndpoint
-from chat_service.connection import PodServices
 from chat_service.connections import ConnectionRegistry
 from chat_service.conversation import ConversationLimits
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.hours import OpeningHours
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
+from chat_service.pod import PodServices
 from chat_service.websocket import chat_protocol
 from chat_service.zones import ServedZones
 from frameproto import RequestKind
@@ -29,7 +30,7 @@ from servicekit.clock import utc_now
 from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
 from servicekit.tokens import Authenticator, NoAuth
-from tests.chat.conversation_parts import Ledger, MediaStandIn, Parrot, limits
+from tests.chat.conversation_parts import Ledger, MediaStandIn, Parrot, limits, run_bot
 from tests.permits.parts import opened
 
 MAX_EARLY_BYTES = 65_536
@@ -82,8 +83,10 @@ async def open_house(
     max_pod_bytes: int = 1 << 26,
     max_open: int = 0,
     min_upload_bytes_per_second: float = 240,
+    replies: Responder | None = None,
 ) -> AsyncIterator[House]:
-    bot, studio, ledger = Parrot(), MediaStandIn(), Ledger()
+    """Serve; `replies` is run in place of the parrot, within the usual limits."""
+    bot, studio, ledger, metrics = Parrot(), MediaStandIn(), Ledger(), ChatMetrics()
     connections = await opened(
         MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
     )
@@ -91,13 +94,16 @@ async def open_house(
     bounds = changed or limits()
     pod = PodServices(
         handler=MessageHandler(
-            bot=bot, media=studio, hours=dict.fromkeys(RequestKind, OpeningHours()), typing_seconds=0
+            bot=bot if replies is None else run_bot(replies, metrics),
+            media=studio,
+            hours=dict.fromkeys(RequestKind, OpeningHours()),
+            typing_seconds=0,
         ),
         messages=messages,
         outbox=ledger,
         pod_bytes=FairByteBudget(max_pod_bytes, text_bytes=max_pod_bytes // 8),
         limits=bounds,
-        metrics=ChatMetrics(),
+        metrics=metrics,
         now=utc_now,
     )
     admission = Admission(

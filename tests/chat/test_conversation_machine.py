@@ -9,30 +9,40 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_service.conversation import (
-    AT_WORK,
-    NEXT,
-    Conversation,
-    Event,
-    IllegalEvent,
-    State,
-    error_frame,
-)
-from chat_service.pending import PendingMessage, Stage
+from chat_service.conversation import Conversation, State, error_frame
+from chat_service.dialect import V1, V2, Dialect
+from chat_service.pending import AT_WORK, NEXT, UNANSWERED, Event, IllegalEvent, PendingMessage, Stage
+from frameproto import Response, ResponseKind, decode_response, encode_response
 from frameproto.connection import CloseCode
+from frameproto.v2 import (
+    NO_MESSAGE,
+    ClientType,
+    MessageResponse,
+    Piece,
+    Progress,
+    ServerType,
+    Status,
+    decode_server_frame,
+    envelope,
+    payload,
+)
 from tests.chat.conversation_parts import limits
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WINDOW = 3
-MAX_BYTES = 60
-POD_BYTES = 70
-BYTES_OF_OTHERS = 40
+MAX_BYTES = 110
+POD_BYTES = 120
+BYTES_OF_OTHERS = 70
+MAX_SAID = 100
+MAX_SENT = 200
+JUST_REPLIED = 3
 FIRST_SECONDS, IDLE_SECONDS, SEND_SECONDS = 60, 600, 30
 
 
@@ -41,6 +51,7 @@ class World:
     """All around one machine, and a record of what it asked for."""
 
     at_once: frozenset[str]
+    dialect: Dialect = V2
     now: float = 0.0
     paused: bool = False
     receiving: bool = False
@@ -60,6 +71,8 @@ class World:
     turns: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    said: dict[int, str] = field(default_factory=dict)
+    cancels: set[int] = field(default_factory=set)
     taken: list[PendingMessage] = field(default_factory=list)
     close_code: int | None = None
     closed_times: int = 0
@@ -73,14 +86,14 @@ class World:
         changed = limits(
             window=WINDOW,
             max_bytes=MAX_BYTES,
-            max_frame_bytes=50,
+            max_frame_bytes=70,
             max_text_bytes=30,
             max_unreadable=2,
             first_message_seconds=FIRST_SECONDS,
             idle_seconds=IDLE_SECONDS,
             send_seconds=SEND_SECONDS,
         )
-        self.machine = Conversation(self, changed, lambda: self.now)
+        self.machine = Conversation(self, self, self.dialect, changed, lambda: self.now)
         self.machine.start()
 
     @property
@@ -91,7 +104,7 @@ class World:
     def number(self, message: PendingMessage) -> int:
         return self.numbers[id(message)]
 
-    # Effects.
+    # Effects and work.
 
     def pause_reading(self) -> None:
         assert not self.paused
@@ -155,6 +168,13 @@ class World:
                 place.remove(message)
         self.machine.answered(message, reply_to(self.number(message)), keep=True)
 
+    def cancelled(self, message: PendingMessage) -> None:
+        assert self.machine.state is not State.CLOSED
+        assert message.is_cancelled
+        assert all(message not in place for place in (self.asked, self.preparing, self.replying, self.rendering))
+        self.cancels.add(self.number(message))
+        self.machine.answered(message, error_frame("cancelled", "why"), keep=bool(message.shown))
+
     def keep(self, message: PendingMessage) -> None:
         assert self.machine.state is not State.CLOSED
         self.keeping.append(message)
@@ -183,6 +203,7 @@ class World:
 
     def send(self, frame: bytes) -> bool:
         assert self.machine.state is not State.CLOSED, "nothing is sent after the close"
+        assert len(frame) <= MAX_SENT, "what a peer did not read is joined, and bounded"
         assert not self.stuck, "nothing is sent to a peer that has not caught up"
         self.sent.append(frame)
         self.stuck = not self.writable
@@ -205,7 +226,11 @@ class World:
 
 
 def reply_to(number: int) -> bytes:
-    return b"reply %d" % number
+    return encode_response(Response(ResponseKind.TEXT, f"reply {number}"))
+
+
+def id_of(number: int) -> UUID:
+    return UUID(int=1000 + number)
 
 
 Step = tuple[str, int]
@@ -229,7 +254,30 @@ class Driver:
         self.check()
 
     def text(self, pick: int) -> None:
-        self._receive(b"\x00" + b"x" * (1 + 7 * (pick % 4)))
+        self._receive(self._request(b"\x00" + b"x" * (1 + 7 * (pick % 4))))
+
+    def _request(self, request: bytes, number: int | None = None) -> bytes:
+        """The frame of a request: the next one of this client, or with the id of an earlier one."""
+        if self.world.dialect is V1:
+            return request
+        return envelope(ClientType.REQUEST, id_of(len(self.read) if number is None else number)) + request
+
+    def same_id(self, pick: int) -> None:
+        """Send a message with an id that is under way, or was."""
+        if self.read:
+            self._receive(self._request(b"\x00again", max(0, len(self.read) - 1 - pick)))
+
+    def cancel(self, pick: int) -> None:
+        """Cancel a message in any stage, or one that there is not; the frame takes no slot."""
+        world = self.world
+        if world.dialect is V1 or world.paused or self.machine.state is not State.OPEN:
+            return
+        held, ids = world.held, [message.message_id for message in world.held]
+        stages = [message.stage for message in held]
+        number = len(self.read) - pick
+        self.machine.received(PendingMessage(envelope(ClientType.CANCEL, id_of(number)), NOW))
+        assert not world.paused, "a cancel is read while the window is full"
+        assert ids.count(id_of(number)) > 0 or stages == [message.stage for message in held], "it is passed over"
 
     def catch_up(self) -> None:
         if not self.world.writable:
@@ -269,7 +317,15 @@ class Driver:
         self.machine.answered(message, error_frame("busy", f"{self.world.number(message)}"), keep=False)
 
     def _piece(self, message: PendingMessage) -> None:
-        self.machine.piece(message, b"piece")
+        number = self.world.number(message)
+        if self.world.dialect is V2 and len(self.world.said.get(number, "")) < MAX_SAID:
+            text = f"{len(self.world.said.get(number, '')):03}."
+            self.world.said[number] = self.world.said.get(number, "") + text
+            self.machine.piece(message, text)
+
+    def _status(self, message: PendingMessage) -> None:
+        if self.world.dialect is V2:
+            self.machine.status(message, Progress.THINKING)
 
     def _spoken(self, message: PendingMessage) -> None:
         self.world.replying.remove(message)
@@ -297,6 +353,9 @@ class Driver:
         world = self.world
         if world.abandoned and pick % 2:
             message = world.abandoned.pop(0)
+            if pick == JUST_REPLIED and message in world.replying:
+                world.answer(message)
+                return
             for place in (world.preparing, world.replying, world.rendering, world.keeping):
                 if message in place:
                     place.remove(message)
@@ -335,13 +394,31 @@ class Driver:
                 assert world.wakes_at is not None, "silence is watched"
 
     def _check_replies(self) -> None:
-        """Replies leave in the order of the messages, each after its exchange was kept; pieces before the reply."""
-        whole = [frame for frame in self.world.sent if frame != b"piece"]
-        taken = [message for message in self.read if message.stage is not Stage.IN_HAND]
-        expected = [message for message in taken if message.reply][: len(whole)]
-        for frame, message in zip(whole, expected, strict=True):
-            assert frame == message.reply
+        """Replies leave in the order of the messages, each after its exchange was kept."""
+        expected = [message for message in self.read if message.stage is not Stage.IN_HAND and message.reply]
+        sent = self._check_pieces() if self.world.dialect is V2 else [(NO_MESSAGE, frame) for frame in self.world.sent]
+        for (message_id, frame), message in zip(sent, expected[: len(sent)], strict=True):
+            assert (message_id, frame) == (message.message_id or NO_MESSAGE, message.reply)
             assert message not in self.world.keeping
+
+    def _check_pieces(self) -> list[tuple[UUID, bytes]]:
+        """What was said leaves in order, from its beginning, before the reply; return the replies."""
+        replies: list[tuple[UUID, bytes]] = []
+        shown: dict[UUID, str] = {}
+        for frame in self.world.sent:
+            match decode_server_frame(frame):
+                case MessageResponse(message_id):
+                    replies.append((message_id, bytes(payload(frame))))
+                case Piece(message_id, text):
+                    shown[message_id] = shown.get(message_id, "") + text
+                    of_this = [message for message in self.read if message.message_id == message_id]
+                    assert len(replies) <= max(self.read.index(message) for message in of_this)
+                case Status():
+                    pass
+        for number, said in self.world.said.items():
+            assert said.startswith(shown.pop(self.read[number].message_id or NO_MESSAGE, ""))
+        assert not shown
+        return replies
 
     def settle(self) -> None:
         """Let all that is under way end; then nothing may be left."""
@@ -353,8 +430,8 @@ class Driver:
                 world.grant(world.asked[0])
             elif self._alive(world.preparing):
                 self._prepared(self._alive(world.preparing)[0])
-            elif world.replying or world.rendering:
-                world.answer([*world.replying, *world.rendering][0])
+            elif self._alive([*world.replying, *world.rendering]):
+                world.answer(self._alive([*world.replying, *world.rendering])[0])
             elif world.keeping:
                 self._kept(world.keeping[0])
             elif not world.writable:
@@ -372,7 +449,13 @@ ACTIONS: dict[str, Callable[[Driver, int], None]] = {
     "text": Driver.text,
     "another text": Driver.text,
     "one more text": Driver.text,
-    "too long": lambda driver, _: driver._receive(b"\x00" + b"x" * 31),
+    "same id": Driver.same_id,
+    "cancel": Driver.cancel,
+    "cancel another": Driver.cancel,
+    "status": lambda driver, pick: driver._with(
+        [message for message in driver.world.held if message.stage in UNANSWERED], pick, driver._status
+    ),
+    "too long": lambda driver, _: driver._receive(driver._request(b"\x00" + b"x" * 31)),
     "garbage": lambda driver, _: driver._receive(b"\x07"),
     "not binary": lambda driver, _: driver._receive(None),
     "bytes": lambda driver, _: driver._grant_bytes(),
@@ -409,9 +492,9 @@ STEPS = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(STEPS, AT_ONCE)
-def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozenset[str]) -> None:
-    driver = Driver(World(at_once))
+@given(STEPS, AT_ONCE, st.sampled_from([V1, V2]))
+def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozenset[str], dialect: Dialect) -> None:
+    driver = Driver(World(at_once, dialect))
     for what, pick in steps:
         driver.step(what, pick)
     driver.settle()
@@ -421,28 +504,26 @@ def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozense
     if driver.machine.state is State.OPEN and driver.machine.end is None:
         answered = [message for message in driver.read if message.stage is Stage.DONE]
         assert answered == driver.read, "every message that was read is answered"
-        assert len([frame for frame in world.sent if frame != b"piece"]) == len(driver.read)
+        responses = [frame for frame in world.sent if dialect is V1 or frame[0] == ServerType.RESPONSE]
+        assert len(responses) == len(driver.read), "every message gets exactly one response"
+        for number in world.cancels:
+            assert driver.read[number].reply == error_frame("cancelled", "why")
     else:
         driver.machine.abort()
         driver.settle()
     assert world.finished_times == (driver.machine.state is State.CLOSED)
 
 
-@pytest.mark.parametrize("state", [State.OPEN, State.DRAINING])
 @pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, Event)))
-def test_the_table_is_all_there_is(state: State, stage: Stage, event: Event) -> None:
-    world = World(frozenset())
+def test_the_table_is_all_there_is(stage: Stage, event: Event) -> None:
     message = PendingMessage(b"\x00a", NOW)
-    world.numbers[id(message)] = 0
     message.stage = stage
-    machine = cast("Any", world.machine)
-    machine.state = state
     if (stage, event) in NEXT:
-        machine._move(message, event)
+        message.move(event)
         assert message.stage is NEXT[stage, event]
     else:
         with pytest.raises(IllegalEvent, match=f"{event.name} while {stage.name}"):
-            machine._move(message, event)
+            message.move(event)
 
 
 def test_a_stage_is_left_in_order_only() -> None:
@@ -457,32 +538,116 @@ def talk(at_once: frozenset[str], texts: int) -> Driver:
     return driver
 
 
-def test_pieces_leave_in_the_order_of_the_messages_and_before_their_reply() -> None:
+def sent(world: World) -> list[object]:
+    """What the peer was sent: pieces as their text, statuses, and replies as their bytes."""
+    frames = [(decode_server_frame(frame), frame) for frame in world.sent]
+    return [
+        read.text if isinstance(read, Piece) else read.progress if isinstance(read, Status) else bytes(payload(frame))
+        for read, frame in frames
+    ]
+
+
+def test_pieces_leave_as_they_come_also_before_an_earlier_reply() -> None:
     driver = talk(frozenset({"admit", "prepare"}), 2)
     world, (first, second) = driver.world, driver.read
-    driver.machine.piece(first, b"one ")
+    driver.machine.piece(first, "one ")
     driver._spoken(first)
-    driver.machine.piece(second, b"three ")
-    assert world.sent == [b"one "]
-    driver.machine.piece(second, b"four ")
+    driver.machine.piece(second, "two ")
+    assert sent(world) == ["one ", "two "]
     world.answer(first)
-    assert world.sent == [b"one "]
     driver._kept(first)
-    assert world.sent == [b"one ", reply_to(0), b"three ", b"four "]
     world.answer(second)
     driver._kept(second)
-    assert world.sent[4:] == [reply_to(1)]
+    assert sent(world) == ["one ", "two ", reply_to(0), reply_to(1)]
+
+
+def test_a_slow_reader_gets_in_one_piece_what_was_said_meanwhile() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), 1)
+    world, (message,) = driver.world, driver.read
+    world.writable = False
+    for text in ("one ", "two ", "three "):
+        driver.machine.piece(message, text)
+        driver.machine.status(message, Progress.SPEAKING)
+    assert sent(world) == ["one "]
+    driver.catch_up()
+    assert sent(world) == ["one ", "two three "]
+    driver.machine.status(message, Progress.SPEAKING)
+    assert sent(world)[2:] == [Progress.SPEAKING]
 
 
 def test_pieces_that_could_not_leave_are_left_out_once_the_reply_is_kept() -> None:
     driver = talk(frozenset({"admit", "prepare"}), 1)
     world, (message,) = driver.world, driver.read
     world.writable = False
-    driver.machine.piece(message, b"one ")
-    driver.machine.piece(message, b"two ")
+    driver.machine.piece(message, "one ")
+    driver.machine.piece(message, "two ")
     world.answer(message)
     driver._kept(message)
-    assert world.sent == [b"one "]
+    assert sent(world) == ["one "]
     driver.catch_up()
-    assert world.sent == [b"one ", reply_to(0)]
+    assert sent(world) == ["one ", reply_to(0)]
     assert driver.machine.unfinished == 0
+
+
+def test_a_cancel_gets_through_while_the_window_is_full_and_the_reply_waits_for_the_work_to_end() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), WINDOW)
+    world, (first, second, _) = driver.world, driver.read
+    assert not world.paused
+    driver.machine.received(PendingMessage(envelope(ClientType.CANCEL, id_of(1)), NOW))
+    driver.machine.received(PendingMessage(envelope(ClientType.CANCEL, id_of(0)), NOW))
+    assert (sent(world), world.abandoned) == ([], [second, first])
+    assert world.permits == {0, 1, 2}, "the work has not ended"
+    driver._abandoned_work_ends(1)
+    driver._abandoned_work_ends(1)
+    assert sent(world) == [error_frame("cancelled", "why")] * 2
+    assert (world.permits, world.turns, world.kept) == ({2}, [0, 2], [])
+
+
+def test_a_cancelled_message_is_kept_with_what_was_shown_of_its_reply() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), 1)
+    world, (message,) = driver.world, driver.read
+    driver.machine.piece(message, "one ")
+    world.writable = False
+    driver.machine.piece(message, "two ")
+    driver.machine.piece(message, "three ")
+    assert message.shown == "one two "
+    driver.machine.received(PendingMessage(envelope(ClientType.CANCEL, id_of(0)), NOW))
+    driver._abandoned_work_ends(1)
+    assert world.keeping == [message]
+    driver.machine.received(PendingMessage(envelope(ClientType.CANCEL, id_of(0)), NOW))
+    driver._kept(message)
+    driver.catch_up()
+    assert sent(world) == ["one ", "two ", error_frame("cancelled", "why")]
+
+
+def test_an_id_that_is_under_way_is_refused_for_another_message() -> None:
+    driver = talk(frozenset({"admit", "prepare"}), 1)
+    driver._receive(driver._request(b"\x00b", 0))
+    world, (first, _) = driver.world, driver.read
+    assert world.refused_codes == ["message_id_in_use"]
+    world.answer(first)
+    driver._kept(first)
+    one, two = world.sent
+    assert decode_server_frame(one) == MessageResponse(id_of(0), decode_response(reply_to(0)))
+    refusal = decode_server_frame(two)
+    assert isinstance(refusal, MessageResponse)
+    assert (refusal.message_id, refusal.response.error_code) == (id_of(0), "message_id_in_use")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message_id", "code"),
+    [
+        (b"\x00" + id_of(7).bytes + b"\x09a", id_of(7), "frame_kind_unknown"),
+        (b"\x07" + id_of(7).bytes, id_of(7), "frame_kind_unknown"),
+        (b"\x02" + id_of(7).bytes + b"a", id_of(7), "frame_part_unexpected"),
+        (b"\x02" + bytes(16), NO_MESSAGE, "frame_id_invalid"),
+        (b"\x00" + id_of(7).bytes[:9], NO_MESSAGE, "frame_truncated"),
+        (None, NO_MESSAGE, "not_binary"),
+    ],
+)
+def test_an_unreadable_frame_is_answered_with_its_id(frame: bytes | None, message_id: UUID, code: str) -> None:
+    driver = Driver(World(frozenset()))
+    driver._receive(frame)
+    response = decode_server_frame(driver.world.sent[0])
+    assert isinstance(response, MessageResponse)
+    assert (response.message_id, response.response.error_code) == (message_id, code)

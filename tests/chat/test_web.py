@@ -29,7 +29,7 @@ async def test_the_installation_is_described() -> None:
     assert answer.json() == {
         "connect": "/connect",
         "history": "https://history.example",
-        "subprotocols": ["chatbot.v1"],
+        "subprotocols": ["chatbot.v2", "chatbot.v1"],
         "auth": "none",
         "window": 7,
         "max_frame_bytes": 16 * 1024 * 1024,

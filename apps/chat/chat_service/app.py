@@ -17,7 +17,6 @@ from starlette.routing import Route, WebSocketRoute
 from chat_service.admission import Admission
 from chat_service.bot.choice import open_bot
 from chat_service.connect import ConnectEndpoint
-from chat_service.connection import PodServices
 from chat_service.connections import ConnectionRegistry
 from chat_service.conversation import ConversationLimits
 from chat_service.fair_bytes import FairByteBudget
@@ -27,6 +26,7 @@ from chat_service.media.choice import media_workers
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics, PermitMetrics
 from chat_service.outbox import Outbox, OutboxUnwritable
+from chat_service.pod import PodServices
 from chat_service.relay import OutboxRelay
 from chat_service.web import web_routes
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol

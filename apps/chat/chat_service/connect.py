@@ -11,8 +11,9 @@ from uuid import uuid4
 
 from structlog.contextvars import bound_contextvars
 
-from chat_service.connection import Connection, PodServices
+from chat_service.connection import Connection
 from chat_service.denials import denial_of, draining, foreseen, pod_full
+from chat_service.dialect import choose
 from chat_service.memory import GarbageTimer
 from chat_service.transport import TRANSPORT
 from frameproto.connection import SESSION_HEADER, SUBPROTOCOL_V1
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from chat_service.admission import Admission, Visitor
     from chat_service.connections import ConnectionRegistry
+    from chat_service.pod import PodServices
     from chat_service.websocket_transport import WebSocketTransport
     from permits import Permit, PermitPool
 
@@ -53,7 +55,7 @@ class ConnectEndpoint:
         admission: "Admission",
         slots: "PermitPool",
         registry: "ConnectionRegistry",
-        pod: PodServices,
+        pod: "PodServices",
         *,
         wait_seconds: float,
     ) -> None:
@@ -100,13 +102,19 @@ class ConnectEndpoint:
             return problem_response(exc)
 
     async def _converse(self, websocket: "WebSocket", visitor: "Visitor", permit: "Permit") -> None:
-        connection = Connection(_transport(websocket), visitor, permit, self._pod)
+        subprotocol, dialect = choose(websocket.scope.get("subprotocols", ()))
+        connection = Connection(_transport(websocket), dialect, visitor, permit, self._pod)
         self._registry.add(connection)
         try:
-            if not await _accept(websocket, visitor):
+            if not await _accept(websocket, visitor, subprotocol):
                 log.info("connection.left_before_accept")
                 return
-            log.info("connection.open", session_id=str(visitor.session_id), ticket=permit.ticket)
+            log.info(
+                "connection.open",
+                session_id=str(visitor.session_id),
+                ticket=permit.ticket,
+                subprotocol=subprotocol or SUBPROTOCOL_V1,
+            )
             if self._registry.is_draining:
                 connection.drain()
             with self._pod.metrics.open_connection():
@@ -168,12 +176,11 @@ def _transport(websocket: "WebSocket") -> "WebSocketTransport":
     return transport
 
 
-async def _accept(websocket: "WebSocket", visitor: "Visitor") -> bool:
+async def _accept(websocket: "WebSocket", visitor: "Visitor", subprotocol: str | None) -> bool:
     """Upgrade; say whether the client is still there."""
-    offered = websocket.scope.get("subprotocols", ())
     session = (SESSION_HEADER.encode(), str(visitor.session_id).encode())
     try:
-        await websocket.accept(SUBPROTOCOL_V1 if SUBPROTOCOL_V1 in offered else None, headers=[session])
+        await websocket.accept(subprotocol, headers=[session])
     except OSError:
         return False
     return True

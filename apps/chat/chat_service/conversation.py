@@ -1,7 +1,8 @@
 """One conversation as a state machine: what is read, answered, kept and sent, in which order, and when it ends.
 
-No I/O happens here and no task runs. `Connection` tells the machine what has happened; the machine calls `Effects` to
-have something done. An effect may be complete before its call returns, in which case the next event arrives within it.
+No I/O happens here and no task runs. `Connection` tells the machine what has happened; the machine calls `Effects` and
+`Work` to have something done. Both may be complete before the call returns, in which case the next event arrives within
+it.
 
 The connection:
 
@@ -13,24 +14,35 @@ The connection:
 Ends by the peer: it says goodbye, breaks off, is idle, sends unreadable frames repeatedly, or does not read its
 replies. Ends by us: the connection permit is lost, the token expires, the pod cuts the drain short, a bug.
 
-A message goes through the stages of `NEXT`, the one table of what may follow what. Messages are prepared side by side.
+A message goes through the stages of `pending.NEXT`, the one table of what may follow what. Messages are prepared side
+by side.
 The bot's turns, the writes to the outbox and the replies follow the order of the messages. A message has a slot of the
 window from CHARGING on, a permit from PREPARING to KEPT, and its bytes are charged until it is DONE: first those of the
 request, from KEPT on those of the reply. A peer that does not read fills its own window, never the cluster's permits.
 
-A reply may come in pieces while the stage is REPLYING. Pieces are provisional: they leave in the order of the messages,
-and the whole reply leaves after its exchange was kept.
+A reply may come in pieces while the stage is REPLYING. Pieces are provisional: they leave as they come, and the whole
+reply leaves after its exchange was kept. To a peer that does not keep up, the pieces of a reply are sent as one later.
+
+A cancel takes no slot, so it is read while the window is full. It stops the work on a message that has no reply yet.
+When that work has really ended, an error is its reply. Any other cancel is passed over.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, IntEnum, auto
+from enum import Enum, auto
 from math import inf
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from chat_service.pending import PendingMessage, Stage
-from frameproto import FrameError, Request, RequestKind, decode_request, encode_response, error_response
+from chat_service.pending import AT_WORK, UNANSWERED, Event, IllegalEvent, PendingMessage, Stage
+from frameproto import FrameError, RequestKind, encode_response, error_response
 from frameproto.connection import CloseCode
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from chat_service.dialect import Dialect
+    from chat_service.effects import Effects, Work
+    from frameproto.v2 import Progress
 
 
 class State(Enum):
@@ -39,48 +51,6 @@ class State(Enum):
     OPEN = auto()
     DRAINING = auto()
     CLOSED = auto()
-
-
-class Event(IntEnum):
-    """What moves a message on."""
-
-    TAKE = 0
-    CHARGED = 1
-    ADMITTED = 2
-    PREPARED = 3
-    TURN = 4
-    PIECE = 5
-    ANSWERED = 6
-    KEEP = 7
-    KEPT = 8
-    SEND = 9
-    SENT = 10
-
-
-NEXT: Final = {
-    (Stage.IN_HAND, Event.TAKE): Stage.CHARGING,
-    (Stage.CHARGING, Event.CHARGED): Stage.ADMITTING,
-    (Stage.ADMITTING, Event.ADMITTED): Stage.PREPARING,
-    (Stage.ADMITTING, Event.ANSWERED): Stage.ANSWERED,  # unreadable, too long, or no permit: an error frame
-    (Stage.PREPARING, Event.PREPARED): Stage.READY,
-    (Stage.PREPARING, Event.ANSWERED): Stage.ANSWERED,  # refused, or failed
-    (Stage.READY, Event.TURN): Stage.REPLYING,
-    (Stage.REPLYING, Event.PIECE): Stage.REPLYING,
-    (Stage.REPLYING, Event.ANSWERED): Stage.ANSWERED,
-    (Stage.ANSWERED, Event.KEEP): Stage.KEEPING,
-    (Stage.ANSWERED, Event.KEPT): Stage.KEPT,  # there is no exchange to keep
-    (Stage.KEEPING, Event.KEPT): Stage.KEPT,
-    (Stage.KEPT, Event.SEND): Stage.SENDING,
-    (Stage.SENDING, Event.SENT): Stage.DONE,
-}
-"""Every stage but DONE also leads to DONE when the connection is CLOSED and nothing works on the message any more."""
-
-AT_WORK: Final = frozenset({Stage.ADMITTING, Stage.PREPARING, Stage.READY, Stage.REPLYING, Stage.KEEPING})
-"""Stages in which something outside of the machine works on a message; `Effects.abandon` stops that."""
-
-
-class IllegalEvent(Exception):
-    """An event that must not happen in this stage: a bug of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,69 +77,13 @@ class End:
     by_peer: bool = False
 
 
-class Effects(Protocol):
-    """What a machine has done for it. Each is called once for what it says, and none raises."""
-
-    def pause_reading(self) -> None:
-        """Deliver no frames for now."""
-
-    def resume_reading(self) -> None:
-        """Deliver frames again."""
-
-    def is_receiving(self) -> bool:
-        """Say whether a frame is arriving."""
-
-    def charge(self, message: PendingMessage, size_bytes: int) -> bool:
-        """Charge the pod's budget; False: it is full, and `charged` follows unless the message is released before."""
-
-    def recharge(self, message: PendingMessage, size_bytes: int) -> None:
-        """Charge this much instead."""
-
-    def refused(self, code: str) -> None:
-        """Count a message that gets an error frame and is not kept."""
-
-    def admit(self, message: PendingMessage) -> None:
-        """Get a message permit; `admitted` or `answered` follows."""
-
-    def prepare(self, message: PendingMessage) -> None:
-        """Decode the message; `prepared` or `answered` follows."""
-
-    def take_turn(self, message: PendingMessage) -> None:
-        """Let the bot reply; `spoken`, `piece` and at last `answered` follow."""
-
-    def keep(self, message: PendingMessage) -> None:
-        """Put the exchange into the outbox; `kept` follows, perhaps with another reply."""
-
-    def release_permit(self, message: PendingMessage) -> None:
-        """Give the message permit back, if there is one."""
-
-    def forget(self, message: PendingMessage) -> None:
-        """Give back all that the message holds: permit, bytes."""
-
-    def abandon(self, message: PendingMessage) -> None:
-        """Stop working on a message; `abandoned` follows when the work has really ended."""
-
-    def send(self, frame: bytes) -> bool:
-        """Hand a frame to the transport; False: the peer has not kept up, and `caught_up` follows."""
-
-    def close(self, code: CloseCode, reason: str) -> None:
-        """Close the connection towards the peer."""
-
-    def closed(self) -> None:
-        """The connection is closed, from either side: give its permit back."""
-
-    def finished(self) -> None:
-        """The connection is closed and nothing works on any message of it."""
-
-    def wake_at(self, when: float) -> None:
-        """Have `wake` called at this time; an earlier one that was asked for before counts no more."""
-
-
 class Conversation:
     """The machine of one connection.
 
     Args:
-        effects: what it has done for it.
+        effects: what its connection does for it.
+        work: what is done with messages.
+        dialect: what the client speaks.
         limits: of this connection.
         clock: monotonic seconds.
 
@@ -183,6 +97,7 @@ class Conversation:
         "_charging",
         "_clock",
         "_delivers",
+        "_dialect",
         "_effects",
         "_gives_turns",
         "_idle_at",
@@ -201,16 +116,26 @@ class Conversation:
         "_unkept",
         "_unreadable_in_a_row",
         "_wakes_at",
+        "_work",
         "end",
         "left_garbage",
         "state",
     )
 
-    def __init__(self, effects: Effects, limits: ConversationLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        effects: "Effects",
+        work: "Work",
+        dialect: "Dialect",
+        limits: ConversationLimits,
+        clock: Callable[[], float],
+    ) -> None:
         self.state = State.OPEN
         self.end: End | None = None
         self.left_garbage = False
         self._effects = effects
+        self._work = work
+        self._dialect = dialect
         self._limits = limits
         self._clock = clock
         # Lists, for they are short, and an empty deque has ten times the size.
@@ -251,6 +176,10 @@ class Conversation:
             return
         if self._in_hand is not None:
             raise IllegalEvent("a frame was delivered while reading was paused")
+        cancelled = None if message.frame is None else self._dialect.cancelled(message.frame)
+        if cancelled is not None:
+            self._cancel(cancelled)
+            return
         self._in_hand = message
         self._take()
 
@@ -263,6 +192,8 @@ class Conversation:
         if message is not None:
             self._sent(message)
         self._send()
+        for message in self._line:
+            self._send_piece(message)
 
     def peer_left(self, code: int, reason: str) -> None:
         """The peer has closed, or the connection broke."""
@@ -280,13 +211,13 @@ class Conversation:
     def admitted(self, message: PendingMessage) -> None:
         """A message has its permit."""
         if not self._is_over(message):
-            self._move(message, Event.ADMITTED)
-            self._effects.prepare(message)
+            message.move(Event.ADMITTED)
+            self._work.prepare(message)
 
     def prepared(self, message: PendingMessage) -> None:
         """The bot can be told of a message."""
         if self.state is not State.CLOSED:
-            self._move(message, Event.PREPARED)
+            message.move(Event.PREPARED)
             self._give_turns()
 
     def spoken(self, message: PendingMessage) -> None:
@@ -295,18 +226,23 @@ class Conversation:
         if self.state is not State.CLOSED:
             self._give_turns()
 
-    def piece(self, message: PendingMessage, frame: bytes) -> None:
+    def piece(self, message: PendingMessage, text: str) -> None:
         """A part of a reply is ready to leave, before the reply is whole."""
         if self.state is not State.CLOSED:
-            self._move(message, Event.PIECE)
-            message.add_piece(frame)
-            self._send_pieces(message)
+            message.move(Event.PIECE)
+            message.add_piece(text)
+            self._send_piece(message)
+
+    def status(self, message: PendingMessage, progress: "Progress") -> None:
+        """Something else happens to a message now. A peer that does not keep up is not told."""
+        if self.state is not State.CLOSED and not self._is_stuck and message.stage in UNANSWERED:
+            self._hand_over(self._dialect.status(message, progress))
 
     def answered(self, message: PendingMessage, reply: bytes, *, keep: bool) -> None:
         """The reply to a message is there; `keep`: it leaves only after the exchange is in the outbox."""
         if self._is_over(message):
             return
-        self._move(message, Event.ANSWERED)
+        message.move(Event.ANSWERED)
         message.answer(reply, keep=keep)
         if not message.is_spoken:
             message.is_spoken = True
@@ -322,9 +258,12 @@ class Conversation:
             self._send()
 
     def abandoned(self, message: PendingMessage) -> None:
-        """The work on a message has ended without a reply, after `Effects.abandon`."""
-        if not self._is_over(message):
+        """The work on a message has ended without a reply, after `Work.abandon`."""
+        if self._is_over(message):
+            return
+        if not message.is_cancelled:
             raise IllegalEvent("the work on a message of an open connection ended without a reply")
+        self._work.cancelled(message)
 
     # From the pod.
 
@@ -389,7 +328,7 @@ class Conversation:
             self._pause()
             return
         self._in_hand = None
-        self._move(message, Event.TAKE)
+        message.move(Event.TAKE)
         for order in (self._line, self._turns, self._unkept):
             order.append(message)
         self._own_bytes += size
@@ -402,10 +341,10 @@ class Conversation:
 
     def _begin(self, message: PendingMessage) -> None:
         """Read a frame that is charged, and have it admitted."""
-        self._move(message, Event.CHARGED)
+        message.move(Event.CHARGED)
         error = self._decode(message)
         if error is None:
-            self._effects.admit(message)
+            self._work.admit(message)
         else:
             self.answered(message, error, keep=False)
 
@@ -413,11 +352,10 @@ class Conversation:
         """Find the request in a frame, or return the error frame that says why there is none."""
         try:
             if message.frame is not None:
-                request = decode_request(message.frame, max_bytes=self._limits.max_frame_bytes)
+                self._dialect.read(message, message.frame, self._limits.max_frame_bytes)
                 self._unreadable_in_a_row = 0
                 self._patience_seconds = self._limits.idle_seconds
-                message.request = request
-                return self._check_text(request)
+                return self._check(message)
             error = self._refuse("not_binary", "send binary WebSocket messages, one frame in each")
         except FrameError as exc:
             error = self._refuse(exc.code, str(exc))
@@ -428,11 +366,23 @@ class Conversation:
             self._pause()
         return error
 
-    def _check_text(self, request: Request) -> bytes | None:
-        size, most = len(request.body), self._limits.max_text_bytes
-        if request.kind is RequestKind.TEXT and size > most:
-            return self._refuse("text_too_long", f"this text has {size:,} bytes; {most:,} is the most")
+    def _check(self, message: PendingMessage) -> bytes | None:
+        """Return the error frame for a request that can be read and must not be; None: it is in order."""
+        request, most = message.request, self._limits.max_text_bytes
+        if request is not None and request.kind is RequestKind.TEXT and len(request.body) > most:
+            return self._refuse("text_too_long", f"this text has {len(request.body):,} bytes; {most:,} is the most")
+        message_id = message.message_id
+        if message_id is not None and any(each.message_id == message_id for each in self._line if each is not message):
+            return self._refuse("message_id_in_use", "a message with this id is under way; choose a new id for each")
         return None
+
+    def _cancel(self, message_id: "UUID") -> None:
+        for message in self._line:
+            if message.message_id == message_id:
+                if message.stage in UNANSWERED and not message.is_cancelled:
+                    message.is_cancelled = True
+                    self._work.abandon(message)
+                return
 
     def _refuse(self, code: str, why: str) -> bytes:
         self._effects.refused(code)
@@ -462,10 +412,10 @@ class Conversation:
         while turns:
             message = turns[0]
             if not message.is_spoken:
-                if message.stage is not Stage.READY:
+                if message.stage is not Stage.READY or message.is_cancelled:
                     break
-                self._move(message, Event.TURN)
-                self._effects.take_turn(message)
+                message.move(Event.TURN)
+                self._work.take_turn(message)
                 if not message.is_spoken:
                     break
             if turns and turns[0] is message:
@@ -481,8 +431,8 @@ class Conversation:
         while unkept and unkept[0].stage is Stage.ANSWERED:
             message = unkept.pop(0)
             if message.must_keep:
-                self._move(message, Event.KEEP)
-                self._effects.keep(message)
+                message.move(Event.KEEP)
+                self._work.keep(message)
             else:
                 self._keep(message)
         self._delivers = False
@@ -490,13 +440,13 @@ class Conversation:
 
     def _keep(self, message: PendingMessage) -> None:
         """Nothing stands between a reply and the peer any more but the replies before."""
-        self._move(message, Event.KEPT)
-        message.pieces = None
+        message.move(Event.KEPT)
+        message.unsent = ""
         size = len(message.reply)
         self._own_bytes += size - message.size_bytes
         message.size_bytes = size
         self._effects.recharge(message, size)
-        self._effects.release_permit(message)
+        self._work.release_permit(message)
 
     # Sending.
 
@@ -505,18 +455,18 @@ class Conversation:
         while self._line and not self._is_stuck:
             message = self._line[0]
             if message.stage is not Stage.KEPT:
-                self._send_pieces(message)
                 return
-            self._move(message, Event.SEND)
-            if not self._hand_over(message.reply):
+            message.move(Event.SEND)
+            if not self._hand_over(self._dialect.response(message)):
                 self._sending = message
                 return
             self._sent(message)
 
-    def _send_pieces(self, message: PendingMessage) -> None:
-        """Send the pieces of a reply, if it is its turn. A peer that does not keep up gets them later."""
-        while message.pieces and not self._is_stuck and self._line[0] is message:
-            self._hand_over(message.pieces.popleft())
+    def _send_piece(self, message: PendingMessage) -> None:
+        """Send what the bot has said so far and did not leave, as one piece."""
+        if message.unsent and not self._is_stuck and self.state is not State.CLOSED:
+            text, message.unsent = message.unsent, ""
+            self._hand_over(self._dialect.piece(message, text))
 
     def _hand_over(self, frame: bytes) -> bool:
         """Send a frame; return whether the peer has kept up."""
@@ -528,7 +478,7 @@ class Conversation:
         return False
 
     def _sent(self, message: PendingMessage) -> None:
-        self._move(message, Event.SENT)
+        message.move(Event.SENT)
         self._finish(message)
         self._be_patient()
         if message.is_last:
@@ -556,7 +506,8 @@ class Conversation:
         self._effects.closed()
         for message in list(self._line):
             if message.stage in AT_WORK:
-                self._effects.abandon(message)
+                if not message.is_cancelled or message.stage is Stage.KEEPING:
+                    self._work.abandon(message)
             elif message.stage is not Stage.DONE:
                 self._finish(message)
         self._end_finished()
@@ -580,14 +531,8 @@ class Conversation:
         message.stage = Stage.DONE
         self._own_bytes -= message.size_bytes
         self._line.remove(message)
-        self._effects.forget(message)
+        self._work.forget(message)
         self._read_on()
-
-    def _move(self, message: PendingMessage, event: Event) -> None:
-        try:
-            message.stage = NEXT[message.stage, event]
-        except KeyError:
-            raise IllegalEvent(f"{event.name} while {message.stage.name}") from None
 
     # Deadlines.
 

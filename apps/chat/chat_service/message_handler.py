@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from botkit import Memory
+    from chat_service.bot.reply import OnPiece
     from chat_service.hours import OpeningHours
     from chat_service.media.base import MediaProcessor
 
@@ -37,8 +38,8 @@ class OutsideHours(Exception):
 class Bot(Protocol):
     """Replies in words; a `BotRunner` outside of tests."""
 
-    def reply(self, turn: Turn, memory: "Memory") -> str | Awaitable[str]:
-        """Return the whole reply, or what gives it later. Either raises BotError."""
+    def reply(self, turn: Turn, memory: "Memory", on_piece: "OnPiece | None" = None) -> str | Awaitable[str]:
+        """Return the whole reply, or what gives it later and hands its pieces on meanwhile. Either raises BotError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +111,16 @@ class MessageHandler:
             video=video,
         )
 
-    def reply(self, turn: Turn, memory: "Memory") -> str | Awaitable[str]:
+    def reply(self, turn: Turn, memory: "Memory", on_piece: "OnPiece | None" = None) -> str | Awaitable[str]:
         """Let the bot reply, in words that can be sent, and remember both sides.
 
-        Turns of one conversation must not overlap. Returns a string when the bot replies at once.
+        Turns of one conversation must not overlap. Returns a string when the bot replies at once. `on_piece` gets the
+        pieces of a reply that comes in pieces, in words that can be sent as well.
 
         Raises:
             BotError: the bot could not reply; also raised by what is awaited.
         """
-        said = self.bot.reply(turn, memory)
+        said = self.bot.reply(turn, memory, on_piece)
         return _remember(turn, memory, said) if isinstance(said, str) else _Later(turn, memory, said)
 
     def render_now(self, turn: Turn, text: str) -> Response | None:

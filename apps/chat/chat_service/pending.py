@@ -1,8 +1,7 @@
 """A message that a conversation has read and not answered yet, and the stages that it goes through."""
 
-from collections import deque
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from enum import IntEnum, auto
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
@@ -10,14 +9,16 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from botkit import Turn
+    from chat_service.deadlines import Deadline
     from chat_service.fair_bytes import Charge
     from frameproto import Request, RequestKind
     from frameproto.exchange import Exchange
+    from frameproto.kinds import Buffer
     from permits import Permit, PermitRequest
 
 
 class Stage(IntEnum):
-    """Of a message. Which may follow which is said in `conversation.NEXT`."""
+    """Of a message. Which may follow which is said in `NEXT`."""
 
     IN_HAND = 0  # was read; waits for a slot of the window or for bytes of the connection
     CHARGING = 1  # waits for bytes of the pod
@@ -32,23 +33,75 @@ class Stage(IntEnum):
     DONE = 10
 
 
+class Event(IntEnum):
+    """What moves a message on."""
+
+    TAKE = 0
+    CHARGED = auto()
+    ADMITTED = auto()
+    PREPARED = auto()
+    TURN = auto()
+    PIECE = auto()
+    ANSWERED = auto()
+    KEEP = auto()
+    KEPT = auto()
+    SEND = auto()
+    SENT = auto()
+
+
+NEXT: Final = {
+    (Stage.IN_HAND, Event.TAKE): Stage.CHARGING,
+    (Stage.CHARGING, Event.CHARGED): Stage.ADMITTING,
+    (Stage.ADMITTING, Event.ADMITTED): Stage.PREPARING,
+    (Stage.ADMITTING, Event.ANSWERED): Stage.ANSWERED,  # unreadable, too long, no permit, or cancelled: an error frame
+    (Stage.PREPARING, Event.PREPARED): Stage.READY,
+    (Stage.PREPARING, Event.ANSWERED): Stage.ANSWERED,  # refused, failed, cancelled, or answered before
+    (Stage.READY, Event.TURN): Stage.REPLYING,
+    (Stage.READY, Event.ANSWERED): Stage.ANSWERED,  # cancelled
+    (Stage.REPLYING, Event.PIECE): Stage.REPLYING,
+    (Stage.REPLYING, Event.ANSWERED): Stage.ANSWERED,
+    (Stage.ANSWERED, Event.KEEP): Stage.KEEPING,
+    (Stage.ANSWERED, Event.KEPT): Stage.KEPT,  # there is no exchange to keep
+    (Stage.KEEPING, Event.KEPT): Stage.KEPT,
+    (Stage.KEPT, Event.SEND): Stage.SENDING,
+    (Stage.SENDING, Event.SENT): Stage.DONE,
+}
+"""Every stage but DONE also leads to DONE when the connection is CLOSED and nothing works on the message any more."""
+
+UNANSWERED: Final = frozenset({Stage.ADMITTING, Stage.PREPARING, Stage.READY, Stage.REPLYING})
+"""Stages in which a message can be cancelled: it has no reply yet."""
+
+AT_WORK: Final = UNANSWERED | {Stage.KEEPING}
+"""Stages in which something outside of the machine works on a message; `Work.abandon` stops that."""
+
+
+class IllegalEvent(Exception):
+    """An event that must not happen in this stage: a bug of ours."""
+
+
 class PendingMessage:
     """One message on its way through a conversation.
 
     Attributes:
-        frame: as it was received, until there is a reply; None: a WebSocket text message.
+        frame: its request as v1 has it, until there is a reply; before it was read, the whole frame as it was received.
+            None: a WebSocket text message.
         received_at: when it was complete.
         stage: of the machine.
         size_bytes: charged for it at present.
+        message_id: what the client calls it; nil: nothing that can be read; None: the client speaks v1.
+        is_again: the client has sent it before, over a connection that broke.
         request: what the frame holds, until there is a reply.
-        reply: the frame that is to leave.
+        reply: the response that is to leave, as v1 has it.
         must_keep: the reply leaves only after the exchange was kept.
         is_spoken: the bot has replied to it, or never will.
         is_last: it is one unreadable frame too many.
-        pieces: frames of parts of the reply that wait for their turn.
+        is_cancelled: the client does not want a reply; what works on it has been told to stop.
+        said: the pieces of the reply so far.
+        unsent: the end of them that has not left, because the peer has not kept up.
         id: of the exchange.
         charge: the bytes of the pod that it holds or waits for.
         asked: the request for a message permit, until it is settled.
+        told_at: when the client is told that it waits for a permit.
         permit: the message permit.
         kind: of the message, while it counts as in process.
         transcript: what is spoken in it, for history.
@@ -64,38 +117,44 @@ class PendingMessage:
         "exchange",
         "frame",
         "id",
+        "is_again",
+        "is_cancelled",
         "is_last",
         "is_spoken",
         "kind",
         "may_speak",
+        "message_id",
         "must_keep",
         "permit",
-        "pieces",
         "received_at",
         "reply",
         "request",
+        "said",
         "size_bytes",
         "stage",
+        "told_at",
         "transcript",
         "turn",
+        "unsent",
         "work",
     )
 
-    def __init__(self, frame: bytes | None, received_at: "datetime") -> None:
-        self.frame = frame
+    def __init__(self, frame: "bytes | None", received_at: "datetime") -> None:
+        self.frame: Buffer | None = frame
         self.received_at = received_at
         self.stage = Stage.IN_HAND
         self.size_bytes = len(frame or b"")
+        self.message_id: UUID | None = None
         self.request: Request | None = None
         self.reply = b""
         self.transcript = ""
-        self.must_keep = False
-        self.is_spoken = False
-        self.is_last = False
-        self.pieces: deque[bytes] | None = None
+        self.unsent = ""
+        self.must_keep = self.is_spoken = self.is_last = self.is_again = self.is_cancelled = False
+        self.said: list[str] | None = None
         self.id: UUID | None = None
         self.charge: Charge | None = None
         self.asked: PermitRequest | None = None
+        self.told_at: Deadline | None = None
         self.permit: Permit | None = None
         self.kind: RequestKind | None = None
         self.turn: Turn | None = None
@@ -103,14 +162,32 @@ class PendingMessage:
         self.work: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
 
+    def move(self, event: Event) -> None:
+        """Go to the next stage.
+
+        Raises:
+            IllegalEvent: this must not happen now.
+        """
+        try:
+            self.stage = NEXT[self.stage, event]
+        except KeyError:
+            raise IllegalEvent(f"{event.name} while {self.stage.name}") from None
+
     def answer(self, reply: bytes, *, keep: bool) -> None:
         """Take the reply in place of the request, which is not to stay in memory for as long as a reader takes."""
         self.reply = reply
         self.must_keep = keep
-        self.frame = self.request = self.turn = None
+        self.frame = self.request = self.turn = self.said = None
 
-    def add_piece(self, frame: bytes) -> None:
-        """Have a part of the reply wait for its turn to leave."""
-        if self.pieces is None:
-            self.pieces = deque()
-        self.pieces.append(frame)
+    def add_piece(self, text: str) -> None:
+        """Add to what the bot has said, and to what has not left."""
+        if self.said is None:
+            self.said = []
+        self.said.append(text)
+        self.unsent += text
+
+    @property
+    def shown(self) -> str:
+        """What the client was shown of a reply that is not whole."""
+        said = "".join(self.said or ())
+        return said[: len(said) - len(self.unsent)]

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import chat_web
-from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, WELL_KNOWN_PATH
+from chat_service.dialect import DIALECTS
+from frameproto.connection import CONNECT_PATH, WELL_KNOWN_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def _description(settings: "ChatSettings") -> dict[str, object]:
     return {
         "connect": CONNECT_PATH,
         "history": None if history is None else str(history).rstrip("/"),
-        "subprotocols": [SUBPROTOCOL_V1],
+        "subprotocols": [*DIALECTS],
         "auth": settings.auth,
         "window": settings.window,
         "max_frame_bytes": settings.max_frame_bytes,

@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from botkit import BotError, Memory, RequestKind, Turn, whole
 from botkit.testing import MONDAY_MORNING
+from chat_service.bot.reply import PresentablePieces, presentable
 from chat_service.bot.runner import BotRunner, CircuitBreaker
 from frameproto import encode_response, error_response
 
@@ -241,3 +244,26 @@ async def test_without_a_fallback_the_turn_fails_at_once() -> None:
             await whole(running.reply(HELLO, Memory()))
         assert failed.value.retryable
     assert bot.asked == 1
+
+
+@given(
+    st.lists(st.text(st.sampled_from("ab \r\n\0\u2028\ud83d\U0001f600"), max_size=6), max_size=12), st.integers(1, 30)
+)
+def test_the_pieces_that_are_handed_on_are_the_beginning_of_what_is_sent(pieces: list[str], most: int) -> None:
+    handed_on: list[str] = []
+    sink = PresentablePieces(handed_on.append, most)
+    for piece in pieces:
+        sink.add(piece)
+    whole_reply = presentable("".join(pieces)[:most] + "end").removesuffix("end")
+    assert all(handed_on), "an empty piece is none"
+    assert whole_reply.removeprefix("".join(handed_on)) in {"", "\n"}, "a line end may wait for its second half"
+
+
+async def test_pieces_are_handed_on_as_they_come_and_a_whole_reply_is_none() -> None:
+    handed_on: list[str] = []
+    async with runner(Bot(in_pieces)) as running:
+        assert await whole(running.reply(HELLO, Memory(), handed_on.append)) == "hello"
+    assert handed_on == [*"hello"]
+    async with runner(Bot(later)) as running:
+        assert await whole(running.reply(HELLO, Memory(), handed_on.append)) == "later hello"
+    assert handed_on == [*"hello"]

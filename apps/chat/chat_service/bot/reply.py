@@ -2,7 +2,11 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
+
+OnPiece = Callable[[str], None]
+"""Gets a piece of a reply, which is never empty."""
 
 SPEECHLESS: Final = "I do not know what to say to that."
 """Sent in place of a text in which there is nothing to see."""
@@ -21,9 +25,39 @@ def presentable(said: str) -> str:
     Line ends become line feeds, other control characters go, and a lone surrogate, which UTF-8 cannot say, becomes
     U+FFFD.
     """
-    if not said.isprintable():
-        said = "".join(_shown(letter) for letter in FULL_LINE.sub("\n", said))
+    said = _sendable(said)
     return said if any(map(_is_seen, said)) else ""
+
+
+class PresentablePieces:
+    """Hands the pieces of a reply on: together they are what `presentable` makes of the whole, as far as they go.
+
+    Args:
+        hand_on: gets them.
+        max_characters: what comes behind so many is not handed on.
+    """
+
+    def __init__(self, hand_on: OnPiece, max_characters: int) -> None:
+        self._hand_on = hand_on
+        self._left = max_characters
+        self._is_line_ending = False  # the last piece ended with a carriage return, which a line feed may follow
+
+    def add(self, piece: str) -> None:
+        """Hand one on, unless nothing of it can be sent."""
+        piece = piece[: self._left]
+        self._left -= len(piece)
+        if self._is_line_ending:
+            piece = "\r" + piece
+        self._is_line_ending = piece.endswith("\r")
+        text = _sendable(piece[:-1] if self._is_line_ending else piece)
+        if text:
+            self._hand_on(text)
+
+
+def _sendable(said: str) -> str:
+    if said.isprintable():
+        return said
+    return "".join(_shown(letter) for letter in FULL_LINE.sub("\n", said))
 
 
 def _is_seen(letter: str) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Gener
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from botkit import BotError, Memory, Reply, Responder, Turn, pieces, whole
-from chat_service.bot.reply import presentable
+from chat_service.bot.reply import OnPiece, PresentablePieces, presentable
 from frameproto import FrameError, error_response
 from servicekit.logs import get_logger
 
@@ -121,8 +122,10 @@ class BotRunner:
         if hasattr(self._bot, "__aexit__"):
             await self._bot.__aexit__(kind, error, traceback)
 
-    def reply(self, turn: Turn, memory: Memory) -> "str | PendingReply":
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None) -> "str | PendingReply":
         """Return the whole reply when the bot gives it at once, and otherwise what is to be awaited for it.
+
+        `on_piece` gets the pieces of a reply that comes in pieces, as they come.
 
         Raises:
             BotError: `bot_failed` or `bot_timeout`, or what the bot itself says; also raised by what is awaited.
@@ -133,18 +136,20 @@ class BotRunner:
         try:
             reply = self._bot.reply(turn, memory)
             if not isinstance(reply, str):
-                return PendingReply(reply, partial(self._wait_for, began))
+                return PendingReply(reply, partial(self._wait_for, began, on_piece))
             text = self._finish(began, time.monotonic(), [reply])
         except Exception as exc:
             raise self._failed(exc) from exc
         self._breaker.succeeded()
         return text
 
-    async def _wait_for(self, began: float, reply: AsyncIterable[str] | Awaitable[Reply]) -> str:
+    async def _wait_for(
+        self, began: float, on_piece: OnPiece | None, reply: AsyncIterable[str] | Awaitable[Reply]
+    ) -> str:
         try:
             try:
                 async with asyncio.timeout(self._seconds), self._places:
-                    text = await self._collect(began, reply)
+                    text = await self._collect(began, on_piece, reply)
             finally:
                 _let_go(reply)  # of one that never had its turn
         except Exception as exc:
@@ -169,16 +174,24 @@ class BotRunner:
             log.warning("bot.passed_by", bot=self._name, fallback=self._fallback is not None)
         return failure
 
-    async def _collect(self, began: float, reply: AsyncIterable[str] | Awaitable[Reply]) -> str:
+    async def _collect(
+        self, began: float, on_piece: OnPiece | None, reply: AsyncIterable[str] | Awaitable[Reply]
+    ) -> str:
+        coming = await reply if isawaitable(reply) else reply
+        if isinstance(coming, str):
+            return self._finish(began, time.monotonic(), [coming])
+        hand_on = PresentablePieces(on_piece, self._max_characters).add if on_piece is not None else None
         said: list[str] = []
         characters = 0
         first_at = began
-        async with aclosing(pieces(reply)) as coming:
-            async for piece in coming:
+        async with aclosing(pieces(coming)) as coming_pieces:
+            async for piece in coming_pieces:
                 if not said:
                     first_at = time.monotonic()
                 said.append(piece)
                 characters += len(piece)
+                if hand_on is not None:
+                    hand_on(piece)
                 if characters > self._max_characters:
                     break
         return self._finish(began, first_at, said)

@@ -1,0 +1,157 @@
+"""`chatbot.v2` over real sockets, with a bot that streams."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID, uuid4
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from botkit import Memory, Turn
+from frameproto import Request, RequestKind, Response, ResponseKind, decode_response, encode_request
+from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
+from frameproto.v2 import (
+    Cancel,
+    MessageRequest,
+    MessageResponse,
+    Piece,
+    Progress,
+    ServerFrame,
+    Status,
+    decode_server_frame,
+    encode_client_frame,
+)
+from tests.chat.conversation_parts import limits
+from tests.chat.door_parts import House, open_house
+
+WORDS = 500
+
+
+class Streamer:
+    """Says so many words, and waits in the middle until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    async def reply(self, turn: Turn, memory: Memory, /) -> AsyncIterator[str]:
+        del memory
+        try:
+            for number in range(WORDS):
+                await asyncio.sleep(0)
+                if number == WORDS // 2 and turn.text != "all":
+                    await self.go_on.wait()
+                yield f"{number} "
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+
+
+def visit(house: House, *offered: str) -> connect:
+    return connect(house.url(), compression=None, subprotocols=[Subprotocol(name) for name in offered] or None)
+
+
+async def ask(connection: ClientConnection, text: str, message_id: UUID | None = None) -> UUID:
+    message_id = message_id or uuid4()
+    request = Request(RequestKind.TEXT, text.encode())
+    await connection.send(encode_client_frame(MessageRequest(message_id, request)))
+    return message_id
+
+
+async def hear(connection: ClientConnection) -> ServerFrame:
+    async with asyncio.timeout(20):
+        frame = await connection.recv()
+    assert isinstance(frame, bytes)
+    return decode_server_frame(frame)
+
+
+async def hear_all(connection: ClientConnection) -> list[ServerFrame]:
+    """Read up to the next response."""
+    frames = [await hear(connection)]
+    while not isinstance(frames[-1], MessageResponse):
+        frames.append(await hear(connection))
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("offered", "spoken"),
+    [
+        ([SUBPROTOCOL_V2], SUBPROTOCOL_V2),
+        ([SUBPROTOCOL_V2, SUBPROTOCOL_V1], SUBPROTOCOL_V2),
+        ([SUBPROTOCOL_V1, SUBPROTOCOL_V2], SUBPROTOCOL_V2),
+        ([SUBPROTOCOL_V1, SUBPROTOCOL_V2, "bearer.token"], SUBPROTOCOL_V2),
+        (["bearer.token", SUBPROTOCOL_V2], SUBPROTOCOL_V2),
+        ([SUBPROTOCOL_V1], SUBPROTOCOL_V1),
+        ([SUBPROTOCOL_V1, "bearer.token"], SUBPROTOCOL_V1),
+        (["chatbot.v3", SUBPROTOCOL_V1], SUBPROTOCOL_V1),
+        (["chatbot.v3"], None),
+        ([], None),
+    ],
+)
+async def test_the_newest_protocol_that_both_speak_is_spoken(offered: Sequence[str], spoken: str | None) -> None:
+    async with open_house() as house, visit(house, *offered) as connection:
+        assert connection.subprotocol == spoken
+        if spoken == SUBPROTOCOL_V2:
+            message = await ask(connection, "hello")
+            assert (await hear_all(connection))[-1] == MessageResponse(
+                message, Response(ResponseKind.TEXT, "you said hello")
+            )
+        else:
+            await connection.send(encode_request(Request(RequestKind.TEXT, b"hello")))
+            reply = await connection.recv()
+            assert isinstance(reply, bytes)
+            assert decode_response(reply).text == "you said hello"
+
+
+async def test_a_reply_is_read_while_it_grows() -> None:
+    bot = Streamer()
+    async with open_house(replies=bot) as house, visit(house, SUBPROTOCOL_V2) as connection:
+        message = await ask(connection, "half")
+        begun = [await hear(connection)]
+        while not (isinstance(begun[-1], Piece) and begun[-1].text.endswith(f"{WORDS // 2 - 1} ")):
+            begun.append(await hear(connection))
+        assert begun[0] == Status(message, Progress.THINKING)
+        assert house.ledger.kept == []
+        bot.go_on.set()
+        frames = begun + await hear_all(connection)
+        pieces = "".join(frame.text for frame in frames if isinstance(frame, Piece))
+        whole = "".join(f"{number} " for number in range(WORDS))
+        assert pieces == whole
+        assert frames[-1] == MessageResponse(message, Response(ResponseKind.TEXT, whole))
+
+
+async def test_cancelling_a_reply_that_grows() -> None:
+    bot = Streamer()
+    async with open_house(replies=bot, changed=limits(window=1)) as house, visit(house, SUBPROTOCOL_V2) as connection:
+        message = await ask(connection, "half")
+        shown = ""
+        while not shown.endswith(f"{WORDS // 2 - 1} "):
+            frame = await hear(connection)
+            shown += frame.text if isinstance(frame, Piece) else ""
+        await connection.send(encode_client_frame(Cancel(message)))
+        response = (await hear_all(connection))[-1]
+        assert isinstance(response, MessageResponse)
+        assert (response.message_id, response.response.error_code) == (message, "cancelled")
+        await asyncio.wait_for(bot.stopped.wait(), 20)
+        (kept,) = house.ledger.kept
+        assert (decode_response(kept.response).text, kept.message_id) == (shown, message)
+
+
+async def test_a_reader_that_is_slow_gets_the_rest_joined() -> None:
+    bot = Streamer()
+    async with (
+        open_house(replies=bot, changed=limits(send_seconds=60)) as house,
+        connect(house.url(), compression=None, subprotocols=[Subprotocol(SUBPROTOCOL_V2)], max_queue=1) as connection,
+    ):
+        messages = [await ask(connection, "all") for _ in range(5)]
+        frames: list[ServerFrame] = []
+        for _ in messages:
+            frames += await hear_all(connection)
+        assert [frame.message_id for frame in frames if isinstance(frame, MessageResponse)] == messages
+        for message in messages:
+            of_this = [frame for frame in frames if frame.message_id == message]
+            *_, response = of_this
+            pieces = [frame.text for frame in of_this if isinstance(frame, Piece)]
+            assert isinstance(response, MessageResponse)
+            assert response.response.text.startswith("".join(pieces))
