@@ -20,11 +20,12 @@ class Valkey:
     """A running server."""
 
     port: int
+    database: int = 0
 
     @property
     def url(self) -> str:
         """Where it listens, as clients want it."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://127.0.0.1:{self.port}/{self.database}"
 
     async def version(self) -> str:
         """Return what it calls itself."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.keeping.ingest import BARE, OURS, IngestFigures
-from bench.keeping.media import Stream
-from bench.keeping.pages import Pages
-from bench.keeping.report import HistoryReport
-from bench.keeping.terms import HistoryTerms
+from bench.history.ingest import BARE, OURS, IngestFigures
+from bench.history.media import Stream
+from bench.history.pages import Pages
+from bench.history.report import HistoryReport
+from bench.history.terms import HistoryTerms
 from bench.samples import Sample
 from devtools.servers import ROOT
 

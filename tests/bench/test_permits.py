@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from bench.permits.against import Comparison
+
 ROOT = Path(__file__).parents[2]
 SMALL = ("--quick", "--repeats", "3", "--seconds", "0.02", "--tasks", "1,4", "--handoffs", "3")
 PAIRS = {"redis-benchmark", "redis-benchmark -P", "redis-py, bare Lua"}
@@ -115,3 +117,55 @@ def test_refuses_what_makes_no_sense(arguments: list[str]) -> None:
     done = bench(*arguments)
     assert done.returncode == 2
     assert arguments[0] in done.stderr
+
+
+def test_two_versions_are_measured_in_turns(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    done = bench("--against", str(ROOT), *("--rounds", "3", "--seconds", "0.02", "--tasks", "4"), "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    rows: Rows = json.loads(file.read_text(encoding="utf-8"))
+    assert [(row["measure"], row["tasks"]) for row in rows] == [
+        ("pairs", 4), ("client CPU of a pair", 4), ("server CPU of a pair", 4), ("hand-off, p50", 0),
+    ]  # fmt: skip
+    for row in rows:
+        assert len(row["here"]) == len(row["there"]) == 3
+        assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
+    assert "ratio" in done.stdout
+
+
+def test_what_is_no_other_version_is_refused(tmp_path: Path) -> None:
+    done = bench("--against", str(tmp_path))
+    assert (done.returncode, "neither" in done.stderr) == (2, True)
+
+
+def test_a_process_does_not_measure_another_version_than_it_should(tmp_path: Path) -> None:
+    package = tmp_path / "permits"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.permits.against", "1", "0", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    assert "should have what is in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more_is_better", "here", "there", "ratio", "interval"),
+    [
+        (True, (2.0,) * 9, (1.0,) * 9, 2, (2, 2)),
+        (False, (2.0,) * 9, (1.0,) * 9, 0.5, (0.5, 0.5)),
+        (True, tuple(map(float, range(1, 101))), (1.0,) * 100, 50.5, (41, 60)),
+        (True, (3.0, 0.0, 5.0), (1.0, 1.0, 0.0), 3, (3, 3)),
+    ],
+)
+def test_a_ratio_above_one_says_that_this_version_is_better(
+    more_is_better: bool,
+    here: tuple[float, ...],
+    there: tuple[float, ...],
+    ratio: float,
+    interval: tuple[float, float],
+) -> None:
+    row = Comparison("it", 1, "s", more_is_better, here, there)
+    assert row.ratio == ratio
+    assert row.interval == interval

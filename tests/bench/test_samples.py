@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from bench.permits.contended import Book
 from bench.samples import Sample, percentile
-from bench.semaphores.contended import Book
 
 
 @pytest.mark.parametrize(

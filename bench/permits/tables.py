@@ -1,15 +1,18 @@
 """What a run has found, as tables."""
 
+from collections.abc import Sequence
 from itertools import groupby
+from statistics import median
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from bench.permits.against import Comparison
+from bench.permits.contended import HOLD_SECONDS, PERMITS, TASKS
+from bench.permits.contenders import BARE, OURS
+from bench.permits.report import LIMIT_NAMES, PermitReport
 from bench.samples import Sample
-from bench.semaphores.contended import HOLD_SECONDS, PERMITS, TASKS
-from bench.semaphores.contenders import BARE, OURS
-from bench.semaphores.report import LIMIT_NAMES, PermitReport
 
 BUSY_SHARE = 0.1
 
@@ -32,6 +35,26 @@ def show(console: Console, report: PermitReport) -> None:
         console.print(_handoffs(report))
     for name, why in report.missing.items():
         console.print(f"[bold red]NOT MEASURED[/] {name}: {why}", highlight=False)
+
+
+def show_comparison(console: Console, found: Sequence[Comparison], busy: float) -> None:
+    """Print this version beside another one."""
+    if busy > BUSY_SHARE:
+        console.print(f"[bold yellow]BUSY[/] others used {busy:.0%} of all cores; the ratios count, the figures do not")
+    table = _table("This version beside the other one, in turns; a ratio above 1: this one is better")
+    for title in ("tasks", "here", "there", "rounds", "ratio", "95 % between"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in found:
+        low, high = row.interval
+        table.add_row(
+            f"{row.measure}, {row.unit}",
+            str(row.tasks or ""),
+            *(f"{median(values):,.1f}" for values in (row.here, row.there)),
+            str(len(row.here)),
+            f"{row.ratio:.3f}",
+            f"{low:.3f} and {high:.3f}",
+        )
+    console.print(table)
 
 
 def _pairs(report: PermitReport) -> Table:

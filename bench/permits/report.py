@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bench.machine import cores, processor
+from bench.permits.contended import Contended
+from bench.permits.contenders import BARE, LOCAL, Contender
+from bench.permits.handoff import FLOOR, Handoff
+from bench.permits.pairs import Pairs
+from bench.permits.server_limit import LIMITS
+from bench.permits.terms import PermitTerms
 from bench.samples import Sample
-from bench.semaphores.contended import Contended
-from bench.semaphores.contenders import BARE, LOCAL, Contender
-from bench.semaphores.handoff import FLOOR, Handoff
-from bench.semaphores.pairs import Pairs
-from bench.semaphores.server_limit import LIMITS
-from bench.semaphores.terms import PermitTerms
 
 LIMIT_NAMES = {limit.name for limit in LIMITS}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from uuid import uuid4
 
+from bench.permits.contenders import Contender, Semaphore
+from bench.permits.terms import Run
 from bench.samples import Sample
-from bench.semaphores.contenders import Contender, Semaphore
-from bench.semaphores.terms import Run
 from bench.valkey import MICROSECONDS
 
 PERMITS = 50

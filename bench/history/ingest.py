@@ -13,9 +13,9 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import WriteConcern
 
-from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
-from bench.keeping.servers import Servers
-from bench.keeping.terms import HistoryTerms, Step
+from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.servers import Servers
+from bench.history.terms import HistoryTerms, Step
 from bench.samples import Sample
 
 OURS = "POST /v1/exchanges"

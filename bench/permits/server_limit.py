@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from bench.semaphores.contenders import script_text
+from bench.permits.contenders import script_text
 from bench.valkey import MICROSECONDS, Valkey
 
 CALLS_PER_PAIR = 2

@@ -12,9 +12,9 @@ from uuid import uuid4
 import uvloop
 from redis.asyncio import Redis
 
+from bench.permits.contenders import ALL, Contender, Semaphore
+from bench.permits.terms import Run
 from bench.samples import Sample, percentile
-from bench.semaphores.contenders import ALL, Contender, Semaphore
-from bench.semaphores.terms import Run
 from bench.valkey import Valkey
 
 QUIET_SECONDS = 0.005
@@ -69,7 +69,7 @@ async def measure(run: Run, contenders: Sequence[Contender]) -> list[Handoff]:
     async with AsyncExitStack() as stack:
         plain = await stack.enter_async_context(_plain_socket(run.valkey))
         redis = await stack.enter_async_context(Redis.from_url(run.valkey.url, single_connection_client=True))
-        pairs = [(one, *await _open_pair(stack, run.valkey, one)) for one in contenders]
+        pairs = [(one, *await open_pair(stack, run.valkey, one)) for one in contenders]
         for _ in range(run.terms.repeats):
             turns.setdefault(FLOOR, []).append([await _two_pings(plain) for _ in range(run.terms.handoffs)])
             run.step(FLOOR)
@@ -78,7 +78,7 @@ async def measure(run: Run, contenders: Sequence[Contender]) -> list[Handoff]:
             )
             run.step(REDIS_PY_FLOOR)
             for contender, semaphore, waiter in pairs:
-                found = [await _hand_over(semaphore, waiter) for _ in range(run.terms.handoffs)]
+                found = [await hand_over(semaphore, waiter) for _ in range(run.terms.handoffs)]
                 turns.setdefault(contender.name, []).append(found)
                 run.step(f"hand-off, {contender.name}")
     return [
@@ -91,16 +91,18 @@ async def measure(run: Run, contenders: Sequence[Contender]) -> list[Handoff]:
     ]
 
 
-async def _open_pair(stack: AsyncExitStack, valkey: Valkey, contender: Contender) -> tuple[Semaphore, Waiter]:
+async def open_pair(stack: AsyncExitStack, valkey: Valkey, contender: Contender) -> tuple[Semaphore, Waiter]:
+    """Open a semaphore here and in the process of a waiter."""
     name = f"handoff-{uuid4().hex}"
     semaphore = await stack.enter_async_context(contender.open(valkey.url, name, 1, 2))
     waiter = await stack.enter_async_context(_waiter(contender, valkey.url, name))
     for _ in range(3):
-        await _hand_over(semaphore, waiter)
+        await hand_over(semaphore, waiter)
     return semaphore, waiter
 
 
-async def _hand_over(semaphore: Semaphore, waiter: Waiter) -> int:
+async def hand_over(semaphore: Semaphore, waiter: Waiter) -> int:
+    """Return how long a permit takes from here to the waiter, in ns."""
     grant = await semaphore.acquire()
     await waiter.wait()
     await asyncio.sleep(QUIET_SECONDS)  # by then it stands in line, and both processes idle
@@ -112,7 +114,7 @@ async def _hand_over(semaphore: Semaphore, waiter: Waiter) -> int:
 @asynccontextmanager
 async def _waiter(contender: Contender, url: str, name: str) -> AsyncIterator[Waiter]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.semaphores.handoff", contender.name, url, name),
+        *(sys.executable, "-m", "bench.permits.handoff", contender.name, url, name),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,

@@ -11,9 +11,9 @@ from typing import Any
 import aioboto3
 import aiohttp
 
-from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
-from bench.keeping.servers import BUCKET, Pod, Servers
-from bench.keeping.terms import MIB, HistoryTerms, Step
+from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.servers import BUCKET, Pod, Servers
+from bench.history.terms import MIB, HistoryTerms, Step
 from bench.samples import Sample
 
 OURS = "GET /v1/messages/…/media"

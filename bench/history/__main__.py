@@ -14,10 +14,10 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.keeping import ingest, media, pages
-from bench.keeping.report import HistoryReport, show
-from bench.keeping.servers import Servers, run_servers
-from bench.keeping.terms import HistoryTerms
+from bench.history import ingest, media, pages
+from bench.history.report import HistoryReport, show
+from bench.history.servers import Servers, run_servers
+from bench.history.terms import HistoryTerms
 from bench.machine import busy_share
 
 QUICK = HistoryTerms(

@@ -216,7 +216,7 @@ async def _open_local(url: str, name: str, capacity: int, tasks: int) -> AsyncIt
 
 def script_text(name: str) -> str:
     """Return one of the scripts of this benchmark."""
-    return (resources.files("bench.semaphores") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return (resources.files("bench.permits") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 OURS = Contender("permits (ours)", "chatbot-permits", "permits.redis", _open_ours)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from bench.valkey import Valkey
 
+GC_THRESHOLDS = (50_000, 20, 20)  # as the services run, so that nobody is measured by how many objects there are
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitTerms:

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from uuid import uuid4
 
+from bench.permits.contenders import Contender, Semaphore
+from bench.permits.server_limit import LIMITS, Limit
+from bench.permits.terms import Run
 from bench.samples import Sample
-from bench.semaphores.contenders import Contender, Semaphore
-from bench.semaphores.server_limit import LIMITS, Limit
-from bench.semaphores.terms import Run
 from bench.valkey import MICROSECONDS, Valkey
 
 WARM_PAIRS = 2
@@ -69,7 +69,7 @@ async def _level(
         for contender in contenders:
             name = f"pairs-{uuid4().hex}"
             semaphore = await stack.enter_async_context(contender.open(run.valkey.url, name, tasks, tasks))
-            await asyncio.gather(*(_some(semaphore, WARM_PAIRS) for _ in range(tasks)))
+            await asyncio.gather(*(some(semaphore, WARM_PAIRS) for _ in range(tasks)))
             opened.append((contender.name, semaphore))
         for _ in range(run.terms.repeats):
             for limit in limits:
@@ -80,7 +80,7 @@ async def _level(
                 turns.setdefault(limit.name, []).append(turn)
                 run.step(f"{tasks} tasks, {limit.name}")
             for title, semaphore in opened:
-                turns.setdefault(title, []).append(await _turn(run.valkey, semaphore, tasks, run.terms.seconds))
+                turns.setdefault(title, []).append(await one_turn(run.valkey, semaphore, tasks, run.terms.seconds))
                 run.step(f"{tasks} tasks, {title}")
     return [
         Pairs(
@@ -94,7 +94,8 @@ async def _level(
     ]
 
 
-async def _turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float) -> PairsOfATurn:
+async def one_turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float) -> PairsOfATurn:
+    """Let so many tasks acquire and release for so long."""
     await semaphore.settle()
     server_before = await valkey.cpu_us()
     cpu_before, began = time.process_time(), time.perf_counter()
@@ -115,6 +116,7 @@ async def _until(semaphore: Semaphore, end: float) -> int:
     return pairs
 
 
-async def _some(semaphore: Semaphore, pairs: int) -> None:
+async def some(semaphore: Semaphore, pairs: int) -> None:
+    """Acquire and release so many times."""
     for _ in range(pairs):
         await semaphore.release(await semaphore.acquire())

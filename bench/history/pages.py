@@ -14,9 +14,9 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
-from bench.keeping.exchanges import encode, hand_in, make_batch, wait_until_ready
-from bench.keeping.servers import Servers
-from bench.keeping.terms import HistoryTerms, Step
+from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.servers import Servers
+from bench.history.terms import HistoryTerms, Step
 from bench.samples import Sample
 from servicekit.uuid7 import uuid7
 

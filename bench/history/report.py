@@ -9,11 +9,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from bench.keeping import ingest, media
-from bench.keeping.ingest import IngestFigures
-from bench.keeping.media import Memory, Stream
-from bench.keeping.pages import Pages
-from bench.keeping.terms import MIB, HistoryTerms
+from bench.history import ingest, media
+from bench.history.ingest import IngestFigures
+from bench.history.media import Memory, Stream
+from bench.history.pages import Pages
+from bench.history.terms import MIB, HistoryTerms
 from bench.machine import cores, processor
 from bench.samples import Sample
 

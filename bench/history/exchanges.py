@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 
-from bench.keeping.servers import Pod
+from bench.history.servers import Pod
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_request, encode_response
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from frameproto.kinds import Outcome

@@ -7,9 +7,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.permits.contenders import OURS
+from bench.permits.report import PermitReport
 from bench.samples import Sample
-from bench.semaphores.contenders import OURS
-from bench.semaphores.report import PermitReport
 
 OURS_COLOR, OTHER_COLOR = "#1b7f5c", "#9aa7b1"
 BAR_INCHES, FRAME_INCHES = 0.3, 0.9

@@ -16,19 +16,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.machine import busy_share
-from bench.semaphores import contended, handoff, pairs
-from bench.semaphores.contenders import ALL, Contender
-from bench.semaphores.report import PermitReport
-from bench.semaphores.server_limit import LIMITS, find_benchmark
-from bench.semaphores.tables import show
-from bench.semaphores.terms import PermitTerms, Run
+from bench.permits import contended, handoff, pairs
+from bench.permits.against import compare, package_of
+from bench.permits.contenders import ALL, Contender
+from bench.permits.report import PermitReport
+from bench.permits.server_limit import LIMITS, find_benchmark
+from bench.permits.tables import show, show_comparison
+from bench.permits.terms import GC_THRESHOLDS, PermitTerms, Run
 from bench.valkey import Valkey, run_valkey
 
 QUICK = PermitTerms(repeats=3, seconds=0.06, tasks=(1, 8, 50, 500), handoffs=20)
 FULL = PermitTerms(repeats=5, seconds=1.0, tasks=(1, 8, 50, 500), handoffs=200)
 PARTS = ("pairs", "contended", "handoff")
 PIPED_WIDTH = 120
-GC_THRESHOLDS = (50_000, 20, 20)  # as the services run, so that nobody is measured by how many objects there are
+TURN_SECONDS = 0.15  # of a version, with --against
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,16 +40,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _allow_many_connections()
     gc.set_threshold(*GC_THRESHOLDS)
+    if options.against:
+        return _compare(options)
     with run_valkey() as valkey:
         report = uvloop.run(_measure(valkey, _terms(options), options.part or PARTS))
     if options.json:
         options.json.write_text(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.plot:
-        from bench.semaphores.plot import draw  # noqa: PLC0415 - the rest works without matplotlib
+        from bench.permits.plot import draw  # noqa: PLC0415 - the rest works without matplotlib
 
         draw(report, options.plot)
     console = Console()
     show(console if console.is_terminal else Console(width=PIPED_WIDTH), report)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    try:
+        package = package_of(options.against)
+    except ValueError as exc:
+        print(f"--against: {exc}", file=sys.stderr)
+        return 2
+    parts = [part for part in options.part or PARTS if part != "contended"]
+    terms = _terms(options)
+    levels = len(terms.tasks) * ("pairs" in parts) + ("handoff" in parts)
+    with run_valkey() as valkey, _progress() as progress:
+        bar = progress.add_task("starting", total=levels * options.rounds)
+        found = uvloop.run(
+            compare(
+                valkey,
+                package,
+                rounds=options.rounds,
+                seconds=options.seconds or TURN_SECONDS,
+                tasks=terms.tasks,
+                parts=parts,
+                step=lambda what: progress.update(bar, advance=1, description=what),
+            )
+        )
+        busy = busy_share()
+    if options.json:
+        options.json.write_text(json.dumps([one.as_dict() for one in found], indent=1) + "\n", encoding="utf-8")
+    console = Console()
+    show_comparison(console if console.is_terminal else Console(width=PIPED_WIDTH), found, busy)
     return 0
 
 
@@ -112,6 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=_duration, help="how long one measurement takes")
     parser.add_argument("--repeats", type=_count, help="how often each is taken")
     parser.add_argument("--handoffs", type=_count, help="how many hand-offs in one repetition")
+    parser.add_argument(
+        "--against", type=Path, metavar="FOLDER", help="this version and that of another checkout, in turns"
+    )
+    parser.add_argument("--rounds", type=_count, default=40, help="how often the versions take turns at each figure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw it")
     return parser

@@ -1,0 +1,1 @@
+"""What our permits cost: `python -m bench.permits`. A module for each measurement, and the semaphores it compares."""
