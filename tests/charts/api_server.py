@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -43,9 +43,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def _group(version: str) -> dict[str, Any]:
+    shown = {"groupVersion": version, "version": version.rpartition("/")[2]}
+    return {"name": version.rpartition("/")[0], "versions": [shown], "preferredVersion": shown}
+
+
 @contextmanager
-def api_server(namespace: str, secrets: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Serve a cluster with one namespace and these Secrets (keys and values) in it; yield a kubeconfig."""
+def api_server(namespace: str, secrets: Mapping[str, Mapping[str, str]], groups: Sequence[str] = ()) -> Iterator[str]:
+    """Serve a cluster with one namespace and these Secrets (keys and values) in it; yield a kubeconfig.
+
+    `groups` are more groups of the API, such as `security.openshift.io/v1`.
+    """
     here = f"/api/v1/namespaces/{namespace}"
     held: dict[str, Any] = {"kube-root-ca.crt": ("ConfigMap", "configmaps", {"ca.crt": "x"})}
     held |= {name: ("Secret", "secrets", dict(data)) for name, data in secrets.items()}
@@ -58,6 +66,8 @@ def api_server(namespace: str, secrets: Mapping[str, Mapping[str, str]]) -> Iter
         }
         for name, (kind, resource, data) in held.items()
     }
+    pages["/apis"] = PAGES["/apis"] | {"groups": [_group(each) for each in groups]}
+    pages |= {f"/apis/{each}": {"kind": "APIResourceList", "groupVersion": each, "resources": []} for each in groups}
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"pages": pages}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

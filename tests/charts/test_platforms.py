@@ -8,9 +8,10 @@ import helm_python as helm
 import pytest
 import yaml
 
+from tests.charts.api_server import api_server
 from tests.charts.cases import LEAST, SWITCHES
 from tests.charts.kubernetes import NEWEST, mistakes
-from tests.charts.release import CHATBOT, NAMESPACE, Object, chart, merged, release
+from tests.charts.release import CHATBOT, NAME, NAMESPACE, Object, chart, merged, release
 
 IDS = {"runAsUser", "runAsGroup", "fsGroup"}
 
@@ -27,6 +28,31 @@ def test_openshift_chooses_the_ids_of_pods_and_resolves_names_at_another_port() 
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
     assert dns_ports(made) == {(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")}
     assert [wrong for one in made.objects for wrong in mistakes(one, NEWEST)] == []
+
+
+@pytest.mark.parametrize(
+    ("group", "values", "platform"),
+    [
+        ("security.openshift.io/v1", {}, "openshift"),
+        ("security.openshift.io/v1", {"platform": "kubernetes"}, "kubernetes"),
+        ("apps/v1", {}, "kubernetes"),
+        ("apps/v1", {"platform": "openshift"}, "openshift"),
+    ],
+)
+def test_a_cluster_tells_by_its_api_what_it_is(
+    group: str, values: dict[str, Any], platform: str, tmp_path: Path
+) -> None:
+    """What the cluster serves is known to an install only, so a copy of the chart says there what it takes it for."""
+    folder = tmp_path / "chatbot"
+    shutil.copytree(CHATBOT, folder)
+    (folder / "templates/asked.yaml").write_text('{{ fail (printf "platform: %s." (include "chatbot.platform" .)) }}')
+    with api_server(NAMESPACE, {}, [group]) as kubeconfig:
+        config = helm.Config(kubeconfig_content=kubeconfig, namespace=NAMESPACE)
+        try:
+            with pytest.raises(helm.HelmError, match=f"platform: {platform}\\."):
+                config.install(str(folder), NAME, merged(LEAST, {"checkSecrets": False}, values), dry_run="server")
+        finally:
+            config.close()
 
 
 def test_elsewhere_the_ids_are_those_of_the_image() -> None:
