@@ -108,7 +108,7 @@ def test_an_edit_list_that_shows_nothing() -> None:
         (lambda: b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello", "not an MP4"),
         (lambda: video(RED, codec="mpeg2video", rate=25), "convert it"),
         (lambda: video(RED).replace(b"avc1", b"zzz9"), "convert it"),
-        (lambda: video(RED, size=(4096, 2320), seconds=0.1, codec="mpeg4"), "too large"),
+        (lambda: video(RED, size=(4096, 2320), seconds=0.1, codec="mpeg4"), "MP4 are too large, or have no size; 4K"),
         (lambda: video(RED)[:-100], "cut short"),
         (lambda: video(RED, movflags="+faststart")[:-1], "cut short"),
     ],

@@ -14,10 +14,24 @@ import pytest
 from botkit import AudioInfo, VideoInfo
 from chat_service.media.base import MediaError
 from chat_service.media.boxes import WorkLimits
+from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
+from chat_service.media.pool import WorkerPool
 from chat_service.media.text_to_speech import Voices
 from chat_service.media.workers import ProcessMediaWorkers
 from frameproto import Buffer
-from tests.chat.media.making import RED, loudness, picture_of, pixels, silent_mp3, slow_mp3, video
+from tests.chat.media.making import (
+    BLUE,
+    CLOCKWISE,
+    GREEN,
+    RED,
+    loudness,
+    picture_of,
+    pixels,
+    silent_mp3,
+    slow_mp3,
+    turned,
+    video,
+)
 
 SLOW_SECONDS = 100_000.0  # slow_mp3 is long, too
 
@@ -256,11 +270,47 @@ async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) ->
     ],
 )
 async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes]) -> None:
-    async with workers_of(1, memory_bytes=165 * 1024**2) as workers:
+    async with workers_of(1) as idle:
+        at_rest = psutil.Process(idle.pids[0]).memory_info().vms  # differs with the versions of Python and FFmpeg
+    async with workers_of(1, memory_bytes=at_rest + 24 * 1024**2) as workers:
         with pytest.raises(MediaError) as failed:
             await getattr(workers, kind)(make())
         assert failed.value.code in {"media_failed", "media_too_complex"}
         assert loudness(await workers.synthesize("still here"))[1] > 0.3
+
+
+async def test_a_worker_stays_as_small_as_it_was_however_many_videos_it_sees() -> None:
+    mp4 = turned(video(RED, GREEN, BLUE, seconds=1.8), CLOCKWISE)
+    async with workers_of(1) as workers:
+        assert (await workers.probe_video(mp4)).shots == 3
+        worker = psutil.Process(workers.pids[0])
+        threads, size = worker.num_threads(), worker.memory_info().vms
+        for _ in range(30):
+            await workers.probe_video(mp4)
+        assert worker.num_threads() == threads
+        assert worker.memory_info().vms < size + 8 * 1024**2
+
+
+async def test_a_worker_with_a_fault_is_replaced(capfd: pytest.CaptureFixture[str]) -> None:
+    settings = WorkerSettings(
+        memory_bytes=0,
+        job_cpu_seconds=60,
+        max_media_seconds=10,
+        voice="en",
+        better_voice=False,
+        other_formats=True,
+        max_boxes=1000,
+        max_entries=1000,
+    )
+    async with WorkerPool(settings, processes=1, job_seconds=60) as pool:
+        (before,) = pool.pids
+        with pytest.raises(MediaError) as failed:
+            await pool.run(PipeMessage({"job": "dance"}), client_id="anna", expected_seconds=1)
+        assert failed.value.code == "media_failed"
+        assert is_gone(before)
+        spoken = await pool.run(PipeMessage({"job": Job.SYNTHESIZE}, b"ready"), client_id="anna", expected_seconds=1)
+        assert loudness(bytes(spoken.body))[0] > 0.02
+    assert "is not a valid Job" in capfd.readouterr().out
 
 
 async def test_cancelling_waits_for_the_real_end(workers: OfOneClient) -> None:

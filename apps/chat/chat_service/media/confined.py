@@ -6,6 +6,7 @@ does.
 """
 
 import contextlib
+import gc
 import os
 import queue
 import resource
@@ -76,6 +77,7 @@ def answer(runner: Runner, job: PipeMessage) -> PipeMessage:
 def _work(runner: Runner, jobs: IO[bytes], replies: IO[bytes], job_cpu_seconds: float) -> None:
     inbox: queue.SimpleQueue[PipeMessage] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, inbox), daemon=True).start()
+    gc.freeze()  # what is there now stays, and need not be looked at again
     while True:
         job = inbox.get()
         # CPU time, not time: on a busy machine a short job takes long. Nothing can catch the signal while FFmpeg works,
@@ -84,6 +86,9 @@ def _work(runner: Runner, jobs: IO[bytes], replies: IO[bytes], job_cpu_seconds: 
         result = answer(runner, job)
         signal.setitimer(signal.ITIMER_PROF, 0)
         write_message(replies, result)
+        # Pictures and filters hang together in cycles, and the collector counts objects, not the megabytes they hold.
+        del job, result
+        gc.collect()
 
 
 def _listen(jobs: IO[bytes], inbox: "queue.SimpleQueue[PipeMessage]") -> None:

@@ -141,7 +141,7 @@ class WorkerPool:
         try:
             if not worker.alive:  # it ended between two jobs; the system kills any process when memory is short
                 await worker.start()
-            return await worker.do(job, seconds=self._job_seconds)
+            result = await worker.do(job, seconds=self._job_seconds)
         except CpuTimeUsed as exc:
             log.info("media.too_complex", job=job.head["job"], bytes=len(job.body))
             raise MediaError("media_too_complex", TOO_MUCH_WORK) from exc
@@ -150,6 +150,10 @@ class WorkerPool:
                 raise MediaError("media_failed", STOPPING) from exc
             log.error("media.worker_died", job=job.head["job"], bytes=len(job.body), reason=str(exc))  # noqa: TRY400
             raise MediaError("media_failed", OUR_FAULT) from exc
+        else:
+            if result.head.get("error") == "media_failed":  # whatever it is, the next job shall not meet it
+                await worker.stop()
+            return result
         finally:
             if worker.alive:
                 self._queue.give_back(worker)

@@ -5,9 +5,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import av
-from av.filter import Graph
 from av.video.reformatter import Colorspace, Interpolation
 
+from chat_service.media.filters import filter_graph
 from chat_service.media.geometry import Geometry, Orientation
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def fit(frame: av.VideoFrame, geometry: Geometry, longest: int) -> av.VideoFrame
         "yuvj420p",
         dst_colorspace=Colorspace.ITU601,
         interpolation=Interpolation.AREA if scale < 1 else None,
+        threads=1,  # as in filter_graph
     )
     return _oriented(small, geometry.orientation)
 
@@ -69,7 +70,7 @@ def _even(size: float) -> int:
 
 def _lightness(frame: av.VideoFrame) -> float:
     width, height = THUMB
-    plane = frame.reformat(width, height, "gray").planes[0]
+    plane = frame.reformat(width, height, "gray", threads=1).planes[0]
     padded = bytes(plane)
     rows = (padded[row * plane.line_size : row * plane.line_size + width] for row in range(height))
     return sum(map(sum, rows)) / (width * height)
@@ -78,7 +79,7 @@ def _lightness(frame: av.VideoFrame) -> float:
 def _oriented(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
     if orientation is Orientation.UPRIGHT:
         return frame
-    graph = Graph()
+    graph = filter_graph()
     steps = [
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)

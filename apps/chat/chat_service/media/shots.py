@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import av
-from av.filter import Graph
+
+from chat_service.media.filters import filter_graph
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -48,7 +49,7 @@ def find_shots(container: "InputContainer", track: "VideoStream", *, began: floa
 def _scan(
     container: "InputContainer", track: "VideoStream", cuts: list[float], *, threshold: float, max_frames: int
 ) -> None:
-    graph = Graph()
+    graph = filter_graph()
     steps = (
         graph.add_buffer(template=track),
         graph.add("scale", SMALL),

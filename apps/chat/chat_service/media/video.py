@@ -132,7 +132,9 @@ def _picture_track(container: "InputContainer", file_format: FileFormat) -> "Vid
     decoder = track.codec_context
     if getattr(decoder, "name", None) not in PICTURE_DECODERS:  # there is no decoder for a codec unknown to FFmpeg
         raise MediaError("media_unreadable", f"this {label} is not H.264, H.265, MPEG-4, VP8, VP9 or AV1; convert it")
-    if not 0 < decoder.width * decoder.height <= MAX_PIXELS:
+    if decoder.width * decoder.height <= 0:  # FFmpeg leaves out a size above its max_pixels
+        raise MediaError("media_unreadable", f"pictures of this {label} are too large, or have no size; 4K will do")
+    if decoder.width * decoder.height > MAX_PIXELS:
         raise MediaError("media_unreadable", f"pictures of {decoder.width}x{decoder.height} are too large; 4K will do")
     # One thread: decoding with several multiplies the memory, and messages are decoded side by side as it is.
     decoder.thread_count = 1
