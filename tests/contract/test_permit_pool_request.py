@@ -1,6 +1,8 @@
 """What every permit pool promises of `request`, which asks without a task, and of `on_lost`."""
 
 import asyncio
+import math
+from typing import Any
 
 import pytest
 
@@ -138,3 +140,18 @@ async def test_who_gives_a_permit_back_is_not_told_that_it_is_lost(open_pool: Op
     await pool.__aexit__(None, None, None)
     await asyncio.sleep(0.05)
     assert "anna" not in told
+
+
+@pytest.mark.parametrize("client_id", [None, "\ud800"], ids=ascii)
+async def test_a_request_for_no_client_is_refused_where_it_is_made(open_pool: Opener, client_id: Any) -> None:
+    pool = await open_pool(1)
+    with pytest.raises((TypeError, ValueError), match="client_id"):
+        Asked(pool, client_id)
+    assert (await pool.state()).held == 0
+
+
+@pytest.mark.parametrize("wait_seconds", [math.inf, -1], ids=ascii)
+async def test_a_request_with_no_end_is_refused_where_it_is_made(open_pool: Opener, wait_seconds: float) -> None:
+    pool = await open_pool(1)
+    with pytest.raises(ValueError, match="wait_seconds"):
+        Asked(pool, "a", wait_seconds=wait_seconds)

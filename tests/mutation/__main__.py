@@ -23,7 +23,7 @@ from devtools.servers import ROOT
 from devtools.valkey import run_valkey
 from tests.mutation.mutants import Mutant, mutants_of
 
-CONTRACT = ["tests/contract/test_permit_pool.py", "tests/contract/test_permit_pool_use.py"]
+CONTRACT = [f"tests/contract/test_permit_pool{what}.py" for what in ("", "_use", "_request")]
 STORE = [
     *(f"tests/permits/test_{name}.py" for name in ("lease", "reusable_timeout", "places", "misuse", "store_calls")),
     "tests/permits/test_state_machine.py",
