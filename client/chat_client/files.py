@@ -100,6 +100,26 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             draft.unlink()
 
 
+@contextmanager
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that takes the place of the one before only when all of it is there.
+
+    Raises:
+        FileTrouble: it cannot be written.
+    """
+    draft = path.with_name(f".{uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("xb") as file:
+            yield file
+        draft.replace(path)
+    except OSError as exc:
+        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
 def _name(draft: Path, path: Path) -> None:
     """Give a file its name. Unlike a rename, this never replaces what is there."""
     try:

@@ -128,7 +128,7 @@ class History(Service):
             limit = PAGE if newest is None else min(PAGE, newest - len(found))
             page: MessagesJson = await self._get(f"{path}?limit={limit}{before}")
             with self._reading():
-                older = [_message(item) for item in page["messages"]]
+                older = [read_message(item) for item in page["messages"]]
                 before = f"&before={quote(page['before'], safe='')}" if older and page["before"] is not None else None
             found[:0] = older
         return found
@@ -142,7 +142,7 @@ class History(Service):
         path = f"/v1/sessions/{session_id}/messages?limit={limit}&after={quote(message_id, safe='')}"
         page: MessagesJson = await self._get(path)
         with self._reading():
-            return [_message(item) for item in page["messages"]]
+            return [read_message(item) for item in page["messages"]]
 
     async def follow(self, session_id: UUID, cursor: str | None = None) -> Arrived:
         """Return the messages of a session that have arrived since the cursor; none: nothing is new yet.
@@ -156,7 +156,7 @@ class History(Service):
         behind = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
         page: ArrivalsJson = await self._get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
         with self._reading():
-            return Arrived(tuple(_message(item) for item in page["messages"]), str(page["next"]))
+            return Arrived(tuple(read_message(item) for item in page["messages"]), str(page["next"]))
 
     async def message(self, message_id: str) -> Message:
         """Return one message.
@@ -166,7 +166,7 @@ class History(Service):
         """
         item: MessageJson = await self._get(f"/v1/messages/{quote(message_id, safe='')}")
         with self._reading():
-            return _message(item)
+            return read_message(item)
 
     async def address(self, media: Media) -> SignedUrl:
         """Return an address at which a player may read a medium for a while, without a token.
@@ -193,10 +193,20 @@ class History(Service):
         while cursor is not None:
             page: FoundJson = await self._get(path + cursor)
             with self._reading():
-                found = [_message(item) for item in page["messages"]]
+                found = [read_message(item) for item in page["messages"]]
                 cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
             for message in found:
                 yield message
+
+    async def session(self, session_id: UUID) -> Session:
+        """Return one session.
+
+        Raises:
+            ClientError: the service cannot be asked, or refuses.
+        """
+        item: SessionJson = await self._get(f"/v1/sessions/{session_id}")
+        with self._reading():
+            return _session(item)
 
     async def rename(self, session_id: UUID, title: str | None) -> Session:
         """Give a session another title, or none; return it.
@@ -238,18 +248,27 @@ class History(Service):
         Raises:
             ClientError: it cannot be had, it broke off, or the file cannot be written.
         """
-        last = b""
         with whole_file(path) as file:
-            async with self._answer(f"/v1/clients/{quote(client_id, safe='')}/export", {}) as response:
-                async for line in lines_of(response.content.iter_chunked(CHUNK_BYTES)):
-                    try:
-                        file.write(line)
-                    except OSError as exc:
-                        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
-                    last = line
-            with self._reading():
-                if not last.endswith(b"\n") or json.loads(last)["type"] != ExportLine.END:
-                    raise Unreachable("the export broke off; nothing was saved")
+            async for line in self.export_lines(client_id):
+                try:
+                    file.write(line)
+                except OSError as exc:
+                    raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
+
+    async def export_lines(self, client_id: str) -> AsyncIterator[bytes]:
+        """Yield all sessions and messages of a client, one JSON object a line; the last one is the end.
+
+        Raises:
+            ClientError: it cannot be had, or it broke off.
+        """
+        last = b""
+        async with self._answer(f"/v1/clients/{quote(client_id, safe='')}/export", {}) as response:
+            async for line in lines_of(response.content.iter_chunked(CHUNK_BYTES)):
+                yield line
+                last = line
+        with self._reading():
+            if not last.endswith(b"\n") or json.loads(last)["type"] != ExportLine.END:
+                raise Unreachable("the export broke off; nothing was saved")
 
     async def _delete(self, path: str) -> None:
         async with self._answer(path, {}, {NO_CONTENT}, method="DELETE"):
@@ -324,7 +343,12 @@ def _session(item: SessionJson) -> Session:
     )
 
 
-def _message(item: MessageJson) -> Message:
+def read_message(item: MessageJson) -> Message:
+    """Return a message that history wrote in JSON.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none.
+    """
     if not MESSAGE_ID.fullmatch(item["id"]) or not PARTS.issuperset(item["media"]):  # they become names of files
         raise ValueError("not the id of a message, or a part that none has")
     media = tuple(

@@ -63,13 +63,16 @@ class Service:
         *,
         method: str = "GET",
         body: object = None,
+        data: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
         try:
-            async with self._http.request(method, self._address + path, headers=headers, json=body) as response:
+            async with self._http.request(
+                method, self._address + path, headers=headers, json=body, data=data
+            ) as response:
                 if response.status >= ERRORS:
-                    body = await response.content.read(64 * 1024)
-                    refused = Refused.from_problem(response.status, body, response.headers.get("Retry-After"))
+                    said = await response.content.read(64 * 1024)
+                    refused = Refused.from_problem(response.status, said, response.headers.get("Retry-After"))
                     raise await self._misdirected() if refused.code == NOT_FOUND else refused
                 if response.status not in wanted:
                     raise WrongAnswer(f"{self._address} is not the history of a chatbot: it said {response.status}")

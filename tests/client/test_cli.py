@@ -17,6 +17,8 @@ from tests.client.conftest import SAMPLES, Chatbot, Cli
 VOICE = SAMPLES / "hello.mp3"
 VIDEO = SAMPLES / "hello.mp4"
 
+NO_MESSAGE = "00000000-0000-7000-8000-000000000000.request"
+
 
 @pytest.fixture
 def client_id() -> str:
@@ -104,7 +106,10 @@ def test_a_session_can_be_gone_on_with(chatbot: Chatbot, cli: Cli, client_id: st
         pytest.param(["send", "text", "URL", "hi"], 2, "--client-id", id="no client id"),
         pytest.param(["history", "--client-id", "a", "--history", "NOBODY"], 5, "cannot be reached", id="no history"),
         pytest.param(["history", "--client-id", "a b", "--history", "HISTORY"], 3, "client_id", id="history refuses"),
-        pytest.param(["media", "x.request", "voice", "--history", "HISTORY"], 3, "message_id", id="no message"),
+        pytest.param(["media", "x.request", "voice", "--history", "HISTORY"], 2, "is not a message", id="no message"),
+        pytest.param(
+            ["media", NO_MESSAGE, "voice", "--history", "HISTORY"], 3, "message_unknown", id="unknown message"
+        ),
     ],
 )
 def test_trouble_is_one_line_and_an_exit_code(

@@ -40,19 +40,27 @@ COMMANDS: Final = {
     "search": ("chat_client.cli.history:search", "Find the messages that hold all WORDS, the newest first."),
     "media": (
         "chat_client.cli.history:media",
-        "Download the voice, video or image of a message; `history` shows which there are.",
+        "Download the voice, video or image of MESSAGE; `history` shows which there are.",
     ),
-    "rename": ("chat_client.cli.keeping:rename", "Give SESSION the TITLE; without one its title is taken away."),
+    "rename": (
+        "chat_client.cli.keeping:rename",
+        "Give SESSION, which may be shortened, the TITLE; without one its title is taken away.",
+    ),
     "delete": ("chat_client.cli.keeping:delete", "Delete a conversation or a message, with its media, for good."),
     "export": (
-        "chat_client.cli.keeping:export",
-        "Save all that history has of you, but for the media: conversations and messages, one JSON object a line.",
+        "chat_client.cli.archive:export",
+        "Save all that history has of you: conversations and messages, one JSON object a line.",
     ),
+    "import": ("chat_client.cli.archive:import_", "Read a FOLDER of `export --media` into an installation."),
     "erase": ("chat_client.cli.keeping:erase", "Delete everything that history has of you, media included, for good."),
     "token": ("chat_client.cli.token:token", "Print a token for development, signed with a secret of the services."),
     "config": (
         "chat_client.cli.config:config",
         "Keep options that you would give every time: address, client id, time zone.",
+    ),
+    "doctor": (
+        "chat_client.cli.doctor:doctor",
+        "Look for what keeps you from talking to the chatbot at URL, and say what to do about it.",
     ),
     "completion": (
         "chat_client.cli.completion:completion",

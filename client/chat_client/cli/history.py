@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.output import answers, notes, print_json, printable, progress, run
+from chat_client.cli.output import answers, notes, print_json, printable, progress, run, size_of
 from chat_client.errors import Refused
 from chat_client.files import free_name
 from chat_client.history import History, Media, Message
@@ -205,7 +205,7 @@ def show_message(message: Message, saved: dict[str, Path], history_url: str) -> 
             if media.part in saved
             else f"  {_command(history_url)} {message.id} {media.part}"
         )
-        console.print(f"                          [dim]{media.part}, {_size(media.size_bytes)}{where}[/]")
+        console.print(f"                          [dim]{media.part}, {size_of(media.size_bytes)}{where}[/]")
 
 
 def _command(history_url: str) -> str:
@@ -226,7 +226,3 @@ def _shown(text: str) -> str:
 
 def _local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1024:,.0f} KiB" if size_bytes >= 1024 else f"{size_bytes} bytes"  # noqa: PLR2004

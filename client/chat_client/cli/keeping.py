@@ -1,17 +1,17 @@
-"""`chat-client rename`, `delete`, `export` and `erase`: what becomes of what was said."""
+"""`chat-client rename`, `delete` and `erase`: what becomes of what was said."""
 
+import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
 from rich.markup import escape
 
+from chat_client.archive import Contents, contents_of
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.output import answers, done, is_sure, notes, printable, run
-from chat_client.files import free_name
+from chat_client.cli.output import answers, done, is_sure, notes, number_of, printable, run, size_of
 from chat_client.history import History
 from chat_client.short_ids import find_message, find_session
 
@@ -52,26 +52,16 @@ def delete(name: str, *, yes: bool, client_id: str | None, history_url: str, tok
 
 
 @click.command()
-@option.options(
-    option.client_id,
-    click.option(
-        "--output",
-        "-o",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Name of the new file; by default CLIENT_ID-history.ndjson, in this folder.",
-    ),
-    option.history_address,
-    option.token,
-)
-def export(**rest: Any) -> None:  # noqa: ANN401
-    """Save all that history has of you, but for the media: conversations and messages, one JSON object a line."""
-    run(_export(**rest))
-
-
-@click.command()
 @option.options(option.client_id, YES, option.history_address, option.token)
 def erase(client_id: str, *, yes: bool, **rest: Any) -> None:  # noqa: ANN401
-    """Delete everything that history has of you, media included, for good."""
+    """Delete everything that history has of you, media included, for good. It says how much that is, and asks."""
+    if not yes and sys.stdin and sys.stdin.isatty():
+        contents = done(_contents(History(rest["history_url"], token=rest["token"]), client_id))
+        notes().print(
+            f"history has {number_of(contents.sessions, 'conversation')} of {escape(printable(client_id))}, with "
+            f"{number_of(contents.messages, 'message')} and {number_of(contents.media, 'medium', 'media')} "
+            f"({size_of(contents.media_bytes)})"
+        )
     if is_sure(f"delete everything of {printable(client_id)} for good?", yes=yes):
         run(_erase(client_id, **rest))
 
@@ -101,12 +91,10 @@ async def _delete(history: History, what: UUID | str) -> None:
     notes().print(f"{what} is deleted")
 
 
-async def _export(*, client_id: str, output: Path | None, history_url: str, token: str | None) -> None:
-    stem = client_id.replace("/", "_").replace(":", "_").lstrip(".")
-    path = output or free_name(Path(), f"{stem}-history", ".ndjson")
-    async with History(history_url, token=token) as service:
-        await service.export(client_id, path)
-    answers().print(escape(str(path)))
+async def _contents(history: History, client_id: str) -> Contents:
+    with notes().status("looking how much there is"):
+        async with history as service:
+            return await contents_of(service, client_id)
 
 
 async def _erase(client_id: str, *, history_url: str, token: str | None) -> None:

@@ -57,16 +57,23 @@ def token_in(path: Path) -> str:
         return ""
 
 
-def _token(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
-    """Return the token in a file, or in the variable; whatever could not be put into a header is none."""
-    if path is None:
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
-        if not token:
-            return None
-    else:
-        token = token_in(path)
+def token_of_file(_context: click.Context, _option: click.Parameter, path: Path | None) -> str | None:
+    """Return the token in a file, where one is named."""
+    return None if path is None else _usable(token_in(path), str(path))
+
+
+def _token(context: click.Context, given: click.Parameter, path: Path | None) -> str | None:
+    """Return the token in a file, or in the variable."""
+    if path is not None:
+        return token_of_file(context, given, path)
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return _usable(token, TOKEN_VARIABLE) if token else None
+
+
+def _usable(token: str, where: str) -> str:
+    """Return a token; whatever could not be put into a header is none."""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise click.BadParameter(f"{path or TOKEN_VARIABLE} does not hold a token")
+        raise click.BadParameter(f"{where} does not hold a token")
     return token
 
 

@@ -40,6 +40,8 @@ from frameproto import FrameError, MediaPart, Response, ResponseKind
 
 Result = TypeVar("Result")
 
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
 ERROR_REPLY: Final = 4
 WRONG_INPUT: Final = 2
 VIEWERS: Final = ("xdg-open", "open", "wslview")
@@ -189,6 +191,18 @@ def _print_reply(reply: Response, saved: dict[str, str], *, as_json: bool, secon
     answers().print(f"[bold cyan]bot[/]  {escape(printable(reply.text))}{took}")
     for part, path in saved.items():
         answers().print(f"     [dim]{part}[/]  {escape(printable(path))}")
+
+
+def size_of(size_bytes: int) -> str:
+    """Return a size in words."""
+    if size_bytes >= MIB:
+        return f"{size_bytes / MIB:,.1f} MiB"
+    return f"{size_bytes / KIB:,.0f} KiB" if size_bytes >= KIB else f"{size_bytes} bytes"
+
+
+def number_of(how_many: int, what: str, plural: str = "") -> str:
+    """Return "1 message", "2 messages"."""
+    return f"{how_many:,} {what if how_many == 1 else plural or f'{what}s'}"
 
 
 def _duration(seconds: float) -> str:
