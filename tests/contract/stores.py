@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from frameproto import MediaPart, MessageKind
 from frameproto.kinds import Outcome
-from history_service.model import Media, MessageContent, Session, StoredExchange
+from history_service.model import Media, MessageContent, Session, StoredExchange, rank_of_answer
 from history_service.stores.base import FirstUse, MessageStore
 from servicekit.uuid7 import uuid7
 
@@ -30,7 +30,14 @@ def raw_database(url: str, name: str) -> Iterator[Database[dict[str, Any]]]:
 
 
 def kept(
-    session_id: UUID, text: str = "hello", *, at: datetime = NOON, client_id: str = "anna", asked: str | None = None
+    session_id: UUID,
+    text: str = "hello",
+    *,
+    at: datetime = NOON,
+    client_id: str = "anna",
+    asked: str | None = None,
+    message_id: UUID | None = None,
+    attempt: int = 0,
 ) -> StoredExchange:
     """An exchange that asks by voice, or by a text, and answers by a text."""
     id_ = uuid7(at)
@@ -47,6 +54,8 @@ def kept(
         outcome=Outcome.ANSWERED,
         request=voice if asked is None else MessageContent(MessageKind.TEXT, asked),
         reply=MessageContent(MessageKind.TEXT, text),
+        message_id=message_id,
+        rank=0 if message_id is None else rank_of_answer(attempt),
     )
 
 

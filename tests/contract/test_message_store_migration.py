@@ -14,13 +14,14 @@ from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
 from frameproto import MediaPart, MessageKind
+from frameproto.history import InsertResult
 from frameproto.kinds import Outcome
 from history_service.model import Media, MessageContent, SessionStats, StoredExchange
 from history_service.stores.base import ERASED_AT_ONCE, MessageStore
 from history_service.stores.encoding import moment
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
-from tests.contract.stores import message_count, raw_database
+from tests.contract.stores import kept, message_count, raw_database
 
 SESSION = UUID("0197b0c8-0000-7000-8000-00000000000a")
 STARTED_US = 1_772_000_000_000_000
@@ -141,6 +142,15 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
     assert await store.sessions.page("anna", after=None, limit=10) == []
 
 
+async def test_a_store_of_schema_1_keeps_one_answer_to_each_message_from_now_on(pods: list[MessageStore]) -> None:
+    await asyncio.gather(*(pod.prepare() for pod in pods))
+    message_id = uuid4()
+    answers = [kept(SESSION, message_id=message_id, attempt=attempt) for attempt in (1, 2)]
+    assert await pods[0].exchanges.add(answers[::-1]) == [InsertResult.STORED, InsertResult.SUPERSEDED]
+    assert await pods[-1].exchanges.find_answer("anna", message_id) == answers[1]
+    assert await pods[0].sessions.stats("anna", [SESSION]) == [SessionStats(2 * COUNT + 2, answers[1].answered_at)]
+
+
 async def test_word_lists_of_an_older_definition_are_written_anew(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, pods: list[MessageStore]
 ) -> None:
@@ -158,6 +168,9 @@ async def test_word_lists_of_an_older_definition_are_written_anew(
         await store.close()
         with sqlite3.connect(tmp_path / "messages.sqlite") as connection:
             connection.execute("UPDATE words SET word = 'old' WHERE word = '🎉'")
+            connection.execute("DROP INDEX exchanges_by_message_id")
+            for column in ("message_id", "rank"):
+                connection.execute(f"ALTER TABLE exchanges DROP COLUMN {column}")
             connection.execute(f"PRAGMA user_version = {BEFORE_SYMBOLS}")
         connection.close()
         again = SqliteStore(tmp_path / "messages.sqlite")

@@ -36,6 +36,12 @@ async def use_everything(store: MongoStore, database: Database[dict[str, Any]]) 
     session = await begin(store)
     one, two = kept(session.id, "one"), kept(session.id, "two")
     await store.exchanges.add([one, two, one])
+    message_id = uuid4()
+    for attempt in (1, 3, 2):
+        await store.exchanges.add([kept(session.id, message_id=message_id, attempt=attempt)])
+    answer = await store.exchanges.find_answer("anna", message_id)
+    assert answer is not None
+    assert await store.exchanges.claim(answer, rank=9)
     await store.sessions.create(
         Session(
             id=uuid4(),

@@ -55,6 +55,19 @@ def age(pod: Pod, days: float) -> None:
         os.utime(pod.folder / "media" / key, (then, then))
 
 
+async def test_media_of_an_answer_that_was_replaced_are_swept(pod: Pod) -> None:
+    message_id = uuid4()
+    first, second, third = (rich_exchange(message_id=message_id, attempt=attempt) for attempt in (1, 2, 3))
+    assert await pod.hand_in(first) == ["stored"]
+    assert await pod.hand_in(third) == ["stored"]
+    kept = {key for key in pod.files() if str(third.id) in key}
+    assert (len(kept), len(pod.files())) == (3, 6)
+    assert await pod.hand_in(second, first) == ["superseded"] * 2
+    await sweeper(pod).sweep()
+    assert set(pod.files()) == kept
+    assert await pod.store.erasures.pending() == []
+
+
 async def lose_documents(pod: Pod, *records: Exchange) -> None:
     """Hand in, with a message store that fails once the media are there."""
     real = pod.store.exchanges.add

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from history_service.api.access import Access
+from history_service.api.answers import Answers
 from history_service.api.clients import Clients
 from history_service.api.context import Context
 from history_service.api.exchanges import Exchanges
@@ -189,6 +190,7 @@ def _app(
         sessions=Sessions(store, eraser, access, now),
         messages=Messages(store, eraser, access),
         context=Context(store, access),
+        answers=Answers(store, blobs, access, download_limiter),
         media=MediaFiles(
             blobs,
             access,

@@ -1,4 +1,4 @@
-"""Taking exchanges in: media first, then the messages, each exchange once."""
+"""Taking exchanges in: media first, then the messages, each exchange once, and one answer to each message."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
 from history_service.media_keys import MediaKey
 from history_service.metrics import HistoryMetrics
-from history_service.model import Media, MessageContent, StoredExchange
+from history_service.model import Media, MessageContent, StoredExchange, rank_of_answer
 from history_service.stores.base import FirstUse, MessageStore, StoreError, Upload
 from servicekit.logs import get_logger
 from servicekit.tasks import gather_bounded
@@ -125,10 +125,10 @@ class Ingest:
     async def _delete_unwanted(
         self, exchanges: Sequence[StoredExchange], outcomes: Sequence[InsertResult], stored: Collection[UUID]
     ) -> None:
-        """Delete media that no message points at: it was erased meanwhile, or long ago."""
+        """Delete media that no message points at: it was erased meanwhile, or long ago, or a later answer is kept."""
         for exchange, outcome in zip(exchanges, outcomes, strict=True):
             keys = exchange.media_keys()
-            if outcome is InsertResult.ERASED:
+            if outcome in {InsertResult.ERASED, InsertResult.SUPERSEDED}:
                 await delete_all(self._blobs, keys)
             elif outcome is InsertResult.DUPLICATE and exchange.id in stored:
                 await delete_all(
@@ -217,5 +217,7 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[StoredExchange, list[Bl
         outcome=exchange.outcome,
         request=asked,
         reply=answered,
+        message_id=exchange.message_id,
+        rank=0 if exchange.message_id is None else rank_of_answer(exchange.attempt),
     )
     return kept, blobs

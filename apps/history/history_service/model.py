@@ -1,7 +1,7 @@
 """What history keeps: sessions, exchanges with their two messages, and the media of these."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Self
 from uuid import UUID
@@ -54,6 +54,10 @@ class StoredExchange:
     """A request and its reply, as they are kept: one record, so that both arrive or neither does.
 
     A side is None once its message was deleted.
+
+    Attributes:
+        message_id: what the client called its message; None: it has no name, and has one answer.
+        rank: of several answers to a message the one with the highest rank counts, then the one with the highest id.
     """
 
     id: UUID
@@ -65,6 +69,21 @@ class StoredExchange:
     outcome: Outcome
     request: MessageContent | None
     reply: MessageContent | None
+    message_id: UUID | None = None
+    rank: int = 0
+
+    @property
+    def precedence(self) -> tuple[int, UUID]:
+        """What answers to one message are compared by; the highest is kept."""
+        return self.rank, self.id
+
+    def in_place_of(self, earlier: Self) -> Self:
+        """Return this exchange as it is kept after `earlier`: a message that was deleted there stays deleted."""
+        return replace(
+            self,
+            request=None if earlier.request is None else self.request,
+            reply=None if earlier.reply is None else self.reply,
+        )
 
     def messages(self) -> "Iterator[Message]":
         """Yield the request, then the reply, as far as they are there."""
@@ -141,6 +160,19 @@ class SessionStats:
 
     messages: int
     last_at: datetime | None
+
+
+def rank_of_answer(attempt: int) -> int:
+    """Return the rank of what was answered over the connection with this ticket."""
+    return 2 * attempt + 1
+
+
+def rank_of_claim(attempt: int) -> int:
+    """Return the rank of what is handed out once more over the connection with this ticket.
+
+    An answer of that attempt counts more: it was made because the claim came to nothing.
+    """
+    return 2 * attempt
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -40,6 +40,8 @@ class InsertResult(StrEnum):
     DUPLICATE = "duplicate"
     ERASED = "erased"
     """Its session was deleted or its client erased after it was received: it is not kept, and not wanted again."""
+    SUPERSEDED = "superseded"
+    """A later answer to the same message is kept: this one is not, and is not wanted again."""
 
 
 REFUSED: Final = "refused"
@@ -126,6 +128,7 @@ class MessageJson(TypedDict):
 
     id: MessageId
     exchange_id: Uuid
+    message_id: Uuid | None
     session_id: Uuid
     direction: Annotated[str, one_of(Direction)]
     kind: Annotated[str, one_of(MessageKind)]

@@ -84,15 +84,25 @@ def encode_response(response: Response) -> bytes:
         TextInvalid: the text holds a lone surrogate.
         FrameTooLarge: text or voice is too large for its size field.
     """
+    opening = encode_opening(response.kind, response.text, len(response.voice))
+    return b"".join((opening, response.voice, response.image))
+
+
+def encode_opening(kind: ResponseKind, text: str, voice_bytes: int) -> bytes:
+    """Return what comes before the media of a response, for a frame that is never in memory as a whole.
+
+    Raises:
+        TextInvalid: the text holds a lone surrogate.
+        FrameTooLarge: text or voice is too large for its size field.
+    """
     try:
-        text = response.text.encode()
+        encoded = text.encode()
     except UnicodeEncodeError:
         raise TextInvalid("the text holds a lone surrogate, which UTF-8 cannot say") from None
     try:
-        header = HEADER.pack(response.kind, len(text), len(response.voice))
+        return HEADER.pack(kind, len(encoded), voice_bytes) + encoded
     except struct.error:
         raise FrameTooLarge("text and voice must each be under 4 GiB: their size fields can say no more") from None
-    return b"".join((header, text, response.voice, response.image))
 
 
 def decode_response(frame: Buffer, *, max_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> Response:

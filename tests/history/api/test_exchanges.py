@@ -56,6 +56,15 @@ async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
     assert await pod.metric('chatbot_history_exchanges_total{outcome="duplicate"}') == 2
 
 
+async def test_an_answer_that_is_superseded_leaves_no_media(pod: Pod) -> None:
+    message_id = uuid4()
+    assert await pod.hand_in(rich_exchange(message_id=message_id, attempt=2)) == ["stored"]
+    kept = pod.files()
+    assert await pod.hand_in(rich_exchange(message_id=message_id, attempt=1)) == ["superseded"]
+    assert pod.files() == kept
+    assert await pod.metric('chatbot_history_exchanges_total{outcome="superseded"}') == 1
+
+
 async def test_records_of_every_version_are_taken(pod: Pod) -> None:
     batch = [
         exchange("one"),

@@ -34,7 +34,7 @@ class Access:
         self.principal(request).require_ingest()
 
     def require_context(self, request: Request) -> None:
-        """Pass when the request may read the last messages of sessions. Raises a 401 or 403 problem."""
+        """Pass when the request may read what chat goes on with: contexts and answers. Raises a 401 or 403 problem."""
         self.principal(request).require_context()
 
     async def session(self, request: Request) -> Session:

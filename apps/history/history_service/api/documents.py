@@ -24,6 +24,7 @@ def message_json(message: Message) -> MessageJson:
     return {
         "id": str(message.id),
         "exchange_id": str(message.exchange.id),
+        "message_id": None if message.exchange.message_id is None else str(message.exchange.message_id),
         "session_id": str(message.exchange.session_id),
         "direction": message.id.direction.value,
         "kind": message.content.kind.value,

@@ -10,6 +10,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from frameproto.connection import CLIENT_ID_RULE, UUID_RULE, is_client_id, parse_uuid
+from frameproto.exchange import MAX_ATTEMPT
 from frameproto.history import (
     ARRIVAL_CURSOR_PATTERN,
     DEFAULT_LIMIT,
@@ -53,6 +54,14 @@ def query_limit(request: Request) -> int:
     raw = request.query_params.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,4}", raw) or not 1 <= int(raw) <= MAX_LIMIT:
         raise Problem(400, "limit_malformed", f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return int(raw)
+
+
+def query_attempt(request: Request) -> int:
+    """Return the ticket of the connection over which a message came. Raises a 400 problem."""
+    raw = request.query_params.get("attempt", "")
+    if not re.fullmatch(r"[0-9]{1,19}", raw) or int(raw) > MAX_ATTEMPT:
+        raise Problem(400, "attempt_malformed", f"attempt must be a whole number from 0 to {MAX_ATTEMPT}")
     return int(raw)
 
 

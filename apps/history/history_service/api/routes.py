@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.websockets import WebSocket
 
+from history_service.api.answers import Answers
 from history_service.api.clients import Clients
 from history_service.api.context import Context
 from history_service.api.exchanges import Exchanges
@@ -38,6 +39,7 @@ class Endpoints:
     sessions: Sessions
     messages: Messages
     context: Context
+    answers: Answers
     media: MediaFiles
     documentation: Documentation
     health: Health
@@ -67,6 +69,7 @@ def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
             resource("/v1/clients/{client}/export", GET=clients.export),
             resource("/v1/clients/{client}/sessions", GET=sessions.list, POST=sessions.create),
             resource("/v1/clients/{client}/sessions/{session}/context", GET=endpoints.context.get),
+            resource("/v1/clients/{client}/answers/{message}", POST=endpoints.answers.claim),
             resource("/v1/clients/{client}/search", GET=messages.search),
             resource("/v1/sessions/{session}", GET=sessions.get, PATCH=sessions.rename, DELETE=sessions.delete),
             resource("/v1/sessions/{session}/messages", GET=messages.list),

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
-from frameproto.history import InsertResult
+from frameproto.history import Direction, InsertResult
 from history_service.model import (
     Message,
     MessageId,
@@ -154,10 +154,21 @@ class ExchangeStore(Protocol):
     """The exchanges of a message store, with the messages in them."""
 
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
-        """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order."""
+        """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order.
+
+        Of the exchanges of a client with one message id the one of the highest `precedence` is kept, whatever comes
+        when. It takes the place of the one before: that one is gone, and its media are written down as an erasure. One
+        that loses is `SUPERSEDED`; to one that loses against another of the same call, `STORED` may be said.
+        """
 
     async def find(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """Return an exchange that has a message left."""
+
+    async def find_answer(self, client_id: str, message_id: UUID) -> StoredExchange | None:
+        """Return the exchange with what a client calls so, though both of its messages may be deleted."""
+
+    async def claim(self, exchange: StoredExchange, *, rank: int) -> bool:
+        """Raise the rank of an exchange to `rank` at least; say whether it and its reply are still there."""
 
     async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
         """Return up to `limit` exchanges of a session in the order of their ids, which is the order of their time.
@@ -318,6 +329,21 @@ class MessageStore(Protocol):
 
     async def close(self) -> None:
         """Let go of the store."""
+
+
+def replacement(exchange: StoredExchange, earlier: StoredExchange) -> tuple[StoredExchange, Erasure | None]:
+    """Return an exchange as it takes the place of an earlier answer, and the erasure of the media that nobody needs."""
+    kept = exchange.in_place_of(earlier)
+    keys = (earlier.media_keys() | exchange.media_keys()) - kept.media_keys()
+    if not keys:
+        return kept, None
+    return kept, Erasure(
+        id=uuid4(),
+        client_id=earlier.client_id,
+        at=datetime.now(UTC),
+        message=MessageId(earlier.id, Direction.REPLY),
+        keys=tuple(sorted(keys)),
+    )
 
 
 def foreign_session(session_id: UUID, client_id: str) -> UUID:

@@ -7,6 +7,7 @@ from frameproto.history import NDJSON
 from frameproto.media import CONTENT_TYPES
 from history_service.api.openapi.schemas import (
     ARRIVAL_CURSOR,
+    ATTEMPT,
     CLIENT,
     CURSOR,
     LIMIT,
@@ -198,6 +199,26 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             problems={
                 400: ("client_id_malformed", "session_id_malformed", "limit_malformed"),
                 404: ("session_unknown",),
+            },
+        )
+    },
+    "/v1/clients/{client}/answers/{message}": {
+        "post": _operation(
+            "claimAnswer",
+            "The answer to a message that was sent again, for the chat service",
+            {
+                "200": {
+                    "description": "the response frame of chatbot.v1",
+                    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+                }
+            },
+            OF_CLIENT,
+            _path("message", UUID),
+            _query("attempt", ATTEMPT, "the ticket of the connection over which it was sent again", required=True),
+            problems={
+                400: ("client_id_malformed", "message_id_malformed", "attempt_malformed"),
+                404: ("answer_unknown",),
+                503: ("downloads_busy",),
             },
         )
     },

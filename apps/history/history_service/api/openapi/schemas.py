@@ -4,6 +4,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from frameproto import history as shapes
+from frameproto.exchange import MAX_ATTEMPT
 from frameproto.kinds import MediaPart
 from servicekit.problems import TYPE_PREFIX
 
@@ -91,6 +92,7 @@ ARRIVAL_CURSOR: Final = schema_of(shapes.ArrivalCursor)
 CURSOR: Final[Schema] = {"type": "string", "pattern": f"^{shapes.SESSION_CURSOR_PATTERN}$"}
 LIMIT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": shapes.MAX_LIMIT, "default": shapes.DEFAULT_LIMIT}
 QUERY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": shapes.MAX_QUERY_CHARACTERS}
+ATTEMPT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": MAX_ATTEMPT}
 PART: Final[Schema] = {"type": "string", "enum": [part.value for part in MediaPart]}
 
 SCHEMAS: Final[dict[str, Schema]] = {

@@ -15,6 +15,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from history_service.model import Session, StoredExchange
+from history_service.stores.mongo.answers import Choice, choose, make_room, stored_answers
 from history_service.stores.mongo.database import DUPLICATE_KEY, Document, MongoDatabase, TransactionInTheWay, errors
 from history_service.stores.mongo.documents import exchange_document, read_exchange
 
@@ -43,33 +44,33 @@ class ArrivalOrder:
             document = await self._db.sessions.find_one({"_id": session.id, "client_id": session.client_id})
         return int((document or {}).get("last_position", 0))
 
-    async def insert(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
-        """Insert exchanges whose ids are not there yet, and return these ids."""
-        documents = {exchange.id: exchange_document(exchange) for exchange in reversed(exchanges)}
+    async def insert(self, exchanges: Sequence[StoredExchange]) -> Choice:
+        """Insert exchanges whose ids are not there yet, one for each message id, and return what became of them."""
         clients = sorted({exchange.client_id for exchange in exchanges})
+        ids = list({exchange.id for exchange in exchanges})
         in_the_way: set[UUID] = set()  # in a place where the query does not look, such as another client
 
-        async def insert(transaction: Any) -> set[UUID]:  # noqa: ANN401 - a session of the driver
-            query = {"client_id": {"$in": clients}, "_id": {"$in": list(documents)}}
+        async def insert(transaction: Any) -> Choice:  # noqa: ANN401 - a session of the driver
+            query = {"client_id": {"$in": clients}, "_id": {"$in": ids}}
             found = self._db.exchanges.find(query, ["_id"], hint="_id_", session=transaction)
             known = in_the_way | {document["_id"] for document in await found.to_list(None)}
-            fresh = [documents[exchange.id] for exchange in exchanges if exchange.id not in known]
-            fresh = list({document["_id"]: document for document in fresh}.values())
+            choice = choose(exchanges, known, await stored_answers(self._db, exchanges, transaction))
+            await make_room(self._db, choice, transaction)
+            fresh = [exchange_document(exchange) for exchange in choice.fresh.values()]
             if fresh:
                 await self._number(fresh, transaction)
                 try:
                     await self._db.exchanges.insert_many(fresh, session=transaction)
                 except BulkWriteError as exc:
-                    found_now = {
-                        fresh[error["index"]]["_id"]
-                        for error in exc.details["writeErrors"]
-                        if error["code"] == DUPLICATE_KEY
-                    }
-                    if not found_now:
+                    doubles = [each for each in exc.details["writeErrors"] if each["code"] == DUPLICATE_KEY]
+                    if not doubles:
                         raise
-                    in_the_way.update(found_now)
+                    # Another answer to the same message, that came meanwhile, is seen by the next attempt.
+                    in_the_way.update(
+                        fresh[each["index"]]["_id"] for each in doubles if "message_id" not in each["keyPattern"]
+                    )
                     raise TransactionInTheWay from exc
-            return {document["_id"] for document in fresh}
+            return choice
 
         return await self._db.in_transaction(insert)
 

@@ -43,6 +43,7 @@ def exchange_document(exchange: StoredExchange) -> dict[str, Any]:
         "reply": content_document(exchange.reply),
         "messages": (exchange.request is not None) + (exchange.reply is not None),
         "words": words_document(exchange.request, exchange.reply),
+        **({} if exchange.message_id is None else {"message_id": exchange.message_id, "rank": exchange.rank}),
     }
 
 
@@ -58,6 +59,8 @@ def read_exchange(document: dict[str, Any]) -> StoredExchange:
         outcome=read_outcome(document["outcome"]),
         request=read_content(document["request"]),
         reply=read_content(document["reply"]),
+        message_id=document.get("message_id"),
+        rank=document.get("rank", 0),
     )
 
 

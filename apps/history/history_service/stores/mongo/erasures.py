@@ -5,7 +5,7 @@ from typing import Any
 from history_service.model import MessageId
 from history_service.stores.base import ERASED_AT_ONCE, Erasure
 from history_service.stores.encoding import microseconds, moment
-from history_service.stores.mongo.database import MongoDatabase, errors
+from history_service.stores.mongo.database import Document, MongoDatabase, errors
 from history_service.stores.mongo.sessions import MongoSessions
 
 
@@ -18,16 +18,8 @@ class MongoErasures:
 
     async def begin(self, erasure: Erasure) -> None:
         """See `ErasureStore.begin`."""
-        document = {
-            "_id": erasure.id,
-            "client_id": erasure.client_id,
-            "at_us": microseconds(erasure.at),
-            "session_id": erasure.session_id,
-            "message": None if erasure.message is None else str(erasure.message),
-            "keys": list(erasure.keys),
-        }
         async with errors():
-            await self._db.database["erasures"].insert_one(document)
+            await self._db.database["erasures"].insert_one(erasure_document(erasure))
 
     async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
         """See `ErasureStore.pending`."""
@@ -60,3 +52,15 @@ class MongoErasures:
                 left = await self._db.exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
                 await self._sessions.revive(client_id, left)
             await self._db.database["erasures"].delete_one({"_id": erasure.id, "client_id": client_id})
+
+
+def erasure_document(erasure: Erasure) -> Document:
+    """Return an erasure as it is written down."""
+    return {
+        "_id": erasure.id,
+        "client_id": erasure.client_id,
+        "at_us": microseconds(erasure.at),
+        "session_id": erasure.session_id,
+        "message": None if erasure.message is None else str(erasure.message),
+        "keys": list(erasure.keys),
+    }

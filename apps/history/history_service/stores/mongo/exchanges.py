@@ -8,6 +8,7 @@ from uuid import UUID
 from frameproto.history import Direction, InsertResult
 from history_service.model import Message, MessageId, Session, StoredExchange
 from history_service.stores.encoding import microseconds
+from history_service.stores.mongo.answers import BY_MESSAGE_ID
 from history_service.stores.mongo.arrivals import ArrivalOrder
 from history_service.stores.mongo.database import MongoDatabase, errors
 from history_service.stores.mongo.documents import MARKS, marked, read_exchange
@@ -30,12 +31,15 @@ class MongoExchanges:
         """
         if not exchanges:
             return []
-        inserted = await self._order.insert(exchanges)
+        choice = await self._order.insert(exchanges)
+        inserted = set(choice.fresh)
         late = await self._turn_away(exchanges)
         outcomes: list[InsertResult] = []
         for exchange in exchanges:
             if exchange.id in late:
                 outcomes.append(InsertResult.ERASED)
+            elif exchange.id in choice.superseded:
+                outcomes.append(InsertResult.SUPERSEDED)
             else:
                 outcomes.append(InsertResult.STORED if exchange.id in inserted else InsertResult.DUPLICATE)
                 inserted.discard(exchange.id)  # the same once more is a duplicate
@@ -82,6 +86,21 @@ class MongoExchanges:
         async with errors():
             document = await self._db.exchanges.find_one(query)
         return read_exchange(document) if document else None
+
+    async def find_answer(self, client_id: str, message_id: UUID) -> StoredExchange | None:
+        """See `ExchangeStore.find_answer`."""
+        async with errors():
+            document = await self._db.exchanges.find_one(
+                {"client_id": client_id, "message_id": message_id}, hint=BY_MESSAGE_ID
+            )
+        return read_exchange(document) if document else None
+
+    async def claim(self, exchange: StoredExchange, *, rank: int) -> bool:
+        """See `ExchangeStore.claim`."""
+        query = {"_id": exchange.id, "client_id": exchange.client_id, "reply": {"$ne": None}}
+        async with errors():
+            done = await self._db.exchanges.update_one(query, {"$max": {"rank": rank}})
+        return bool(done.matched_count)
 
     async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
         """See `ExchangeStore.page`."""

@@ -25,9 +25,18 @@ INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
         IndexModel([("client_id", 1), ("session_id", 1), ("position", 1)], name="by_arrival"),
         IndexModel([("client_id", 1), ("words", 1), ("_id", 1)], name="by_word"),
         IndexModel([("answered_us", 1)], name="by_age"),
+        IndexModel(
+            [("client_id", 1), ("message_id", 1)],
+            name="by_message_id",
+            unique=True,
+            partialFilterExpression={"message_id": {"$exists": True}},
+        ),
     ],
     "erased": [
         IndexModel([("client_id", 1)], name="of_client"),
+    ],
+    "erasures": [
+        IndexModel([("at_us", 1), ("_id", 1)], name="in_order"),
     ],
     "uploads": [
         IndexModel([("client_id", 1)], name="of_client"),

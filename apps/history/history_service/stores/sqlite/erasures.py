@@ -4,6 +4,8 @@ import json
 from typing import Final
 from uuid import UUID
 
+import aiosqlite
+
 from history_service.model import MessageId
 from history_service.stores.base import ERASED_AT_ONCE, Erasure
 from history_service.stores.encoding import microseconds, moment
@@ -20,14 +22,8 @@ class SqliteErasures:
 
     async def begin(self, erasure: Erasure) -> None:
         """See `ErasureStore.begin`."""
-        session = None if erasure.session_id is None else erasure.session_id.bytes
-        message = None if erasure.message is None else str(erasure.message)
-        at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)
         async with self._db.transaction() as writer:
-            await writer.execute(
-                "INSERT INTO erasures (id, client_id, at_us, session_id, message, keys) VALUES (?, ?, ?, ?, ?, ?)",
-                (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
-            )
+            await write_down(writer, erasure)
 
     async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
         """See `ErasureStore.pending`."""
@@ -58,3 +54,14 @@ class SqliteErasures:
                     (erasure.client_id, microseconds(erasure.at)),
                 )
             await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
+
+
+async def write_down(writer: aiosqlite.Connection, erasure: Erasure) -> None:
+    """Write down what is to be erased, as a part of a transaction."""
+    session = None if erasure.session_id is None else erasure.session_id.bytes
+    message = None if erasure.message is None else str(erasure.message)
+    at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)
+    await writer.execute(
+        "INSERT INTO erasures (id, client_id, at_us, session_id, message, keys) VALUES (?, ?, ?, ?, ?, ?)",
+        (erasure.id.bytes, erasure.client_id, at_us, session, message, keys),
+    )

@@ -1,15 +1,17 @@
 """Exchanges in SQLite."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import aiosqlite
 
 from frameproto.history import Direction, InsertResult
 from history_service.model import Message, MessageId, Session, StoredExchange
+from history_service.stores.base import replacement
 from history_service.stores.encoding import microseconds
 from history_service.stores.sqlite.database import SqliteDatabase
+from history_service.stores.sqlite.erasures import write_down
 from history_service.stores.sqlite.rows import (
     COLUMNS,
     INSERT_EXCHANGE,
@@ -19,6 +21,8 @@ from history_service.stores.sqlite.rows import (
     word_rows,
 )
 from history_service.stores.sqlite.sessions import is_late
+
+FIND_ANSWER: Final = f"SELECT {COLUMNS} FROM exchanges WHERE client_id = ? AND message_id = ?"
 
 
 class SqliteExchanges:
@@ -44,6 +48,20 @@ class SqliteExchanges:
         )
         found = read_exchange(rows[0]) if rows else None
         return found if found is not None and client_id in {None, found.client_id} else None
+
+    async def find_answer(self, client_id: str, message_id: UUID) -> StoredExchange | None:
+        """See `ExchangeStore.find_answer`."""
+        rows = await self._db.read(FIND_ANSWER, (client_id, message_id.bytes))
+        return read_exchange(rows[0]) if rows else None
+
+    async def claim(self, exchange: StoredExchange, *, rank: int) -> bool:
+        """See `ExchangeStore.claim`."""
+        async with self._db.transaction() as writer:
+            done = await writer.execute(
+                "UPDATE exchanges SET rank = max(rank, ?) WHERE id = ? AND client_id = ? AND reply <> 'null'",
+                (rank, exchange.id.bytes, exchange.client_id),
+            )
+            return done.rowcount > 0
 
     async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
         """See `ExchangeStore.page`."""
@@ -104,6 +122,17 @@ async def _add(writer: aiosqlite.Connection, exchange: StoredExchange, position:
     received_us = microseconds(exchange.received_at)
     if await is_late(writer, exchange.client_id, exchange.session_id, received_us):
         return InsertResult.ERASED
+    if exchange.message_id is not None:
+        known = await writer.execute_fetchall(
+            f"{FIND_ANSWER} OR id = ?", (exchange.client_id, exchange.message_id.bytes, exchange.id.bytes)
+        )
+        others = [read_exchange(row) for row in known]
+        if any(other.id == exchange.id for other in others):
+            return InsertResult.DUPLICATE
+        for earlier in others:
+            if exchange.precedence < earlier.precedence:
+                return InsertResult.SUPERSEDED
+            exchange = await _replace(writer, exchange, earlier)
     # A session that is not there, or was deleted, begins anew with what comes after it.
     await writer.execute(
         "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)"
@@ -117,6 +146,15 @@ async def _add(writer: aiosqlite.Connection, exchange: StoredExchange, position:
     words = word_rows(exchange.client_id, exchange.id.bytes, exchange.request, exchange.reply)
     await writer.executemany(INSERT_WORD, words)
     return InsertResult.STORED
+
+
+async def _replace(writer: aiosqlite.Connection, exchange: StoredExchange, earlier: StoredExchange) -> StoredExchange:
+    """Delete an earlier answer; return the exchange as it takes its place."""
+    kept, erasure = replacement(exchange, earlier)
+    await writer.execute("DELETE FROM exchanges WHERE id = ?", (earlier.id.bytes,))
+    if erasure is not None:
+        await write_down(writer, erasure)
+    return kept
 
 
 def _message(exchange: StoredExchange, *, is_reply: bool) -> Message:

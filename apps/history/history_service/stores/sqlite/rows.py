@@ -15,9 +15,11 @@ from history_service.stores.encoding import (
     read_outcome,
 )
 
-COLUMNS: Final = "id, client_id, session_id, time_zone, received_us, answered_us, outcome, request, reply"
+COLUMNS: Final = (
+    "id, client_id, session_id, time_zone, received_us, answered_us, outcome, request, reply, message_id, rank"
+)
 INSERT_EXCHANGE: Final = (
-    f"INSERT INTO exchanges ({COLUMNS}, messages, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO exchanges ({COLUMNS}, messages, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO NOTHING"
 )
 INSERT_WORD: Final = "INSERT INTO words (client_id, word, exchange_id, is_reply) VALUES (?, ?, ?, ?)"
@@ -45,6 +47,8 @@ def exchange_row(exchange: StoredExchange, position: int) -> tuple[Any, ...]:
         exchange.outcome.value,
         content_json(exchange.request),
         content_json(exchange.reply),
+        None if exchange.message_id is None else exchange.message_id.bytes,
+        exchange.rank,
         (exchange.request is not None) + (exchange.reply is not None),
         position,
     )
@@ -71,6 +75,8 @@ def read_exchange(row: Any) -> StoredExchange:  # noqa: ANN401 - a row of the dr
         outcome=read_outcome(row[6]),
         request=read_content(json.loads(row[7])),
         reply=read_content(json.loads(row[8])),
+        message_id=None if row[9] is None else UUID(bytes=row[9]),
+        rank=row[10],
     )
 
 

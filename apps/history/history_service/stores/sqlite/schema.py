@@ -101,6 +101,13 @@ CREATE INDEX uploads_of_client ON uploads (client_id);
 # Symbols became words, and the dot of an i counts no more.
 SIXTH: Final = "DELETE FROM words;"
 
+# One answer to each message that has an id; of several the one with the highest rank.
+SEVENTH: Final = """
+ALTER TABLE exchanges ADD COLUMN message_id BLOB;
+ALTER TABLE exchanges ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+CREATE UNIQUE INDEX exchanges_by_message_id ON exchanges (client_id, message_id) WHERE message_id IS NOT NULL;
+"""
+
 
 async def _fill_word_lists(writer: aiosqlite.Connection) -> None:
     """Write the word lists of the exchanges that are there."""
@@ -118,6 +125,7 @@ STEPS: Final[Sequence[tuple[str, Fill | None]]] = (
     (FOURTH, None),
     (FIFTH, None),
     (SIXTH, _fill_word_lists),
+    (SEVENTH, None),
 )
 """From each schema to the next, beginning with an empty file."""
 
