@@ -17,15 +17,15 @@ import psutil
 from bench.echo import Echo, run_echo
 from bench.machine import busy_share, cores, processor
 from bench.valkey import MICROSECONDS, Valkey, run_valkey
-from chat_client.chat import Chat, connect
+from chat_client import Chat, Content, Timing, Upload, Version, connect
 from devtools.mongod import run_mongod
 from devtools.processes import Service, start
 from devtools.watching import eventually, metric
-from frameproto import RequestKind, ResponseKind
+from frameproto import RequestKind
 
 KIB = 1024
 SAMPLES = Path(__file__).parents[1] / "samples"
-TEXT = b"say good luck"
+TEXT = "say good luck"
 LONG = 86_400
 BUSY = 0.1
 
@@ -116,16 +116,17 @@ def _pods(size: Size) -> Iterator[Pods]:
 @asynccontextmanager
 async def _connections(address: str, count: int) -> AsyncIterator[list[Chat]]:
     async with AsyncExitStack() as stack:
-        clients = (connect(address, client_id=f"c{n}", time_zone="UTC", ping_seconds=LONG) for n in range(count))
+        timing, versions = Timing(ping_seconds=LONG), (Version.V1,)
+        clients = (
+            connect(address, client_id=f"c{n}", time_zone="UTC", timing=timing, versions=versions) for n in range(count)
+        )
         yield [await stack.enter_async_context(client) for client in clients]
 
 
-async def _ask_all(chats: Sequence[Chat], rounds: int, kind: RequestKind, body: bytes) -> None:
+async def _ask_all(chats: Sequence[Chat], rounds: int, content: Content) -> None:
     async def talk(chat: Chat) -> None:
         for _ in range(rounds):
-            reply = await chat.ask(kind, body)
-            if reply.kind is ResponseKind.ERROR:
-                raise RuntimeError(f"{reply.error_code}: {reply.error_message}")
+            await chat.ask(content)
 
     async with asyncio.TaskGroup() as tasks:
         for chat in chats:
@@ -161,24 +162,24 @@ async def _measure(pods: Pods, size: Size, echo: Echo) -> PodFigures:
     async with _connections(pods.address, size.idle):
         idle = _resident(chat)
     began = _cpu_us(echo.process)
-    await echo.exchange(size.talkers, size.texts, TEXT)
+    await echo.exchange(size.talkers, size.texts, TEXT.encode())
     echo_us = (_cpu_us(echo.process) - began) / size.texts
     async with _connections(pods.address, size.talkers) as chats:
-        await _ask_all(chats, 1, RequestKind.TEXT, b"hello")
+        await _ask_all(chats, 1, "hello")
         await _delivered(pods)
 
-        async def per(count: int, kind: RequestKind, body: bytes) -> tuple[float, float, float, float]:
+        async def per(count: int, content: Content) -> tuple[float, float, float, float]:
             before = _cpu_us(chat), _workers_us(chat), await pods.valkey.cpu_us(), _cpu_us(history)
             rounds = max(1, count // len(chats))
-            await _ask_all(chats, rounds, kind, body)
+            await _ask_all(chats, rounds, content)
             await _delivered(pods)
             after = _cpu_us(chat), _workers_us(chat), await pods.valkey.cpu_us(), _cpu_us(history)
             sent = rounds * len(chats)
             first, second, third, fourth = ((now - then) / sent for then, now in zip(before, after, strict=True))
             return first, second, third, fourth
 
-        text = await per(size.texts, RequestKind.TEXT, TEXT)
-        voice = await per(size.voices, RequestKind.VOICE, (SAMPLES / "hello.mp3").read_bytes())
+        text = await per(size.texts, TEXT)
+        voice = await per(size.voices, Upload(RequestKind.VOICE, (SAMPLES / "hello.mp3").read_bytes()))
     return PodFigures(
         machine=f"{cores()} cores of {processor()}, Python {platform.python_version()}",
         busy_share=busy,

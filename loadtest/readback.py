@@ -69,7 +69,7 @@ def exchanges_of(session: str, messages: Iterable[Message]) -> list[ReadExchange
 
 async def _messages(history: History, session: str) -> list[Message]:
     try:
-        return await history.messages(UUID(session))
+        return [message async for message in history.messages(UUID(session))]
     except Refused as exc:
         if exc.status == NOT_FOUND:  # nothing was said in it
             return []

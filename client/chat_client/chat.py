@@ -1,150 +1,192 @@
-"""One conversation over WebSocket: requests out, replies back in the same order."""
+"""One conversation: messages out, replies back, over as many connections as it takes."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from typing import Final, Literal, overload
 from uuid import UUID
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-    ProxyError,
-)
-from websockets.typing import Subprotocol
+from chat_client.address import connect_address
+from chat_client.asked import Asked
+from chat_client.changes import Change, State
+from chat_client.connection import Connection
+from chat_client.content import Content, read_content
+from chat_client.credentials import Token, TokenSource
+from chat_client.errors import ClientError, ConnectionLost, Unanswered
+from chat_client.link import Target, Timing
+from chat_client.pending import Event, Message, OnSent, PendingMessages, Version
+from chat_client.retry import Attempts, Backoff
+from frameproto import DEFAULT_MAX_FRAME_BYTES, Response
+from frameproto.connection import CloseCode
 
-from chat_client.errors import ClientError, ConnectionLost, Refused, Unreachable, WrongAnswer
-from chat_client.proxy import proxy_for, through
-from frameproto import Buffer, FrameError, Request, RequestKind, Response, decode_response, encode_request
-from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, CloseCode, Parameter
-
-CHUNK_BYTES: Final = 64 * 1024  # a frame goes out in fragments of this size, so that its progress can be seen
-MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-NOT_UNDERSTOOD: Final = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_TEXT, CloseCode.TOO_LARGE}
-ERRORS: Final = 400  # the first status of HTTP that says no
-SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-
-OnSent = Callable[[int], None]
-"""Called with the number of bytes that have gone out so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    frame: memoryview
-    on_sent: OnSent
-    reply: asyncio.Future[Response]
+WINDOW: Final = 10
+"""How many messages are on their way at once: what servers work on at once by default."""
 
 
 class Chat:
-    """An open conversation. `connect` makes one."""
+    """A conversation. `connect` makes one."""
 
-    def __init__(self, websocket: ClientConnection, session_id: UUID | None) -> None:
-        self._websocket = websocket
-        self._outgoing: asyncio.Queue[_Asked] = asyncio.Queue()
-        self._expected: deque[asyncio.Future[Response]] = deque()
-        self._end: ClientError | None = None
-        self._ended = asyncio.Event()
-        self.session_id = session_id
+    def __init__(self, connection: Connection, max_frame_bytes: int) -> None:
+        self._connection = connection
+        self._pending = connection.pending
+        self._max_frame_bytes = max_frame_bytes
+
+    @property
+    def session_id(self) -> UUID | None:
         """Names the conversation in history; connect with it again to go on with it."""
+        return self._connection.session_id
 
-    async def ask(self, kind: RequestKind, body: Buffer, *, on_sent: OnSent | None = None) -> Response:
-        """Send one request and return its reply, which may be one that says why there is no answer.
+    @property
+    def protocol(self) -> str | None:
+        """The subprotocol of the connection that is open, or was the last."""
+        return self._connection.version
 
-        Several calls may be under way at once; they are answered in the order in which they were made. A call that is
-        cancelled before its turn is not sent; one that is cancelled later is answered all the same, to nobody.
+    @property
+    def state(self) -> State:
+        """What the chat is doing."""
+        return self._connection.state
+
+    @property
+    def unanswered(self) -> int:
+        """How many messages have no answer yet."""
+        return len(self._pending)
+
+    async def send(self, content: Content, *, on_sent: OnSent | None = None) -> Asked:
+        """Hand a message over, to be sent as soon as there is a connection and room.
+
+        Messages are sent in the order of the calls, as far as their content is at hand; what is read from files and
+        streams comes behind what was handed over meanwhile.
 
         Args:
-            kind: what the body is.
-            body: UTF-8, MP3 or MP4.
+            content: a text, or what `voice` or `video` returns.
             on_sent: told how much has gone out.
 
         Raises:
-            FrameError: this is no request: an empty body, or a text that is not UTF-8.
-            ConnectionLost: the connection ended first. The request may have been answered all the same.
-            WrongAnswer: what came back is not of this protocol.
+            MessageInvalid: it is empty, too large, or a text that is not UTF-8.
+            FileTrouble: a file cannot be read.
+            Unanswered: the conversation is over.
         """
-        frame = memoryview(encode_request(Request(kind, body)))
-        if self._end is not None:
-            raise self._end
-        asked = _Asked(frame, on_sent or _ignore, asyncio.get_running_loop().create_future())
-        self._outgoing.put_nowait(asked)
-        return await asked.reply
+        request = await read_content(content, self._max_frame_bytes)
+        asked = Asked(request, on_sent, self._take_back)
+        if self._connection.state is State.ENDED:
+            why = self._connection.why or ConnectionLost(CloseCode.GOODBYE)
+            raise Unanswered(why, asked.id, maybe_answered=False)
+        self._pending.add(asked.message)
+        self._connection.wake()
+        return asked
+
+    async def ask(self, content: Content, *, on_sent: OnSent | None = None) -> Response:
+        """Send a message and return its whole reply. A call that is cancelled takes the message back.
+
+        Args:
+            content: a text, or what `voice` or `video` returns.
+            on_sent: told how much has gone out.
+
+        Raises:
+            MessageFailed: the bot answered with an error.
+            Unanswered: there is no connection, and it does not come back.
+            MessageInvalid: it is empty, too large, or a text that is not UTF-8.
+            FileTrouble: a file cannot be read.
+        """
+        asked = await self.send(content, on_sent=on_sent)
+        try:
+            return await asked.reply()
+        finally:
+            self._abandon(asked)
+
+    async def stream(self, content: Content, *, on_sent: OnSent | None = None) -> AsyncGenerator[Event, None]:
+        """Send a message and yield what comes for it: statuses, pieces of the reply, and the response as the last.
+
+        A loop that is left takes the message back.
+
+        Raises:
+            ClientError: as `ask` does.
+        """
+        asked = await self.send(content, on_sent=on_sent)
+        try:
+            async for event in asked:
+                yield event
+        finally:
+            self._abandon(asked)
+
+    @overload
+    def ask_many(
+        self, contents: Iterable[Content] | AsyncIterable[Content], *, return_exceptions: Literal[False] = False
+    ) -> AsyncGenerator[Response, None]: ...
+
+    @overload
+    def ask_many(
+        self, contents: Iterable[Content] | AsyncIterable[Content], *, return_exceptions: Literal[True]
+    ) -> AsyncGenerator[Response | ClientError, None]: ...
+
+    async def ask_many(
+        self, contents: Iterable[Content] | AsyncIterable[Content], *, return_exceptions: bool = False
+    ) -> AsyncGenerator[Response | ClientError, None]:
+        """Send many messages and yield their replies in order. A few are on their way at once, so memory is bounded.
+
+        Args:
+            contents: taken one by one, as they are sent.
+            return_exceptions: yield what goes wrong with a message in its place, and go on.
+
+        Raises:
+            ClientError: as `ask` does.
+        """
+        waiting: deque[Asked | ClientError] = deque()
+        try:
+            async for content in _each(contents):
+                if len(waiting) >= WINDOW:
+                    yield await _outcome(waiting.popleft(), return_exceptions=return_exceptions)
+                try:
+                    waiting.append(await self.send(content))
+                except ClientError as exc:
+                    waiting.append(exc)
+            while waiting:
+                yield await _outcome(waiting.popleft(), return_exceptions=return_exceptions)
+        finally:
+            for asked in waiting:
+                if isinstance(asked, Asked):
+                    self._abandon(asked)
 
     async def round_trip_seconds(self) -> float:
         """Measure how long a ping takes.
 
         Raises:
-            ConnectionLost: the connection ended first.
+            ClientError: there is no connection.
         """
-        try:
-            return await (await self._websocket.ping())
-        except ConnectionClosed as exc:
-            raise _lost(exc) from exc
+        link = self._connection.link
+        if link is None:
+            raise self._connection.why or ConnectionLost(CloseCode.ABNORMAL)
+        return await link.round_trip_seconds()
 
-    async def ended(self) -> ClientError:
-        """Return why the connection ended, once it has."""
-        await self._ended.wait()
-        return self._end or ConnectionLost(1006)
+    def _take_back(self, message: Message) -> None:
+        self._pending.cancel(message)
+        self._connection.wake()
 
-    async def send_requests(self) -> None:
-        """Send what is asked, one after the other and each of them whole, until the connection ends."""
-        while True:
-            asked = await self._outgoing.get()
-            if asked.reply.done():
-                continue
-            self._expected.append(asked.reply)
-            try:
-                await self._websocket.send(_fragments(asked.frame, asked.on_sent))
-            except ConnectionClosed:  # the reader knows why, and tells everybody who waits
-                return
-            except Exception as exc:  # noqa: BLE001 - of on_sent, and so of whoever asked
-                if not asked.reply.done():
-                    asked.reply.set_exception(exc)
+    def _abandon(self, asked: Asked) -> None:
+        if not asked.done:
+            self._pending.abandon(asked.message)
+            self._connection.wake()
 
-    async def read_replies(self) -> None:
-        """Hand each reply to the request it answers, until the connection ends."""
-        end: ClientError = ConnectionLost(1006)
-        try:
-            while True:
-                self._answer(await self._websocket.recv())
-        except ConnectionClosed as exc:
-            end = _lost(exc)
-        except WrongAnswer as exc:
-            end = exc
-        finally:
-            self._end = end
-            self._ended.set()
-            self._tell_all(end)
-        await self._websocket.close(CloseCode.PROTOCOL_ERROR)
 
-    def _answer(self, frame: bytes | str) -> None:
-        if isinstance(frame, str) or not self._expected:
-            raise WrongAnswer("the server sent something that nobody asked for")
-        try:
-            response = decode_response(frame, max_bytes=MAX_REPLY_BYTES)
-        except FrameError as exc:
-            raise WrongAnswer(f"the server sent a frame that cannot be read: {exc}") from exc
-        reply = self._expected.popleft()
-        if not reply.done():
-            reply.set_result(response)
+async def _each(contents: Iterable[Content] | AsyncIterable[Content]) -> AsyncIterator[Content]:
+    if isinstance(contents, AsyncIterable):
+        async for content in contents:
+            yield content
+    else:
+        for content in contents:
+            yield content
 
-    def _tell_all(self, end: ClientError) -> None:
-        while not self._outgoing.empty():
-            self._expected.append(self._outgoing.get_nowait().reply)
-        for waiting in self._expected:
-            if not waiting.done():
-                waiting.set_exception(end)
-                waiting.exception()  # whoever asked may be gone
-        self._expected.clear()
+
+async def _outcome(asked: Asked | ClientError, *, return_exceptions: bool) -> Response | ClientError:
+    try:
+        if isinstance(asked, ClientError):
+            raise asked
+        return await asked.reply()
+    except ClientError as exc:
+        if not return_exceptions:
+            raise
+        return exc
 
 
 @asynccontextmanager
@@ -154,120 +196,60 @@ async def connect(
     client_id: str,
     time_zone: str,
     session_id: UUID | None = None,
-    token: str | None = None,
-    open_seconds: float = 75.0,
-    ping_seconds: float = 20.0,
-    pong_seconds: float = 60.0,
+    token: Token | None = None,
+    on_change: Callable[[Change], None] | None = None,
+    patience_seconds: float = 120.0,
+    resend_on_v1: bool = False,
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    backoff: Backoff | None = None,
+    timing: Timing | None = None,
+    versions: Sequence[Version] = (Version.V2, Version.V1),
 ) -> AsyncIterator[Chat]:
-    """Talk to the chatbot for the length of an `async with` block.
+    """Talk to the chatbot for the length of an `async with` block. The connection comes back by itself.
 
     Args:
         address: `ws://host:port`, `wss://…`, or the same with http.
         client_id: who talks.
         time_zone: where the client is: a name such as Europe/Berlin, or an offset such as +07:00.
         session_id: the session to go on with; a new one by default.
-        token: shown to the server, where it asks for one.
-        open_seconds: how long connecting may take; standing in line for a place is part of it.
-        ping_seconds: how often to see whether the server is still there.
-        pong_seconds: how long it may be silent then; one that has as much to work on as it takes answers nothing.
+        token: shown to the server, where it asks for one; a function is called for a fresh one when that is needed.
+        on_change: told what becomes of the connection.
+        patience_seconds: how long to try to connect before messages fail; 0: once.
+        resend_on_v1: over v1, send again what was on its way at a break, though it may have been answered.
+        max_frame_bytes: the largest message that the server takes.
+        backoff: the pauses between attempts.
+        timing: how patient each connection is.
+        versions: of the protocol that may be spoken, the best first.
 
     Raises:
         Refused: the server did not let us in, and said why.
         Unreachable: there is no server, or it does not answer.
     """
-    query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
-    if session_id is not None:
-        query[Parameter.SESSION_ID] = str(session_id)
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    url = connect_address(address)
-    websocket = await _open(
-        connect_websocket(
-            f"{url}?{urlencode(query, quote_via=quote)}",
-            subprotocols=[Subprotocol(SUBPROTOCOL_V1)],
-            additional_headers=headers,
-            compression=None,
-            max_size=MAX_REPLY_BYTES,
-            open_timeout=open_seconds,
-            ping_interval=ping_seconds,
-            ping_timeout=pong_seconds,
-            close_timeout=5,
-        ),
-        url,
-        open_seconds,
+    tokens = TokenSource(token)
+    connection = Connection(
+        target=Target(url=connect_address(address), client_id=client_id, time_zone=time_zone),
+        session_id=session_id,
+        tokens=tokens,
+        attempts=Attempts(backoff or Backoff(), patience_seconds, can_refresh=tokens.can_refresh),
+        pending=PendingMessages(window=WINDOW, resend_on_v1=resend_on_v1),
+        timing=timing or Timing(),
+        versions=versions,
+        on_change=on_change or _ignore,
     )
-    chat = Chat(websocket, _session_of(websocket) or session_id)
-    reading = asyncio.create_task(chat.read_replies(), name="read replies")
-    sending = asyncio.create_task(chat.send_requests(), name="send requests")
+    running = asyncio.create_task(connection.run(), name="keep connected")
+    opening = asyncio.create_task(connection.opened(), name="wait for the connection")
     try:
-        yield chat
+        await asyncio.wait({running, opening}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            await running  # it says why there is none
+        yield Chat(connection, max_frame_bytes)
     finally:
-        sending.cancel()
-        await websocket.close()
-        await asyncio.wait({reading, sending})
+        opening.cancel()
+        running.cancel()
+        await asyncio.wait({running, opening})
+    if not running.cancelled():
+        running.result()
 
 
-def connect_address(address: str) -> str:
-    """Return where to connect: the address with the scheme of WebSocket and the path of connections.
-
-    Raises:
-        Unreachable: it is not an address.
-    """
-    given = address if "://" in address else f"ws://{address}"
-    try:
-        parts = urlsplit(given)
-        usable = parts.hostname and parts.port != 0
-    except ValueError:
-        parts, usable = urlsplit(""), None
-    if not usable or parts.scheme not in SCHEMES:
-        raise Unreachable(f"{address} is not the address of a chatbot; one looks like ws://127.0.0.1:8000")
-    path = parts.path.rstrip("/")
-    return urlunsplit(
-        (SCHEMES[parts.scheme], parts.netloc, path if path.endswith(CONNECT_PATH) else path + CONNECT_PATH, "", "")
-    )
-
-
-async def _open(opening: connect_websocket, url: str, open_seconds: float) -> ClientConnection:
-    try:
-        return await opening
-    except InvalidStatus as exc:
-        response = exc.response
-        if response.status_code < ERRORS:
-            raise WrongAnswer(f"what answers at {url} is not a chatbot: it said {response.status_code}") from exc
-        raise Refused.from_problem(
-            response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")
-        ) from exc
-    except TimeoutError as exc:
-        raise Unreachable(f"no answer from {url} within {open_seconds:g} s{through(url)}") from exc
-    except (ProxyError, InvalidProxy) as exc:
-        raise Unreachable(f"{url} cannot be reached: the proxy {proxy_for(url)} does not lead there: {exc}") from exc
-    except (InvalidHandshake, InvalidMessage, InvalidURI) as exc:
-        raise WrongAnswer(f"what answers at {url} is not a chatbot: {exc}{through(url)}") from exc
-    except OSError as exc:
-        raise Unreachable(f"{url} cannot be reached: {exc.strerror or exc}{through(url)}") from exc
-    except (ValueError, ImportError) as exc:  # no name of a host; a proxy of a kind that we do not speak
-        raise Unreachable(f"{url} cannot be reached: {exc}{through(url)}") from exc
-
-
-def _session_of(websocket: ClientConnection) -> UUID | None:
-    raw = websocket.response.headers.get(SESSION_HEADER) if websocket.response else None
-    try:
-        return None if raw is None else UUID(raw)
-    except ValueError:
-        return None
-
-
-async def _fragments(frame: memoryview, on_sent: OnSent) -> AsyncIterator[bytes]:
-    for start in range(0, len(frame), CHUNK_BYTES):
-        on_sent(start)
-        yield bytes(frame[start : start + CHUNK_BYTES])
-    on_sent(len(frame))
-
-
-def _ignore(sent: int) -> None:
-    del sent
-
-
-def _lost(closed: ConnectionClosed) -> ClientError:
-    if closed.sent is not None and not closed.rcvd_then_sent and closed.sent.code in NOT_UNDERSTOOD:
-        return WrongAnswer(f"what the server sent cannot be read: {closed.sent.reason}")
-    return ConnectionLost(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else ConnectionLost(CloseCode.ABNORMAL)
+def _ignore(change: Change) -> None:
+    """Nobody wants to know."""

@@ -23,11 +23,22 @@ def read_upload(path: Path, max_bytes: int) -> bytes:
     Raises:
         FileTrouble: it cannot be read, is empty, or is larger than the server takes.
     """
+    with opened(path) as file:
+        return whole_message(file, str(path), max_bytes)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read it.
+
+    Raises:
+        FileTrouble: it cannot be read.
+    """
     try:
         if path.is_dir():
             raise FileTrouble(f"{path} is a folder")
         with path.open("rb") as file:
-            return whole_message(file, str(path), max_bytes)
+            yield file
     except OSError as exc:
         raise FileTrouble(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
@@ -40,13 +51,19 @@ def whole_message(file: BinaryIO, name: str, max_bytes: int) -> bytes:
     Raises:
         FileTrouble: that is nothing, or more than the server takes.
     """
-    content = bytearray()
-    while len(content) <= max_bytes and (chunk := file.read(min(CHUNK_BYTES, max_bytes + 1 - len(content)))):
-        content += chunk
+    content = read_bounded(file, max_bytes)
     if not content:
         raise FileTrouble(f"{name} is empty")
     if len(content) > max_bytes:
         raise FileTrouble(f"{name} is over {max_bytes} bytes, which is all that a message may have (--max-bytes)")
+    return content
+
+
+def read_bounded(file: BinaryIO, max_bytes: int) -> bytes:
+    """Return all that a file holds; of one that is larger, one byte more than so many."""
+    content = bytearray()
+    while len(content) <= max_bytes and (chunk := file.read(min(CHUNK_BYTES, max_bytes + 1 - len(content)))):
+        content += chunk
     return bytes(content)
 
 

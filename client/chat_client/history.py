@@ -27,6 +27,9 @@ from frameproto.history import (
 )
 
 PAGE: Final = 100
+BEFORE_ALL: Final = f"{UUID(int=0)}.request"
+"""A cursor older than every message; what a cursor names need not be there."""
+
 CHUNK_BYTES: Final = 64 * 1024
 PARTIAL: Final = 206
 NO_CONTENT: Final = 204
@@ -95,7 +98,7 @@ class History(Service):
 
     Args:
         address: of the service, such as http://127.0.0.1:8001.
-        token: shown to the server, where it asks for one.
+        token: shown to the server, where it asks for one; a function is called for a fresh one when that is needed.
         seconds: how long one answer may take to begin.
     """
 
@@ -115,18 +118,30 @@ class History(Service):
             for session in found:
                 yield session
 
-    async def messages(self, session_id: UUID, *, newest: int | None = None) -> list[Message]:
-        """Return the messages of a session, oldest first: all, or the newest so many.
+    async def messages(self, session_id: UUID, *, newest: int | None = None) -> AsyncIterator[Message]:
+        """Yield the messages of a session, oldest first: all, or the newest so many.
 
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        path = f"/v1/sessions/{session_id}/messages"
+        if newest is not None:
+            for message in await self._newest_messages(session_id, newest):
+                yield message
+            return
+        after: str | None = BEFORE_ALL
+        while after is not None:
+            page = await self._messages_page(session_id, PAGE, f"&after={quote(after, safe='')}")
+            with self._reading():
+                found = [read_message(item) for item in page["messages"]]
+                after = page["after"] if found else None
+            for message in found:
+                yield message
+
+    async def _newest_messages(self, session_id: UUID, newest: int) -> list[Message]:
         found: list[Message] = []
         before: str | None = ""
-        while before is not None and (newest is None or len(found) < newest):
-            limit = PAGE if newest is None else min(PAGE, newest - len(found))
-            page: MessagesJson = await self._get(f"{path}?limit={limit}{before}")
+        while before is not None and len(found) < newest:
+            page = await self._messages_page(session_id, min(PAGE, newest - len(found)), before)
             with self._reading():
                 older = [read_message(item) for item in page["messages"]]
                 before = f"&before={quote(page['before'], safe='')}" if older and page["before"] is not None else None
@@ -139,10 +154,13 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        path = f"/v1/sessions/{session_id}/messages?limit={limit}&after={quote(message_id, safe='')}"
-        page: MessagesJson = await self._get(path)
+        page = await self._messages_page(session_id, limit, f"&after={quote(message_id, safe='')}")
         with self._reading():
             return [read_message(item) for item in page["messages"]]
+
+    async def _messages_page(self, session_id: UUID, limit: int, cursor: str) -> MessagesJson:
+        page: MessagesJson = await self._get(f"/v1/sessions/{session_id}/messages?limit={limit}{cursor}")
+        return page
 
     async def follow(self, session_id: UUID, cursor: str | None = None) -> Arrived:
         """Return the messages of a session that have arrived since the cursor; none: nothing is new yet.

@@ -6,7 +6,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from chat_client.errors import Refused, Unreachable, WrongAnswer
+from chat_client.credentials import Token, TokenSource, authorization
+from chat_client.errors import UNAUTHORIZED, Refused, Unreachable, WrongAnswer
 from chat_client.proxy import proxy_for, through
 from frameproto.connection import WELL_KNOWN_PATH
 
@@ -23,18 +24,18 @@ class Service:
 
     Args:
         address: of the service, such as http://127.0.0.1:8001.
-        token: shown to the server, where it asks for one.
+        token: shown to the server, where it asks for one; a function is called for a fresh one when that is needed.
         seconds: how long one answer may take to begin.
     """
 
-    def __init__(self, address: str, *, token: str | None = None, seconds: float = 30.0) -> None:
+    def __init__(self, address: str, *, token: Token | None = None, seconds: float = 30.0) -> None:
         self._address = (address if "://" in address else f"http://{address}").rstrip("/").removesuffix("/v1")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._tokens = TokenSource(token)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout, trust_env=True)
+        self._http = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,11 +66,8 @@ class Service:
         body: object = None,
         data: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
         try:
-            async with self._http.request(
-                method, self._address + path, headers=headers, json=body, data=data
-            ) as response:
+            async with await self._request(method, path, headers, {"json": body, "data": data}) as response:
                 if response.status >= ERRORS:
                     said = await response.content.read(64 * 1024)
                     refused = Refused.from_problem(response.status, said, response.headers.get("Retry-After"))
@@ -106,3 +104,16 @@ class Service:
                     )
                     said = f"{self._address} is the chat service, not history; {where} or CHAT_HISTORY_URL"
         return Refused(404, NOT_FOUND, said)
+
+    async def _request(
+        self, method: str, path: str, headers: dict[str, str], body: dict[str, Any], *, is_fresh: bool = False
+    ) -> aiohttp.ClientResponse:
+        """Return the answer to a request; one that was refused for its token is made once more with a fresh one."""
+        assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
+        shown = headers | authorization(await self._tokens.current())
+        response = await self._http.request(method, self._address + path, headers=shown, **body)
+        if response.status != UNAUTHORIZED or is_fresh or not self._tokens.can_refresh:
+            return response
+        response.release()
+        self._tokens.discard()
+        return await self._request(method, path, headers, body, is_fresh=True)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -14,7 +15,9 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from frameproto import Response as Reply
-from frameproto import ResponseKind, encode_response
+from frameproto import ResponseKind, encode_response, error_response
+from frameproto.connection import SUBPROTOCOL_V1
+from frameproto.v2 import ClientFrame, MessageRequest, MessageResponse, decode_client_frame, encode_server_frame
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -32,11 +35,43 @@ async def echo(websocket: ServerConnection) -> None:
         await websocket.send(said(f"{len(message)} {message[-1:].decode(errors='replace')}"))
 
 
+async def heard(websocket: ServerConnection) -> ClientFrame:
+    """Return the next frame of a client that speaks v2."""
+    frame = await websocket.recv()
+    assert isinstance(frame, bytes)
+    return decode_client_frame(frame, max_bytes=len(frame))
+
+
+async def asked(websocket: ServerConnection) -> MessageRequest:
+    """Return the next request over v2."""
+    frame = await heard(websocket)
+    assert isinstance(frame, MessageRequest)
+    return frame
+
+
+def answered(request: MessageRequest, text: str | None = None) -> bytes:
+    """Return the frame of a reply over v2; without a text, it says the request back."""
+    return encode_server_frame(
+        MessageResponse(request.message_id, Reply(ResponseKind.TEXT, text or request.request.text))
+    )
+
+
+def failed(message_id: UUID, code: str) -> bytes:
+    """Return the frame of an error over v2."""
+    return encode_server_frame(MessageResponse(message_id, error_response(code, "so it is")))
+
+
+async def echo_v2(websocket: ServerConnection) -> None:
+    """Say back each text, over v2."""
+    while True:
+        await websocket.send(answered(await asked(websocket)))
+
+
 @asynccontextmanager
-async def talking(talk: Talk, **options: Any) -> AsyncIterator[str]:
+async def talking(talk: Talk, *, protocol: str = SUBPROTOCOL_V1, **options: Any) -> AsyncIterator[str]:
     """Serve WebSocket; yield the address."""
-    offered = [Subprotocol("chatbot.v1")]
-    async with serve(talk, "127.0.0.1", 0, subprotocols=offered, max_size=None, **options) as server:
+    offered = [Subprotocol(protocol)]
+    async with serve(talk, "127.0.0.1", 0, subprotocols=offered, **{"max_size": None, **options}) as server:
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 

@@ -75,7 +75,8 @@ async def client_id(chatbot: Chatbot) -> str:
     )
     async with History(chatbot.history_url) as history:
         await history.rename(first, "Straße 🎉")
-        await history.delete_message((await history.messages(second))[-2].id)
+        messages = [message async for message in history.messages(second)]
+        await history.delete_message(messages[-2].id)
     return client_id
 
 
@@ -84,7 +85,7 @@ async def everything(
 ) -> dict[UUID, tuple[str | None, list[Message]]]:
     async with History(url, token=token) as history:
         return {
-            session.id: (session.title, await history.messages(session.id))
+            session.id: (session.title, [message async for message in history.messages(session.id)])
             async for session in history.sessions(client_id)
         }
 

@@ -10,8 +10,26 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from chat_client import Chat, ClientError, ConnectionLost, WrongAnswer, connect
-from frameproto import BodyEmpty, FrameError, RequestKind, ResponseKind, TextInvalid
+from chat_client import (
+    Change,
+    Chat,
+    ConnectionLost,
+    Content,
+    Lost,
+    MessageFailed,
+    MessageInvalid,
+    State,
+    Timing,
+    Unanswered,
+    Upload,
+    Version,
+    WrongAnswer,
+    connect,
+    video,
+    voice,
+)
+from devtools.watching import eventually
+from frameproto import RequestKind, ResponseKind
 from frameproto.connection import CloseCode
 from tests.client.conftest import SAMPLES, Chatbot
 from tests.client.standins import echo, said, talking
@@ -22,14 +40,13 @@ LARGE = bytes(24 * 1024 * 1024)  # more than the sockets between us and the serv
 
 
 async def ask(chat: Chat, text: str) -> str:
-    return (await chat.ask(RequestKind.TEXT, text.encode())).text
+    return (await chat.ask(text)).text
 
 
 async def test_several_asks_at_once_are_answered_in_order(chatbot: Chatbot) -> None:
-    voice = (SAMPLES / "hello.mp3").read_bytes()
     async with anna(chatbot.url) as chat, asyncio.TaskGroup() as group:
         texts = [group.create_task(ask(chat, f"say {number}")) for number in range(5)]
-        slow = group.create_task(chat.ask(RequestKind.VOICE, voice))
+        slow = group.create_task(chat.ask(voice(SAMPLES / "hello.mp3")))
         texts += [group.create_task(ask(chat, f"say {number}")) for number in range(5, 25)]
     for number, text in enumerate(texts):
         assert re.findall(r"\d+", text.result()) == [str(number)]
@@ -38,10 +55,17 @@ async def test_several_asks_at_once_are_answered_in_order(chatbot: Chatbot) -> N
 
 async def test_progress_grows_to_the_full_size(chatbot: Chatbot) -> None:
     sent: list[int] = []
-    async with anna(chatbot.url) as chat:
-        reply = await chat.ask(RequestKind.VOICE, bytes(1_000_000), on_sent=sent.append)
-    assert reply.error_code == "media_unreadable"
-    assert (sent[0], sent[-1], len(sent) > 10) == (0, 1_000_001, True)
+    total = 1_000_001
+
+    def note(so_far: int, in_all: int) -> None:
+        sent.append(so_far)
+        assert in_all == total
+
+    async with anna(chatbot.url, versions=(Version.V1,)) as chat:
+        with pytest.raises(MessageFailed, match="media_unreadable") as failed:
+            await chat.ask(voice(bytes(total - 1)), on_sent=note)
+    assert (failed.value.code, failed.value.exit_code) == ("media_unreadable", 4)
+    assert (sent[0], sent[-1], len(sent) > 10) == (0, total, True)
     assert sent == sorted(sent)
 
 
@@ -52,12 +76,20 @@ async def test_a_message_arrives_whole_however_many_fragments_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"), [pytest.param(b"", BodyEmpty, id="empty"), pytest.param(b"\xff", TextInvalid, id="not UTF-8")]
+    ("content", "code"),
+    [
+        pytest.param("", "frame_body_empty", id="empty"),
+        pytest.param(Upload(RequestKind.TEXT, b"\xff"), "frame_text_invalid", id="not UTF-8"),
+        pytest.param("\udcff", "frame_text_invalid", id="a byte that is not UTF-8"),
+        pytest.param("\ud800", "frame_text_invalid", id="surrogate"),
+        pytest.param("a" * 1000, "frame_too_large", id="too large"),
+    ],
 )
-async def test_what_is_no_request_is_not_sent(chatbot: Chatbot, body: bytes, fault: type[FrameError]) -> None:
-    async with anna(chatbot.url) as chat:
-        with pytest.raises(fault):
-            await chat.ask(RequestKind.TEXT, body)
+async def test_what_is_no_request_is_not_sent(chatbot: Chatbot, content: Content, code: str) -> None:
+    async with anna(chatbot.url, max_frame_bytes=1000) as chat:
+        with pytest.raises(MessageInvalid) as invalid:
+            await chat.ask(content)
+        assert (invalid.value.frame_code, invalid.value.exit_code) == (code, 2)
         assert "still here" in await ask(chat, "say still here")
 
 
@@ -88,10 +120,8 @@ async def test_an_ask_cancelled_half_way_is_sent_whole_and_one_before_its_turn_n
         await go_on.wait()
         await echo(websocket)
 
-    async with talking(late) as url, anna(url) as chat:
-        half = asyncio.create_task(
-            chat.ask(RequestKind.VIDEO, LARGE, on_sent=lambda sent: under_way.set() if sent else None)
-        )
+    async with talking(late) as url, anna(url, max_frame_bytes=2 * len(LARGE)) as chat:
+        half = asyncio.create_task(chat.ask(video(LARGE), on_sent=lambda sent, _: under_way.set() if sent else None))
         await under_way.wait()
         never = asyncio.create_task(ask(chat, "never"))
         last = asyncio.create_task(ask(chat, "last"))
@@ -104,12 +134,13 @@ async def test_an_ask_cancelled_half_way_is_sent_whole_and_one_before_its_turn_n
 
 
 async def test_a_fault_of_on_sent_is_raised_to_whoever_passed_it() -> None:
-    def faulty(sent: int) -> None:
-        raise ZeroDivisionError(sent)
+    def faulty(sent: int, total: int) -> None:
+        raise ZeroDivisionError(sent, total)
 
     async with talking(echo) as url, anna(url) as chat:
         with pytest.raises(ZeroDivisionError):
-            await chat.ask(RequestKind.TEXT, b"a", on_sent=faulty)
+            await chat.ask("a", on_sent=faulty)
+        assert await ask(chat, "still here") == "11 e"
 
 
 def closing(code: int) -> Callable[[ServerConnection], Awaitable[None]]:
@@ -129,21 +160,22 @@ def closing(code: int) -> Callable[[ServerConnection], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("code", [*map(int, CloseCode), 4999])
-async def test_each_close_is_told_to_all_who_wait(code: int) -> None:
-    async with talking(closing(code)) as url, anna(url) as chat:
+async def test_each_close_is_told_to_all_whose_message_was_on_its_way(code: int) -> None:
+    changes: list[Change] = []
+    async with talking(closing(code)) as url, anna(url, patience_seconds=0, on_change=changes.append) as chat:
         async with asyncio.timeout(10):
             ends = await asyncio.gather(*(ask(chat, "a" * 100_000) for _ in range(3)), return_exceptions=True)
-            ended = await chat.ended()
-        for end in (*ends, ended):
-            assert isinstance(end, ConnectionLost)
-            assert (end.code, end.exit_code) == (code, 3 if code == 4003 else 5)  # 3: come with a fresh token
-            assert end.may_reconnect is (code not in {1000, 1002, 1007, 1009, 4001, 4003})
-            assert str(code) in str(end)
-            assert ("so be it" in str(end)) is (code not in {1005, 1006})
-        with pytest.raises(ConnectionLost, match=str(code)):
-            await ask(chat, "too late")
-        with pytest.raises(ConnectionLost, match=str(code)):
-            await chat.round_trip_seconds()
+        (lost,) = (change.why for change in changes if isinstance(change, Lost))
+    assert isinstance(lost, ConnectionLost)
+    assert (lost.code, lost.exit_code) == (code, 3 if code == 4003 else 5)  # 3: come with a fresh token
+    assert lost.may_reconnect is (code not in {1000, 1002, 1007, 1009, 4001, 4003})
+    assert ("so be it" in str(lost)) is (code not in {1005, 1006})
+    if code == 1009:
+        assert isinstance(ends.pop(0), MessageInvalid)
+    for end in ends:
+        assert isinstance(end, Unanswered)
+        assert (end.why, end.exit_code) == (lost, lost.exit_code)
+        assert str(code) in str(end)
 
 
 async def reply_to_nobody(websocket: ServerConnection) -> None:
@@ -193,20 +225,20 @@ async def test_what_is_not_of_this_protocol_ends_the_conversation(
     talk: Callable[[ServerConnection], Awaitable[None]], *, answered: bool, why: str
 ) -> None:
     async with asyncio.timeout(20), talking(talk) as url, anna(url) as chat:
-        with suppress(ClientError):
+        with suppress(Unanswered):
             assert await ask(chat, "hello") == "once"
             assert answered
-        end = await chat.ended()
-        assert isinstance(end, WrongAnswer)
-        assert why in str(end)
-        with pytest.raises(WrongAnswer, match=why):
+        await eventually(lambda: chat.state is State.ENDED, "the end")
+        with pytest.raises(Unanswered, match=why) as end:
             await ask(chat, "too late")
+        assert isinstance(end.value.why, WrongAnswer)
+        assert not end.value.maybe_answered
 
 
 async def test_all_who_wait_for_a_reply_are_told_when_the_first_is_unreadable() -> None:
     async with talking(sending(b"\x07")) as url, anna(url) as chat:
         ends = await asyncio.gather(*(ask(chat, text) for text in "abc"), return_exceptions=True)
-    assert [type(end) for end in ends] == [WrongAnswer] * 3
+    assert [type(end.why) for end in ends if isinstance(end, Unanswered)] == [WrongAnswer] * 3
 
 
 async def test_asks_end_with_the_conversation() -> None:
@@ -217,9 +249,10 @@ async def test_asks_end_with_the_conversation() -> None:
         async with anna(url) as chat:
             waiting = asyncio.create_task(ask(chat, "hello"))
             await chat.round_trip_seconds()
-        with pytest.raises(ConnectionLost, match="1000"):
+        with pytest.raises(Unanswered, match="1000") as end:
             await waiting
-        with pytest.raises(ConnectionLost, match="1000"):
+        assert end.value.maybe_answered
+        with pytest.raises(Unanswered, match="1000"):
             await ask(chat, "too late")
 
 
@@ -231,8 +264,9 @@ async def test_a_server_that_answers_no_ping_is_gone() -> None:
     async with (
         asyncio.timeout(20),
         talking(deaf, close_timeout=0.1) as url,
-        anna(url, ping_seconds=0.05, pong_seconds=0.05) as chat,
+        anna(url, timing=Timing(ping_seconds=0.05, pong_seconds=0.05), patience_seconds=0) as chat,
     ):
-        with pytest.raises(ConnectionLost) as lost:
+        with pytest.raises(Unanswered) as end:
             await ask(chat, "hello")
-    assert (lost.value.code, lost.value.may_reconnect) == (1006, True)
+    assert isinstance(end.value.why, ConnectionLost)
+    assert end.value.why.code == 1006

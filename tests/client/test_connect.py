@@ -11,13 +11,13 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from chat_client import ClientError, Refused, RequestKind, Unreachable, WrongAnswer, connect
-from chat_client.chat import connect_address
+from chat_client import ClientError, Refused, Timing, Unreachable, WrongAnswer, connect
+from chat_client.address import connect_address
 from devtools.ports import free_port
 from tests.client.conftest import Chatbot
-from tests.client.standins import Speak, denial, echo, speaking, talking
+from tests.client.standins import denial, echo, speaking, talking
 
-anna = partial(connect, client_id="anna", time_zone="Europe/Berlin")
+anna = partial(connect, client_id="anna", time_zone="Europe/Berlin", patience_seconds=0)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,9 @@ async def test_who_and_where_arrive_as_they_are() -> None:
     async with talking(echo, process_response=seen.look) as url, odd(url):
         pass
     assert urlsplit(seen.path).path == "/connect"
-    assert parse_qs(urlsplit(seen.path).query) == {
-        "clientId": ["a b&c=d/é"],
-        "timeZone": ["+07:00"],
-        "sessionId": [str(session)],
-    }
+    query = parse_qs(urlsplit(seen.path).query)
+    assert UUID(query.pop("waitId")[0]).version == 4
+    assert query == {"clientId": ["a b&c=d/é"], "timeZone": ["+07:00"], "sessionId": [str(session)]}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,7 @@ async def test_a_session_is_kept_over_connections(chatbot: Chatbot) -> None:
         assert session is not None
     async with anna(chatbot.url, session_id=session) as chat:
         assert chat.session_id == session
-        assert (await chat.ask(RequestKind.TEXT, b"say hello")).text
+        assert (await chat.ask("say hello")).text
         assert 0 < await chat.round_trip_seconds() < 60
 
 
@@ -175,14 +173,20 @@ async def chatty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def test_a_server_that_never_answers_is_given_up() -> None:
     async with speaking(silent) as port, asyncio.timeout(20):
         with pytest.raises(Unreachable, match=r"within 0\.2 s"):
-            async with anna(f"ws://127.0.0.1:{port}", open_seconds=0.2):
+            async with anna(f"ws://127.0.0.1:{port}", timing=Timing(open_seconds=0.2)):
                 raise AssertionError
 
 
-@pytest.mark.parametrize("speak", [gone, chatty])
-async def test_something_else_that_answers_is_told(speak: Speak) -> None:
-    async with speaking(speak) as port:
+async def test_something_else_that_answers_is_told() -> None:
+    async with speaking(chatty) as port:
         with pytest.raises(WrongAnswer, match="is not a chatbot"):
+            async with anna(f"ws://127.0.0.1:{port}"):
+                raise AssertionError
+
+
+async def test_a_server_that_hangs_up_during_the_handshake_is_told() -> None:
+    async with speaking(gone) as port:
+        with pytest.raises(Unreachable, match="broke before there was an answer"):
             async with anna(f"ws://127.0.0.1:{port}"):
                 raise AssertionError
 

@@ -189,7 +189,7 @@ async def test_media_come_back_byte_for_byte(chatbot: Chatbot, tmp_path: Path) -
     request, response = Request(RequestKind.VIDEO, video), Response(ResponseKind.VIDEO, "a video", voice, image)
     await keep(chatbot, [exchange(session_id=session, request=request, response=response)])
     async with History(chatbot.history_url) as history:
-        for message in await history.messages(session):
+        async for message in history.messages(session):
             for media in message.media:
                 await history.download(media, tmp_path / f"{message.direction}-{media.part}")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {

@@ -32,7 +32,7 @@ async def list_sessions(history: History) -> list[object]:
 
 
 async def list_messages(history: History) -> object:
-    return await history.messages(SESSION)
+    return [message async for message in history.messages(SESSION)]
 
 
 async def follow_messages(history: History) -> object:
@@ -77,12 +77,12 @@ async def test_all_messages_come_oldest_first_or_so_many_of_the_newest(chatbot: 
         chatbot,
         [exchange(str(number), session_id=session, at=MORNING + timedelta(seconds=number)) for number in range(125)],
     )
-    messages = await history.messages(session)
+    messages = [message async for message in history.messages(session)]
     assert [message.text for message in messages[::2]] == [str(number) for number in range(125)]
     assert {message.direction for message in messages[::2]} == {"request"}
     assert len(messages) == 250
     for newest in (1, 99, 100, 101, 250, 251):
-        assert await history.messages(session, newest=newest) == messages[-newest:]
+        assert [message async for message in history.messages(session, newest=newest)] == messages[-newest:]
     assert await history.message(messages[7].id) == messages[7]
 
 
@@ -115,7 +115,7 @@ async def test_an_odd_client_id_is_refused_and_leads_nowhere_else(history: Histo
 
 async def test_what_is_not_there_is_refused(history: History) -> None:
     with pytest.raises(Refused, match="404 session_unknown"):
-        await history.messages(uuid4())
+        await anext(history.messages(uuid4()))
     with pytest.raises(Refused, match="404 message_unknown"):
         await history.message(MESSAGE_ID)
     with pytest.raises(Refused, match="400 message_id_malformed"):

@@ -65,9 +65,9 @@ async def test_messages_are_found_page_by_page(chatbot: Chatbot, history: Histor
 async def test_a_session_is_renamed_and_deleted(history: History, kept: list[UUID], client_id: str) -> None:
     for title in ("Straße & Co. 🎉", None):
         assert (await history.rename(kept[0], title)).title == title
-    messages = await history.messages(kept[1])
+    messages = [message async for message in history.messages(kept[1])]
     await history.delete_message(messages[0].id)
-    assert await history.messages(kept[1]) == messages[1:]
+    assert [message async for message in history.messages(kept[1])] == messages[1:]
     await history.delete_session(kept[0])
     assert await sessions(history, client_id) == kept[1:]
     with pytest.raises(Refused, match="session_unknown"):

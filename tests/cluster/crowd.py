@@ -7,11 +7,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from chat_client.chat import connect
-from chat_client.errors import ConnectionLost, Refused, Unreachable
-from chat_client.history import History
+from chat_client import (
+    Change,
+    ConnectionLost,
+    Ended,
+    History,
+    Idle,
+    Lost,
+    MessageFailed,
+    Refused,
+    Timing,
+    Unanswered,
+    Unreachable,
+    connect,
+)
 from devtools.watching import eventually
-from frameproto import RequestKind, ResponseKind
 
 AGAIN_SECONDS = 0.2
 DELIVERY_SECONDS = 60.0
@@ -67,28 +77,36 @@ class Crowd:
                     time_zone="UTC",
                     session_id=session_id,
                     token=self.token(client_id),
-                    open_seconds=30,
+                    patience_seconds=0,
+                    timing=Timing(open_seconds=30),
+                    on_change=self._note,
                 ) as chat:
                     session_id = chat.session_id
                     while not self.leave.is_set():
                         said += 1
                         text = f"say {client_id} {said}"
                         self.unanswered.append(text)
-                        reply = await chat.ask(RequestKind.TEXT, text.encode())
-                        self.unanswered.remove(text)
-                        if reply.kind is ResponseKind.ERROR:
-                            self.errors[reply.error_code] += 1
-                        else:
+                        try:
+                            await chat.ask(text)
                             answered.append(text)
+                        except MessageFailed as exc:
+                            self.errors[exc.code] += 1
+                        self.unanswered.remove(text)
                         await asyncio.sleep(self.pause_seconds)
-            except ConnectionLost as exc:
-                self.closes[exc.code] += 1
-            except Refused as exc:
-                self.refused[exc.code or str(exc.status)] += 1
+            except Unanswered as exc:
+                if not isinstance(exc.why, ConnectionLost):
+                    await asyncio.sleep(AGAIN_SECONDS)
+            except (Refused, Unreachable):
                 await asyncio.sleep(AGAIN_SECONDS)
-            except Unreachable as exc:
-                self.unreachable.append(str(exc))
-                await asyncio.sleep(AGAIN_SECONDS)
+
+    def _note(self, change: Change) -> None:
+        match change:
+            case Lost(ConnectionLost(code=code)):
+                self.closes[code] += 1
+            case Idle(Refused() as why) | Ended(Refused() as why):
+                self.refused[why.code or str(why.status)] += 1
+            case Idle(Unreachable() as trouble) | Ended(Unreachable() as trouble):
+                self.unreachable.append(str(trouble))
 
     async def kept(self, history_address: str) -> Counter[str]:
         """Return how often history has each text that these clients sent."""
@@ -96,8 +114,8 @@ class Crowd:
         for client_id in self.answered:
             async with History(history_address, token=self.token(client_id)) as history:
                 async for session in history.sessions(client_id):
-                    messages = await history.messages(session.id)
-                    texts.update(message.text or "" for message in messages if message.direction == "request")
+                    async for message in history.messages(session.id):
+                        texts[message.text or ""] += message.direction == "request"
         return texts
 
     async def lost(self, history_address: str) -> set[str]:

@@ -18,11 +18,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 
-from chat_client.chat import connect, connect_address
+from chat_client.address import connect_address, http_address
+from chat_client.chat import connect
 from chat_client.cli.advice import WHAT_TO_DO, advised
 from chat_client.errors import ClientError, Refused, Unreachable
 from chat_client.history import History
-from chat_client.installation import base_of, is_history
+from chat_client.installation import is_history
+from chat_client.link import Timing
 from chat_client.proxy import proxy_for
 from chat_client.zone import HOW_TO_SET, LocalZone
 from frameproto.connection import CONNECT_PATH, TEMPORARY_DENIALS, WELL_KNOWN_PATH, Parameter
@@ -99,7 +101,7 @@ class Checks:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
             yield self._proxy()
             try:
-                described = await _get(http, base_of(self.url) + WELL_KNOWN_PATH)
+                described = await _get(http, http_address(self.url) + WELL_KNOWN_PATH)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
                 yield _unreachable(self.url, exc)
                 return
@@ -119,7 +121,7 @@ class Checks:
 
     def _proxy(self) -> Finding:
         """Say through which proxy conversation and history go."""
-        talk, read = proxy_for(connect_address(self.url)), proxy_for(base_of(self.url))
+        talk, read = proxy_for(connect_address(self.url)), proxy_for(http_address(self.url))
         if talk is None and read is None:
             return ok("proxy", "none is used for this address")
         if talk == read:
@@ -157,7 +159,7 @@ class Checks:
     async def _preflight(self, http: aiohttp.ClientSession) -> Answer:
         """Ask what a handshake would meet now; this takes no slot."""
         query = {Parameter.CLIENT_ID.value: self.client_id, Parameter.TIME_ZONE.value: self.zone.name}
-        url = f"{base_of(self.url)}{CONNECT_PATH}?{urlencode(query, quote_via=quote)}"
+        url = f"{http_address(self.url)}{CONNECT_PATH}?{urlencode(query, quote_via=quote)}"
         headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         try:
             return await _get(http, url, headers)
@@ -199,7 +201,8 @@ class Checks:
                 client_id=self.client_id,
                 time_zone=self.zone.name,
                 token=self.token,
-                open_seconds=ANSWER_SECONDS,
+                timing=Timing(open_seconds=ANSWER_SECONDS),
+                patience_seconds=0,
             ) as chat:
                 opened = time.monotonic() - started
                 pings = [await chat.round_trip_seconds() for _ in range(PINGS)]
@@ -215,7 +218,7 @@ class Checks:
 
     async def _history(self, told: object) -> Finding:
         """Read a page of history."""
-        address = self.history_url or (told if isinstance(told, str) else base_of(self.url))
+        address = self.history_url or (told if isinstance(told, str) else http_address(self.url))
         named = "as --history says" if self.history_url else "as the chat service says"
         started = time.monotonic()
         try:
@@ -246,7 +249,7 @@ async def _get(http: aiohttp.ClientSession, url: str, headers: dict[str, str] | 
 def _unreachable(url: str, exc: Exception) -> Finding:
     where = urlsplit(connect_address(url))
     cause = getattr(exc, "os_error", exc)
-    if proxy := proxy_for(base_of(url)):
+    if proxy := proxy_for(http_address(url)):
         return trouble(
             "address", f"{url} cannot be reached through {proxy}: {exc}", "look whether the proxy is right", 5
         )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from rich.markup import escape
 
+from chat_client.changes import Change, Lost
 from chat_client.chat import Chat
 from chat_client.chat import connect as open_chat
 from chat_client.cli import INTERRUPTED
@@ -30,11 +31,14 @@ from chat_client.cli.output import (
     show_reply,
 )
 from chat_client.cli.prompts import Interrupted, Prompts
-from chat_client.errors import ClientError, ConnectionLost, FileTrouble, Refused, Unreachable
+from chat_client.cli.send import answer
+from chat_client.content import Upload
+from chat_client.errors import ClientError, ConnectionLost, FileTrouble, Refused, Unanswered, Unreachable
 from chat_client.files import read_upload, whole_message
 from chat_client.history import History
 from chat_client.installation import learn_history_address
-from frameproto import FrameError, MediaPart, RequestKind
+from chat_client.link import Timing
+from frameproto import MediaPart, RequestKind
 from frameproto.connection import TEMPORARY_DENIALS
 from frameproto.media import OWN_FORMATS
 
@@ -75,6 +79,7 @@ class Dialogue:
         self._chat: Chat | None = None
         self._connection = AsyncExitStack()
         self._said_hello = False
+        self._end: asyncio.Future[ClientError] | None = None
         self._saved: dict[MediaPart, Path] = {}
 
     async def run(self) -> int:
@@ -103,11 +108,8 @@ class Dialogue:
         """Do what one line says; return the exit code it stands for, or nothing when it says goodbye."""
         try:
             return await self._act(line)
-        except FrameError as exc:
-            complain(f"this is no message: {exc}")
-            return WRONG_INPUT
         except ClientError as exc:
-            lost = isinstance(exc, ConnectionLost)
+            lost = isinstance(exc, Unanswered)
             if lost and not self._ask.attended:
                 raise  # nobody is there to decide whether to send it again
             complain(advised(exc))
@@ -173,7 +175,7 @@ class Dialogue:
         chat = await self._connected()
         started = time.monotonic()
         with progress(name, len(content) + 1) as sent, self._ask.interruptible() as interrupted:
-            asking = asyncio.create_task(chat.ask(kind, content, on_sent=sent))
+            asking = asyncio.create_task(answer(chat, Upload(kind, content), lambda done, _: sent(done)))
             either: set[asyncio.Future[Any]] = {asking, interrupted}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not asking.done():
@@ -190,7 +192,7 @@ class Dialogue:
         if self._session_id is not None:
             address = await self._history_address()
             async with History(address, token=self._options.token) as service:
-                for message in await service.messages(self._session_id):
+                async for message in service.messages(self._session_id):
                     show_message(message, {}, address)
 
     async def _search(self, words: str) -> None:
@@ -252,25 +254,32 @@ class Dialogue:
 
     async def _open(self) -> Chat:
         options = self._options
-        self._chat = await self._connection.enter_async_context(
+        self._end = asyncio.get_running_loop().create_future()
+        self._chat = chat = await self._connection.enter_async_context(
             open_chat(
                 options.url,
                 client_id=options.client_id,
                 time_zone=options.time_zone,
                 session_id=self._session_id,
                 token=options.token,
-                ping_seconds=options.ping_seconds,
+                timing=Timing(ping_seconds=options.ping_seconds),
+                patience_seconds=0,  # this module comes back by itself
+                on_change=self._note,
             )
         )
-        self._session_id = self._chat.session_id
+        self._session_id = chat.session_id
         if self._said_hello:
             notes().print("[green]connected again[/]")
         else:
-            round_trip = await self._chat.round_trip_seconds()
+            round_trip = await chat.round_trip_seconds()
             who = f"[bold]{escape(options.client_id)}[/] ({escape(options.time_zone)})"
             notes().print(f"[green]connected[/] as {who}, round trip {round_trip * 1000:.1f} ms")
         self._said_hello = True
-        return self._chat
+        return chat
+
+    def _note(self, change: Change) -> None:
+        if isinstance(change, Lost) and self._end is not None and not self._end.done():
+            self._end.set_result(change.why)
 
     async def _disconnect(self) -> None:
         self._chat = None
@@ -281,13 +290,11 @@ class Dialogue:
         """Ask what to do next; meanwhile, connect again when the connection ends."""
         asking = asyncio.create_task(self._ask.line(QUESTION))
         try:
-            while self._chat is not None and not asking.done():
-                ending = asyncio.create_task(self._chat.ended())
-                await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if ending.done():
-                    await self._come_back(ending.result(), asking)
-                else:
-                    ending.cancel()
+            while self._chat is not None and self._end is not None and not asking.done():
+                either: set[asyncio.Future[Any]] = {asking, self._end}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if self._end.done():
+                    await self._come_back(self._end.result(), asking)
             return await asking
         finally:
             asking.cancel()

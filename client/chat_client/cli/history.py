@@ -123,7 +123,7 @@ async def _history(
         if session_id is None:
             notes().print(f"{escape(client_id)} has no conversations yet")
             return
-        for message in await service.messages(session_id, newest=last):
+        async for message in service.messages(session_id, newest=last):
             saved = (
                 {}
                 if save_to is None

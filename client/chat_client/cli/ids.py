@@ -144,7 +144,7 @@ async def _sessions(history: History, client_id: str) -> list[CompletionItem]:
 
 async def _messages(history: History, client_id: str) -> list[CompletionItem]:
     async for session in history.sessions(client_id):
-        messages = await history.messages(session.id, newest=COMPLETED)
+        messages = [message async for message in history.messages(session.id, newest=COMPLETED)]
         return [CompletionItem(message.id, help=_summary(message)) for message in reversed(messages)]
     return []
 

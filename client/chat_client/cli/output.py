@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import TextIOWrapper
@@ -31,12 +31,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from chat_client.chat import OnSent
 from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
 from chat_client.errors import ClientError, FileTrouble
 from chat_client.files import save
-from frameproto import FrameError, MediaPart, Response, ResponseKind
+from frameproto import MediaPart, Response, ResponseKind
 
 Result = TypeVar("Result")
 
@@ -67,9 +66,6 @@ def done(work: Coroutine[Any, Any, Result]) -> Result:
     except ClientError as exc:
         complain(advised(exc))
         code = exc.exit_code
-    except FrameError as exc:
-        complain(f"this is no message: {exc}")
-        code = WRONG_INPUT
     except OSError as exc:
         code = _give_up_output(exc)
     except KeyboardInterrupt:
@@ -210,7 +206,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[OnSent]:
+def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[Callable[[int], None]]:
     """Show how far a transfer is, on a terminal and when it is large enough to watch."""
     console = notes()
     if not console.is_terminal:

@@ -10,14 +10,16 @@ from typing import Any, BinaryIO
 
 import click
 
-from chat_client.chat import connect
+from chat_client.chat import Chat, connect
 from chat_client.cli import ids
 from chat_client.cli import options as option
 from chat_client.cli.advice import misdirected
 from chat_client.cli.output import progress, run, show_reply
-from chat_client.errors import FileTrouble, Refused
+from chat_client.content import Upload
+from chat_client.errors import FileTrouble, MessageFailed, Refused
 from chat_client.files import read_upload, whole_message
-from frameproto import MediaPart, RequestKind
+from chat_client.pending import OnSent
+from frameproto import MediaPart, RequestKind, Response
 from frameproto.media import OWN_FORMATS
 
 COMMON = (
@@ -84,6 +86,14 @@ for _kind in RequestKind:
         send.add_command(_command(_kind, _kind.part))
 
 
+async def answer(chat: Chat, content: Upload, on_sent: OnSent) -> Response:
+    """Return the response, also when it is an error."""
+    try:
+        return await chat.ask(content, on_sent=on_sent)
+    except MessageFailed as exc:
+        return exc.response
+
+
 async def _send(
     kind: RequestKind,
     contents: Contents,
@@ -100,11 +110,13 @@ async def _send(
     worst = 0
     session_id = await ids.session_to_go_on_with(session, client_id=client_id, token=token, chat_url=url)
     try:
-        async with connect(url, client_id=client_id, time_zone=time_zone, session_id=session_id, token=token) as chat:
+        async with connect(
+            url, client_id=client_id, time_zone=time_zone, session_id=session_id, token=token, patience_seconds=0
+        ) as chat:
             for name, content in contents(max_bytes - 1):
                 started = time.monotonic()
                 with progress(name, len(content) + 1) as sent:
-                    reply = await chat.ask(kind, content, on_sent=sent)
+                    reply = await answer(chat, Upload(kind, content), lambda done, _: sent(done))
                 worst = max(worst, show_reply(reply, save_to, as_json=as_json, seconds=time.monotonic() - started))
     except Refused as exc:
         raise await asyncio.to_thread(misdirected, exc, url) from exc

@@ -1,0 +1,97 @@
+"""Standing in the queue for a place: a plain GET of the address tells how far it is, while the handshake waits."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from chat_client.address import connect_address
+from chat_client.changes import Waiting
+from chat_client.credentials import authorization
+from chat_client.errors import ClientError, Refused, Unreachable
+from chat_client.link import Target
+from chat_client.proxy import through
+
+UPGRADE_REQUIRED: Final = 426
+FIRST_LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 2.0
+LOOKING_SECONDS: Final = 10.0
+LARGEST_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a handshake would meet now.
+
+    Attributes:
+        admitted: it would be let in.
+        refusal: why it would not, or would have to wait; None: it would be let in.
+    """
+
+    admitted: bool
+    refusal: Refused | None
+
+
+async def preflight(
+    address: str,
+    *,
+    client_id: str,
+    time_zone: str,
+    session_id: UUID | None = None,
+    token: str | None = None,
+) -> Admission:
+    """Ask a chat service what a handshake would meet now. It takes no place.
+
+    Raises:
+        Unreachable: there is no server, or it does not answer.
+    """
+    target = Target(url=connect_address(address), client_id=client_id, time_zone=time_zone)
+    return await look(target.url_for(session_id), token)
+
+
+async def look(url: str, token: str | None) -> Admission:
+    """Ask the address of a handshake, with all of its parameters.
+
+    Raises:
+        Unreachable: there is no server, or it does not answer.
+    """
+    import aiohttp  # noqa: PLC0415 - slow to load, and most clients never wait
+
+    timeout = aiohttp.ClientTimeout(total=LOOKING_SECONDS)
+    where = url.partition("?")[0]
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as http,
+            http.get("http" + url.removeprefix("ws"), headers=authorization(token)) as answer,
+        ):
+            body = await answer.content.read(LARGEST_BYTES)
+            if answer.status == UPGRADE_REQUIRED:
+                return Admission(admitted=True, refusal=None)
+            retry_after = answer.headers.get("Retry-After")
+            return Admission(admitted=False, refusal=Refused.from_problem(answer.status, body, retry_after))
+    except TimeoutError as exc:
+        raise Unreachable(f"no answer from {where} within {LOOKING_SECONDS:g} s{through(where)}") from exc
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise Unreachable(f"{where} cannot be reached: {exc}{through(where)}") from exc
+
+
+async def watch_place(
+    url: str, token: str | None, waited: Callable[[], float], tell: Callable[[Waiting], None]
+) -> None:
+    """Tell the place in the queue again and again, beside a handshake, until this is cancelled.
+
+    Args:
+        url: of the handshake, with its `waitId`.
+        token: shown to the server.
+        waited: returns for how many seconds this client has been waiting.
+        tell: is given each place.
+    """
+    await asyncio.sleep(FIRST_LOOK_SECONDS)
+    while True:
+        try:
+            refusal = (await look(url, token)).refusal
+        except ClientError:
+            refusal = None  # the handshake says what is wrong, if it is
+        tell(Waiting(None if refusal is None else refusal.place, waited()))
+        await asyncio.sleep(LOOK_SECONDS)
