@@ -180,6 +180,25 @@ def test_a_pod_that_is_removed_by_force_is_not_taken_for_one_that_delivered(tmp_
     assert "history has all" not in said
 
 
+def test_a_pod_that_ends_between_two_watches_is_seen_to_end(tmp_path: Path) -> None:
+    uninstall = Uninstall(tmp_path, {})
+    uninstall.api.add(StandInPod("one"), StandInPod("two", exit_code=3))
+    uninstall.api.late_watches = 1
+    code, said, trouble = uninstall.run()
+    assert code == 1
+    assert "one has ended with exit code 0" in said
+    assert "pods did not end in good order: two with 3;" in trouble
+
+
+def test_pods_are_listed_again_when_the_cluster_has_forgotten_what_changed(tmp_path: Path) -> None:
+    uninstall = Uninstall(tmp_path, {})
+    uninstall.api.add(StandInPod("one", lasts=0.5))
+    uninstall.api.forgotten_versions = 2
+    code, said, trouble = uninstall.run()
+    assert (code, trouble) == (0, ""), said
+    assert uninstall.api.forgotten_versions == 0
+
+
 def test_whatever_scales_chat_up_meanwhile_does_not_win(tmp_path: Path) -> None:
     uninstall = Uninstall(tmp_path, {})
     uninstall.api.add(StandInPod("one"))

@@ -91,9 +91,12 @@ class Release:
         try:
             self.helm.install(self.chart(), NAME, self.values(tag, more), wait="watcher", timeout=240)
         except helm_python.HelmError as exc:
-            mine = ("--selector", f"app.kubernetes.io/instance={NAME}")
-            state = self.kubectl.run("get", "pods", *mine) + self.kubectl.run("logs", *mine, "--tail=5", "--prefix")
-            raise AssertionError(f"{exc}\n{state}") from exc
+            raise AssertionError(f"{exc}\n{self.state()}") from exc
+
+    def state(self) -> str:
+        """Return what the pods are doing, those of an uninstall as well, with the last lines of their logs."""
+        mine = ("--selector", f"app.kubernetes.io/instance={NAME}")
+        return self.kubectl.run("get", "pods", *mine) + self.kubectl.run("logs", *mine, "--tail=12", "--prefix")
 
     def upgrade(self, tag: str, *, seconds: int = 300, rollback: bool = False, **more: Any) -> None:
         """Upgrade it, and wait until every pod is of the new revision."""
@@ -103,7 +106,10 @@ class Release:
 
     def uninstall(self) -> None:
         """Take it away, if it is there."""
-        self.helm.uninstall(NAME, wait="watcher", timeout=180, ignore_not_found=True)
+        try:
+            self.helm.uninstall(NAME, wait="watcher", timeout=300, ignore_not_found=True)
+        except helm_python.HelmError as exc:
+            raise AssertionError(f"{exc}\n{self.state()}") from exc
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Return the pods of a part."""

@@ -68,6 +68,10 @@ class KubeApi:
     paused: str | None = None
     scaled_up_again: int = 0
     """How often something else scales the workload up after it was scaled to nothing."""
+    late_watches: int = 0
+    """How many watches end without a word, and only when no pod is left."""
+    forgotten_versions: int = 0
+    """How many watches are told that their version is too old."""
     patches: list[tuple[str, Any]] = field(default_factory=list)
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -80,7 +84,9 @@ class KubeApi:
     def happened(self, kind: str, pod: StandInPod) -> None:
         with self.changed:
             self.version += 1
-            self.events.append((self.version, {"type": kind, "object": pod.as_object()}))
+            found = pod.as_object()
+            found["metadata"]["resourceVersion"] = str(self.version)
+            self.events.append((self.version, {"type": kind, "object": found}))
             self.changed.notify_all()
 
     def end_pods(self) -> None:
@@ -209,6 +215,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         end = time.monotonic() + seconds
         with self.api.changed:
+            if self.api.forgotten_versions:
+                self.api.forgotten_versions -= 1
+                self.wfile.write(
+                    b'{"type": "ERROR", "object": {"kind": "Status", "message": "too old", "code": 410}}\n'
+                )
+                return
+            if self.api.late_watches:
+                self.api.late_watches -= 1
+                self.api.changed.wait_for(lambda: not self.api.pods, timeout=seconds)
+                return
             while time.monotonic() < end:
                 for number, event in [*self.api.events]:
                     if number > version:

@@ -26,6 +26,10 @@ class NotFound(ClusterError):
     """The object is not there."""
 
 
+class VersionTooOld(ClusterError):
+    """What changed since that version is not known any more: list again."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatPod:
     """What matters of a pod.
@@ -60,6 +64,21 @@ class ChatPod:
             empty="running" not in state and all(code == WRONG_SETTINGS for code in ends),
             exit_code=state["terminated"]["exitCode"] if "terminated" in state else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A pod that has changed.
+
+    Attributes:
+        pod: as it is now, or was at last.
+        gone: it is not there any more.
+        version: from which later changes can be watched.
+    """
+
+    pod: ChatPod
+    gone: bool
+    version: str
 
 
 WRONG_SETTINGS: Final = 2
@@ -99,15 +118,22 @@ class KubernetesApi:
         there = [one for one in found["items"] if not _is_a_leftover(one)]
         return [ChatPod.parse(one, container) for one in there], found["metadata"]["resourceVersion"]
 
-    def changes(self, selector: str, container: str, version: str, seconds: int) -> Iterator[tuple[ChatPod, bool]]:
-        """Yield pods as they change, and whether they are gone, for so long at most; it may end earlier."""
+    def changes(self, selector: str, container: str, version: str, seconds: int) -> Iterator[Change]:
+        """Yield what has changed since a version and what changes, for so long at most; it may end earlier.
+
+        Raises:
+            VersionTooOld: the version is not known any more.
+            ClusterError: the API server refused the call, or the answer broke off.
+        """
         query = {"labelSelector": selector, "watch": "1", "resourceVersion": version, "timeoutSeconds": seconds}
         with self._answer("GET", f"{self._pods()}?{urlencode(query)}", seconds=seconds + ANSWER_SECONDS) as answer:
             while line := answer.readline():
                 event = json.loads(line)
-                if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
-                    return  # the version is too old: list again
-                yield ChatPod.parse(event["object"], container), event["type"] == "DELETED"
+                found = event["object"]
+                if event["type"] == "ERROR":
+                    raise VersionTooOld(f"the pods must be listed again: {found.get('message', 'no reason given')}")
+                at = found["metadata"]["resourceVersion"]
+                yield Change(ChatPod.parse(found, container), event["type"] == "DELETED", at)
 
     def _workload(self, kind: str, name: str) -> str:
         return f"/apis/apps/v1/namespaces/{self._namespace}/{RESOURCES[kind]}/{name}/scale"
@@ -159,5 +185,7 @@ def _refusal(method: str, path: str, answer: HTTPResponse) -> ClusterError:
         said = str(json.loads(answer.read())["message"])
     except (ValueError, KeyError, TypeError):
         said = answer.reason
-    kind = NotFound if answer.status == HTTPStatus.NOT_FOUND else ClusterError
-    return kind(f"{method} {path.partition('?')[0]}: {answer.status} {said}")
+    kinds = {HTTPStatus.NOT_FOUND: NotFound, HTTPStatus.GONE: VersionTooOld}
+    return kinds.get(HTTPStatus(answer.status), ClusterError)(
+        f"{method} {path.partition('?')[0]}: {answer.status} {said}"
+    )

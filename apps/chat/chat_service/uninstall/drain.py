@@ -8,7 +8,7 @@ from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
-from chat_service.uninstall.cluster import ChatPod, ClusterError, KubernetesApi, NotFound
+from chat_service.uninstall.cluster import ChatPod, ClusterError, KubernetesApi, NotFound, VersionTooOld
 
 CONTAINER: Final = "chat"
 LOOK_SECONDS: Final = 1.0
@@ -137,28 +137,45 @@ class Drain:
         """Scale to nothing and wait until all pods are gone; return what was last seen of them, by their ids."""
         plan = self._plan
         ends: dict[str, ChatPod] = {}
-        pods, version = self._cluster.pods(plan.selector, CONTAINER)
         while True:
-            if self._cluster.replicas(plan.kind, plan.name):  # whoever scales it up meanwhile does not win
-                self._cluster.scale_to_zero(plan.kind, plan.name)
+            pods, version = self._cluster.pods(plan.selector, CONTAINER)
             for pod in pods:
                 self._note(ends, pod)
+            self._keep_at_zero()
             if not pods:
                 return ends
+            self._watch(ends, {pod.uid: pod.name for pod in pods}, version)
+
+    def _watch(self, ends: dict[str, ChatPod], left: dict[str, str], version: str) -> None:
+        """Follow the pods from a version on until all that are left are gone, or they must be listed again.
+
+        One watch begins where the one before has ended: a pod that ends in between is seen to end.
+        """
+        while left:
             if time.monotonic() > self._end:
-                names = ", ".join(sorted(pod.name for pod in pods))
+                names = ", ".join(sorted(left.values()))
                 raise NotDrained(f"chat was scaled to 0, but these pods have not ended: {names}. {self._way_back()}")
-            left = {pod.uid for pod in pods}
             try:
-                for pod, gone in self._cluster.changes(plan.selector, CONTAINER, version, WATCH_SECONDS):
-                    self._note(ends, pod)
-                    left = left - {pod.uid} if gone else left | {pod.uid}
+                for change in self._cluster.changes(self._plan.selector, CONTAINER, version, WATCH_SECONDS):
+                    version = change.version
+                    self._note(ends, change.pod)
+                    if change.gone:
+                        left.pop(change.pod.uid, None)
+                    else:
+                        left[change.pod.uid] = change.pod.name
                     if not left:
-                        break
+                        return
+            except VersionTooOld:
+                return
             except ClusterError as exc:  # a watch may be cut at any time
                 self._tell(str(exc))
                 time.sleep(LOOK_SECONDS)
-            pods, version = self._cluster.pods(plan.selector, CONTAINER)
+            self._keep_at_zero()
+
+    def _keep_at_zero(self) -> None:
+        """Let chat have no pods; whoever scales it up meanwhile does not win."""
+        if self._cluster.replicas(self._plan.kind, self._plan.name):
+            self._cluster.scale_to_zero(self._plan.kind, self._plan.name)
 
     def _note(self, ends: dict[str, ChatPod], pod: ChatPod) -> None:
         known = ends[pod.uid].exit_code if pod.uid in ends else None
