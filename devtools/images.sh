@@ -1,7 +1,9 @@
 #!/bin/sh
 # Builds, pushes or loads the images of the chatbot with what is there: docker with buildx, docker, buildah or podman.
 #
-#   sh devtools/images.sh build|push|load [chat|history|loadtest]...      all three when none is named
+#   sh devtools/images.sh build|push|load [chat|chat-speech|history|loadtest]...      all but chat-speech when none is named
+#
+# chat-speech is chat with what recognizes speech and speaks better.
 #
 # From the environment:
 #   REGISTRY      put before the names, e.g. registry.example.com/team; needed to push
@@ -18,7 +20,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 action=${1:-}
 [ $# -gt 0 ] && shift
-case $action in build | push | load) ;; *) fail "usage: images.sh build|push|load [chat|history|loadtest]..." ;; esac
+case $action in build | push | load) ;; *) fail "usage: images.sh build|push|load [chat|chat-speech|history|loadtest]..." ;; esac
 [ $# -gt 0 ] || set -- chat history loadtest
 
 choose() {
@@ -39,8 +41,9 @@ name_of() { printf '%schatbot-%s:%s' "${REGISTRY:+${REGISTRY%/}/}" "$1" "$tag"; 
 dockerfile_of() {
     case $1 in
         chat | history) echo "apps/$1/Dockerfile" ;;
+        chat-speech) echo apps/chat/Dockerfile ;;
         loadtest) echo loadtest/Dockerfile ;;
-        *) fail "there is no image of $1: chat, history or loadtest" ;;
+        *) fail "there is no image of $1: chat, chat-speech, history or loadtest" ;;
     esac
 }
 
@@ -48,6 +51,7 @@ dockerfile_of() {
 build() {
     image=$1 file=$2 push=$3
     set -- --file "$file" --build-arg "VERSION=$version" --build-arg "REVISION=$revision"
+    case $image in *chatbot-chat-speech:*) set -- "$@" --target speech ;; esac
     [ -z "${BASE_IMAGE:-}" ] || set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"
     [ -z "${PLATFORMS:-}" ] || set -- "$@" --platform "$PLATFORMS"
     case $builder in

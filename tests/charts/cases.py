@@ -296,6 +296,13 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
             }
         },
     ),
+    "speech in the pods": merged(
+        LEAST, {"chat": {"speech": {"mode": "embedded", "processes": 2}, "settings": {"CHAT_VOICE_ENGINE": "hibari"}}}
+    ),
+    "speech by a service": merged(
+        LEAST,
+        {"chat": {"speech": {"mode": "endpoint"}, "settings": {"CHAT_SPEECH_URL": "http://speech.svc/v1"}}},
+    ),
     "names and labels": merged(
         LEAST,
         {

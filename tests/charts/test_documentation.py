@@ -95,6 +95,9 @@ def test_the_readme_counts_memory_and_seconds_as_the_chart_does() -> None:
     made = release(LEAST)
     limit = made.container("chat")["resources"]["limits"]["memory"].removesuffix("Mi")
     assert f"| limit | {limit} MiB |" in README
+    hearing = release(merged(LEAST, {"chat": {"speech": {"mode": "embedded"}}})).container("chat")
+    more = int(hearing["resources"]["limits"]["memory"].removesuffix("Mi")) - int(limit)
+    assert f"takes: {more} MiB with the defaults" in README
     drain = made.one("ConfigMap", "-chat")["data"]["CHAT_DRAIN_SECONDS"]
     slept = made.container("chat")["lifecycle"]["preStop"]["exec"]["command"][1]
     grace = made.workload("chat")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]

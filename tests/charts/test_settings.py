@@ -97,6 +97,7 @@ def test_values_arrive_in_the_service(start: Any) -> None:
             "chat": {
                 "replicas": 1_000_000,
                 "outbox": {"maxMiB": 333},
+                "speech": {"mode": "embedded", "processes": 2, "maxProcessMiB": 2048, "maxRecordings": 9},
                 "settings": {"CHAT_OUTBOX_FSYNC": "always", "CHAT_WINDOW": 12},
             },
         },
@@ -109,6 +110,8 @@ def test_values_arrive_in_the_service(start: Any) -> None:
     assert (chat.max_pod_bytes, chat.outbox_max_bytes, chat.media_processes) == (77 * 2**20, 333 * 2**20, 5)
     assert (chat.log_level, chat.log_format, chat.host) == ("warning", "console", "::")
     assert (chat.drain_seconds, chat.outbox_fsync, chat.window) == (40, "always", 12)
+    assert (chat.speech, chat.speech_processes, chat.speech_memory) == ("embedded", 2, 2 * 2**30)
+    assert chat.speech_max_recordings == 9
     assert (chat.auth, str(chat.data_dir), chat.history_token) == ("none", "/data", None)
     assert str(chat.history_url) == "http://talk-chatbot-history:8001/"
     assert chat.redis_url is not None

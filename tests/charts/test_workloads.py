@@ -9,7 +9,7 @@ import pytest
 from chat_service.memory import worst_pod_bytes
 from chat_service.settings import ChatSettings
 from tests.charts.cases import LEAST, SWITCHES, USUAL_WAYS
-from tests.charts.release import Object, merged, release
+from tests.charts.release import Object, chart, merged, release
 
 cases = pytest.mark.parametrize("values", SWITCHES.values(), ids=SWITCHES.keys())
 parts = pytest.mark.parametrize("part", ["chat", "history"])
@@ -163,6 +163,53 @@ def test_memory_follows_from_what_a_pod_may_hold() -> None:
     all_on_one = release(merged(LEAST, {"limits": {"connections": 7}})).container("chat")["resources"]
     worst = worst_pod_bytes(ChatSettings.model_validate({}), connections=7)
     assert all_on_one["limits"] == {"memory": f"{worst // 1024**2}Mi"}
+
+
+@pytest.mark.parametrize(
+    ("speech", "settings"),
+    [
+        ({"mode": "embedded"}, {}),
+        ({"mode": "embedded", "processes": 3, "maxProcessMiB": 2000, "maxRecordings": 10}, {}),
+        ({"mode": "embedded"}, {"CHAT_MEDIA_MAX_SECONDS": 600}),
+        ({"mode": "endpoint", "maxRecordings": 100}, {"CHAT_MEDIA_MAX_SECONDS": 7200}),
+    ],
+    ids=["usual", "more", "long recordings", "a service"],
+)
+def test_memory_is_enough_for_speech(speech: dict[str, Any], settings: dict[str, Any]) -> None:
+    url = {"CHAT_SPEECH_URL": "http://speech.svc/v1"} if speech["mode"] == "endpoint" else {}
+    container = release(merged(LEAST, {"chat": {"speech": speech, "settings": settings | url}})).container("chat")
+    read = {
+        "speech": speech["mode"],
+        "speech_url": url.get("CHAT_SPEECH_URL"),
+        "speech_processes": speech.get("processes", 1),
+        "speech_memory": f"{speech.get('maxProcessMiB', 1536)}MiB",
+        "speech_max_recordings": speech.get("maxRecordings", 64),
+        "media_max_seconds": settings.get("CHAT_MEDIA_MAX_SECONDS", 120),
+    }
+    worst = worst_pod_bytes(ChatSettings.model_validate(read), connections=50)
+    assert container["resources"]["limits"] == {"memory": f"{math.ceil(worst / 1024**2)}Mi"}
+    in_the_pod = speech.get("processes", 1) if speech["mode"] == "embedded" else 0
+    assert container["resources"]["requests"] == {
+        "cpu": f"{250 + 500 * in_the_pod}m",
+        "memory": f"{200 + 2 * 128 + 512 // 2 + 400 * in_the_pod}Mi",
+    }
+
+
+@pytest.mark.parametrize(
+    ("chat", "repository"),
+    [
+        ({}, "chatbot-chat"),
+        ({"speech": {"mode": "endpoint"}, "settings": {"CHAT_SPEECH_URL": "http://speech.svc/v1"}}, "chatbot-chat"),
+        ({"speech": {"mode": "embedded"}}, "chatbot-chat-speech"),
+        ({"settings": {"CHAT_VOICE_ENGINE": "hibari"}}, "chatbot-chat-speech"),
+        ({"speech": {"mode": "embedded"}, "image": {"speechRepository": "own/one"}}, "own/one"),
+    ],
+)
+def test_the_image_with_speech_is_taken_where_it_is_needed(chat: dict[str, Any], repository: str) -> None:
+    made = release(merged(LEAST, {"chat": chat}))
+    images = {container["image"] for _, pod in made.pods() for container in pod["spec"]["containers"]}
+    version = chart().metadata["appVersion"]
+    assert images == {f"{repository}:{version}", f"chatbot-history:{version}"}
 
 
 @cases

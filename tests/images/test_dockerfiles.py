@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chat_service.media.model import FOLDER, PARTS
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = {
     "chat": ROOT / "apps/chat/Dockerfile",
@@ -19,7 +21,8 @@ SERVICES = {"chat": ["apps/chat", "client", "client/web"], "history": ["apps/his
 HADOLINT = Path(sys.executable).with_name("hadolint")
 OURS = "chatbot-"
 NOT_IN_IMAGES = {"speech", "voice"}
-"""Extras that bring models of hundreds of megabytes; an image with them is built on ours."""
+"""Extras that bring models of hundreds of megabytes; the target `speech` adds them."""
+MORE_STAGES = {"chat": ["run"], "history": []}
 
 
 def folders() -> dict[str, Path]:
@@ -109,20 +112,35 @@ def test_nobody_is_root_and_every_base_is_the_one_that_was_asked_for(service: st
     lines = DOCKERFILES[service].read_text().splitlines()
     assert [line for line in lines if line.startswith("ARG BASE_IMAGE")] == ["ARG BASE_IMAGE=python:3.11-slim-bookworm"]
     bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
-    assert bases == ["${BASE_IMAGE}", "${BASE_IMAGE}", "run", "run"]
-    run = lines[lines.index("FROM ${BASE_IMAGE} AS run") : lines.index("FROM run AS dev")]
-    assert [line for line in run if line.startswith("USER ")] == ["USER 10001:10001"]
-    dev = lines[lines.index("FROM run AS dev") :]
-    assert [line for line in dev if line.startswith("USER ")][-1] == "USER 10001:10001"
+    assert bases == ["${BASE_IMAGE}", "${BASE_IMAGE}", "run", *MORE_STAGES[service], "run"]
+    stages = DOCKERFILES[service].read_text().split("\nFROM ")[2:]
+    users = [re.findall(r"^USER (\S+)$", stage, re.MULTILINE) for stage in stages]
+    assert users[0] == ["10001:10001"]
+    assert [given[-1] for given in users if given] == ["10001:10001"] * (len(stages) - 1)
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_install_is_checked_by_hash(service: str) -> None:
     text = DOCKERFILES[service].read_text().replace("\\\n", " ")
     installs = re.findall(r"pip (?:--python \S+ )?install ([^&\n]*)", text)
-    assert len(installs) == 4
+    assert len(installs) == 4 + len(MORE_STAGES[service])
     for arguments in installs:
         assert "--require-hashes" in arguments or arguments.split() == ["--no-deps", "--no-index", "/wheels/*.whl"]
+
+
+def test_the_image_with_speech_holds_its_extras_in_the_versions_that_were_tested() -> None:
+    (stage,) = (one for one in DOCKERFILES["chat"].read_text().split("\nFROM ") if one.startswith("run AS speech\n"))
+    assert "requirements/speech.txt" in stage
+    assert f"-m chat_service.media.model /app/{FOLDER.relative_to(sys.prefix)} " in stage
+    extras = project(ROOT / "apps/chat")["optional-dependencies"]
+    lock, tested, chat = (
+        {name: line.split()[0] for name, line in locked(one).items()} for one in ("speech", "dev", "chat")
+    )
+    assert {name_of(requirement) for extra in NOT_IN_IMAGES for requirement in extras[extra]} <= set(lock)
+    assert {name: version for name, version in lock.items() if tested.get(name) != version} == {}
+    assert {name: lock[name] for name in lock.keys() & chat.keys() if lock[name] != chat[name]} == {}
+    for package, _ in PARTS:
+        assert f" {package.replace('_', '-')}" in stage.partition("uninstall --yes")[2]
 
 
 @pytest.mark.parametrize("service", SERVICES)

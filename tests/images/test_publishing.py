@@ -61,6 +61,15 @@ def test_buildx_is_taken_where_it_is_there(tmp_path: Path) -> None:
     assert line.endswith(f"--load --tag chatbot-chat:{VERSION} .")
 
 
+@pytest.mark.parametrize(("part", "target"), [("chat", ""), ("chat-speech", "--target speech ")])
+def test_speech_is_a_target_of_the_image_of_chat(part: str, target: str, tmp_path: Path) -> None:
+    code, (line,), _ = _run(tmp_path, "build", part, programs=("docker",))
+    assert code == 0
+    assert line.startswith("docker buildx build --file apps/chat/Dockerfile ")
+    assert re.findall(r"--target \S+ ", line) == [target] * bool(target)
+    assert line.endswith(f"--tag chatbot-{part}:{VERSION} .")
+
+
 @pytest.mark.parametrize("program", ["buildah", "podman"])
 def test_without_docker_others_do(program: str, tmp_path: Path) -> None:
     variables = {
@@ -164,7 +173,9 @@ def test_the_chart_comes_from_a_registry_as_it_was_packaged(registry: str, tmp_p
 def test_artifact_hub_is_told_the_images_of_this_version() -> None:
     about = yaml.safe_load((charts.CHART / "Chart.yaml").read_text())
     images = yaml.safe_load(about["annotations"]["artifacthub.io/images"])
-    assert {one["image"] for one in images} == {f"chatbot-{part}:{about['appVersion']}" for part in ("chat", "history")}
+    assert {one["image"] for one in images} == {
+        f"chatbot-{part}:{about['appVersion']}" for part in ("chat", "chat-speech", "history")
+    }
     assert yaml.safe_load(about["annotations"]["artifacthub.io/changes"])
 
 
@@ -199,7 +210,7 @@ def test_a_workflow_calls_tasks_that_are_there(name: str) -> None:
 
 def test_a_release_signs_all_that_it_pushes_and_builds_on_a_digest() -> None:
     jobs = WORKFLOWS["release"]["jobs"]
-    assert jobs["images"]["strategy"]["matrix"]["part"] == ["chat", "history", "loadtest"]
+    assert jobs["images"]["strategy"]["matrix"]["part"] == ["chat", "chat-speech", "history", "loadtest"]
     assert jobs["images"]["env"]["BASE_IMAGE"] == "${{ needs.version.outputs.base }}"
     for job in ("images", "chart"):
         scripts = [step.get("run", "") for step in jobs[job]["steps"]]

@@ -93,6 +93,9 @@ annotations:
 {{- define "chatbot.part.image" -}}
 {{- $image := .values.image }}
 {{- $repository := $image.repository }}
+{{- if and $image.speechRepository (include "chatbot.chat.speaks" .root) }}
+{{- $repository = $image.speechRepository }}
+{{- end }}
 {{- with coalesce .root.Values.image.registry (.root.Values.global | default dict).imageRegistry }}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
 {{- end }}

@@ -27,6 +27,16 @@
 {{- with .Values.redis.url }}
 {{- $_ := set $config "CHAT_REDIS_URL" . }}
 {{- end }}
+{{- with .Values.chat.speech }}
+{{- if .mode }}
+{{- $_ := set $config "CHAT_SPEECH" .mode }}
+{{- $_ := set $config "CHAT_SPEECH_MAX_RECORDINGS" .maxRecordings }}
+{{- end }}
+{{- if eq .mode "embedded" }}
+{{- $_ := set $config "CHAT_SPEECH_PROCESSES" .processes }}
+{{- $_ := set $config "CHAT_SPEECH_MEMORY" (printf "%vMiB" .maxProcessMiB) }}
+{{- end }}
+{{- end }}
 {{- if .Values.chat.botScript }}
 {{- $_ := set $config "CHAT_BOT_SCRIPT" "/etc/chatbot/bot/script.toml" }}
 {{- end }}
@@ -85,19 +95,36 @@
 {{- include "chatbot.mounts.ca" . }}
 {{- end }}
 
+{{/* "yes" where pods need what only the image with speech holds. */}}
+{{- define "chatbot.chat.speaks" -}}
+{{- $engine := get (.Values.chat.settings | default dict) "CHAT_VOICE_ENGINE" }}
+{{- if or (eq .Values.chat.speech.mode "embedded") (eq (toString $engine) "hibari") }}yes{{ end }}
+{{- end }}
+
 {{/* What a pod may need at worst, as docs/operations.md works it out. */}}
 {{- define "chatbot.chat.worstMiB" -}}
 {{- with .Values.sizing }}
 {{- $connections := default $.Values.limits.connections .connectionsPerPod }}
-{{- add 200 .maxPodMiB (mul .maxFrameMiB $connections) (mul 1024 .mediaProcesses) }}
+{{- add 200 .maxPodMiB (mul .maxFrameMiB $connections) (mul 1024 .mediaProcesses) (include "chatbot.chat.speechMiB" $) }}
+{{- end }}
+{{- end }}
+
+{{/* What speech recognition takes at worst: the processes, and the sound that waits, 32 kB a second and at most half an hour. */}}
+{{- define "chatbot.chat.speechMiB" -}}
+{{- $longest := get (.Values.chat.settings | default dict) "CHAT_MEDIA_MAX_SECONDS" | default 120 }}
+{{- with .Values.chat.speech }}
+{{- $processes := ternary (mul .processes .maxProcessMiB) 0 (eq .mode "embedded") }}
+{{- $sound := ternary (mulf .maxRecordings (minf $longest 1800) 32000) 0 (ne .mode "") }}
+{{- add $processes (divf $sound 1048576 | ceil | int) }}
 {{- end }}
 {{- end }}
 
 {{/* The usual need is requested: the service, the media workers between jobs, half of what it may hold. */}}
 {{- define "chatbot.chat.resources" -}}
+{{- $hearing := ternary .Values.chat.speech.processes 0 (eq .Values.chat.speech.mode "embedded") }}
 requests:
-  cpu: 250m
-  memory: {{ add 200 (mul 128 .Values.sizing.mediaProcesses) (div .Values.sizing.maxPodMiB 2) }}Mi
+  cpu: {{ add 250 (mul 500 $hearing) }}m
+  memory: {{ add 200 (mul 128 .Values.sizing.mediaProcesses) (div .Values.sizing.maxPodMiB 2) (mul 400 $hearing) }}Mi
 limits:
   memory: {{ include "chatbot.chat.worstMiB" . }}Mi
 {{- end }}
