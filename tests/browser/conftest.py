@@ -1,28 +1,23 @@
 """A real Chromium on the page of a real server."""
 
-import shutil
+import json
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from devtools.chromium import CHROMIUM, FLAGS
 from devtools.ports import free_port
 from devtools.processes import Service, start
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",  # tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 PATIENCE_MS = 40_000
+REPLY = "li.reply:not(.growing)"
+"""The items of replies that are whole."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Server:
@@ -54,9 +49,41 @@ class Server:
         self.service.kill()
         self.service.process.wait(20)
 
+    def stored(self, client_id: str) -> list[str]:
+        """Return the texts of a client's requests that history has, oldest first."""
+        address = f"http://127.0.0.1:{self.history}/v1/clients/{client_id}/export"
+        with urllib.request.urlopen(address, timeout=20) as lines:
+            messages = [json.loads(line) for line in lines]
+        return [each["text"] for each in messages if each["type"] == "message" and each["direction"] == "request"]
+
+    def wait_until_stored(self, client_id: str, texts: list[str]) -> None:
+        """Wait until history has these requests of a client, and nothing else."""
+        ends = time.monotonic() + PATIENCE_MS / 1000
+        while (found := self.stored(client_id)) != texts:
+            assert time.monotonic() < ends, found
+            time.sleep(0.2)
+
     def close(self) -> None:
         if self.service is not None and self.service.process.poll() is None:
             self.service.stop()
+
+
+Serve = Callable[..., Server]
+
+
+def visit(page: Page, server: Server, fragment: str = "") -> None:
+    page.goto(server.url + fragment)
+    expect(page.locator("#status-text")).to_have_text("Connected")
+
+
+def try_now(page: Page) -> None:
+    """Have the page connect without the rest of its pause."""
+    page.evaluate("() => document.getElementById('retry').click()")
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.keyboard.press("Enter")
 
 
 @pytest.fixture(scope="module")  # not longer: its event loop counts as running in this thread until it ends
@@ -65,7 +92,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("THE PAGE IS NOT TESTED: there is no chromium on this machine (Debian: apt-get install chromium)")
     playwright: Playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         yield browser
         browser.close()
 

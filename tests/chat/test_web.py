@@ -1,5 +1,6 @@
 """What a browser is given: the page under a strict policy, and the description of the installation."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ async def test_without_an_address_of_its_own_history_is_where_chat_is() -> None:
         assert (await client.get("/.well-known/chatbot")).json()["history"] is None
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/app.js", "/frameproto.js", "/style.css"])
+@pytest.mark.parametrize("path", ["/", "/web/app.js", "/web/frameproto.js", "/web/style.css", "/web/widget.js"])
 async def test_the_page_is_served_under_a_strict_policy(path: str) -> None:
     async with browser(
         public_history_url="https://history.example:8443/base", allowed_origins=("https://app.example", "null")
@@ -55,8 +56,43 @@ async def test_the_page_is_served_under_a_strict_policy(path: str) -> None:
     assert policy["connect-src"] == "'self' https://history.example:8443"
     assert policy["media-src"] == "'self' blob: https://history.example:8443"
     assert policy["frame-ancestors"] == "'self' https://app.example"
+    assert policy["trusted-types"] == "'none'"
+    assert policy["require-trusted-types-for"] == "'script'"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("origins", "ancestors"),
+    [
+        ("capacitor://localhost,tauri://localhost", "capacitor://localhost tauri://localhost"),
+        (
+            "chrome-extension://abcdefghijklmnop,moz-extension://a-b",
+            "chrome-extension://abcdefghijklmnop moz-extension://a-b",
+        ),
+        ("file://,null", "file:"),
+        ("*", "* capacitor: ionic: tauri: chrome-extension: moz-extension: file:"),
+    ],
+)
+async def test_apps_and_extensions_may_have_the_page_in_a_frame(origins: str, ancestors: str) -> None:
+    async with browser(allowed_origins=tuple(origins.split(","))) as client:
+        policy = (await client.get("/")).headers["content-security-policy"]
+    assert f"frame-ancestors 'self' {ancestors};" in policy
+
+
+async def test_the_page_asks_for_all_modules_at_once() -> None:
+    async with browser() as client:
+        page = (await client.get("/")).text
+        preloaded = set(re.findall(r'rel="modulepreload" href="web/([^"]+)"', page))
+        imported: set[str] = set()
+        left = {"app.js"}
+        while left:
+            module = (await client.get(f"/web/{left.pop()}")).text
+            found = set(re.findall(r'^(?:import|export|\}) .*from "\./([^"]+)";$', module, re.MULTILINE)) - imported
+            imported |= found
+            left |= found
+    assert preloaded == imported
+    assert "vendor/marked.esm.js" in preloaded
 
 
 async def test_nothing_of_the_page_is_inline_or_from_elsewhere() -> None:
@@ -71,12 +107,35 @@ async def test_nothing_of_the_page_is_inline_or_from_elsewhere() -> None:
 
 async def test_a_file_that_did_not_change_is_not_sent_again() -> None:
     async with browser() as client:
-        first = await client.get("/app.js")
-        again = await client.get("/app.js", headers={"If-None-Match": first.headers["etag"]})
+        first = await client.get("/web/app.js")
+        again = await client.get("/web/app.js", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("path", ["/nothing.js", "/../settings.py", "/%2e%2e/pyproject.toml", "/__init__.py"])
+async def test_files_are_compressed_for_those_who_understand_that() -> None:
+    async with browser() as client:
+        packed = await client.get("/web/app.js", headers={"Accept-Encoding": "gzip"})
+        plain = await client.get("/web/app.js", headers={"Accept-Encoding": "identity"})
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing.js",
+        "/app.js",
+        "/web",
+        "/web/",
+        "/web/nothing.js",
+        "/web/../settings.py",
+        "/web/%2e%2e/pyproject.toml",
+        "/web/%2e%2e/__init__.py",
+        "/web/vendor",
+        "/__init__.py",
+    ],
+)
 async def test_only_the_files_of_the_page_are_served(path: str) -> None:
     async with browser() as client:
         answer = await client.get(path)

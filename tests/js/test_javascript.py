@@ -1,5 +1,6 @@
 """The JavaScript modules, run by Node's own test runner."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -7,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers import ROOT
 from frameproto import RequestKind, ResponseKind
 from frameproto.connection import CONNECT_PATH, SUBPROTOCOL_V1, SUBPROTOCOL_V2, TEMPORARY_DENIALS, CloseCode, Parameter
 from frameproto.v2 import ClientType, Progress, ServerType
 
 HERE = Path(__file__).parent
+WEB = ROOT / "client" / "web"
+PACKAGES = ROOT / "devtools" / "javascript" / "node_modules"
 NODE = shutil.which("node")
 MISSING = "JAVASCRIPT IS NOT TESTED: there is no node on this machine (Debian: apt-get install nodejs)"
 
@@ -43,3 +47,47 @@ def test_constants_are_those_of_python() -> None:
         "SUBPROTOCOL_V1": SUBPROTOCOL_V1,
         "SUBPROTOCOL_V2": SUBPROTOCOL_V2,
     }
+
+
+@pytest.fixture
+def packages() -> Path:
+    if NODE is None or not PACKAGES.is_dir():
+        pytest.skip("JAVASCRIPT IS NOT CHECKED: there is no node, or no npm that could install the packages")
+    return PACKAGES
+
+
+def test_the_types_are_right(packages: Path) -> None:
+    assert NODE is not None
+    compiler = packages / "typescript" / "bin" / "tsc"
+    done = subprocess.run(
+        [NODE, str(compiler), "-p", str(WEB)], check=False, capture_output=True, text=True, timeout=110
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("marked.esm.js", "lib/marked.esm.js"), ("marked.LICENSE", "LICENSE")], ids=["code", "licence"]
+)
+def test_the_library_in_the_page_is_the_one_that_is_locked(packages: Path, ours: str, theirs: str) -> None:
+    copy = WEB / "chat_web" / "static" / "vendor" / ours
+    assert copy.read_bytes() == (packages / "marked" / theirs).read_bytes()
+
+
+def test_the_documentation_names_the_library_as_it_is() -> None:
+    library = (WEB / "chat_web" / "static" / "vendor" / "marked.esm.js").read_bytes()
+    locked = json.loads((PACKAGES.parent / "package-lock.json").read_text("utf-8"))["packages"]["node_modules/marked"]
+    documented = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    assert f"marked v{locked['version']} " in library.decode()
+    assert f"marked {locked['version']}" in documented
+    assert hashlib.sha256(library).hexdigest() in documented
+
+
+def test_the_package_has_what_it_exports() -> None:
+    package = json.loads((WEB / "package.json").read_text("utf-8"))
+    for target in package["exports"].values():
+        assert (WEB / target).is_file()
+    if NODE is None:
+        pytest.skip(MISSING)
+    names = [name.replace(".", package["name"], 1) for name in package["exports"]]
+    script = "".join(f"await import({json.dumps(name)});" for name in names)
+    subprocess.run([NODE, "--input-type=module", "-e", script], cwd=WEB, check=True, capture_output=True, timeout=60)

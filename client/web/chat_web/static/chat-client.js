@@ -2,21 +2,21 @@
  * A conversation with the chatbot that survives broken connections.
  *
  * It connects again by the close code or the denial, with back-off and jitter. Messages are answered in the order in
- * which they were sent. A browser can't read why a handshake failed, so the client asks by a plain GET of the same
- * address, which answers what a handshake would meet.
+ * which they were sent. Where the server speaks chatbot.v2, what is unanswered is sent again after a reconnect, and
+ * answered once.
  *
  * @module
  */
 
-import {
-  CONNECT_PATH,
-  Parameter,
-  Reconnect,
-  TEMPORARY_DENIALS,
-  TOKEN_DENIALS,
-  reconnectAfter,
-} from "./connection.js";
-import { RequestKind, SUBPROTOCOL_V1, decodeResponse, encodeRequest } from "./frameproto.js";
+import { CONNECT_PATH, Parameter, Reconnect, reconnectAfter } from "./connection.js";
+import { SUBPROTOCOLS } from "./dialect.js";
+import { ConnectionLost, Denied } from "./errors.js";
+import { RequestKind, encodeRequest } from "./frameproto.js";
+import { mayPass, preflight, wantsToken, watchQueue } from "./preflight.js";
+import { Unanswered } from "./unanswered.js";
+import { randomUuid } from "./uuid.js";
+
+export { ConnectionLost, Denied } from "./errors.js";
 
 /** What a client is doing. */
 export const State = Object.freeze({
@@ -30,28 +30,17 @@ export const State = Object.freeze({
 
 const FIRST_PAUSE_SECONDS = 0.5;
 const LONGEST_PAUSE_SECONDS = 30;
-const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+const DEFAULT_WINDOW = 10;
 
-/** The connection ended before the message was answered. It may have been answered all the same. */
-export class ConnectionLost extends Error {
-  /** @param {number} code of the close */
-  constructor(code) {
-    super(`the connection ended (${code}) before the answer came`);
-    this.name = "ConnectionLost";
-    this.code = code;
-  }
-}
-
-/** The server refuses this client, and a later attempt would meet the same. */
-export class Denied extends Error {
-  /** @param {{status: number, code: string, detail: string}} problem */
-  constructor({ status, code, detail }) {
-    super(detail || code || `the server answered ${status}`);
-    this.name = "Denied";
-    this.status = status;
-    this.code = code;
-  }
-}
+/**
+ * @typedef {object} Change
+ * @property {string} state one of State
+ * @property {string | number} [code] of the close or the denial before it
+ * @property {string} [detail]
+ * @property {number} [place] in the queue, 1 is the next
+ * @property {number} [waited] seconds in the queue so far
+ * @property {number} [seconds] until the next attempt begins
+ */
 
 /**
  * @typedef {object} Options
@@ -59,12 +48,12 @@ export class Denied extends Error {
  * @property {string} clientId
  * @property {string} [timeZone] the zone of the browser by default
  * @property {string} [sessionId] a UUID; a new session by default
+ * @property {number} [window] how many messages may be on the way: 10, or what the server says of itself
  * @property {(fresh: boolean) => string | undefined | Promise<string | undefined>} [token] gives the token; `fresh`: the
  *   last one was refused or has expired
- * @property {(change: {state: string, code?: string | number, detail?: string, place?: number, seconds?: number}) => void}
- *   [onState] told of every change: why, and in how many seconds the next attempt begins
- * @property {typeof WebSocket} [WebSocket] the constructor to use where there is no global one
- * @property {typeof fetch} [fetch]
+ * @property {(change: Change) => void} [onState] told of every change, and of the place in the queue
+ * @property {typeof globalThis.WebSocket} [WebSocket] the constructor to use where there is no global one
+ * @property {typeof globalThis.fetch} [fetch]
  */
 
 /** A conversation. */
@@ -73,19 +62,27 @@ export class ChatClient {
   constructor(options) {
     this.clientId = options.clientId;
     this.timeZone = options.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-    this.sessionId = options.sessionId ?? crypto.randomUUID();
+    this.sessionId = options.sessionId ?? randomUuid();
+    /** @type {string} one of State */
     this.state = State.IDLE;
     this._base = baseOf(options.url);
     this._token = options.token ?? (() => undefined);
     this._onState = options.onState ?? (() => {});
     this._WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this._fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
-    /** Messages without an answer, oldest first. @type {{kind: number, frame: Uint8Array, sent: boolean, resolve: Function, reject: Function}[]} */
-    this._pending = [];
+    this._unanswered = new Unanswered(options.window ?? DEFAULT_WINDOW);
+    /** @type {WebSocket | null} */
     this._socket = null;
     this._failures = 0;
     this._freshToken = false;
+    this._waitId = ""; // names the place in the queue, from the first attempt until a connection is open
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
     this._timer = undefined;
+  }
+
+  /** Whether messages can be taken back. It is known once a connection was open: chatbot.v1 has no way to. */
+  get cancels() {
+    return this._unanswered.names;
   }
 
   /** Connect, if this client is not connected yet. It stays connected until `close`. */
@@ -101,17 +98,20 @@ export class ChatClient {
    *
    * @param {Uint8Array | string} body a string is a text
    * @param {number} [kind] one of RequestKind
+   * @param {import("./unanswered.js").AskOptions} [options]
    * @returns {Promise<import("./frameproto.js").Response>}
-   * @throws {ConnectionLost} the connection ended after the message was sent
+   * @throws {ConnectionLost} the connection ended after the message was sent, and it can't be sent again
    * @throws {Denied} the server refuses this client
+   * @throws {DOMException} `AbortError`: it was taken back, and there is no response
    */
-  ask(body, kind = RequestKind.TEXT) {
+  ask(body, kind = RequestKind.TEXT, options = {}) {
     if (this.state === State.CLOSED) return Promise.reject(new ConnectionLost(1000));
-    const frame = encodeRequest(kind, body);
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     return new Promise((resolve, reject) => {
-      this._pending.push({ kind, frame, sent: false, resolve, reject });
-      if (this.state === State.OPEN) this._flush();
-      else this.connect();
+      encodeRequest(kind, body); // what is no message fails here, and not when it is sent
+      const { id = randomUuid(), again = false } = options;
+      this._unanswered.add({ ...options, id, again, kind, body, resolve, reject });
+      this.connect();
     });
   }
 
@@ -121,7 +121,7 @@ export class ChatClient {
     const socket = this._socket;
     this._socket = null;
     this._change(State.CLOSED);
-    this._fail(() => true, new ConnectionLost(1000));
+    this._unanswered.fail(new ConnectionLost(1000));
     socket?.close(1000);
   }
 
@@ -136,22 +136,35 @@ export class ChatClient {
     }
     if (this.state !== State.CONNECTING) return;
     this._freshToken = false;
-    const protocols = token === undefined ? [SUBPROTOCOL_V1] : [SUBPROTOCOL_V1, `bearer.${token}`];
+    this._waitId ||= randomUuid();
+    const protocols = token === undefined ? [...SUBPROTOCOLS] : [...SUBPROTOCOLS, `bearer.${token}`];
     const socket = new this._WebSocket(`${this._base.replace(/^http/, "ws")}${this._query()}`, protocols);
-    socket.binaryType = "arraybuffer";
     this._socket = socket;
+    this._listen(socket, token);
+  }
+
+  /**
+   * @param {WebSocket} socket
+   * @param {string | undefined} token
+   */
+  _listen(socket, token) {
+    socket.binaryType = "arraybuffer";
     let opened = false;
+    const ask = () => this._preflight(token);
+    const endWatch = watchQueue(ask, ({ code, place, waited }) => this._change(State.CONNECTING, { code, place, waited }));
     socket.addEventListener("open", () => {
+      endWatch();
       if (socket !== this._socket) return;
       opened = true;
-      this._failures = 0;
+      this._waitId = "";
       this._change(State.OPEN);
-      this._flush();
+      this._unanswered.opened(socket.protocol, (frame) => socket.send(/** @type {Uint8Array<ArrayBuffer>} */ (frame)));
     });
     socket.addEventListener("message", (event) => {
       if (socket === this._socket) this._receive(event.data);
     });
     socket.addEventListener("close", (event) => {
+      endWatch();
       if (socket !== this._socket) return;
       this._socket = null;
       if (opened) this._lost(event.code);
@@ -159,34 +172,26 @@ export class ChatClient {
     });
   }
 
-  _flush() {
-    for (const message of this._pending) {
-      if (!message.sent) {
-        message.sent = true;
-        this._socket.send(message.frame);
-      }
-    }
-  }
-
+  /** @param {ArrayBuffer | string} data */
   _receive(data) {
-    const message = this._pending.find(({ sent }) => sent);
-    let response;
+    let read;
     try {
-      if (typeof data === "string" || message === undefined) throw new Error("nothing was asked");
-      response = decodeResponse(new Uint8Array(data), MAX_REPLY_BYTES);
+      if (typeof data === "string") throw new TypeError("a server sends bytes");
+      read = this._unanswered.read(new Uint8Array(data));
     } catch {
       const socket = this._socket;
       this._socket = null;
-      socket.close(4000);
+      socket?.close(4000);
       this._lost(1002);
       return;
     }
-    this._pending.splice(this._pending.indexOf(message), 1);
-    message.resolve(response);
+    this._failures = 0;
+    if (read.message !== undefined) this._unanswered.tell(read.message, read.heard);
   }
 
+  /** @param {number} code */
   _lost(code) {
-    this._fail(({ sent }) => sent, new ConnectionLost(code));
+    this._unanswered.lost(code);
     switch (reconnectAfter(code)) {
       case Reconnect.NEVER:
         this._end(new Denied({ status: 0, code: String(code), detail: `the server closed the connection (${code})` }));
@@ -199,7 +204,7 @@ export class ChatClient {
         this._again({ code, seconds: Math.random() });
         break;
       case Reconnect.WHEN_READY:
-        if (this._pending.length > 0) this._again({ code, seconds: 0 });
+        if (this._unanswered.size > 0) this._again({ code });
         else this._change(State.IDLE, { code });
         break;
       default:
@@ -207,59 +212,51 @@ export class ChatClient {
     }
   }
 
-  /** Find out why a handshake failed, and act on it. */
+  /** Find out why a handshake failed, and act on it. @param {string | undefined} token */
   async _refused(token) {
-    let problem;
-    try {
-      const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-      const answer = await this._fetch(`${this._base}${this._query()}`, { headers, cache: "no-store" });
-      const body = await answer.json().catch(() => ({}));
-      problem = {
-        status: answer.status,
-        code: String(body.code ?? ""),
-        detail: String(body.detail ?? body.title ?? ""),
-        place: body.place,
-        seconds: Number(answer.headers.get("Retry-After") ?? "") || undefined,
-      };
-    } catch {
-      problem = { status: 0, code: "unreachable", detail: "the server can't be reached" };
-    }
+    const problem = await this._preflight(token);
     if (this.state !== State.CONNECTING) return;
-    if (TOKEN_DENIALS.has(problem.code) && this._failures === 0) {
+    if (wantsToken(problem) && this._failures === 0) {
       this._freshToken = true;
       this._again({ ...problem, seconds: 0 });
-    } else if (problem.status === 426 || problem.status === 0 || TEMPORARY_DENIALS.has(problem.code)) {
+    } else if (mayPass(problem)) {
       this._again(problem);
-    } else if (problem.code === "" && problem.status >= 500) {
-      this._again(problem); // of a proxy
     } else {
       this._end(new Denied(problem));
     }
   }
 
-  /** Try again after a pause. Without `seconds`, the pause doubles with each failure, and is cut short by chance. */
-  _again({ code, detail, place, seconds }) {
+  /**
+   * Try again after a pause. Without `seconds`, the pause doubles with each failure, and is cut short by chance.
+   *
+   * @param {Omit<Change, "state">} why
+   */
+  _again({ seconds, ...why }) {
     const longest = Math.min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** this._failures);
     const pause = seconds === undefined ? longest * (0.5 + Math.random() / 2) : seconds * (1 + Math.random() / 4);
     this._failures += 1;
-    this._change(State.WAITING, { code, detail, place, seconds: pause });
+    this._change(State.WAITING, { ...why, seconds: pause });
     this._timer = setTimeout(() => this._open(), pause * 1000);
   }
 
+  /** @param {Denied} error */
   _end(error) {
     this._change(State.DENIED, { code: error.code, detail: error.message });
-    this._fail(() => true, error);
+    this._unanswered.fail(error);
   }
 
-  _fail(which, error) {
-    const failed = this._pending.filter(which);
-    this._pending = this._pending.filter((message) => !failed.includes(message));
-    for (const { reject } of failed) reject(error);
-  }
-
+  /**
+   * @param {string} state
+   * @param {Omit<Change, "state">} [more]
+   */
   _change(state, more = {}) {
     this.state = state;
     this._onState({ state, ...more });
+  }
+
+  /** @param {string | undefined} token */
+  _preflight(token) {
+    return preflight(this._fetch, `${this._base}${this._query()}`, token);
   }
 
   _query() {
@@ -267,6 +264,7 @@ export class ChatClient {
       [Parameter.CLIENT_ID]: this.clientId,
       [Parameter.TIME_ZONE]: this.timeZone,
       [Parameter.SESSION_ID]: this.sessionId,
+      waitId: this._waitId,
     });
     return `${CONNECT_PATH}?${query}`;
   }
@@ -275,7 +273,8 @@ export class ChatClient {
 /** @param {string} url */
 function baseOf(url) {
   const { protocol, host, pathname } = new URL(url);
-  const scheme = { "ws:": "http:", "wss:": "https:", "http:": "http:", "https:": "https:" }[protocol];
+  const schemes = new Map([["ws:", "http:"], ["wss:", "https:"], ["http:", "http:"], ["https:", "https:"]]);
+  const scheme = schemes.get(protocol);
   if (scheme === undefined) throw new TypeError(`${url} is not the address of a chatbot`);
   return `${scheme}//${host}${pathname.replace(/\/+$/, "").replace(new RegExp(`${CONNECT_PATH}$`), "")}`;
 }

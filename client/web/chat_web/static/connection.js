@@ -20,7 +20,7 @@ export const Reconnect = Object.freeze({
   FRESH_TOKEN: "fresh_token",
 });
 
-/** What a client does after each close code. */
+/** What a client does after each close code. @type {Readonly<Record<number, string>>} */
 export const CLOSE_CODES = Object.freeze({
   1000: Reconnect.NEVER,
   1001: Reconnect.LATER,

@@ -34,8 +34,12 @@ export const Progress = Object.freeze({ WAITING: 0, LISTENING: 1, THINKING: 2, S
 export const NO_MESSAGE = "00000000-0000-0000-0000-000000000000";
 
 const ENVELOPE_BYTES = 17;
+const NOTHING = Object.freeze({ kind: -1, text: "", voice: new Uint8Array(), image: new Uint8Array() });
+/** @type {Set<number>} */
 const CLIENT_TYPES = new Set(Object.values(ClientType));
+/** @type {Set<number>} */
 const SERVER_TYPES = new Set(Object.values(ServerType));
+/** @type {Set<number>} */
 const PROGRESS = new Set(Object.values(Progress));
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -105,7 +109,7 @@ export function decodeClientFrame(frame, maxBytes = DEFAULT_MAX_FRAME_BYTES) {
  * @returns {Uint8Array}
  * @throws {FrameError} it is not what the protocol allows
  */
-export function encodeServerFrame({ type, messageId, response, text, progress }) {
+export function encodeServerFrame({ type, messageId, response = NOTHING, text = "", progress = -1 }) {
   switch (type) {
     case ServerType.RESPONSE: {
       const mayBeNil = response.kind === ResponseKind.ERROR;

@@ -22,7 +22,7 @@ export const RequestKind = Object.freeze({ TEXT: 0, VOICE: 1, VIDEO: 2 });
 /** The first byte of a response. */
 export const ResponseKind = Object.freeze({ TEXT: 0, VOICE: 1, VIDEO: 2, ERROR: 3 });
 
-/** The media that follow the text of a response, by kind, in the order of the frame. */
+/** The media that follow the text of a response, by kind, in the order of the frame. @type {Readonly<Record<number, string[]>>} */
 const PARTS = Object.freeze({
   [ResponseKind.TEXT]: [],
   [ResponseKind.VOICE]: ["voice"],
@@ -30,7 +30,9 @@ const PARTS = Object.freeze({
   [ResponseKind.ERROR]: [],
 });
 
+/** @type {Set<number>} */
 const REQUEST_KINDS = new Set(Object.values(RequestKind));
+/** @type {Set<number>} */
 const RESPONSE_KINDS = new Set(Object.values(ResponseKind));
 const HEADER_BYTES = 9;
 const SIZE_LIMIT = 2 ** 32;

@@ -15,6 +15,20 @@ export class HistoryError extends Error {
   }
 }
 
+/**
+ * @typedef {object} StoredMessage
+ * @property {string} id
+ * @property {string} session_id
+ * @property {"request" | "reply"} direction
+ * @property {string} kind
+ * @property {string | null} text
+ * @property {string} outcome
+ * @property {string} sent_at
+ * @property {Record<string, {href: string}>} media
+ */
+
+/** @typedef {{id: string, title: string | null, started_at: string}} StoredSession */
+
 /** A client of the history service. */
 export class History {
   /**
@@ -27,17 +41,34 @@ export class History {
     this._token = token;
   }
 
-  /** One page of sessions, latest first. @param {string} [cursor] */
+  /**
+   * One page of sessions, latest first.
+   *
+   * @param {string} [cursor]
+   * @returns {Promise<{sessions: StoredSession[], next?: string | null}>}
+   */
   sessions(cursor) {
     return this._get(`/v1/clients/${this._client}/sessions`, { limit: 30, cursor });
   }
 
-  /** One page of the newest messages of a session, or of those before a cursor. @param {string} session */
+  /**
+   * One page of the newest messages of a session, or of those before a cursor.
+   *
+   * @param {string} session
+   * @param {string} [before]
+   * @returns {Promise<{messages: StoredMessage[], before?: string | null}>}
+   */
   messages(session, before) {
     return this._get(`/v1/sessions/${encodeURIComponent(session)}/messages`, { limit: 50, before });
   }
 
-  /** One page of the messages with all of these words, newest first. @param {string} words */
+  /**
+   * One page of the messages with all of these words, newest first.
+   *
+   * @param {string} words
+   * @param {string} [cursor]
+   * @returns {Promise<{messages: StoredMessage[], next?: string | null}>}
+   */
   search(words, cursor) {
     return this._get(`/v1/clients/${this._client}/search`, { q: words, limit: 30, cursor });
   }
@@ -48,14 +79,23 @@ export class History {
     return new URL(href, this.address).href;
   }
 
+  /**
+   * @param {string} path
+   * @param {Record<string, unknown>} parameters
+   */
   _get(path, parameters) {
     const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
     const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
     return this._request(`${path}?${query}`, {});
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestInit} options
+   */
   async _request(path, options) {
     const token = await this._token();
+    /** @type {Record<string, string>} */
     const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
     let answer;
     try {

@@ -8,12 +8,13 @@ const TYPES = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 
 /** A recording that is under way. `startRecording` makes one. */
 class Recording {
+  /** @param {MediaStream} stream */
   constructor(stream) {
     this._stream = stream;
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
     this._recorder = new MediaRecorder(stream, mimeType ? { mimeType } : {});
+    /** @type {Blob[]} */
     this._chunks = [];
-    this.startedAt = Date.now();
     this._recorder.addEventListener("dataavailable", ({ data }) => this._chunks.push(data));
     this._recorder.start();
   }

@@ -10,18 +10,20 @@ const en = {
   sessions: "Conversations",
   newSession: "New conversation",
   noSessions: "No conversations yet.",
-  noTitle: (when) => `Conversation of ${when}`,
+  noTitle: (/** @type {string} */ when) => `Conversation of ${when}`,
   search: "Search",
   searchHint: "Words in your messages",
   nothingFound: "No message has all of these words.",
   settings: "Settings",
+  messages: "Messages",
   message: "Message",
   messageHint: "Write a message",
   send: "Send",
   record: "Record a voice note",
   stopRecording: "Stop and send the voice note",
   cancelRecording: "Discard the recording",
-  recordingFor: (seconds) => `Recording, ${seconds} s`,
+  recording: "Recording",
+  seconds: (/** @type {number} */ seconds) => `${seconds} s`,
   attach: "Send a voice note or a video from a file",
   sendFile: "Send this file",
   discardFile: "Discard",
@@ -32,25 +34,30 @@ const en = {
   voiceNote: "Voice note",
   video: "Video",
   picture: "Picture from the bot",
+  progress: ["Waiting for its turn", "Listening", "Thinking", "Speaking"],
   working: "The bot is working",
+  unsent: "Waiting for the connection",
+  stop: "Stop",
+  stopped: "You stopped this reply.",
+  takenBack: "You took this message back.",
   older: "Loading older messages",
   beginning: "This is the beginning of the conversation.",
   clientId: "Client id",
-  clientIdHint: "1 to 64 letters, digits or . _ : -",
   timeZone: "Time zone",
   token: "Token, where the server asks for one",
   save: "Save",
   cancel: "Cancel",
   idle: "Not connected. Your next message connects.",
   connecting: "Connecting",
-  queue: (place) => `All slots are taken. You are number ${place} in the queue.`,
+  queue: (/** @type {number} */ place) => `All slots are taken. You are number ${place} in the queue.`,
   open: "Connected",
-  waiting: (why, seconds) => `${why} Next attempt in ${seconds} s.`,
+  nextAttempt: (/** @type {number} */ seconds) => `Next attempt in ${seconds} s.`,
   retry: "Try now",
   lost: "The connection was lost.",
   notSent: "This message may not have been answered.",
   resend: "Send again",
-  tooLarge: (limit) => `This file is too large. The server accepts ${limit}.`,
+  tooLarge: (/** @type {string} */ limit) => `This file is too large. The server accepts ${limit}.`,
+  tooLong: (/** @type {number} */ limit) => `This text is too long. The server accepts ${limit} bytes.`,
   wrongFile: "Choose a sound or a video file.",
   noMicrophone: "The microphone can't be used. Allow it in your browser, or send a file.",
   reasons: {
@@ -68,6 +75,7 @@ const en = {
     token_missing: "The server asks for a token. Enter one in the settings.",
     token_expired: "The token has expired. Enter a new one in the settings.",
     token_invalid: "The server does not accept this token.",
+    token_unavailable: "The page around this one gave no token.",
     client_not_yours: "The token is for another client id.",
     origin_not_allowed: "Pages from here may not connect to this server.",
     1012: "The server is being replaced.",
@@ -77,11 +85,117 @@ const en = {
   },
 };
 
-const LANGUAGES = { en };
+/** @type {typeof en} */
+const de = {
+  title: "Chatbot",
+  skip: "Zum Nachrichtenfeld springen",
+  sessions: "Gespräche",
+  newSession: "Neues Gespräch",
+  noSessions: "Noch keine Gespräche.",
+  noTitle: (when) => `Gespräch vom ${when}`,
+  search: "Suchen",
+  searchHint: "Wörter in Ihren Nachrichten",
+  nothingFound: "Keine Nachricht enthält alle diese Wörter.",
+  settings: "Einstellungen",
+  messages: "Nachrichten",
+  message: "Nachricht",
+  messageHint: "Nachricht schreiben",
+  send: "Senden",
+  record: "Sprachnachricht aufnehmen",
+  stopRecording: "Aufnahme beenden und senden",
+  cancelRecording: "Aufnahme verwerfen",
+  recording: "Aufnahme",
+  seconds: (seconds) => `${seconds} s`,
+  attach: "Sprachnachricht oder Video aus einer Datei senden",
+  sendFile: "Diese Datei senden",
+  discardFile: "Verwerfen",
+  menu: "Gespräche zeigen",
+  closeMenu: "Gespräche verbergen",
+  you: "Sie",
+  bot: "Bot",
+  voiceNote: "Sprachnachricht",
+  video: "Video",
+  picture: "Bild vom Bot",
+  progress: ["Wartet, bis sie an der Reihe ist", "Hört zu", "Denkt nach", "Spricht"],
+  working: "Der Bot arbeitet",
+  unsent: "Wartet auf die Verbindung",
+  stop: "Anhalten",
+  stopped: "Sie haben diese Antwort angehalten.",
+  takenBack: "Sie haben diese Nachricht zurückgenommen.",
+  older: "Ältere Nachrichten werden geladen",
+  beginning: "Hier beginnt das Gespräch.",
+  clientId: "Kennung",
+  timeZone: "Zeitzone",
+  token: "Token, falls der Server eines verlangt",
+  save: "Speichern",
+  cancel: "Abbrechen",
+  idle: "Nicht verbunden. Ihre nächste Nachricht verbindet.",
+  connecting: "Verbindung wird aufgebaut",
+  queue: (place) => `Alle Plätze sind belegt. Sie sind Nummer ${place} in der Schlange.`,
+  open: "Verbunden",
+  nextAttempt: (seconds) => `Nächster Versuch in ${seconds} s.`,
+  retry: "Jetzt versuchen",
+  lost: "Die Verbindung ist abgebrochen.",
+  notSent: "Diese Nachricht wurde vielleicht nicht beantwortet.",
+  resend: "Noch einmal senden",
+  tooLarge: (limit) => `Diese Datei ist zu groß. Der Server nimmt bis ${limit}.`,
+  tooLong: (limit) => `Dieser Text ist zu lang. Der Server nimmt bis ${limit} Bytes.`,
+  wrongFile: "Wählen Sie eine Ton- oder Videodatei.",
+  noMicrophone: "Das Mikrofon ist nicht verfügbar. Erlauben Sie es im Browser, oder senden Sie eine Datei.",
+  reasons: {
+    unreachable: "Der Server ist nicht erreichbar.",
+    cluster_full: "Alle Plätze sind belegt.",
+    line_full: "Es warten schon zu viele.",
+    client_limit: "Sie haben so viele offene Verbindungen, wie erlaubt sind. Schließen Sie eine davon.",
+    pod_full: "Dieser Server hat im Moment keinen Platz.",
+    draining: "Der Server wird ersetzt.",
+    limits_learning: "Der Server stellt seine Grenzen wieder her.",
+    limits_unavailable: "Der Server kann seine Grenzen nicht prüfen.",
+    client_id_malformed: "Die Kennung ist nicht gültig.",
+    time_zone_unknown: "Der Server kennt diese Zeitzone nicht.",
+    time_zone_not_served: "Der Server bedient Ihre Zeitzone nicht.",
+    token_missing: "Der Server verlangt ein Token. Tragen Sie eines in den Einstellungen ein.",
+    token_expired: "Das Token ist abgelaufen. Tragen Sie ein neues in den Einstellungen ein.",
+    token_invalid: "Der Server nimmt dieses Token nicht an.",
+    token_unavailable: "Die umgebende Seite hat kein Token geliefert.",
+    client_not_yours: "Das Token gehört zu einer anderen Kennung.",
+    origin_not_allowed: "Seiten von hier dürfen sich mit diesem Server nicht verbinden.",
+    1012: "Der Server wird ersetzt.",
+    1013: "Der Server kann die Verbindung im Moment nicht halten.",
+    4000: "Die Verbindung wurde geschlossen, weil nichts gesagt wurde.",
+    4003: "Das Token ist abgelaufen.",
+  },
+};
 
-/** The sentences of the first language of the browser that there is. */
-export const strings =
-  (globalThis.navigator?.languages ?? []).map((tag) => LANGUAGES[tag.slice(0, 2)]).find(Boolean) ?? en;
+export const LANGUAGES = Object.freeze({ en, de });
 
-/** Why something happened, by its code, in words. @param {string | number | undefined} code @param {string} [detail] */
-export const reason = (code, detail) => strings.reasons[code] ?? (detail || strings.lost);
+/**
+ * Return the first of some languages that there is.
+ *
+ * @param {readonly string[]} wanted tags such as `de-AT`
+ * @returns {keyof typeof LANGUAGES}
+ */
+export function chooseLanguage(wanted) {
+  const known = /** @type {(keyof typeof LANGUAGES)[]} */ (Object.keys(LANGUAGES));
+  const found = wanted.map((tag) => known.find((language) => tag.toLowerCase().split("-")[0] === language));
+  return found.find(Boolean) ?? "en";
+}
+
+const asked = new URLSearchParams(globalThis.location?.hash.slice(1)).get("lang");
+
+/** The language of this page: the one in its address, or the first of the browser's. */
+export const language = chooseLanguage(asked ? [asked] : (globalThis.navigator?.languages ?? []));
+
+/** That language as the reader's own country writes dates in it. */
+export const locale = globalThis.navigator?.languages?.find((tag) => tag.split("-")[0] === language) ?? language;
+
+export const strings = LANGUAGES[language];
+
+/**
+ * Say in words why something happened.
+ *
+ * @param {string | number | undefined} code
+ * @param {string} [detail]
+ */
+export const reason = (code, detail) =>
+  /** @type {Record<string, string>} */ (strings.reasons)[code ?? ""] ?? (detail || strings.lost);

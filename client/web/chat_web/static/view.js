@@ -1,10 +1,20 @@
 /**
- * How messages look on the page. Text is always set as text, never parsed as HTML.
+ * How messages look on the page.
  *
  * @module
  */
 
-import { strings } from "./strings.js";
+import { markdown } from "./markdown.js";
+import { language, locale, strings } from "./strings.js";
+
+/**
+ * Return an element of the page by its id.
+ *
+ * @template {HTMLElement} [Kind=HTMLElement]
+ * @param {string} id
+ * @returns {Kind}
+ */
+export const $ = (id) => /** @type {Kind} */ (document.getElementById(id));
 
 /**
  * Make an element.
@@ -20,57 +30,108 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Put the sentences of the language into the page. @param {ParentNode} root */
-export function translate(root) {
-  for (const found of root.querySelectorAll("[data-text]")) found.textContent = strings[found.dataset.text];
-  for (const found of root.querySelectorAll("[data-label]")) {
-    found.setAttribute("aria-label", strings[found.dataset.label]);
-    found.title = strings[found.dataset.label];
-  }
-  for (const found of root.querySelectorAll("[data-hint]")) found.placeholder = strings[found.dataset.hint];
+/**
+ * Make a button.
+ *
+ * @param {string} text
+ * @param {() => void} pressed
+ * @param {Record<string, string>} [attributes]
+ */
+export function button(text, pressed, attributes = {}) {
+  const made = element("button", { type: "button", ...attributes }, text);
+  made.addEventListener("click", pressed);
+  return made;
 }
 
-const time = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** Put the sentences of the language into the page. @param {Document} page */
+export function translate(page) {
+  const texts = /** @type {Record<string, any>} */ (strings);
+  /** @param {string} name @returns {Iterable<HTMLElement>} */
+  const having = (name) => page.querySelectorAll(`[data-${name}]`);
+  for (const found of having("text")) found.textContent = texts[String(found.dataset.text)];
+  for (const found of having("label")) {
+    found.setAttribute("aria-label", texts[String(found.dataset.label)]);
+    found.title = texts[String(found.dataset.label)];
+  }
+  for (const found of having("hint")) found.setAttribute("placeholder", texts[String(found.dataset.hint)]);
+  page.documentElement.lang = language;
+  page.title = strings.title;
+}
+
+const time = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 /** A moment in the reader's own language and zone. @param {string | Date} moment */
 export const clock = (moment) => time.format(new Date(moment));
 
 /**
- * Make the list item of a message.
+ * Make the list item of a message. What the bot says is Markdown, anything else a text.
  *
  * @param {{id?: string, direction: "request" | "reply", kind: string, text?: string | null, at: string | Date}} message
  */
 export function messageItem({ id, direction, kind, text, at }) {
-  const item = element("li", { class: direction === "request" ? "request" : `reply ${kind}` });
+  const request = direction === "request";
+  const item = element("li", { class: request ? "request" : `reply ${kind}` });
   if (id) item.dataset.id = id;
-  const who = element("span", { class: "sr" }, `${direction === "request" ? strings.you : strings.bot}: `);
   const words = text ?? (kind === "video" ? strings.video : strings.voiceNote);
-  item.append(element("p", {}, who, words), element("time", { datetime: new Date(at).toISOString() }, clock(at)));
+  const body = element("div", { class: "body", dir: "auto" });
+  body.append(...(request || kind === "error" ? [element("p", {}, words)] : markdown(words)));
+  const who = element("span", { class: "sr" }, `${request ? strings.you : strings.bot}: `);
+  item.append(who, body, element("time", { datetime: new Date(at).toISOString() }, clock(at)));
   return item;
 }
 
-/** Add a player or a picture to a message. @param {HTMLElement} item @param {"voice" | "video" | "image"} part @param {string} address */
+/**
+ * Add a player or a picture to a message.
+ *
+ * @param {HTMLElement} item
+ * @param {"voice" | "video" | "image"} part
+ * @param {string} address
+ */
 export function addMedia(item, part, address) {
-  const made = {
-    voice: () => element("audio", { controls: "", preload: "metadata", "aria-label": strings.voiceNote }),
-    video: () => element("video", { controls: "", preload: "metadata", playsinline: "", "aria-label": strings.video }),
-    image: () => element("img", { alt: strings.picture, loading: "lazy" }),
-  }[part]();
-  made.src = address;
-  item.insertBefore(made, item.querySelector("time"));
+  const [name, attributes] = {
+    voice: ["audio", { controls: "", preload: "metadata", "aria-label": strings.voiceNote }],
+    video: ["video", { controls: "", preload: "metadata", playsinline: "", "aria-label": strings.video }],
+    image: ["img", { alt: strings.picture, loading: "lazy" }],
+  }[part];
+  const made = element(String(name), { .../** @type {Record<string, string>} */ (attributes), src: address });
+  item.insertBefore(made, item.querySelector(":scope > time"));
 }
 
-/** Say below a message that it may not have been answered. @param {HTMLElement} item @param {string} why @param {() => void} [again] */
+/**
+ * Say below a message why it has no answer.
+ *
+ * @param {HTMLElement} item
+ * @param {string} why
+ * @param {() => void} again
+ */
 export function markFailed(item, why, again) {
-  item.querySelector(".failed")?.remove();
-  const note = element("p", { class: "failed" }, why);
-  if (again) {
-    const button = element("button", { type: "button" }, strings.resend);
-    button.addEventListener("click", () => {
-      note.remove();
-      again();
-    });
-    note.append(" ", button);
-  }
+  const note = element("p", { class: "failed" }, why, " ");
+  const resend = button(strings.resend, () => {
+    note.remove();
+    again();
+  });
+  note.append(resend);
   item.append(note);
+}
+
+/** Have screen readers say something, once. @param {string} text */
+export function announce(text) {
+  $("announcer").replaceChildren(element("p", {}, text));
+}
+
+/**
+ * Do something to the messages, and stay at their end when the reader was there.
+ *
+ * @param {() => void} change
+ */
+export function keepingPlace(change) {
+  const messages = $("messages");
+  const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 80;
+  change();
+  if (atEnd) scrollToEnd();
+}
+
+/** Show the newest message. */
+export function scrollToEnd() {
+  $("messages").scrollTop = $("messages").scrollHeight;
 }
