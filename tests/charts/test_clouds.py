@@ -76,8 +76,8 @@ def test_a_cell_has_chat_and_nothing_of_history() -> None:
     names = {one["metadata"]["name"] for one in made.objects}
     assert not any("-history" in name.removesuffix("-test-history") for name in names)
     assert [workload["metadata"]["name"] for workload in made.workloads()] == ["talk-chatbot-chat"]
-    assert made.all("Ingress")[0]["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/connect"
-    assert len(made.all("Ingress")[0]["spec"]["rules"][0]["http"]["paths"]) == 1
+    paths = made.all("Ingress")[0]["spec"]["rules"][0]["http"]["paths"]
+    assert [each["path"] for each in paths] == ["/connect", "/.well-known/chatbot"]
 
 
 def test_a_cell_hands_in_reads_and_drains_elsewhere() -> None:

@@ -187,14 +187,14 @@ def _routes(made: Release) -> dict[str, tuple[str, Any]]:
     found: dict[str, tuple[str, Any]] = {}
     for ingress in made.all("Ingress"):
         for path in ingress["spec"]["rules"][0]["http"]["paths"]:
-            assert path["pathType"] == "Prefix"
+            assert path["pathType"] == ("Exact" if path["path"] == "/" else "Prefix")
             service = path["backend"]["service"]
             found[path["path"]] = (service["name"], service["port"]["name"])
     for route in made.all("HTTPRoute"):
         for rule in route["spec"]["rules"]:
             (backend,) = rule["backendRefs"]
             for match in rule["matches"]:
-                assert match["path"]["type"] == "PathPrefix"
+                assert match["path"]["type"] == ("Exact" if match["path"]["value"] == "/" else "PathPrefix")
                 found[match["path"]["value"]] = (backend["name"], backend["port"])
     return found
 
@@ -203,7 +203,10 @@ def _routes(made: Release) -> dict[str, tuple[str, Any]]:
 def test_clients_reach_what_is_for_them_and_never_the_ingest(way: str, port: set[Any]) -> None:
     made = release(SWITCHES[way])
     routes = _routes(made)
-    assert {path for path, (service, _) in routes.items() if service.endswith("-chat")} == {"/connect"}
+    assert {path for path, (service, _) in routes.items() if service.endswith("-chat")} == {
+        "/connect",
+        "/.well-known/chatbot",
+    }
     assert {path for path, (service, _) in routes.items() if service.endswith("-history")} == {
         "/v1/clients",
         "/v1/sessions",
@@ -212,6 +215,31 @@ def test_clients_reach_what_is_for_them_and_never_the_ingest(way: str, port: set
     assert not any("/v1/exchanges".startswith(path) for path in routes)
     assert {service for service, _ in routes.values()} <= {one["metadata"]["name"] for one in made.all("Service")}
     assert {found for _, found in routes.values()} == port
+
+
+@pytest.mark.parametrize("way", ["ingress", "gateway"])
+@pytest.mark.parametrize("history", [True, False])
+def test_the_page_is_reached_when_it_is_wanted(way: str, history: bool) -> None:
+    elsewhere = {} if history else {"history": {"enabled": False, "url": "http://history.example"}}
+    made = release(merged(SWITCHES[way], {"publicPage": True}, elsewhere))
+    exact = [
+        path
+        for ingress in made.all("Ingress")
+        for rule in ingress["spec"]["rules"]
+        for path in rule["http"]["paths"]
+        if path["pathType"] == "Exact"
+    ] + [
+        match["path"]
+        for route in made.all("HTTPRoute")
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+        if match["path"]["type"] == "Exact"
+    ]
+    assert [path.get("path", path.get("value")) for path in exact] == ["/"]
+    routes = _routes(made)
+    chat = {path for path, (service, _) in routes.items() if service.endswith("-chat")}
+    assert chat == {"/", "/connect", "/web", "/.well-known/chatbot"}
+    assert not any("/readyz".startswith(path) for path in routes if path != "/")
 
 
 def test_an_ingress_uses_tls_unless_it_is_told_not_to() -> None:

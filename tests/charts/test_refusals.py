@@ -62,6 +62,10 @@ def test_each_is_needed(needed: str) -> None:
             "terminationGracePeriodSeconds (39) must be at least 40, which the sleep before the signal",
         ),
         ({"ingress": {"enabled": True}}, "ingress.host is needed"),
+        (
+            {"publicPage": True, "chat": {"settings": {"CHAT_WEB": "false"}}},
+            "publicPage is true, and chat.settings turns the page off (CHAT_WEB)",
+        ),
         ({"gateway": {"enabled": True, "hostnames": ["a.b"]}}, "gateway.parentRefs is needed"),
         ({"gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}}, "gateway.hostnames is needed"),
         ({"sizing": {"maxFrameMiB": 64}}, "sizing.maxConnectionMiB (32) must be at least sizing.maxFrameMiB (64)"),

@@ -58,6 +58,9 @@ s3.bucket is needed: where voices, videos and pictures are kept
 publicPaths is empty, and {{ $way }}.enabled is true: name the paths that clients reach, or take {{ $way }}.enabled away
 {{- end }}
 {{- end }}
+{{- if and .Values.publicPage (eq (get (.Values.chat.settings | default dict) "CHAT_WEB" | toString) "false") }}
+publicPage is true, and chat.settings turns the page off (CHAT_WEB): take one of them away
+{{- end }}
 {{- range $path := .Values.publicPaths.history }}
 {{- if regexMatch "^/(v1(/(exchanges(/.*)?)?)?)?$" $path }}
 publicPaths.history holds {{ $path }}, which would let POST /v1/exchanges in from outside: name the paths that clients read, such as /v1/sessions

@@ -29,9 +29,11 @@ http://{{ include "chatbot.fullname" . }}-history:{{ int .Values.history.service
 {{- end }}
 {{- end }}
 
-{{/* Of the public paths, those that lead to something of this release. */}}
+{{/* Of the public paths, those that lead to something of this release. The page's `/` is no prefix, and not among them. */}}
 {{- define "chatbot.publicPaths" -}}
-{{ pick (.Values.publicPaths) "chat" (ternary "history" "" .Values.history.enabled) | toYaml }}
+{{- $page := ternary (list "/web" "/.well-known/chatbot") list .Values.publicPage }}
+{{- $paths := dict "chat" (concat (.Values.publicPaths.chat | default list) $page | uniq) "history" .Values.publicPaths.history }}
+{{ pick $paths "chat" (ternary "history" "" .Values.history.enabled) | toYaml }}
 {{- end }}
 
 {{/* The name of a part's objects, e.g. chatbot-chat. */}}
