@@ -13,6 +13,7 @@ BLOCK: Final = re.compile(r"^([ \t]*)```py(?:thon)?\b[^\n]*\n(.*?)^\1```", re.DO
 RUN_BY: Final = {
     "client/README.md": "tests/client/test_documentation.py",
     "docs/bots.md": "tests/chat/bot/test_own_bots.py",
+    "docs/talk-from-anything.md": "tests/standalone/test_talk_from_anything.py",
     "libs/botkit/README.md": "tests/botkit/test_readme.py",
     "libs/frameproto/README.md": "tests/frameproto/test_readme.py",
     "libs/permits/README.md": "tests/permits/test_package.py",
