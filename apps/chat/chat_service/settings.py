@@ -19,6 +19,7 @@ from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
 
+from chat_service.bot.names import HTTP, MODEL, SCRIPT, is_bot_name
 from chat_service.hours import OpeningHours
 from chat_service.media.settings import SpeechSettings
 from chat_service.setting_fields import BaseUrl, Seconds, Token
@@ -149,7 +150,7 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
 
     history_token: Token | None = Field(None, description="the service token shown to the history service")
 
-    bot: str = Field("script", description="script, llm, http, or a bot of your own: package.module:attribute")
+    bot: str = Field(SCRIPT, description="script, llm, http, or a bot of your own: package.module:attribute")
     bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")
     bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; more wait")
     bot_max_reply_characters: int = Field(8000, ge=1, le=100_000, description="a longer reply of a bot is cut")
@@ -214,13 +215,13 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
 
     @model_validator(mode="after")
     def _bot_is_whole(self) -> Self:
-        if self.bot not in {"script", "http", "llm"} and ":" not in self.bot:
+        if not is_bot_name(self.bot):
             raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use script, llm, http, or package.module:attribute')
-        if self.bot == "llm" and not self.llm_model:
+        if self.bot == MODEL and not self.llm_model:
             raise ValueError("CHAT_BOT=llm needs CHAT_LLM_MODEL, the name of the model")
         if self.llm_api_key is not None and self.llm_api_key_file is not None:
             raise ValueError("CHAT_LLM_API_KEY and CHAT_LLM_API_KEY_FILE exclude each other")
-        if self.bot == "http" and self.bot_url is None:
+        if self.bot == HTTP and self.bot_url is None:
             raise ValueError("CHAT_BOT=http needs CHAT_BOT_URL, the address to which turns are posted")
         return self
 

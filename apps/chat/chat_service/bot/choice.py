@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from botkit import BotNotFound, Responder, load_bot
 from chat_service.bot.http import HttpBot
+from chat_service.bot.names import HTTP, MODEL, SCRIPT
 from chat_service.bot.runner import BotObserver, BotRunner, CircuitBreaker
 from chat_service.bot.script import ScriptError, load_script
 from chat_service.bot.script_watch import follow_file, stamp_of
@@ -17,9 +18,6 @@ from servicekit.tasks import background
 if TYPE_CHECKING:
     from chat_service.settings import ChatSettings
 
-SCRIPT = "script"
-HTTP = "http"
-MODEL = "llm"
 MAX_PROMPT_BYTES = 64 * 1024
 
 
