@@ -80,7 +80,7 @@ async def test_speechless_itself_must_say_something(said: str) -> None:
 async def test_no_reply_of_any_bot_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch, said: str, answer: str) -> None:
     scene = await open_scene()
 
-    async def reply(_: Turn, __: Memory) -> str:
+    async def reply(_: Turn, __: Memory, ___: object = None) -> str:
         return said
 
     monkeypatch.setattr(scene.bot, "reply", reply)
