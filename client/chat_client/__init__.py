@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from chat_client.link import Timing
     from chat_client.pending import Event, OnSent, Restarted, Version
     from chat_client.retry import Backoff
-    from chat_client.waiting import Admission, preflight
+    from chat_client.waiting import Preflight, preflight
     from frameproto import RequestKind, Response, ResponseKind
     from frameproto.v2 import Piece, Progress, Status
 
@@ -53,18 +53,60 @@ _HOMES: Final = {
     "chat_client.link": ("Timing",),
     "chat_client.pending": ("Event", "OnSent", "Restarted", "Version"),
     "chat_client.retry": ("Backoff",),
-    "chat_client.waiting": ("Admission", "preflight"),
+    "chat_client.waiting": ("Preflight", "preflight"),
     "frameproto": ("RequestKind", "Response", "ResponseKind"),
     "frameproto.v2": ("Piece", "Progress", "Status"),
 }  # fmt: skip
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Admission", "Asked", "Backoff", "Change", "Chat", "ClientError", "Connected", "Connecting", "ConnectionLost",
-    "Content", "Ended", "Event", "FileTrouble", "History", "Idle", "Installation", "Lost", "Media", "Message",
-    "MessageFailed", "MessageInvalid", "OnSent", "Piece", "Progress", "Refused", "RequestKind", "Response",
-    "ResponseKind", "Restarted", "Retrying", "Session", "SignedUrl", "State", "Status", "Timing", "Token", "Unanswered",
-    "Unreachable", "Upload", "Version", "Waiting", "WrongAnswer", "connect", "describe", "preflight", "video", "voice",
+    "Asked",
+    "Backoff",
+    "Change",
+    "Chat",
+    "ClientError",
+    "Connected",
+    "Connecting",
+    "ConnectionLost",
+    "Content",
+    "Ended",
+    "Event",
+    "FileTrouble",
+    "History",
+    "Idle",
+    "Installation",
+    "Lost",
+    "Media",
+    "Message",
+    "MessageFailed",
+    "MessageInvalid",
+    "OnSent",
+    "Piece",
+    "Preflight",
+    "Progress",
+    "Refused",
+    "RequestKind",
+    "Response",
+    "ResponseKind",
+    "Restarted",
+    "Retrying",
+    "Session",
+    "SignedUrl",
+    "State",
+    "Status",
+    "Timing",
+    "Token",
+    "Unanswered",
+    "Unreachable",
+    "Upload",
+    "Version",
+    "Waiting",
+    "WrongAnswer",
+    "connect",
+    "describe",
+    "preflight",
+    "video",
+    "voice",
 ]  # fmt: skip
 
 

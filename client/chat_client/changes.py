@@ -29,11 +29,11 @@ class Waiting:
     """All places are taken, and the client stands in the queue. Told again and again while it lasts.
 
     Attributes:
-        place: in the queue; None: it is not known.
+        place: in the queue; 1 is the next.
         seconds: how long it has been waiting.
     """
 
-    place: int | None
+    place: int
     seconds: float
 
 

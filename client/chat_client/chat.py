@@ -10,12 +10,12 @@ from uuid import UUID
 from chat_client.address import connect_address
 from chat_client.asked import Asked
 from chat_client.changes import Change, State
-from chat_client.connection import Connection
+from chat_client.connection import ChatConnection
 from chat_client.content import Content, read_content
 from chat_client.credentials import Token, TokenSource
 from chat_client.errors import ClientError, ConnectionLost, Unanswered
-from chat_client.link import Target, Timing
-from chat_client.pending import Event, Message, OnSent, PendingMessages, Version
+from chat_client.link import ConnectTarget, Timing
+from chat_client.pending import Event, OnSent, PendingMessage, PendingMessages, Version
 from chat_client.retry import Attempts, Backoff
 from frameproto import DEFAULT_MAX_FRAME_BYTES, Response
 from frameproto.connection import CloseCode
@@ -27,7 +27,7 @@ WINDOW: Final = 10
 class Chat:
     """A conversation. `connect` makes one."""
 
-    def __init__(self, connection: Connection, max_frame_bytes: int) -> None:
+    def __init__(self, connection: ChatConnection, max_frame_bytes: int) -> None:
         self._connection = connection
         self._pending = connection.pending
         self._max_frame_bytes = max_frame_bytes
@@ -159,7 +159,7 @@ class Chat:
             raise self._connection.why or ConnectionLost(CloseCode.ABNORMAL)
         return await link.round_trip_seconds()
 
-    def _take_back(self, message: Message) -> None:
+    def _take_back(self, message: PendingMessage) -> None:
         self._pending.cancel(message)
         self._connection.wake()
 
@@ -226,8 +226,8 @@ async def connect(
         Unreachable: there is no server, or it does not answer.
     """
     tokens = TokenSource(token)
-    connection = Connection(
-        target=Target(url=connect_address(address), client_id=client_id, time_zone=time_zone),
+    connection = ChatConnection(
+        target=ConnectTarget(url=connect_address(address), client_id=client_id, time_zone=time_zone),
         session_id=session_id,
         tokens=tokens,
         attempts=Attempts(backoff or Backoff(), patience_seconds, can_refresh=tokens.can_refresh),

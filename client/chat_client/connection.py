@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from chat_client.changes import STATE_AFTER, Change, Connected, Connecting, Ended, Idle, Lost, Retrying, State
 from chat_client.credentials import TokenSource
 from chat_client.errors import ClientError, ConnectionLost, WrongAnswer
-from chat_client.link import Link, Target, Timing, open_link
+from chat_client.link import ConnectTarget, Link, Timing, open_link
 from chat_client.pending import PendingMessages, Version
 from chat_client.retry import Again, Attempts, Stop
 from chat_client.waiting import watch_place
@@ -21,7 +21,7 @@ STEADY_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Connection:
+class ChatConnection:
     """Keeps a chat connected.
 
     Attributes:
@@ -39,7 +39,7 @@ class Connection:
         why: what ended the last connection or attempt.
     """
 
-    target: Target
+    target: ConnectTarget
     session_id: UUID | None
     tokens: TokenSource
     attempts: Attempts

@@ -32,7 +32,7 @@ ERRORS: Final = 400  # the first status of HTTP that says no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ConnectTarget:
     """Whom to connect to, and as whom.
 
     Attributes:

@@ -61,12 +61,12 @@ def _ignore(_: object) -> None:
     """Nobody listens any more."""
 
 
-def _size(message: "Message") -> int:
+def _size(message: "PendingMessage") -> int:
     return len(message.request.body)
 
 
 @dataclass(slots=True, eq=False)
-class Message:
+class PendingMessage:
     """A message without an answer.
 
     Attributes:
@@ -100,7 +100,7 @@ class Outgoing:
 
     head: bytes
     body: Buffer = b""
-    message: Message | None = None
+    message: PendingMessage | None = None
 
 
 class PendingMessages:
@@ -115,15 +115,15 @@ class PendingMessages:
         self._window = window
         self._resend_on_v1 = resend_on_v1
         self._version = Version.V2
-        self._messages: dict[UUID, Message] = {}
-        self._to_send: deque[Message] = deque()
+        self._messages: dict[UUID, PendingMessage] = {}
+        self._to_send: deque[PendingMessage] = deque()
         self._cancels: deque[UUID] = deque()
-        self._on_the_wire: dict[UUID, Message] = {}
+        self._on_the_wire: dict[UUID, PendingMessage] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: Message) -> None:
+    def add(self, message: PendingMessage) -> None:
         """Take a message; it is sent behind those that are here."""
         self._messages[message.id] = message
         self._to_send.append(message)
@@ -195,7 +195,7 @@ class PendingMessages:
             self._finish(message, Unanswered(why, message.id, maybe_answered=message.begun))
         self._to_send.clear()
 
-    def cancel(self, message: Message) -> None:
+    def cancel(self, message: PendingMessage) -> None:
         """Take a message back. Its outcome is told: the error `cancelled`, or the reply that was faster."""
         if message.id not in self._messages or message.cancelled:
             return
@@ -205,14 +205,14 @@ class PendingMessages:
         elif message.on_the_wire:
             self._cancels.append(message.id)
 
-    def abandon(self, message: Message) -> None:
+    def abandon(self, message: PendingMessage) -> None:
         """Take a message back; nobody waits for its outcome."""
         message.tell = _ignore
         self.cancel(message)
         if not message.on_the_wire:
             self._messages.pop(message.id, None)
 
-    def fail(self, message: Message, why: Exception) -> None:
+    def fail(self, message: PendingMessage, why: Exception) -> None:
         """End a message for a reason of this side; the server's response to it is dropped."""
         if message.id in self._messages:
             message.tell(why)
@@ -243,7 +243,7 @@ class PendingMessages:
             for message in [each for each in self._messages.values() if each.begun]:
                 self._finish(message, Unanswered(why, message.id, maybe_answered=True))
 
-    def _finish(self, message: Message, outcome: Response | ClientError) -> None:
+    def _finish(self, message: PendingMessage, outcome: Response | ClientError) -> None:
         """Tell the last event, once: a message that is not here any more had it already."""
         if self._messages.pop(message.id, None) is not None:
             message.tell(outcome)

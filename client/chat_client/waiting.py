@@ -10,7 +10,7 @@ from chat_client.address import connect_address
 from chat_client.changes import Waiting
 from chat_client.credentials import authorization
 from chat_client.errors import ClientError, Refused, Unreachable
-from chat_client.link import Target
+from chat_client.link import ConnectTarget
 from chat_client.proxy import through
 
 UPGRADE_REQUIRED: Final = 426
@@ -21,7 +21,7 @@ LARGEST_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class Preflight:
     """What a handshake would meet now.
 
     Attributes:
@@ -40,17 +40,17 @@ async def preflight(
     time_zone: str,
     session_id: UUID | None = None,
     token: str | None = None,
-) -> Admission:
+) -> Preflight:
     """Ask a chat service what a handshake would meet now. It takes no place.
 
     Raises:
         Unreachable: there is no server, or it does not answer.
     """
-    target = Target(url=connect_address(address), client_id=client_id, time_zone=time_zone)
+    target = ConnectTarget(url=connect_address(address), client_id=client_id, time_zone=time_zone)
     return await look(target.url_for(session_id), token)
 
 
-async def look(url: str, token: str | None) -> Admission:
+async def look(url: str, token: str | None) -> Preflight:
     """Ask the address of a handshake, with all of its parameters.
 
     Raises:
@@ -67,9 +67,9 @@ async def look(url: str, token: str | None) -> Admission:
         ):
             body = await answer.content.read(LARGEST_BYTES)
             if answer.status == UPGRADE_REQUIRED:
-                return Admission(admitted=True, refusal=None)
+                return Preflight(admitted=True, refusal=None)
             retry_after = answer.headers.get("Retry-After")
-            return Admission(admitted=False, refusal=Refused.from_problem(answer.status, body, retry_after))
+            return Preflight(admitted=False, refusal=Refused.from_problem(answer.status, body, retry_after))
     except TimeoutError as exc:
         raise Unreachable(f"no answer from {where} within {LOOKING_SECONDS:g} s{through(where)}") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -93,5 +93,6 @@ async def watch_place(
             refusal = (await look(url, token)).refusal
         except ClientError:
             refusal = None  # the handshake says what is wrong, if it is
-        tell(Waiting(None if refusal is None else refusal.place, waited()))
+        if refusal is not None and refusal.place is not None:  # else it is the handshake that takes its time
+            tell(Waiting(refusal.place, waited()))
         await asyncio.sleep(LOOK_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chat_client.errors import ConnectionLost, MessageFailed, MessageInvalid, Unanswered, WrongAnswer
-from chat_client.pending import Event, Message, Outgoing, PendingMessages, Restarted, Version
+from chat_client.pending import Event, Outgoing, PendingMessage, PendingMessages, Restarted, Version
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_response
 from frameproto.v2 import (
     Cancel,
@@ -29,7 +29,7 @@ class Heard:
 
     def __init__(self, text: str) -> None:
         self.told: list[Event | Exception] = []
-        self.message = Message(Request(RequestKind.TEXT, text.encode()), self.told.append)
+        self.message = PendingMessage(Request(RequestKind.TEXT, text.encode()), self.told.append)
 
     @property
     def outcomes(self) -> list[Event | Exception]:
