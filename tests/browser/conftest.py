@@ -4,7 +4,9 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
@@ -48,6 +50,16 @@ class Server:
         assert self.service is not None
         self.service.kill()
         self.service.process.wait(20)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it do nothing, and read nothing, for the length of a `with` block."""
+        assert self.service is not None
+        self.service.process.send_signal(SIGSTOP)
+        try:
+            yield
+        finally:
+            self.service.process.send_signal(SIGCONT)
 
     def stored(self, client_id: str) -> list[str]:
         """Return the texts of a client's requests that history has, oldest first."""

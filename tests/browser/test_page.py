@@ -1,5 +1,6 @@
 """The page as people use it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,16 @@ def test_a_file_that_is_no_sound_or_video_is_refused_by_the_page(page: Page, ser
     page.click("#send-file")
     expect(page.locator("#status-text")).to_contain_text("too large")
     assert page.locator("#list li").count() == 0
+
+
+def test_a_large_file_shows_how_much_of_it_is_sent(page: Page, serve: Serve) -> None:
+    server = serve()
+    visit(page, server)
+    with server.frozen():
+        page.set_input_files("#file", {"name": "big.mp3", "mimeType": "audio/mpeg", "buffer": bytes(15_000_000)})
+        page.click("#send-file")
+        expect(page.locator("li.growing")).to_contain_text(re.compile(r"Sending, \d\d? %"))
+    expect(page.locator("li.reply.error")).to_be_visible()  # zeros are no MP3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

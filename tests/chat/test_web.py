@@ -71,7 +71,7 @@ async def test_the_page_is_served_under_a_strict_policy(path: str) -> None:
             "chrome-extension://abcdefghijklmnop moz-extension://a-b",
         ),
         ("file://,null", "file:"),
-        ("*", "* capacitor: ionic: tauri: chrome-extension: moz-extension: file:"),
+        ("*", "* capacitor: ionic: tauri: app: chrome-extension: moz-extension: safari-web-extension: file:"),
     ],
 )
 async def test_apps_and_extensions_may_have_the_page_in_a_frame(origins: str, ancestors: str) -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from chat_service.settings import ChatSettings
 
-APP_SCHEMES: Final = ("capacitor:", "ionic:", "tauri:", "chrome-extension:", "moz-extension:", "file:")
+APP_SCHEMES: Final = (
+    "capacitor:", "ionic:", "tauri:", "app:", "chrome-extension:", "moz-extension:", "safari-web-extension:", "file:"
+)  # fmt: skip
 """What apps and extensions have in place of http and https."""
 
 HEADERS: Final = {

@@ -85,6 +85,11 @@ export class ChatClient {
     return this._unanswered.names;
   }
 
+  /** How many bytes of messages wait in this browser to be sent. */
+  get unsentBytes() {
+    return this._socket?.bufferedAmount ?? 0;
+  }
+
   /** Connect, if this client is not connected yet. It stays connected until `close`. */
   connect() {
     if (this.state === State.IDLE || this.state === State.DENIED || this.state === State.WAITING) {

@@ -11,6 +11,7 @@ import { strings } from "./strings.js";
 import { randomUuid } from "./uuid.js";
 import { $, addMedia, announce, keepingPlace, markFailed, messageItem, scrollToEnd } from "./view.js";
 
+const SENDING_MS = 250;
 const CANCELLED = "cancelled"; // the code of the error that answers what was taken back
 
 /**
@@ -88,6 +89,7 @@ export class Conversation {
     said.item.after(reply.item);
     scrollToEnd();
     this.showConnection();
+    const endWatch = this._watchSending(reply, said.body.length);
     const { id, again } = said;
     try {
       const response = await this.client.ask(said.body, said.kind, {
@@ -104,8 +106,25 @@ export class Conversation {
       reply.item.remove();
       markFailed(said.item, why, () => this._answer({ ...said, again: !taking.signal.aborted }));
     } finally {
+      endWatch();
       this._growing.delete(reply);
     }
+  }
+
+  /**
+   * Show how much of a message has left this browser, until all of it has.
+   *
+   * @param {GrowingReply} reply
+   * @param {number} size
+   * @returns {() => void} ends it
+   */
+  _watchSending(reply, size) {
+    const timer = setInterval(() => {
+      const unsent = this.client.unsentBytes;
+      if (this.client.state === State.OPEN && unsent > 0) reply.sending(1 - Math.min(unsent, size) / size);
+      else reply.sent();
+    }, SENDING_MS);
+    return () => clearInterval(timer);
   }
 
   /**

@@ -14,6 +14,7 @@ export class GrowingReply {
   constructor(stop) {
     this.text = "";
     this._drawing = false;
+    this._sending = false;
     this._body = element("div", { class: "body", dir: "auto" });
     this._words = element("span", {});
     this._stop = button(strings.stop, () => {
@@ -38,9 +39,22 @@ export class GrowingReply {
     this._stop.hidden = !stoppable;
   }
 
+  /** All of the message has left this browser. */
+  sent() {
+    if (this._sending) this._words.textContent = strings.working;
+    this._sending = false;
+  }
+
   /** @param {number} progress one of Progress */
   tell(progress) {
+    this._sending = false;
     this._words.textContent = strings.progress[progress] ?? strings.working;
+  }
+
+  /** @param {number} share of the message that has left this browser, below 1 */
+  sending(share) {
+    this._sending = true;
+    this._words.textContent = strings.sending(Math.floor(100 * share));
   }
 
   /** Show the text so far, once for each picture that the screen draws. @param {string} text */

@@ -32,7 +32,7 @@
   const [openWords, closeWords, title] = WORDS[language];
 
   const place = document.createElement("chatbot-widget");
-  const root = place.attachShadow({ mode: "closed" });
+  const root = place.attachShadow({ mode: "open" });
   const sheet = new CSSStyleSheet(); // unlike an element, it needs no leave of the page's policy
   sheet.replaceSync(STYLE);
   root.adoptedStyleSheets = [sheet];
