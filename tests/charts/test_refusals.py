@@ -63,7 +63,7 @@ def test_each_is_needed(needed: str) -> None:
         ),
         ({"ingress": {"enabled": True}}, "ingress.host is needed"),
         (
-            {"publicPage": True, "chat": {"settings": {"CHAT_WEB": "false"}}},
+            {"publicPage": True, "chat": {"settings": {"CHAT_WEB": False}}},
             "publicPage is true, and chat.settings turns the page off (CHAT_WEB)",
         ),
         ({"gateway": {"enabled": True, "hostnames": ["a.b"]}}, "gateway.parentRefs is needed"),
