@@ -81,6 +81,14 @@ class MeasuredPool:
             words = (word for id_ in ids for word in ("acquire", f"{pod}-{id_}", f"client-{id_ % 97}", wait_ms))
             await self.operate(pod, *words)
 
+    async def come_back(self, pod: str, many: int) -> None:
+        """Let a pod ask for many permits, each by the name of its place in line."""
+        for start in range(0, many, PER_CALL):
+            ids = range(start, min(many, start + PER_CALL))
+            names = [(id_, f"{pod}-{id_}".ljust(24, "-") + f".{id_:032x}") for id_ in ids]
+            words = (word for id_, name in names for word in ("return", name, f"client-{id_ % 97}", 600_000, 0))
+            await self.operate(pod, *words)
+
     async def beat(self, pod: str) -> bool:
         """Let a pod send its heartbeat; say whether there is more to do."""
         reply = await self.run(SCRIPTS.renew, pod, 1, LEASE_MS, self._epochs[pod], 0)
@@ -185,6 +193,20 @@ async def busy(pool: MeasuredPool) -> None:
     await pool.operate("pod/0.1", *releases, *asks)
 
 
+async def places_taken_over(pool: MeasuredPool) -> None:
+    """10,000 that wait in places come back to them through other pods, and all are granted."""
+    await pool.enter("pod/0.1", 1)
+    await pool.enter("pod/1.1", 1)
+    await pool.trust()
+    await pool.come_back("pod/0.1", MANY)
+    pool.times.clear()
+    await pool.come_back("pod/1.1", MANY)
+    await pool.leave("pod/1.1")
+    await pool.come_back("pod/0.1", MANY)
+    await pool.set_capacity(2 * MANY)
+    await pool.beat_while_there_is_more("pod/0.1")
+
+
 async def declared(pool: MeasuredPool) -> None:
     """A pod declares 10,000 permits and 10,000 waiters, after the store has forgotten them."""
     await pool.enter("pod/0.1", MANY)
@@ -211,6 +233,7 @@ CASES: dict[str, Case] = {
     "a notice is lost among 8,000 waiters": notice_lost,
     "a pod with 20,000 declares": declared,
     "200 operations, 10,000 in the queue": busy,
+    "10,000 come back to their places": places_taken_over,
 }
 
 

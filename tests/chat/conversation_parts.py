@@ -298,10 +298,15 @@ class Refusal:
 
 
 def refused(
-    refusal: PermitError, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+    refusal: PermitError,
+    client_id: str,
+    *,
+    wait_seconds: float,
+    settled: Callable[[PermitRequest], None],
+    wait_id: str | None = None,
 ) -> PermitRequest:
     """In place of `PermitPool.request`: refuse."""
-    del client_id, wait_seconds
+    del client_id, wait_seconds, wait_id
     request = Refusal(refusal)
     asyncio.get_running_loop().call_soon(settled, request)
     return request

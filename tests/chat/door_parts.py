@@ -34,6 +34,7 @@ from tests.chat.conversation_parts import Ledger, MediaStandIn, Parrot, limits, 
 from tests.permits.parts import opened
 
 MAX_EARLY_BYTES = 65_536
+KEPT_SECONDS = 15.0
 
 
 @dataclass
@@ -113,7 +114,9 @@ async def open_house(
         now=utc_now,
     )
     registry = ConnectionRegistry(max_open=max_open)
-    endpoint = ConnectEndpoint(admission, connections, registry, pod, wait_seconds=wait_seconds)
+    endpoint = ConnectEndpoint(
+        admission, connections, registry, pod, wait_seconds=wait_seconds, kept_seconds=KEPT_SECONDS
+    )
     app = Starlette(
         routes=[
             WebSocketRoute("/connect", endpoint.handle_websocket),

@@ -24,6 +24,7 @@ from tests.chat.conversation_parts import limits, refused
 from tests.chat.door_parts import House, masked, open_house, raw_connection, until_closed, upgrade
 from tests.permits.parts import until
 
+WAIT_ID = "7b0a1f0e-53c8-4b7c-9d37-0f6f6a3f2f11"
 SECRET = "a secret that is long enough for sha-256"
 
 
@@ -90,6 +91,11 @@ async def test_a_session_may_be_continued() -> None:
         ("clientId=anna&timeZone=+99:00", "time_zone_malformed"),
         ("clientId=anna&timeZone=Asia/Tokyo", "time_zone_not_served"),
         ("clientId=anna&timeZone=UTC&sessionId=1", "session_id_malformed"),
+        ("clientId=anna&timeZone=UTC&waitId=", "wait_id_malformed"),
+        (f"clientId=anna&timeZone=UTC&waitId={'a' * 15}", "wait_id_malformed"),
+        (f"clientId=anna&timeZone=UTC&waitId={'a' * 65}", "wait_id_malformed"),
+        (f"clientId=anna&timeZone=UTC&waitId={'a' * 16}%0a", "wait_id_malformed"),
+        (f"clientId=anna&timeZone=UTC&waitId={WAIT_ID}&waitId={WAIT_ID}", "wait_id_malformed"),
     ],
 )
 async def test_bad_parameters_are_refused_before_the_upgrade_and_by_a_peek_alike(query: str, code: str) -> None:
@@ -262,6 +268,92 @@ async def test_a_peek_tells_what_a_handshake_would_meet_and_joins_nothing() -> N
                 status, problem = await peek("carl")
                 assert (status, problem["code"], problem["place"]) == (503, "cluster_full", 1)
                 assert (await house.connections.state()).waiting == 0
+
+
+def waiting(house: House, client: str, wait_id: str = WAIT_ID, scheme: str = "ws") -> str:
+    """Return the address with which a client names its place in the queue."""
+    return house.url(f"clientId={client}&timeZone=UTC&waitId={wait_id}", scheme)
+
+
+async def place_of(house: House, client: str, wait_id: str = WAIT_ID) -> dict[str, Any]:
+    """Ask where a client stands in the queue; return the problem."""
+    async with aiohttp.ClientSession() as http, http.get(waiting(house, client, wait_id, "http")) as response:
+        problem: dict[str, Any] = await response.json(content_type=None)
+        assert problem["status"] == response.status
+        return problem
+
+
+async def test_a_client_that_waited_too_long_comes_back_to_its_place() -> None:
+    async with open_house(capacity=1, wait_seconds=0.2) as house:
+        async with house.visit("holder"):
+            status, problem, headers = await denial(waiting(house, "anna"))
+            assert (status, problem["code"], problem["place"], problem["keptSeconds"]) == (503, "cluster_full", 1, 15)
+            assert headers["retry-after"] == "1"
+            assert (await denial(house.url("clientId=bob&timeZone=UTC")))[1].keys() & {"keptSeconds"} == set()
+            bob = asyncio.create_task(house.connections.acquire("bob", wait_seconds=10))
+            await eventually(house, held=1, waiting=1)
+            status, problem, _ = await denial(waiting(house, "anna"))
+            assert (status, problem["place"]) == (503, 1)
+            assert not bob.done()
+        (await bob).release()
+
+
+async def test_a_place_is_told_live_while_its_handshake_waits_and_to_nobody_else() -> None:
+    async with open_house(capacity=1, per_client=1) as house, contextlib.AsyncExitStack() as stack:
+        holder = await house.connections.acquire("holder", wait_seconds=0)
+        bob = asyncio.create_task(house.connections.acquire("bob", wait_seconds=10))
+        await eventually(house, held=1, waiting=1)
+        anna = asyncio.create_task(stack.enter_async_context(connect(waiting(house, "anna"))))
+        await eventually(house, held=1, waiting=2)
+        told = await place_of(house, "anna")
+        assert (told["code"], told["place"], told["waitedSeconds"] >= 0, told["keptSeconds"] > 15) == (
+            "cluster_full",
+            2,
+            True,
+            True,
+        )
+        for client, wait_id in (("carl", WAIT_ID), ("anna", "another-wait-id-of-hers")):
+            told = await place_of(house, client, wait_id)
+            assert "waitedSeconds" not in told
+            assert told.get("place") == (3 if client == "carl" else None)  # anna may not wait twice
+        holder.release()
+        permit = await bob
+        assert (await place_of(house, "anna"))["place"] == 1
+        permit.release()
+        await (await anna).send(text("hello"))
+
+
+async def test_a_later_handshake_takes_the_place_over() -> None:
+    async with open_house(capacity=1, per_client=1) as house:
+        holder = await house.connections.acquire("holder", wait_seconds=0)
+        first = asyncio.create_task(denial(waiting(house, "anna")))
+        await eventually(house, held=1, waiting=1)
+        second = asyncio.create_task(_talk_at(waiting(house, "anna")))
+        status, problem, _ = await first
+        assert (status, problem["code"]) == (409, "wait_replaced")
+        await eventually(house, held=1, waiting=1)
+        holder.release()
+        await second
+
+
+async def _talk_at(url: str) -> None:
+    async with connect(url) as chat:
+        await chat.send(text("hello"))
+        await chat.recv()
+
+
+async def test_a_full_pod_tells_a_place_and_lets_nobody_in() -> None:
+    async with open_house(capacity=2, max_open=1, wait_seconds=0.1) as house:
+        elsewhere = await house.connections.acquire("elsewhere", wait_seconds=0)
+        more = await house.connections.acquire("elsewhere", wait_seconds=0)
+        await denial(waiting(house, "anna"))
+        more.release()
+        async with house.visit("bob"):
+            assert house.registry.is_full
+            assert (await place_of(house, "anna"))["place"] == 1
+            assert (await place_of(house, "carl"))["code"] == "pod_full"
+            elsewhere.release()
+            assert (await place_of(house, "anna"))["code"] == "pod_full"
 
 
 async def test_a_full_pod_turns_clients_away_though_the_cluster_has_room_and_takes_no_place_for_them() -> None:
@@ -442,7 +534,8 @@ async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_
 async def test_a_pool_that_learns_is_called_that(monkeypatch: pytest.MonkeyPatch, asks: str) -> None:
     async with open_house() as house:
 
-        async def look(_client_id: str) -> Outlook:
+        async def look(_client_id: str, *, wait_id: str | None) -> Outlook:
+            assert wait_id is None
             return Outlook(Verdict.LEARNING, 3, 11.2)
 
         monkeypatch.setattr(house.connections, "request", partial(refused, PoolLearning(11.2, place=3)))

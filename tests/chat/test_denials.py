@@ -16,6 +16,7 @@ from permits import (
     PoolUnavailable,
     Reason,
     Verdict,
+    WaitReplaced,
 )
 from servicekit.problems import Problem
 
@@ -23,6 +24,7 @@ REFUSALS: list[tuple[PermitError, int, str]] = [
     (PermitTimeout(3), 503, "10"),
     (ClientLimitReached(), 429, "10"),
     (LineFull(), 503, "10"),
+    (WaitReplaced(), 409, "10"),
     (PoolLearning(11.2, 3), 503, "12"),
     (PoolUnavailable(), 503, "10"),
     (PoolClosed(), 503, "1"),
@@ -58,6 +60,22 @@ def test_no_refusal_is_forgotten() -> None:
 def test_a_preflight_is_told_what_the_handshake_would_be(verdict: Verdict, refusal: PermitError) -> None:
     outlook = Outlook(verdict, place=3, learning_seconds=11.2)
     assert told(foreseen(outlook, 9.5)) == told(denial_of(refusal, 9.5))
+
+
+@pytest.mark.parametrize(("refusal", "learns"), [(PermitTimeout(3), False), (PoolLearning(11.2, 3), True)], ids=str)
+def test_a_place_that_is_kept_is_told_with_its_time(refusal: PermitError, learns: bool) -> None:
+    problem = denial_of(refusal, 9.5, kept_seconds=15.9)
+    expected = {"seconds": 12, "place": 3, "keptSeconds": 15} if learns else {"place": 3, "keptSeconds": 15}
+    assert problem.extra == expected
+    assert problem.headers["Retry-After"] == "1"
+    verdict = Verdict.LEARNING if learns else Verdict.WAIT
+    outlook = Outlook(verdict, 3, 11.2, waited_seconds=4.9, kept_seconds=15.9)
+    assert foreseen(outlook, 9.5).extra == {**expected, "waitedSeconds": 4}
+
+
+@pytest.mark.parametrize("refusal", [ClientLimitReached(), LineFull(), WaitReplaced()], ids=str)
+def test_a_refusal_that_knows_no_place_tells_none(refusal: PermitError) -> None:
+    assert denial_of(refusal, 9.5, kept_seconds=15).extra == {}
 
 
 def test_a_client_that_would_be_let_in_is_told_how() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
@@ -18,7 +18,9 @@ from permits.redis import PoolOperator, RedisPool
 class Opener(Protocol):
     """Opens a pool that is closed as the test ends."""
 
-    async def __call__(self, capacity: int, *, per_client: int | None = None, max_waiting: int = 1000) -> Pool: ...
+    async def __call__(
+        self, capacity: int, *, per_client: int | None = None, max_waiting: int = 1000, lease_seconds: float = 15.0
+    ) -> Pool: ...
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +42,23 @@ def store_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
 async def open_pool(request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
     async with AsyncExitStack() as stack:
 
-        async def fresh(capacity: int, *, per_client: int | None = None, max_waiting: int = 1000) -> Pool:
+        async def fresh(
+            capacity: int, *, per_client: int | None = None, max_waiting: int = 1000, lease_seconds: float = 15.0
+        ) -> Pool:
             name = f"test-{uuid4().hex}"
+            terms: dict[str, Any] = {
+                "capacity": capacity,
+                "per_client": per_client,
+                "max_waiting": max_waiting,
+                "lease_seconds": lease_seconds,
+            }
             if request.param == "memory":
-                pool: Pool = MemoryPool(name, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+                pool: Pool = MemoryPool(name, **terms)
             else:
                 url = request.getfixturevalue("redis_url" if request.param == "valkey" else "store_urls")
                 redis = Redis.from_url(url if isinstance(url, str) else url(request.param))
                 stack.push_async_callback(redis.aclose)
-                pool = RedisPool(name, redis=redis, capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+                pool = RedisPool(name, redis=redis, **terms)
                 await stack.enter_async_context(pool)
                 await PoolOperator(name, redis).trust()  # the store is new, and has forgotten nothing
                 return pool

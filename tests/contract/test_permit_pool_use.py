@@ -233,8 +233,8 @@ async def test_a_generator_whose_permit_is_lost_says_so_and_cancels_only_itself(
     held: list[RedisPermit] = []
     acquire = pool.acquire
 
-    async def remembered(client_id: str, *, wait_seconds: float) -> HeldPermit:
-        permit: Any = await acquire(client_id, wait_seconds=wait_seconds)
+    async def remembered(client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> HeldPermit:
+        permit: Any = await acquire(client_id, wait_seconds=wait_seconds, wait_id=wait_id)
         held.append(permit)
         return permit  # type: ignore[no-any-return]
 

@@ -20,6 +20,11 @@ def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in fields.items()}
 
 
+def place_of(id_: str) -> str:
+    """Return the name of the place that an id names; "" for none."""
+    return id_.partition(".")[2]
+
+
 def _counts(fields: dict[bytes, bytes]) -> Counter[str]:
     counts = Counter({name: int(count) for name, count in _texts(fields).items()})
     assert all(count > 0 for count in counts.values())
@@ -37,11 +42,22 @@ class Waiter:
     client: str
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place to which somebody may come back, as the store has it."""
+
+    ticket: int
+    until: int
+    since: int
+    id: str
+
+
 class Image:
     """All keys of a pool at one moment."""
 
     def __init__(self, values: list[Any]) -> None:
-        pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held, *_ = values
+        pool, pods, leases, permits, clients, line, waiters, clients_waiting, pods_waiting, pods_held = values[:10]
+        places, places_until = values[-2:]
         self.pool = _texts(pool)
         self.pods = _texts(pods)
         self.leases = {pod.decode(): int(end) for pod, end in leases}
@@ -51,6 +67,10 @@ class Image:
         self.waiters: dict[str, Waiter] = {}
         for id_, words in ((id_, note.split(" ", 5)) for id_, note in _texts(waiters).items()):
             self.waiters[id_] = Waiter(int(words[0]), words[1], int(words[3]), int(words[4]), words[5])
+        self.places: dict[str, Place] = {}
+        for name, (ticket, until, since, id_) in ((name, note.split(" ")) for name, note in _texts(places).items()):
+            self.places[name] = Place(int(ticket), int(until), int(since), id_)
+        self.places_until = {name.decode(): int(until) for name, until in places_until}
         self.line = {id_.decode(): int(ticket) for id_, ticket in line}
         self.clients, self.clients_waiting = _counts(clients), _counts(clients_waiting)
         self.pods_waiting, self.pods_held = _counts(pods_waiting), _counts(pods_held)
@@ -104,9 +124,14 @@ class Image:
         tickets = [*(ticket for ticket, _, _ in held), *self.line.values()]
         assert max(tickets, default=0) <= self.number("tickets")
         assert self.number("high_water") >= len(held) or not self.pool
+        assert self.places_until == {name: place.until for name, place in self.places.items()}
+        assert not self.permits.keys() & {place.id for place in self.places.values()}
+        for id_ in self.line:
+            place = self.places.get(place_of(id_))
+            assert place is None or place.id != id_ or place.ticket == self.line[id_]
 
 
-EMPTY = Image([{}, {}, [], {}, {}, [], {}, {}, {}, {}, set(), {}])
+EMPTY = Image([{}, {}, [], {}, {}, [], {}, {}, {}, {}, set(), {}, {}, []])
 
 
 class World:
@@ -263,15 +288,24 @@ class World:
         else:
             self._check_grants(before, after, new)
             for id_ in arrived:
-                self._check_arrival(after, id_)
+                self._check_arrival(before, after, id_)
         self._check_dropped(before, after, set(map(str, argv)))
+        self._check_kept(before, after, {place_of(id_) for id_ in new})
 
-    def _check_arrival(self, after: Image, id_: str) -> None:
+    def _check_arrival(self, before: Image, after: Image, id_: str) -> None:
         ticket, client = after.ticket_of(id_), after.client_of(id_)
-        if self._remembers():  # a store that has gone back does not know the tickets of the other, before a pod says so
+        place = before.places.get(place_of(id_))
+        if place is not None and place.until > before.pool_now(self.store.now()):
+            assert ticket == place.ticket, "a place was not kept"
+        elif self._remembers():  # before a pod says so, a store that has gone back does not know the other's tickets
             assert ticket > self._last_ticket or self._clock_went_back
             self._last_ticket = ticket
         assert after.clients[client] + after.clients_waiting[client] <= self.per_client
+
+    def _check_kept(self, before: Image, after: Image, granted: set[str]) -> None:
+        """A place is kept until its time is over or somebody has a permit by it."""
+        for name in before.places.keys() - after.places.keys() - granted:
+            assert before.places[name].until <= after.pool_now(self.store.now())
 
     def _check_grants(self, before: Image, after: Image, new: set[str]) -> None:
         now = self.store.now()
@@ -289,8 +323,11 @@ class World:
         """Nobody loses a place in line who did not give it up, while their pod lives and their time is not over."""
         asks = {ask.id: ask for pod in self.everybody() for ask in pod.asks}
         slack = before.number("step") if self._clock_went_back else 0
+        asked_for = {place_of(word) for word in named} - {""}  # a later request takes a place over
         for id_, waiter in before.waiters.items():
             if waiter.limit and after.clients[waiter.client] >= waiter.limit:
+                continue
+            if place_of(id_) in asked_for:
                 continue
             if id_ not in after.line and id_ not in after.permits and waiter.pod in after.pods and id_ not in named:
                 assert ((asks[id_].deadline or 0) * 1000) <= self.clock.now + slack + 1

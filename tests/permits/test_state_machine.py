@@ -27,6 +27,7 @@ TERMS = [
 
 which_pod = st.integers(0, PODS - 1)
 which_client = st.sampled_from("abc")
+which_wait = st.sampled_from([None, "w"])
 some_steps = st.integers(0, 12)
 which = st.integers(0, 9)
 which_fault = st.sampled_from(["cut", "requests", "replies", "nothing"])
@@ -57,14 +58,22 @@ class PoolMachine(RuleBasedStateMachine):
         self.start_pod()
         return pod
 
-    @rule(pod=which_pod, client=which_client, wait_ms=st.sampled_from([0, 100, 700, 1500]))
-    def one_asks(self, pod: int, client: str, wait_ms: int) -> None:
-        self.world.pods[pod].acquire(client, wait_ms)
+    @rule(pod=which_pod, client=which_client, wait_ms=st.sampled_from([0, 100, 700, 1500]), wait_id=which_wait)
+    def one_asks(self, pod: int, client: str, wait_ms: int, wait_id: str | None) -> None:
+        self.world.pods[pod].acquire(client, wait_ms, wait_id)
 
-    @rule(asks=st.lists(st.tuples(which_pod, which_client), min_size=2, max_size=5))
-    def many_ask(self, asks: list[tuple[int, str]]) -> None:
-        for pod, client in asks:
-            self.world.pods[pod].acquire(client, LEASE_MS - 100)
+    @rule(asks=st.lists(st.tuples(which_pod, which_client, which_wait), min_size=2, max_size=5))
+    def many_ask(self, asks: list[tuple[int, str, str | None]]) -> None:
+        for pod, client, wait_id in asks:
+            self.world.pods[pod].acquire(client, LEASE_MS - 100, wait_id)
+
+    @rule(first=which_pod, second=which_pod, client=which_client, away_ms=st.sampled_from([0, 50, 1200, 5000]))
+    def one_waits_in_vain_and_comes_back(self, first: int, second: int, client: str, away_ms: int) -> None:
+        self.world.pods[first].acquire(client, 100, "w")
+        self.world.pass_time(120)
+        for _ in range(away_ms // 150):
+            self.world.pass_time(150)
+        self.world.pods[second].acquire(client, 1500, "w")
 
     @rule(pod=which_pod, callers=st.integers(2, 4), rounds=st.integers(1, 6), what=which_fault)
     def the_way_fails_while_some_come_and_go(self, pod: int, callers: int, rounds: int, what: str) -> None:

@@ -83,7 +83,7 @@ class VirtualStore:
             )
             batch.execute_command("EVALSHA", getattr(SCRIPTS, name).sha, len(self.keys), *self.keys, *argv)
             for key in self.keys:
-                if key.endswith((":leases", ":line")):
+                if key.endswith((":leases", ":line", ":places_until")):
                     batch.zrange(key, 0, -1, withscores=True)
                 elif key.endswith(":refused"):
                     batch.smembers(key)
@@ -316,9 +316,9 @@ class VirtualPod:
         incarnation, epoch, *words = notice.split(" ")
         self._dispatch.session.hear(incarnation, epoch, zip(words[::2], map(int, words[1::2]), strict=True))
 
-    def acquire(self, client_id: str, wait_ms: int) -> None:
+    def acquire(self, client_id: str, wait_ms: int, wait_id: str | None = None) -> None:
         """Begin to acquire."""
-        ask = self._dispatch.pending.new(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None)
+        ask = self._dispatch.pending.new(client_id, self._loop.time() + wait_ms / 1000 if wait_ms else None, wait_id)
         self.asks.append(ask)
         self._callers[ask] = self._loop.create_task(self._acquire(ask))
 

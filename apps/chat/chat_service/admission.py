@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from chat_service.zones import ServedZones, TimeZone, ZoneError, parse_time_zone
-from frameproto.connection import CLIENT_ID_RULE, UUID_RULE, Parameter, is_client_id, parse_uuid
+from frameproto.connection import (
+    CLIENT_ID_RULE,
+    UUID_RULE,
+    WAIT_ID_RULE,
+    Parameter,
+    is_client_id,
+    is_wait_id,
+    parse_uuid,
+)
 from servicekit.problems import Problem
 from servicekit.settings.origins import WEB_PORTS
 from servicekit.tokens import Authenticator, Principal, bearer_token
@@ -23,12 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """An admitted client: who asks (`principal`), whose data it is (`client_id`), where and in which session."""
+    """An admitted client: who asks (`principal`), whose data it is (`client_id`), where and in which session.
+
+    With `wait_id` it names its place in the queue.
+    """
 
     client_id: str
     time_zone: TimeZone
     session_id: UUID
     principal: Principal
+    wait_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +68,12 @@ class Admission:
         client_id = self._client_id(request)
         time_zone = self._time_zone(request)
         session_id = self._session_id(request)
+        wait_id = self._wait_id(request)
         self._check_origin(request)
         principal = self.authenticator.authenticate(bearer_token(request))
         if not principal.may_act_for(client_id):
             raise Problem(403, "client_not_yours", f"this token does not open client {client_id}")
-        return Visitor(client_id, time_zone, session_id, principal)
+        return Visitor(client_id, time_zone, session_id, principal, wait_id)
 
     def _client_id(self, request: "HTTPConnection") -> str:
         client_id = _only(request, Parameter.CLIENT_ID, "client_id")
@@ -90,6 +103,12 @@ class Admission:
             return parse_uuid(raw)
         except ValueError:
             raise Problem(400, "session_id_malformed", f"{Parameter.SESSION_ID} must be {UUID_RULE}") from None
+
+    def _wait_id(self, request: "HTTPConnection") -> str | None:
+        wait_id = _only(request, Parameter.WAIT_ID, "wait_id")
+        if wait_id is not None and not is_wait_id(wait_id):
+            raise Problem(400, "wait_id_malformed", f"{Parameter.WAIT_ID} must be {WAIT_ID_RULE}")
+        return wait_id
 
     def _check_origin(self, request: "HTTPConnection") -> None:
         """Refuse a browser on somebody else's page: its user did not ask for this connection (RFC 6455, 10.2)."""

@@ -198,7 +198,14 @@ async def open_chat(
         )
         registry = ConnectionRegistry(max_open=settings.max_connections_per_pod)
         stack.push_async_callback(registry.wait_until_empty)  # before pools and outbox close: connections need them
-        connect = ConnectEndpoint(admission, connections, registry, pod, wait_seconds=settings.connect_wait_seconds)
+        connect = ConnectEndpoint(
+            admission,
+            connections,
+            registry,
+            pod,
+            wait_seconds=settings.connect_wait_seconds,
+            kept_seconds=settings.lease_seconds,
+        )
         await stack.enter_async_context(media)  # left first: its end is the end of conversations that wait for a job
         for pool in (connections, messages):
             health.register(f"permits_{pool.name}", partial(_permits_verdict, pool))
@@ -268,18 +275,20 @@ async def _pools(settings: "ChatSettings", metrics: PermitMetrics) -> AsyncItera
         if settings.redis_url is not None:
             redis = Redis.from_url(settings.redis_url.get_secret_value())
             stack.push_async_callback(redis.aclose)
-            make = partial(RedisPool, redis=redis, lease_seconds=settings.lease_seconds, prefix=settings.permits_prefix)
+            make = partial(RedisPool, redis=redis, prefix=settings.permits_prefix)
         connections = make(
             "connections",
             capacity=settings.max_connections,
             per_client=settings.max_connections_per_client,
             max_waiting=settings.max_waiting,
+            lease_seconds=settings.lease_seconds,
             observer=metrics,
         )
         messages = make(
             "messages",
             capacity=settings.max_messages,
             max_waiting=settings.max_connections * settings.window,  # all that can be asked for at once
+            lease_seconds=settings.lease_seconds,
             observer=metrics,
         )
         for pool in (connections, messages):

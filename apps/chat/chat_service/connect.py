@@ -17,7 +17,7 @@ from chat_service.dialect import choose
 from chat_service.memory import GarbageTimer
 from chat_service.transport import TRANSPORT
 from frameproto.connection import SESSION_HEADER, SUBPROTOCOL_V1
-from permits import PermitError
+from permits import PermitError, Verdict
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, deny, problem_response
 
@@ -48,6 +48,7 @@ class ConnectEndpoint:
         registry: the open connections of this pod.
         pod: what every connection needs.
         wait_seconds: how long a client may wait in the queue for a slot.
+        kept_seconds: how long the pool keeps a place in the queue for a client that named it, after the wait.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class ConnectEndpoint:
         pod: "PodServices",
         *,
         wait_seconds: float,
+        kept_seconds: float,
     ) -> None:
         self._admission = admission
         self._slots = slots
         self._registry = registry
         self._pod = pod
         self._wait_seconds = wait_seconds
+        self._kept_seconds = kept_seconds if wait_seconds > 0 else 0
         self._garbage = GarbageTimer()
 
     async def handle_websocket(self, websocket: "WebSocket") -> None:
@@ -88,14 +91,18 @@ class ConnectEndpoint:
                     permit.release()
 
     async def preflight(self, request: "Request") -> "Response":
-        """Answer what a handshake with the same parameters would meet now."""
+        """Answer what a handshake with the same parameters would meet now; or where the client stands in the queue."""
         try:
             visitor = self._admission.check(request)
             if self._registry.is_draining:
                 raise draining()
-            if self._registry.is_full:
+            if self._registry.is_full and visitor.wait_id is None:
                 raise pod_full()
-            return problem_response(foreseen(await self._slots.peek(visitor.client_id), self._wait_seconds))
+            outlook = await self._slots.peek(visitor.client_id, wait_id=visitor.wait_id)
+            waits = outlook.waited_seconds is not None and outlook.verdict is not Verdict.GRANTED
+            if self._registry.is_full and not waits:
+                raise pod_full()
+            return problem_response(foreseen(outlook, self._wait_seconds))
         except PermitError as exc:
             return problem_response(denial_of(exc, self._wait_seconds))
         except Problem as exc:
@@ -141,7 +148,10 @@ class ConnectEndpoint:
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         on_drain = partial(_fail, settled, draining())
         asked = self._slots.request(
-            visitor.client_id, wait_seconds=self._wait_seconds, settled=partial(_settle, settled)
+            visitor.client_id,
+            wait_seconds=self._wait_seconds,
+            settled=partial(_settle, settled),
+            wait_id=visitor.wait_id,
         )
         self._registry.on_drain(on_drain)
         _transport(websocket).on_left(partial(_fail, settled, ClientGone()))
@@ -151,7 +161,8 @@ class ConnectEndpoint:
             if self._registry.is_full:  # others came in while this client waited
                 raise pod_full()
         except PermitError as exc:
-            raise denial_of(exc, self._wait_seconds) from exc
+            kept_seconds = 0 if visitor.wait_id is None else self._kept_seconds
+            raise denial_of(exc, self._wait_seconds, kept_seconds=kept_seconds) from exc
         except BaseException:
             asked.cancel()
             raise

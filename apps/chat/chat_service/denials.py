@@ -30,6 +30,7 @@ DENIALS: "Final[Mapping[Reason, Denial]]" = {
     Reason.CLIENT_LIMIT: Denial(HTTPStatus.TOO_MANY_REQUESTS, "this client has all the connections it may have"),
     Reason.CLUSTER_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "all places are taken"),
     Reason.LINE_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients are waiting already"),
+    Reason.WAIT_REPLACED: Denial(HTTPStatus.CONFLICT, "another handshake with the same waitId waits in this place now"),
     Reason.LIMITS_LEARNING: Denial(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the store of the limits may have forgotten who is connected; nobody new is let in meanwhile",
@@ -52,15 +53,23 @@ def pod_full() -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "pod_full", detail, headers={"Retry-After": "1"})
 
 
-def denial_of(refusal: PermitError, wait_seconds: float) -> Problem:
-    """Return what a handshake is told that got no slot; `wait_seconds` is how long others may wait in the queue."""
+def denial_of(refusal: PermitError, wait_seconds: float, *, kept_seconds: float = 0) -> Problem:
+    """Return what a handshake is told that got no slot.
+
+    Args:
+        refusal: why it got none.
+        wait_seconds: how long others may wait in the queue.
+        kept_seconds: for how long the place is kept in which the handshake waited; 0: it is not.
+    """
     match refusal:
         case PoolClosed():
             return draining()
         case PermitTimeout():
-            return _problem(refusal.code, wait_seconds, place=refusal.place)
+            told = _Place(refusal.place, kept_seconds=kept_seconds)
+            return _problem(refusal.code, wait_seconds, told)
         case PoolLearning():
-            return _problem(refusal.code, wait_seconds, place=refusal.place, learning_seconds=refusal.left_seconds)
+            told = _Place(refusal.place, kept_seconds=kept_seconds)
+            return _problem(refusal.code, wait_seconds, told, learning_seconds=refusal.left_seconds)
         case _:
             return _problem(refusal.code, wait_seconds)
 
@@ -70,18 +79,40 @@ def foreseen(outlook: Outlook, wait_seconds: float) -> Problem:
     if outlook.verdict is Verdict.GRANTED:
         detail = "connect here with WebSocket"
         return Problem(HTTPStatus.UPGRADE_REQUIRED, "upgrade_required", detail, headers={"Upgrade": "websocket"})
-    return _problem(
-        REASONS[outlook.verdict], wait_seconds, place=outlook.place, learning_seconds=outlook.learning_seconds
-    )
+    place = _Place(outlook.place, outlook.waited_seconds, outlook.kept_seconds)
+    return _problem(REASONS[outlook.verdict], wait_seconds, place, learning_seconds=outlook.learning_seconds)
 
 
-def _problem(code: Reason, wait_seconds: float, *, place: int = 0, learning_seconds: float = 0.0) -> Problem:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in the queue: its number, when it was taken, for how long it is kept (0: it is not)."""
+
+    number: int = 0
+    waited_seconds: float | None = None
+    kept_seconds: float = 0
+
+    def members(self) -> "dict[str, JsonValue]":
+        """Return what the body of a denial says of it, in whole seconds."""
+        members: dict[str, JsonValue] = {"place": self.number}
+        if self.waited_seconds is not None:
+            members["waitedSeconds"] = math.floor(self.waited_seconds)
+        if self.kept_seconds > 0:
+            members["keptSeconds"] = math.floor(self.kept_seconds)
+        return members
+
+
+_NO_PLACE: Final = _Place()
+
+
+def _problem(code: Reason, wait_seconds: float, place: _Place = _NO_PLACE, *, learning_seconds: float = 0.0) -> Problem:
     denial = DENIALS[code]
     extra: dict[str, JsonValue] = {}
     if code is Reason.LIMITS_LEARNING:
         wait_seconds = learning_seconds
         extra["seconds"] = max(1, math.ceil(wait_seconds))
     if code in {Reason.CLUSTER_FULL, Reason.LIMITS_LEARNING}:
-        extra["place"] = place
+        extra |= place.members()
+        if place.kept_seconds > 0:
+            wait_seconds = 0  # who comes back at once waits in the queue, and not elsewhere
     headers = {"Retry-After": str(max(1, math.ceil(wait_seconds)))}
     return Problem(denial.status, code, denial.detail, extra=extra, headers=headers)

@@ -332,7 +332,7 @@ def _why_not_now(refusal: PermitError) -> Failure:
         case Reason.LIMITS_UNAVAILABLE | Reason.PERMIT_LOST:
             why = "the limits cannot be checked at the moment; send it again in a moment"
             return Failure(Reason.LIMITS_UNAVAILABLE, why, is_ours=False)
-        case Reason.CLUSTER_FULL | Reason.CLIENT_LIMIT | Reason.LINE_FULL | Reason.DRAINING:
+        case Reason.CLUSTER_FULL | Reason.CLIENT_LIMIT | Reason.LINE_FULL | Reason.DRAINING | Reason.WAIT_REPLACED:
             why = "too many messages are being processed; send it again in a moment"
             return Failure("busy", why, is_ours=False)
         case _:

@@ -24,6 +24,8 @@ class Parameter(StrEnum):
     CLIENT_ID = "clientId"
     TIME_ZONE = "timeZone"
     SESSION_ID = "sessionId"
+    WAIT_ID = "waitId"
+    """Names the client's own place in the queue for a connection, so that it can ask about it and come back to it."""
 
 
 TEMPORARY_DENIALS: Final = frozenset(
@@ -39,6 +41,9 @@ CLIENT_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_CLIENT_ID - 
 CLIENT_ID_RULE: Final = f"1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : -, beginning with a letter or digit"
 """The same rule in words."""
 
+WAIT_ID: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
+WAIT_ID_RULE: Final = "16 to 64 of A-Z a-z 0-9 - _, made at random"
+
 UUID_PATTERN: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 UUID_RULE: Final = "a UUID in its usual form with hyphens"
 
@@ -48,6 +53,11 @@ _UUID: Final = re.compile(UUID_PATTERN)
 def is_client_id(raw: str) -> bool:
     """Say whether this may be the id of a client."""
     return CLIENT_ID.fullmatch(raw) is not None
+
+
+def is_wait_id(raw: str) -> bool:
+    """Say whether this may name a place in the queue."""
+    return WAIT_ID.fullmatch(raw) is not None
 
 
 def parse_uuid(raw: str) -> UUID:

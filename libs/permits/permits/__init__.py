@@ -12,6 +12,7 @@ from permits.errors import (
     PoolMisuse,
     PoolUnavailable,
     Reason,
+    WaitReplaced,
 )
 from permits.observer import REFUSED_REASONS, PoolObserver
 
@@ -35,4 +36,5 @@ __all__ = [
     "PoolUnavailable",
     "Reason",
     "Verdict",
+    "WaitReplaced",
 ]

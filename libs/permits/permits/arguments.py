@@ -3,6 +3,7 @@
 from typing import Final
 
 MOST_CLIENT_BYTES: Final = 512
+MOST_WAIT_ID_BYTES: Final = 64
 LONGEST_WAIT_SECONDS: Final = 31_536_000.0
 """A year."""
 SHORTEST_SECONDS: Final = 0.01
@@ -30,6 +31,23 @@ def check_client(client_id: str) -> None:
         raise ValueError(f"client_id has {size} bytes; {MOST_CLIENT_BYTES} is the most")
 
 
+def check_wait_id(wait_id: str) -> None:
+    """Make sure that this can name a place in line.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is empty or too long, or cannot be written in UTF-8.
+    """
+    if not isinstance(wait_id, str):
+        raise TypeError(f"wait_id must be text, not {wait_id!r}")
+    try:
+        size = len(wait_id.encode())
+    except UnicodeEncodeError as exc:
+        raise ValueError("wait_id cannot be written in UTF-8") from exc
+    if not 1 <= size <= MOST_WAIT_ID_BYTES:
+        raise ValueError(f"wait_id has {size} bytes; it must have 1 to {MOST_WAIT_ID_BYTES}")
+
+
 def check_wait(wait_seconds: float) -> None:
     """Make sure that this is a time to wait.
 
@@ -41,6 +59,19 @@ def check_wait(wait_seconds: float) -> None:
         raise TypeError(f"wait_seconds must be a number, not {wait_seconds!r}")
     if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # not-a-number is neither
         raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")
+
+
+def check_request(client_id: str, wait_seconds: float, wait_id: str | None) -> None:
+    """Make sure that these can be asked for.
+
+    Raises:
+        TypeError: one of them is of another type.
+        ValueError: one of them cannot be taken.
+    """
+    check_wait(wait_seconds)
+    check_client(client_id)
+    if wait_id is not None:
+        check_wait_id(wait_id)
 
 
 def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> None:

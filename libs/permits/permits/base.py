@@ -18,10 +18,10 @@ class Permit(Protocol):
 
     @property
     def ticket(self) -> int:
-        """The number taken on arrival. Permits are granted in the order of tickets.
+        """The number taken on arrival. Those in line are granted permits in the order of their tickets.
 
         Numbers begin at the clock's microseconds, so those of a pool that begins anew are above all before, unless the
-        clock was set back.
+        clock was set back. A place in line that was kept for a wait id keeps its number.
         """
 
     def valid(self) -> bool:
@@ -86,11 +86,15 @@ class Outlook:
         verdict: what it would be.
         place: the place in line that one would get; 0: none needed.
         learning_seconds: for how much longer nothing is granted, when the pool is learning.
+        waited_seconds: how long ago the place of this wait id was taken; None: the pool knows none.
+        kept_seconds: for how much longer it is kept.
     """
 
     verdict: Verdict
     place: int = 0
     learning_seconds: float = 0.0
+    waited_seconds: float | None = None
+    kept_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class PermitPool(Protocol):
     def learning_seconds(self) -> float:
         """Return for how much longer nothing new is granted because the pool is learning, as this process knows it."""
 
-    async def acquire(self, client_id: str, *, wait_seconds: float) -> Permit:
+    async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> Permit:
         """Return a permit, waiting in line for it. Cancelling gives everything back.
 
         Calls of one process get tickets in the order in which they were made.
@@ -140,18 +144,27 @@ class PermitPool(Protocol):
         Args:
             client_id: who asks; counts against the limit per client, held and waiting together.
             wait_seconds: how long to stand in line; 0 means now or never.
+            wait_id: 1 to 64 bytes that name this client's place in line, so that it can come back to it. Whoever knows
+                client id and wait id has the place, so it should be hard to guess. A place is kept for a lease longer
+                than one may wait for it, and ends with a permit. It is for one: a later request takes it over.
 
         Raises:
             PermitTimeout: nothing became free in time.
             PoolLearning: nothing was granted in time, because the store may have forgotten grants.
             ClientLimitReached: at once, so that the head of the line may always be served.
             LineFull: too many are waiting.
+            WaitReplaced: a later request with the same wait id has taken the place.
             PoolUnavailable: the store cannot be asked.
             PoolClosed: the pool was closed, also while waiting.
         """
 
     def request(
-        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+        self,
+        client_id: str,
+        *,
+        wait_seconds: float,
+        settled: Callable[[PermitRequest], None],
+        wait_id: str | None = None,
     ) -> PermitRequest:
         """Ask for a permit as `acquire` does, without a task.
 
@@ -159,8 +172,10 @@ class PermitPool(Protocol):
         `result` tells which.
         """
 
-    async def peek(self, client_id: str) -> Outlook:
-        """Say what `acquire` would meet now; joins no line.
+    async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
+        """Say what `acquire` would meet now; joins no line, and takes no place over.
+
+        With the wait id of a request that waits, or waited, this is about its place in line.
 
         Raises:
             PoolUnavailable: the store cannot be asked.

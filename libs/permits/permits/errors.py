@@ -4,6 +4,7 @@
     ├── PermitTimeout          cluster_full         nothing became free in time
     ├── ClientLimitReached     client_limit         this client holds or waits for all it may have
     ├── LineFull               line_full            too many wait already
+    ├── WaitReplaced           wait_replaced        another request with the same wait id waits in this place now
     ├── PoolLearning           limits_learning      the store may have forgotten permits, and grants nothing for a while
     ├── PoolUnavailable        limits_unavailable   the store of the limits cannot be asked
     ├── PoolClosed             draining             this process gives nothing out any more
@@ -25,6 +26,7 @@ class Reason(StrEnum):
     CLUSTER_FULL = "cluster_full"
     CLIENT_LIMIT = "client_limit"
     LINE_FULL = "line_full"
+    WAIT_REPLACED = "wait_replaced"
     LIMITS_LEARNING = "limits_learning"
     LIMITS_UNAVAILABLE = "limits_unavailable"
     DRAINING = "draining"
@@ -63,6 +65,12 @@ class LineFull(PermitError):
     """Too many are waiting in line already."""
 
     code = Reason.LINE_FULL
+
+
+class WaitReplaced(PermitError):
+    """Another request with the same wait id has taken this place in line."""
+
+    code = Reason.WAIT_REPLACED
 
 
 class PoolLearning(PermitError):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from permits.arguments import check_client, check_terms, check_wait
+from permits.arguments import check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
-from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, Reason
-from permits.memory_line import Granted, MemoryLine
+from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, Reason, WaitReplaced
+from permits.memory_line import MemoryLine, Waiter
 from permits.memory_permit import MemoryPermit
+from permits.memory_places import KeptPlaces, Place
 from permits.memory_request import MemoryRequest
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
@@ -25,6 +26,7 @@ class MemoryPool(Pool):
         capacity: permits there are, at least 1.
         per_client: permits one client may hold and wait for; None: no limit of its own.
         max_waiting: how many may stand in line.
+        lease_seconds: how long a place in line is kept for its wait id; permits of this process have no lease.
         observer: is told what becomes of those who ask.
     """
 
@@ -35,14 +37,18 @@ class MemoryPool(Pool):
         capacity: int,
         per_client: int | None = None,
         max_waiting: int = 1000,
+        lease_seconds: float = 15.0,
         observer: PoolObserver | None = None,
     ) -> None:
         check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
+        check_seconds("lease_seconds", lease_seconds)
         super().__init__(name)
         self._report = Report(name, observer)
         self._capacity = capacity
         self._per_client = per_client
         self._max_waiting = max_waiting
+        self._lease_seconds = lease_seconds
+        self._places = KeptPlaces()
         self._tickets = 0  # the last one
         self._held = 0
         self._high_water = 0
@@ -62,16 +68,15 @@ class MemoryPool(Pool):
         """See `PermitPool.learning_seconds`. Memory forgets nothing."""
         return 0.0
 
-    async def acquire(self, client_id: str, *, wait_seconds: float) -> MemoryPermit:
+    async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> MemoryPermit:
         """See `PermitPool.acquire`."""
         begun_at = self._check_use().time()
-        check_wait(wait_seconds)
-        check_client(client_id)
+        check_request(client_id, wait_seconds, wait_id)
         try:
-            permit = self._grant_now(client_id, wait_seconds)
+            permit = self._grant_now(client_id, wait_seconds, wait_id)
             in_line = permit is None
             if permit is None:
-                permit = await self._wait(*self._join_line(client_id), wait_seconds)
+                permit = await self._wait(self._join_line(client_id, wait_seconds, wait_id), wait_seconds)
         except PermitError as exc:
             self._report.refused(begun_at, exc)
             raise
@@ -79,78 +84,111 @@ class MemoryPool(Pool):
         return permit
 
     def request(
-        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+        self,
+        client_id: str,
+        *,
+        wait_seconds: float,
+        settled: Callable[[PermitRequest], None],
+        wait_id: str | None = None,
     ) -> PermitRequest:
         """See `PermitPool.request`."""
         loop = self._check_use()
         begun_at = loop.time()
-        check_wait(wait_seconds)
-        check_client(client_id)
+        check_request(client_id, wait_seconds, wait_id)
         request = MemoryRequest(self._line, self._report, begun_at, settled)
         try:
-            permit = self._grant_now(client_id, wait_seconds)
+            permit = self._grant_now(client_id, wait_seconds, wait_id)
         except PermitError as exc:
             request.settle(exc)
             return request
         if permit is None:
-            request.wait(*self._join_line(client_id), wait_seconds)
+            request.wait(self._join_line(client_id, wait_seconds, wait_id), wait_seconds)
         else:
             request.settle(permit)
         return request
 
-    def _grant_now(self, client_id: str, wait_seconds: float) -> MemoryPermit | None:
+    def _grant_now(self, client_id: str, wait_seconds: float, wait_id: str | None) -> MemoryPermit | None:
         """Return a permit, or None: it takes a place in line. Raises PermitError."""
-        outlook = self._look(client_id)
+        place = self._place_of(client_id, wait_id)
+        if place is not None and wait_seconds > 0 and (earlier := self._line.with_ticket(place.ticket)) is not None:
+            self._line.leave(earlier)
+            if not earlier.granted.done():
+                earlier.granted.set_exception(WaitReplaced())
+        outlook = self._look(client_id, wait_id)
         if outlook.verdict is Verdict.CLIENT_LIMIT:
             raise ClientLimitReached
         if outlook.verdict is Verdict.GRANTED:
-            return self._grant(client_id, self._next_ticket())
+            self._places.drop(client_id, wait_id)
+            return self._grant(client_id, self._next_ticket() if place is None else place.ticket)
         if wait_seconds <= 0:
             raise PermitTimeout(outlook.place)
         if outlook.verdict is Verdict.LINE_FULL:
             raise LineFull
         return None
 
-    def _join_line(self, client_id: str) -> tuple[int, Granted]:
-        ticket = self._next_ticket()
-        return ticket, self._line.join(ticket, client_id)
+    def _join_line(self, client_id: str, wait_seconds: float, wait_id: str | None) -> Waiter:
+        now = asyncio.get_running_loop().time()
+        place = self._place_of(client_id, wait_id)
+        waiter = self._line.join(self._next_ticket() if place is None else place.ticket, client_id, wait_id)
+        if wait_id is not None:
+            since = now if place is None else place.since
+            kept = Place(waiter.ticket, since, now + wait_seconds + self._lease_seconds)
+            self._places.keep(client_id, wait_id, kept, most=len(self._line) + self._max_waiting, now=now)
+        return waiter
+
+    def _place_of(self, client_id: str, wait_id: str | None) -> Place | None:
+        return self._places.find(client_id, wait_id, asyncio.get_running_loop().time())
 
     def _next_ticket(self) -> int:
         """Return a ticket above all before it: of this pool, and by the clock also of the process before this one."""
         self._tickets = max(self._tickets + 1, time.time_ns() // 1000)
         return self._tickets
 
-    async def _wait(self, ticket: int, granted: Granted, wait_seconds: float) -> MemoryPermit:
+    async def _wait(self, waiter: Waiter, wait_seconds: float) -> MemoryPermit:
+        granted = waiter.granted
         try:
             async with asyncio.timeout(wait_seconds):
                 return await granted
         except TimeoutError:
             if granted.done() and not granted.cancelled():
                 return granted.result()  # the grant and the end of the wait came in the same turn of the loop
-            raise PermitTimeout(self._line.place(ticket)) from None
+            raise PermitTimeout(self._line.place(waiter.ticket)) from None
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
                 granted.result().release()
             raise
         finally:
-            self._line.leave(ticket)
+            self._line.leave(waiter)
 
-    async def peek(self, client_id: str) -> Outlook:
+    async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
         """See `PermitPool.peek`."""
         self._check_use()
-        check_client(client_id)
-        return self._look(client_id)
+        check_request(client_id, 0, wait_id)
+        return self._look(client_id, wait_id)
 
-    def _look(self, client_id: str) -> Outlook:
+    def _look(self, client_id: str, wait_id: str | None) -> Outlook:
         if self._closed:
             raise PoolClosed
-        asked = self._held_by[client_id] + self._line.count(client_id)
+        place = self._place_of(client_id, wait_id)
+        if place is None:
+            return Outlook(*self._meets(client_id, 0, len(self._line) + 1, self._max_waiting))
+        stands = self._line.with_ticket(place.ticket) is not None
+        number = self._line.place(place.ticket)
+        now = asyncio.get_running_loop().time()
+        return Outlook(
+            *self._meets(client_id, int(stands), number, 2 * self._max_waiting),
+            waited_seconds=now - place.since,
+            kept_seconds=place.kept_until - now,
+        )
+
+    def _meets(self, client_id: str, replaced: int, number: int, max_waiting: int) -> tuple[Verdict, int]:
+        """Return what a request would meet that replaces so many of this client's, and its place in line."""
+        asked = self._held_by[client_id] + self._line.count(client_id) - replaced
         if self._per_client is not None and asked >= self._per_client:
-            return Outlook(Verdict.CLIENT_LIMIT)
+            return Verdict.CLIENT_LIMIT, 0
         if self._held < self._capacity and not self._line:
-            return Outlook(Verdict.GRANTED)
-        place = len(self._line) + 1
-        return Outlook(Verdict.LINE_FULL if place > self._max_waiting else Verdict.WAIT, place)
+            return Verdict.GRANTED, 0
+        return Verdict.LINE_FULL if len(self._line) >= max_waiting else Verdict.WAIT, number
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""
@@ -161,7 +199,7 @@ class MemoryPool(Pool):
         """See `PermitPool.close`."""
         self._closed = True
         while self._line:
-            _, _, granted = self._line.pop_head()
+            granted = self._line.pop_head().granted
             if not granted.done():
                 granted.set_exception(PoolClosed())
 
@@ -192,6 +230,7 @@ class MemoryPool(Pool):
     def _serve_line(self) -> None:
         """Hand what is free to the head of the line. A waiter that gave up meanwhile takes itself out."""
         while self._held < self._capacity and self._line:
-            ticket, client_id, granted = self._line.pop_head()
-            if not granted.done():
-                granted.set_result(self._grant(client_id, ticket))
+            waiter = self._line.pop_head()
+            if not waiter.granted.done():
+                self._places.drop(waiter.client_id, waiter.wait_id)
+                waiter.granted.set_result(self._grant(waiter.client_id, waiter.ticket))

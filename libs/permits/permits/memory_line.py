@@ -1,7 +1,8 @@
-"""The line of the pool of one process: who waits, in the order of arrival."""
+"""The line of the pool of one process: who waits, in the order of tickets."""
 
 import asyncio
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 
 from permits.memory_permit import MemoryPermit
 
@@ -9,45 +10,63 @@ Granted = asyncio.Future[MemoryPermit]
 """Settled when the place in line leads to a permit or to an error."""
 
 
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """Somebody in line. A later waiter in the same place has the same ticket."""
+
+    ticket: int
+    client_id: str
+    wait_id: str | None
+    granted: Granted
+
+
 class MemoryLine:
     """Waiters by ticket, and how many there are of each client."""
 
     def __init__(self) -> None:
-        self._waiters: OrderedDict[int, tuple[str, Granted]] = OrderedDict()
+        self._waiters: OrderedDict[int, Waiter] = OrderedDict()
         self._clients: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._waiters)
 
-    def __contains__(self, ticket: int) -> bool:
-        """Say whether this ticket waits."""
-        return ticket in self._waiters
+    def __contains__(self, waiter: Waiter) -> bool:
+        """Say whether this one waits."""
+        return self._waiters.get(waiter.ticket) is waiter
+
+    def with_ticket(self, ticket: int) -> Waiter | None:
+        """Return who waits with a ticket."""
+        return self._waiters.get(ticket)
 
     def count(self, client_id: str) -> int:
         """Return how many of a client wait."""
         return self._clients[client_id]
 
-    def join(self, ticket: int, client_id: str) -> Granted:
-        """Wait behind all others."""
-        granted: Granted = asyncio.get_running_loop().create_future()
-        self._waiters[ticket] = client_id, granted
+    def join(self, ticket: int, client_id: str, wait_id: str | None) -> Waiter:
+        """Wait behind all whose tickets are lower."""
+        waiter = Waiter(ticket, client_id, wait_id, asyncio.get_running_loop().create_future())
+        came_back = bool(self._waiters) and ticket < next(reversed(self._waiters))
+        self._waiters[ticket] = waiter
         self._clients[client_id] += 1
-        return granted
+        if came_back:
+            for later in [other for other in self._waiters if other > ticket]:
+                self._waiters.move_to_end(later)
+        return waiter
 
-    def leave(self, ticket: int) -> None:
-        """Wait no longer, if this ticket did."""
-        waiter = self._waiters.pop(ticket, None)
-        if waiter is not None:
-            self._clients[waiter[0]] -= 1
-            if not self._clients[waiter[0]]:
-                del self._clients[waiter[0]]
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer, if this one did."""
+        if waiter in self:
+            del self._waiters[waiter.ticket]
+            self._clients[waiter.client_id] -= 1
+            if not self._clients[waiter.client_id]:
+                del self._clients[waiter.client_id]
 
-    def pop_head(self) -> tuple[int, str, Granted]:
-        """Take out and return who has waited longest."""
-        ticket, (client_id, granted) = next(iter(self._waiters.items()))
-        self.leave(ticket)
-        return ticket, client_id, granted
+    def pop_head(self) -> Waiter:
+        """Take out and return who has the lowest ticket."""
+        waiter = next(iter(self._waiters.values()))
+        self.leave(waiter)
+        return waiter
 
     def place(self, ticket: int) -> int:
         """Return the place of a ticket; 1 is next."""

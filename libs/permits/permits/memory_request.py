@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from permits.base import PermitRequest
 from permits.errors import PermitError, PermitTimeout, PoolClosed
-from permits.memory_line import Granted, MemoryLine
+from permits.memory_line import Granted, MemoryLine, Waiter
 from permits.memory_permit import MemoryPermit
 from permits.observer import Report
 
@@ -13,7 +13,7 @@ from permits.observer import Report
 class MemoryRequest:
     """See `PermitRequest`."""
 
-    __slots__ = ("_begun_at", "_cancelled", "_line", "_report", "_result", "_settled", "_ticket", "_timer")
+    __slots__ = ("_begun_at", "_cancelled", "_line", "_report", "_result", "_settled", "_timer", "_waiter")
 
     def __init__(
         self, line: MemoryLine, report: Report, begun_at: float, settled: Callable[[PermitRequest], None]
@@ -23,15 +23,15 @@ class MemoryRequest:
         self._begun_at = begun_at
         self._settled = settled
         self._cancelled = False
-        self._ticket = 0
+        self._waiter: Waiter | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._result: MemoryPermit | PermitError | None = None
 
-    def wait(self, ticket: int, granted: Granted, seconds: float) -> None:
+    def wait(self, waiter: Waiter, seconds: float) -> None:
         """Settle when the place in line leads to something, or after so many seconds."""
-        self._ticket = ticket
-        granted.add_done_callback(self._granted)
-        self._timer = granted.get_loop().call_later(seconds, self._over)
+        self._waiter = waiter
+        waiter.granted.add_done_callback(self._granted)
+        self._timer = waiter.granted.get_loop().call_later(seconds, self._over, waiter)
 
     def _granted(self, granted: Granted) -> None:
         if self._timer is not None:
@@ -44,10 +44,10 @@ class MemoryRequest:
             self._result = granted.result() if error is None else error if isinstance(error, PermitError) else None
             self._tell()
 
-    def _over(self) -> None:
-        if self._ticket in self._line:
-            self._result = PermitTimeout(self._line.place(self._ticket))
-            self._line.leave(self._ticket)
+    def _over(self, waiter: Waiter) -> None:
+        if waiter in self._line:
+            self._result = PermitTimeout(self._line.place(waiter.ticket))
+            self._line.leave(waiter)
             self._tell()
 
     def settle(self, result: MemoryPermit | PermitError) -> None:
@@ -60,7 +60,7 @@ class MemoryRequest:
             if isinstance(self._result, PermitError):
                 self._report.refused(self._begun_at, self._result)
             else:
-                self._report.granted(self._begun_at, in_line=self._ticket > 0)
+                self._report.granted(self._begun_at, in_line=self._waiter is not None)
             self._settled(self)
 
     def result(self) -> MemoryPermit:
@@ -74,6 +74,7 @@ class MemoryRequest:
         self._cancelled = True
         if self._timer is not None:
             self._timer.cancel()
-        self._line.leave(self._ticket)
+        if self._waiter is not None:
+            self._line.leave(self._waiter)
         if isinstance(self._result, MemoryPermit):
             self._result.release()

@@ -57,17 +57,22 @@ class Pool(ABC):
         """See `PermitPool.learning_seconds`."""
 
     @abstractmethod
-    async def acquire(self, client_id: str, *, wait_seconds: float) -> HeldPermit:
+    async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> HeldPermit:
         """See `PermitPool.acquire`."""
 
     @abstractmethod
     def request(
-        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+        self,
+        client_id: str,
+        *,
+        wait_seconds: float,
+        settled: Callable[[PermitRequest], None],
+        wait_id: str | None = None,
     ) -> PermitRequest:
         """See `PermitPool.request`."""
 
     @abstractmethod
-    async def peek(self, client_id: str) -> Outlook:
+    async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
         """See `PermitPool.peek`."""
 
     @abstractmethod

@@ -61,7 +61,8 @@ for index = 1, #ids do
     at = at + 3
   else
     if new then
-      join_line(id, pad_ticket(ticket), own, clock, clock + tonumber(ARGV[at + 3]) + max_clock_step, limit, client)
+      local until_ms = clock + tonumber(ARGV[at + 3]) + max_clock_step
+      join_line(id, pad_ticket(ticket), own, clock, until_ms, limit, client, lease_ms)
     end
     at = at + 4
   end

@@ -8,15 +8,18 @@
 --         "acquire" id client ms  take a permit, or stand in line for it, for so long at most: its pod takes it from the
 --                                 line by then, and one step later nothing is handed to it any more
 --         "try" id client         take a permit, now or never
+--         "return" id client ms ticket  as "acquire", for the place that the id names; the ticket is 0, or the one with which
+--                                 this id is known to wait
 --         "release" id            give a permit back, or leave the line, without an answer
 --         "leave" id              leave the line, unless the permit was handed over already
 -- Returns: {GONE}, {STALE}, {FORGOTTEN} or {NAMELESS}: refused, nothing was done; or
---          {DONE, {id, ticket, …} handed to this pod's own waiters (ticket 0: over the limit of its client), more to do,
+--          {DONE, {id, ticket, …} handed to this pod's own waiters (pool.lua: OVER_LIMIT, WAS_REPLACED), more to do,
 --           code, ticket, place, code, ticket, place, …}
---          with three for each "acquire", "try" and "leave". The place is the one in line; 0 when there is none. With
+--          with three for each but "release". The place is the one in line; 0 when there is none. With
 --          LEARNING, the ticket is for how long yet (ms).
 -- Each operation may be repeated: an id that holds or waits is told the same again, an id unknown to a release is ignored.
 -- An id belongs to the incarnation that asked with it; for any other one it is NOWHERE, and a release of it is ignored.
+-- A place is for one: an earlier waiter in it leaves the line, and is told so; REPLACED when it asks once more.
 
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local per_client, longest_line = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -66,9 +69,32 @@ local function dead_pods()
   return state[2] or string.sub(state[1] or '', 1, 1) == 'h'
 end
 
+-- The ticket of the place that an id names, and since when it is there; whoever else waits with it is taken out of the line.
+local function take_place(id)
+  local ticket, since, _, holder = read_place(string.sub(id, -PLACE_NAME))
+  local record = ticket and waiter_of(holder)
+  if record then
+    local _, pod, client = parse_waiter(record)
+    if pod then
+      leave_line(holder, pod, client)
+      hand_over(holder, WAS_REPLACED, pod)
+    end
+  end
+  return ticket, since
+end
+
+-- As many places are remembered as may wait, beside those that do.
+local function bound_places()
+  local kept = redis.pcall('ZCARD', PLACES_UNTIL)
+  if type(kept) == 'number' and kept > waiting + longest_line then
+    local first = call('ZPOPMIN', PLACES_UNTIL)
+    redis.pcall('HDEL', PLACES, first[1])
+  end
+end
+
 local looked = false -- for dead pods; once is enough
 local blocked = false -- whether an acquire must wait until the dead are removed
-local function acquire(id, client, wait_ms)
+local function acquire(id, client, wait_ms, known_ticket)
   local record = record_of(PERMITS, id)
   if record then
     return belongs(record) and answer(GRANTED, ticket_of(record), 0) or answer(NOWHERE, 0, 0)
@@ -76,6 +102,14 @@ local function acquire(id, client, wait_ms)
   record = waiter_of(id)
   if record then
     return belongs(record) and answer(WAITING, ticket_of(record), place_of(id)) or answer(NOWHERE, 0, 0)
+  end
+  local old, since -- the ticket of a place
+  if known_ticket then
+    if known_ticket > 0 then -- it stood in line, and does not any more
+      local _, _, _, holder = read_place(string.sub(id, -PLACE_NAME))
+      return answer(holder and holder ~= id and REPLACED or NOWHERE, 0, 0)
+    end
+    old, since = take_place(id)
   end
   local why = obstacle(client)
   if why and not looked then
@@ -86,20 +120,26 @@ local function acquire(id, client, wait_ms)
     end
   end
   if not why then
-    local ticket = next_ticket()
+    local ticket = old and tonumber(old) or next_ticket()
+    if #id > PLAIN_ID then
+      drop_place(string.sub(id, -PLACE_NAME))
+    end
     grant(id, pad_ticket(ticket), own, client)
     answer(GRANTED, ticket, 0)
   elseif why == CLIENT_LIMIT then
     answer(CLIENT_LIMIT, 0, 0)
   elseif not wait_ms then
     answer(learning() and LEARNING or FULL, learning_left(), waiting + 1)
-  elseif waiting >= longest_line then
+  elseif waiting >= (old and 2 or 1) * longest_line then
     answer(LINE_FULL, 0, waiting + 1)
   else
-    local ticket = next_ticket()
-    local limit = learning() and per_client or 0
-    join_line(id, pad_ticket(ticket), own, pool_now(), pool_now() + wait_ms + max_clock_step, limit, client)
-    answer(WAITING, ticket, waiting)
+    local ticket = old and tonumber(old) or next_ticket()
+    local limit, until_ms = learning() and per_client or 0, pool_now() + wait_ms + max_clock_step
+    join_line(id, pad_ticket(ticket), own, since or pool_now(), until_ms, limit, client, lease_ms)
+    if known_ticket then
+      bound_places()
+    end
+    answer(WAITING, ticket, old and place_of(id) or waiting)
   end
 end
 
@@ -142,7 +182,7 @@ local function leave(id)
   leave_line(id, pod, client)
 end
 
-local WORDS = { acquire = 4, try = 3, release = 2, leave = 2 } -- of each operation
+local WORDS = { acquire = 4, try = 3, release = 2, leave = 2, ['return'] = 5 } -- of each operation
 local first, last = 8, #ARGV
 
 local function fetch_all()
@@ -193,6 +233,8 @@ repeat
         acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]))
       elseif what == 'try' then
         acquire(id, ARGV[at + 2], nil)
+      elseif what == 'return' then
+        acquire(id, ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
       else
         leave(id)
       end

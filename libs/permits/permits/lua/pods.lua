@@ -147,6 +147,7 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
     call('DEL', REFUSED)
   end
   call('DEL', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
+  call('DEL', PLACES, PLACES_UNTIL)
   call('HDEL', POOL, 'sweep', 'sweep_again', 'damaged')
   clock = math.max(clock, real)
   epoch = format_int(number) .. '-' .. string.sub(run, 1, 8)
@@ -350,6 +351,20 @@ local function audit()
     end
     if not call('HGET', POOL, 'sweep') then
       call('HSET', POOL, 'sweep', 'ap 0')
+    end
+  end
+end
+
+-- Forget some of the places whose time is over, or all when somebody's hand was there.
+local function forget_places()
+  local kept, ending = redis.pcall('HLEN', PLACES), redis.pcall('ZCARD', PLACES_UNTIL)
+  if type(kept) ~= 'number' or kept ~= ending then
+    call('DEL', PLACES, PLACES_UNTIL)
+  elseif kept > 0 then
+    local over = call('ZRANGEBYSCORE', PLACES_UNTIL, '-inf', format_int(clock), 'LIMIT', 0, LOOKS)
+    if #over > 0 then
+      call('HDEL', PLACES, unpack(over))
+      call('ZREM', PLACES_UNTIL, unpack(over))
     end
   end
 end

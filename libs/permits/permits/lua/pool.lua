@@ -8,7 +8,8 @@
 --   - nobody who may still wait stands in line while held < capacity, unless the pool is learning, or the script has said
 --     that there is more to do;
 --   - whatever is in 4 or 7 belongs to an incarnation that is in 2 and in 3, or will be swept;
---   - the fields tickets, high_water, clock and epoch of 1 never fall within an epoch.
+--   - the fields tickets, high_water, clock and epoch of 1 never fall within an epoch;
+--   - 13 and 14 name the same places. They order who waits, and count nobody: what is wrong in them is dropped.
 --
 -- No script keeps the store for long: it looks at `LOOKS` waiters and `LOOKS` records at most, besides what it was asked
 -- for, and then says that there is more to do. Whoever hears that sends a heartbeat at once, which goes on. What is
@@ -38,7 +39,9 @@ local LOOKS = 200 -- waiters, and records, that one script looks at
 local DONE, GONE, STALE, FORGOTTEN, NEWER, SHUT_OUT, NAMELESS = 1, 0, -1, -2, -3, -4, -5
 local UNSURE = 'unsure' -- never an answer
 -- What became of an acquire or a leave.
-local GRANTED, WAITING, FULL, CLIENT_LIMIT, LINE_FULL, LEFT, NOWHERE, LEARNING = 1, 2, 3, 4, 5, 6, 7, 8
+local GRANTED, WAITING, FULL, CLIENT_LIMIT, LINE_FULL, LEFT, NOWHERE, LEARNING, REPLACED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+-- What is handed to a waiter in place of a ticket.
+local OVER_LIMIT, WAS_REPLACED = 0, -1
 
 local function size(command, key)
   local number = redis.pcall(command, key)
@@ -70,7 +73,7 @@ local function read_pool()
 end
 read_pool()
 
-local handed = {} -- incarnation → the ids and tickets that this script handed to its waiters; ticket 0: over the limit
+local handed = {} -- incarnation → the ids and tickets that this script handed to its waiters
 local looks = LOOKS -- at waiters, left to this script
 local more = false -- whether there is more to do
 local new_sum -- when a number has changed that the sum is made of: a function of pods.lua that returns it
@@ -149,6 +152,32 @@ local function next_ticket()
   return tickets
 end
 
+-- A request with a wait id keeps its place: the ticket with which it waits is remembered, under a name that is the last part
+-- of its id, for a lease longer than it may wait. It counts as that of whoever asked last by that name. As long as this id
+-- stands in line, so does the place; when it does not, another id may come back to the same ticket. A grant ends it. Ids
+-- without one are shorter, and cost nothing here.
+local PLAIN_ID, PLACE_NAME = 50, 32
+
+-- Its ticket (padded), since when it is there, until when it is kept, and whose it is; nothing when there is none.
+local function read_place(name)
+  local record = redis.pcall('HGET', PLACES, name)
+  local ticket, until_ms, since, id = string.match(type(record) == 'string' and record or '', '^(%d+) (%d+) (%d+) (%S+)$')
+  if ticket and tonumber(until_ms) > pool_now() and tonumber(ticket) <= tickets and call('HEXISTS', PERMITS, id) == 0 then
+    return ticket, tonumber(since), tonumber(until_ms), id
+  end
+end
+
+local function keep_place(id, ticket, since, until_ms)
+  local name, ends = string.sub(id, -PLACE_NAME), format_int(until_ms)
+  redis.pcall('HSET', PLACES, name, ticket .. ' ' .. ends .. ' ' .. format_int(since) .. ' ' .. id)
+  redis.pcall('ZADD', PLACES_UNTIL, ends, name)
+end
+
+local function drop_place(name)
+  redis.pcall('HDEL', PLACES, name)
+  redis.pcall('ZREM', PLACES_UNTIL, name)
+end
+
 -- In what follows, tickets are padded.
 
 local function grant(id, ticket, pod, client)
@@ -162,7 +191,7 @@ local function grant(id, ticket, pod, client)
 end
 
 -- A waiter whose client could not be looked at when it came brings the limit along; 0: it was looked at.
-local function join_line(id, ticket, pod, since, until_ms, limit, client)
+local function join_line(id, ticket, pod, since, until_ms, limit, client, lease_ms)
   call('ZADD', LINE, ticket, id)
   keep(
     WAITERS,
@@ -172,6 +201,9 @@ local function join_line(id, ticket, pod, since, until_ms, limit, client)
   count(CLIENTS_WAITING, client, 1)
   count(PODS_WAITING, pod, 1)
   waiting = waiting + 1
+  if #id > PLAIN_ID then
+    keep_place(id, ticket, since, until_ms + lease_ms)
+  end
 end
 
 local function forget_waiter(id, pod, client)
@@ -206,8 +238,11 @@ local function serve_waiter(id, record)
   if until_ms <= pool_now() or not is_here(pod) then
     return
   elseif limit > 0 and counted(CLIENTS, client) >= limit then
-    hand_over(id, 0, pod)
+    hand_over(id, OVER_LIMIT, pod)
   else
+    if #id > PLAIN_ID then
+      drop_place(string.sub(id, -PLACE_NAME))
+    end
     grant(id, ticket, pod, client)
     hand_over(id, ticket, pod)
   end

@@ -17,15 +17,18 @@
 --  10 pods_held        hash    incarnation → permits held
 --  11 refused          set     pods that may not renew
 --  12 lease_lengths    hash    lease (ms) → pods that have one of this length
+--  13 places           hash    name of a place → "ticket until since id": who asked last for it, and until when it is kept
+--  14 places_until     zset    name of a place by the end of its time (pool time)
 -- and two of the pool of layout 1, whose pods may still be there during an upgrade (pool.lua, share_with_old_pods):
---  13 pool             hash    capacity, seen
---  14 permits          hash    of each permit held
+--  15 pool             hash    capacity, seen
+--  16 permits          hash    of each permit held
 
 local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]
 local PERMITS, CLIENTS = KEYS[4], KEYS[5]
 local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local PODS_HELD, REFUSED, LEASE_LENGTHS = KEYS[10], KEYS[11], KEYS[12]
-local OLD_POOL, OLD_PERMITS = KEYS[13], KEYS[14]
+local PLACES, PLACES_UNTIL = KEYS[13], KEYS[14]
+local OLD_POOL, OLD_PERMITS = KEYS[15], KEYS[16]
 local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
 
 local call = redis.call

@@ -5,7 +5,7 @@
 -- KEYS: see records.lua.
 -- ARGV: 1 incarnation, 2 connection generation, 3 lease (ms), 4 the epoch that it knows, 5 the highest ticket of it.
 -- Returns: {GONE}, {STALE}, {FORGOTTEN} or {NAMELESS}: not renewed; or
---          {DONE, {id, ticket, …} handed to this pod's own waiters (ticket 0: over the limit of its client), lease (ms),
+--          {DONE, {id, ticket, …} handed to this pod's own waiters (pool.lua: OVER_LIMIT, WAS_REPLACED), lease (ms),
 --           waiters of this pod, permits it holds, more to do, capacity, longest lease (ms),
 --           learning for so long yet (ms)}
 -- A lease that has ended is not renewed, whether or not it was reaped yet: its pod has told its holders so.
@@ -30,6 +30,7 @@ if not refused then
   audit()
 end
 sweep()
+forget_places()
 serve_line()
 local own_handed = finish(own)
 if refused then

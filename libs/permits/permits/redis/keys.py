@@ -19,6 +19,8 @@ _KEYS = (
     "pods_held",
     "refused",
     "lease_lengths",
+    "places",
+    "places_until",
 )
 
 

@@ -7,16 +7,17 @@ wrong, those who are not in line are refused, and those who are have a time-out 
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from heapq import nsmallest
 from itertools import count
 from uuid import uuid4
 
-from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable
+from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable, WaitReplaced
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.replies import Answer
 from permits.redis.requests import AcquireRequest, CancelWait, Operation, Query, Release, Request, refusal_of
-from permits.redis.scripts import Code
+from permits.redis.scripts import WAS_REPLACED, Code
 
 MOST_SEARCHED = 200  # asked about with one heartbeat, in search of a lost notice
 MAX_ATTEMPTS = 3  # of a request that meets one forgotten incarnation after the other
@@ -48,9 +49,10 @@ class PendingRequests:
         self._id_prefix = uuid4().hex[:16]
         self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
 
-    def new(self, client_id: str, deadline: float | None) -> AcquireRequest:
+    def new(self, client_id: str, deadline: float | None, wait_id: str | None = None) -> AcquireRequest:
         """Return a request that nobody has made before, by whatever process; the deadline is event loop time."""
-        return AcquireRequest(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline)
+        place_name = "" if wait_id is None else place_name_of(client_id, wait_id)
+        return AcquireRequest(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline, place_name)
 
     def begin(self, request: AcquireRequest) -> None:
         """Queue a new request."""
@@ -154,25 +156,35 @@ class PendingRequests:
                 self._refuse(request, refusal_of(code, place=place or request.place, left_ms=0))
 
     def hand_over(self, lease: Lease, handed: Iterable[tuple[str, int]]) -> None:
-        """Grant to those in line what the store handed to them: ids and tickets; ticket 0: over the limit."""
+        """Grant to those in line what the store handed to them: ids and tickets.
+
+        Ticket 0: over the limit; `WAS_REPLACED`: another request has the place.
+        """
         for permit_id, ticket in handed:
             request = self._open.get(permit_id)
             if request is None:
                 continue
-            if ticket:
+            if ticket > 0:
                 self._grant(request, lease, ticket)
             else:
-                self._refuse(request, ClientLimitReached())
+                self._refuse(request, WaitReplaced() if ticket == WAS_REPLACED else ClientLimitReached())
 
     def search(self, missing: int) -> None:
         """Ask again for the first in line, because up to `missing` of them have missed a notice.
 
         The store hands permits to the lowest tickets, so the waiters that missed a notice are the first of this pod.
         They are asked for with every heartbeat until the numbers agree: an answer may be lost as a notice may. A waiter
-        that is about to leave learns it from the answer to that.
+        that is about to leave learns it from the answer to that. A waiter that came back to an older ticket may stand
+        before one that was served earlier, so all that may have done so take turns.
         """
-        candidates = (request for request in self.in_line() if not request.leaving)
-        first = nsmallest(min(missing, MOST_SEARCHED), candidates, key=lambda request: request.ticket)
+        candidates = [request for request in self.in_line() if not request.leaving]
+        plain = (request for request in candidates if not request.place_name)
+        first = nsmallest(min(missing, MOST_SEARCHED), plain, key=lambda request: request.ticket)
+        named = (request for request in candidates if request.place_name)
+        turn = nsmallest(MOST_SEARCHED - len(first), named, key=lambda request: (request.searches, request.ticket))
+        for request in turn:
+            request.searches += 1
+        first += turn
         queued = {request for request in self._queue if isinstance(request, AcquireRequest)}
         self._queue.extend(request for request in first if request not in queued)
         self._wake()
@@ -264,3 +276,8 @@ class PendingRequests:
         self._open.pop(request.id, None)
         if request.in_line:
             self._deadlines.discard(request)
+
+
+def place_name_of(client_id: str, wait_id: str) -> str:
+    """Return what the store calls a place: it tells neither whose it is, nor how to come back to it."""
+    return blake2b(client_id.encode(), key=wait_id.encode(), digest_size=16).hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from permits.arguments import check_client, check_seconds, check_terms, check_wait
+from permits.arguments import check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
 from permits.observer import PoolObserver, Report
@@ -17,6 +17,7 @@ from permits.redis.dispatch import Dispatch
 from permits.redis.keys import DEFAULT_PREFIX, keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.open_pool import OpenPool
+from permits.redis.pending import place_name_of
 from permits.redis.requests import AcquireRequest, Query
 from permits.redis.scripts import Code, Script, load_scripts
 from permits.redis.store import Terms
@@ -39,7 +40,8 @@ class RedisPool(Pool):
         capacity: permits there are, at least 1. Seeds the store; `docs/permits.md` says when it counts later.
         per_client: permits one client may hold and wait for; None: no limit of its own.
         max_waiting: how many may stand in line.
-        lease_seconds: how long this pod may be out of touch with the store before what it holds is lost.
+        lease_seconds: how long this pod may be out of touch with the store before what it holds is lost; and how long a
+            place in line is kept for its wait id.
         answer_seconds: how long to wait for the store before a caller is refused; at most a quarter of the lease.
         prefix: what the names of all keys begin with; pools of the same name and prefix are one.
         pod: what operators call this process; the host's name by default.
@@ -98,13 +100,9 @@ class RedisPool(Pool):
         learns = self._opened is not None and self.condition() is Reason.LIMITS_LEARNING
         return self._opened.learning_seconds() if self._opened is not None and learns else 0.0
 
-    async def acquire(self, client_id: str, *, wait_seconds: float) -> RedisPermit:
+    async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> RedisPermit:
         """See `PermitPool.acquire`."""
-        dispatch = self._here().dispatch
-        check_client(client_id)
-        check_wait(wait_seconds)
-        begun_at = asyncio.get_running_loop().time()
-        request = dispatch.pending.new(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        begun_at, dispatch, request = self._new_request(client_id, wait_seconds, wait_id)
         try:
             if self._closed:
                 raise PoolClosed
@@ -116,14 +114,15 @@ class RedisPool(Pool):
         return permit
 
     def request(
-        self, client_id: str, *, wait_seconds: float, settled: Callable[[PermitRequest], None]
+        self,
+        client_id: str,
+        *,
+        wait_seconds: float,
+        settled: Callable[[PermitRequest], None],
+        wait_id: str | None = None,
     ) -> PermitRequest:
         """See `PermitPool.request`."""
-        dispatch = self._here().dispatch
-        check_client(client_id)
-        check_wait(wait_seconds)
-        begun_at = asyncio.get_running_loop().time()
-        request = dispatch.pending.new(client_id, begun_at + wait_seconds if wait_seconds > 0 else None)
+        begun_at, dispatch, request = self._new_request(client_id, wait_seconds, wait_id)
         handle = _RedisRequest(dispatch, request, begun_at, self._report, settled)
         try:
             if self._closed:
@@ -133,14 +132,27 @@ class RedisPool(Pool):
             request.refuse(exc)
         return handle
 
-    async def peek(self, client_id: str) -> Outlook:
+    def _new_request(
+        self, client_id: str, wait_seconds: float, wait_id: str | None
+    ) -> tuple[float, Dispatch, AcquireRequest]:
+        """Return when it begins (event loop time), who carries it, and the request."""
+        dispatch = self._here().dispatch
+        check_request(client_id, wait_seconds, wait_id)
+        begun_at = asyncio.get_running_loop().time()
+        deadline = begun_at + wait_seconds if wait_seconds > 0 else None
+        return begun_at, dispatch, dispatch.pending.new(client_id, deadline, wait_id)
+
+    async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
         """See `PermitPool.peek`."""
-        check_client(client_id)
+        check_request(client_id, 0, wait_id)
         self._check_use()
         if self._closed:
             raise PoolClosed
-        code, place, learning_ms = await self._look(self._scripts.peek, client_id, *self._limits)
-        return Outlook(_VERDICTS[Code(code)], place, learning_ms / 1000)
+        place_name = "" if wait_id is None else place_name_of(client_id, wait_id)
+        reply = await self._look(self._scripts.peek, client_id, *self._limits, place_name)
+        code, place, learning_ms, waited_ms, kept_ms = reply
+        waited_seconds = waited_ms / 1000 if kept_ms else None
+        return Outlook(_VERDICTS[Code(code)], place, learning_ms / 1000, waited_seconds, kept_ms / 1000)
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""

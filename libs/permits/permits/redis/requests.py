@@ -15,7 +15,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal, assert_never
 
-from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolLearning, PoolUnavailable
+from permits.errors import (
+    ClientLimitReached,
+    LineFull,
+    PermitError,
+    PermitTimeout,
+    PoolLearning,
+    PoolUnavailable,
+    WaitReplaced,
+)
 from permits.redis.channel import Reply, Word
 from permits.redis.lease import RedisPermit
 from permits.redis.scripts import Code, Script
@@ -26,6 +34,7 @@ class AcquireRequest:
 
     Attributes:
         id: names it to the store, and is used once; the permit that comes of it has the same id.
+        place_name: names the place in line to which it may come back, and is the last part of the id; "" for none.
         deadline: event loop time until which it stands in line; None: it does not.
         sent: whether the store may know of it.
         over: whether it is granted or refused.
@@ -33,6 +42,7 @@ class AcquireRequest:
         place: the last place in line that was heard of.
         leaving: whether it is about to leave the line.
         attempts: how often it was sent to a new incarnation.
+        searches: how often it was asked for in search of a lost notice.
     """
 
     __slots__ = (
@@ -47,12 +57,15 @@ class AcquireRequest:
         "over",
         "permit",
         "place",
+        "place_name",
+        "searches",
         "sent",
         "ticket",
     )
 
-    def __init__(self, request_id: str, client_id: str, deadline: float | None) -> None:
-        self.id = request_id
+    def __init__(self, request_id: str, client_id: str, deadline: float | None, place_name: str = "") -> None:
+        self.id = f"{request_id}.{place_name}" if place_name else request_id
+        self.place_name = place_name
         self.client_id = client_id
         self.deadline = deadline
         self.permit: RedisPermit | None = None
@@ -63,6 +76,7 @@ class AcquireRequest:
         self.place = 0
         self.leaving = False
         self.attempts = 0
+        self.searches = 0
         self._news: asyncio.Future[None] | None = None
         self._on_settled: Callable[[], None] | None = None
 
@@ -75,6 +89,8 @@ class AcquireRequest:
         """Return what the operate script is told at this event loop time."""
         if self.deadline is None:
             return "try", self.id, self.client_id
+        if self.place_name:
+            return "return", self.id, self.client_id, self.wait_ms(now), self.ticket
         return "acquire", self.id, self.client_id, self.wait_ms(now)
 
     def wait_ms(self, now: float) -> int:
@@ -186,7 +202,7 @@ class Query:
 
 Request = Operation | Query
 
-Refused = Literal[Code.CLIENT_LIMIT, Code.LINE_FULL, Code.LEARNING, Code.FULL, Code.LEFT, Code.NOWHERE]
+Refused = Literal[Code.CLIENT_LIMIT, Code.LINE_FULL, Code.LEARNING, Code.FULL, Code.LEFT, Code.NOWHERE, Code.REPLACED]
 """The answers that are no permit."""
 
 
@@ -205,6 +221,8 @@ def refusal_of(code: Refused, *, place: int, left_ms: int) -> PermitError:
             return LineFull()
         case Code.LEARNING:
             return PoolLearning(left_ms / 1000, place)
+        case Code.REPLACED:
+            return WaitReplaced()
         case Code.FULL | Code.LEFT | Code.NOWHERE:  # the store, too, has found that the time of this waiter is over
             return PermitTimeout(place)
         case _:

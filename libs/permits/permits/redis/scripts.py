@@ -37,10 +37,15 @@ class Code(IntEnum):
     LEFT = 6
     NOWHERE = 7
     LEARNING = 8
+    REPLACED = 9
 
 
 CODES = {code.value: code for code in Code}
 """As `Code(…)`, for a tenth of the time."""
+
+
+WAS_REPLACED = -1
+"""Handed to a waiter instead of a ticket: another request has taken its place. 0: its client is at its limit."""
 
 
 _PODS = "-- HERE STANDS pods.lua"
