@@ -213,7 +213,7 @@ async def connect(
         time_zone: where the client is: a name such as Europe/Berlin, or an offset such as +07:00.
         session_id: the session to go on with; a new one by default.
         token: shown to the server, where it asks for one; a function is called for a fresh one when that is needed.
-        on_change: told what becomes of the connection.
+        on_change: told what becomes of the connection. What it raises ends the conversation, and leaves the block.
         patience_seconds: how long to try to connect before messages fail; 0: once.
         resend_on_v1: over v1, send again what was on its way at a break, though it may have been answered.
         max_frame_bytes: the largest message that the server takes.

@@ -145,6 +145,8 @@ class ChatConnection:
         finally:
             watching.cancel()
             await asyncio.wait({watching})
+            if not watching.cancelled():
+                watching.result()  # what `on_change` raised
 
     async def _talk(self, link: Link) -> ClientError:
         """Send and receive until the connection ends; return why it did."""

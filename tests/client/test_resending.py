@@ -397,6 +397,23 @@ async def test_what_becomes_of_the_connection_is_told() -> None:
     assert [change.attempt for change in changes if isinstance(change, Connecting)] == [1, 2, 1]
 
 
+async def test_a_fault_of_on_change_ends_the_conversation_and_comes_out_of_the_block() -> None:
+    def faulty(change: Change) -> None:
+        if isinstance(change, Lost):
+            raise ZeroDivisionError
+
+    async def drain(websocket: ServerConnection) -> None:
+        await asked(websocket)
+        await websocket.close(1012)
+
+    async with v2(drain) as url:
+        with pytest.raises(ZeroDivisionError):
+            async with anna(url, on_change=faulty) as chat:
+                with pytest.raises(Unanswered, match="the client itself failed"):
+                    await chat.ask("hello")
+                assert chat.state is State.ENDED
+
+
 async def test_the_client_gives_up_after_a_while_and_begins_anew_with_the_next_message() -> None:
     gone = asyncio.Event()
 

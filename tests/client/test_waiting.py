@@ -3,6 +3,7 @@
 import asyncio
 import json
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +13,9 @@ from websockets.http11 import Request, Response
 
 from chat_client import Backoff, Change, Refused, Retrying, Unreachable, Waiting, connect, preflight
 from devtools.ports import free_port
-from tests.client.conftest import Chatbot
+from devtools.processes import running
+from devtools.watching import eventually
+from tests.client.conftest import Chatbot, as_chatbot, settings
 from tests.client.standins import echo, talking
 
 
@@ -25,8 +28,9 @@ def problem(status: int, code: str, **more: object) -> Response:
 class Queue:
     """Lets a client in when it is told to; until then it waits, or is sent away."""
 
-    def __init__(self, *, turned_away: int = 0) -> None:
+    def __init__(self, *, turned_away: int = 0, is_short: bool = False) -> None:
         self.turned_away = turned_away
+        self.is_short = is_short
         self.free = asyncio.Event()
         self.looks = 0
         self.wait_ids: list[str] = []
@@ -37,7 +41,7 @@ class Queue:
         wait_id = parse_qs(urlsplit(request.path).query)["waitId"][0]
         if "Upgrade" not in request.headers:
             self.looks += 1
-            if self.looks == 2:
+            if self.looks == 2 or self.is_short:
                 self.free.set()
             return problem(503, "cluster_full", place=3 - self.looks)
         self.wait_ids.append(wait_id)
@@ -83,12 +87,55 @@ async def test_the_place_is_kept_over_attempts_and_given_up_with_the_connection(
     assert places == [7, 7]
 
 
+async def test_a_fault_of_on_change_while_the_client_waits_comes_out_of_connect() -> None:
+    def faulty(change: Change) -> None:
+        if isinstance(change, Waiting):
+            raise ZeroDivisionError
+
+    async with talking(echo, process_request=Queue(is_short=True)) as url:
+        with pytest.raises(ZeroDivisionError):
+            async with connect(url, client_id="anna", time_zone="UTC", on_change=faulty):
+                raise AssertionError
+
+
 async def test_a_client_without_patience_is_told_its_place() -> None:
     async with talking(echo, process_request=Queue(turned_away=1)) as url:
         with pytest.raises(Refused, match="place 7 in line") as refused:
             async with connect(url, client_id="anna", time_zone="UTC", patience_seconds=0):
                 raise AssertionError
     assert (refused.value.place, refused.value.advice) == (7, "try again later")
+
+
+async def test_the_queue_of_the_chatbot_tells_each_place_and_keeps_it(tmp_path: Path) -> None:
+    full = settings(tmp_path, CHAT_MAX_CONNECTIONS=1, CHAT_CONNECT_WAIT_SECONDS=2)
+    order: list[str] = []
+
+    async def stand_in_line(url: str, name: str, changes: list[Change]) -> None:
+        async with connect(url, client_id=name, time_zone="UTC", on_change=changes.append) as chat:
+            order.append(name)
+            await chat.ask("hello")
+
+    first, second = list[Change](), list[Change]()
+    with running("standalone", tmp_path / "log", full) as service:
+        url = as_chatbot(service).url
+        async with asyncio.TaskGroup() as group, connect(url, client_id="inside", time_zone="UTC"):
+            group.create_task(stand_in_line(url, "first", first))
+            await eventually(lambda: 1 in places(first), "the first place")
+            group.create_task(stand_in_line(url, "second", second))
+            await eventually(lambda: 2 in places(second), "the second place")
+            for changes in (first, second):  # a handshake waits for 2 s, so the place is kept over several
+                await eventually(lambda here=changes: denials(here) >= 2, "denials")
+    assert order == ["first", "second"]
+    assert set(places(first)) == {1}
+    assert places(second) == sorted(places(second), reverse=True)
+
+
+def places(changes: list[Change]) -> list[int]:
+    return [change.place for change in changes if isinstance(change, Waiting)]
+
+
+def denials(changes: list[Change]) -> int:
+    return sum(isinstance(change, Retrying) for change in changes)
 
 
 async def test_a_preflight_says_what_a_handshake_would_meet(chatbot: Chatbot) -> None:
