@@ -41,12 +41,19 @@ class Refused(ClientError):
         detail: the same in a sentence.
         retry_after_seconds: when to come again, if the server said so.
         place: the place in the queue that was reached, where there is one.
+        kept_seconds: for how long it is kept for this client, if it is.
     """
 
     exit_code = 3
 
     def __init__(
-        self, status: int, code: str, detail: str, retry_after_seconds: float | None = None, place: int | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        retry_after_seconds: float | None = None,
+        place: int | None = None,
+        kept_seconds: float | None = None,
     ) -> None:
         where = "" if place is None else f" (place {place} in line)"
         again = "" if retry_after_seconds is None else f"; try again in {retry_after_seconds:g} s"
@@ -56,6 +63,7 @@ class Refused(ClientError):
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
         self.place = place
+        self.kept_seconds = kept_seconds
         if self.is_temporary:
             self.advice = "try again later"
         elif status == UNAUTHORIZED:
@@ -69,11 +77,19 @@ class Refused(ClientError):
         try:
             problem = json.loads(body)
             code, detail = str(problem["code"]), str(problem.get("detail") or problem.get("title") or "")
-            place = problem.get("place")
+            place, kept = problem.get("place"), problem.get("keptSeconds")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            code, detail, place = "", body[:200].decode("utf-8", "replace").strip() or "no reason was given", None
+            code, detail = "", body[:200].decode("utf-8", "replace").strip() or "no reason was given"
+            place = kept = None
         seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-        return cls(status, code, detail, seconds, place if isinstance(place, int) else None)
+        return cls(
+            status,
+            code,
+            detail,
+            seconds,
+            place if isinstance(place, int) else None,
+            kept if isinstance(kept, int | float) else None,
+        )
 
     @property
     def is_temporary(self) -> bool:

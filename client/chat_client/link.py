@@ -51,7 +51,7 @@ class ConnectTarget:
         if session_id is not None:
             query[Parameter.SESSION_ID] = str(session_id)
         if wait_id is not None:
-            query["waitId"] = wait_id
+            query[Parameter.WAIT_ID] = wait_id
         return f"{self.url}?{urlencode(query, quote_via=quote)}"
 
 

@@ -134,6 +134,8 @@ class Attempts:
             return Stop.NEVER if self._refreshed else self._with_fresh_token()
         if not refused.is_temporary:
             return Stop.NEVER
+        if refused.kept_seconds:  # its place counts only while it waits there
+            return Again(self._backoff.at_once_seconds())
         if refused.retry_after_seconds is not None:
             return Again(self._backoff.not_before(refused.retry_after_seconds))
         return Again(self._backoff.pause_seconds(self.failures))

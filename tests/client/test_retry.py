@@ -64,6 +64,10 @@ def test_temporary_denials_are_tried_again_also_at_first(code: str) -> None:
     assert after(Refused(503, code, "later", 8.0)) == Again(9.0)  # a little later than the server said
 
 
+def test_a_client_whose_place_is_kept_comes_back_to_it_at_once() -> None:
+    assert after(Refused(503, "cluster_full", "later", 1.0, 3, 15.0)) == Again(0.5)
+
+
 @pytest.mark.parametrize(
     ("refused", "step"),
     [
