@@ -79,7 +79,7 @@ async def test_all_figures_are_there_before_anything_has_happened(
                 [
                     *("held", "waiting", "high_water", "reaped", "timed_out_total", "lost_total", "faults_total"),
                     *("granted_total at_once", "granted_total waited", "wait_seconds_count", "wait_seconds_sum"),
-                    *("refused_total client_limit", "refused_total line_full"),
+                    *("refused_total client_limit", "refused_total line_full", "refused_total wait_replaced"),
                     *("refused_total limits_learning", "refused_total limits_unavailable", "refused_total draining"),
                 ],
                 0,
