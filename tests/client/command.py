@@ -13,7 +13,7 @@ from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "chat_client"]
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][A-Z0-9]|[=>])")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -28,14 +28,14 @@ class Terminal:
     """A terminal with `chat-client` on it."""
 
     def __init__(self, descriptor: int, process: "subprocess.Popen[bytes]") -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self.process = process
         self.raw = ""
         self._seen = 0
 
     def type(self, keys: str) -> None:
         """Press keys; a line ends with a carriage return, as on a keyboard."""
-        os.write(self._descriptor, keys.encode())
+        os.write(self.descriptor, keys.encode())
 
     def expect(self, text: str) -> str:
         """Wait until it shows a text; return what came until then, without colours and cursor movements."""
@@ -63,16 +63,16 @@ class Terminal:
         return ESCAPES.sub("", self.raw)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._descriptor], [], [], 0.2)
+        ready, _, _ = select.select([self.descriptor], [], [], 0.2)
         if not ready:
             return self.process.poll() is None
         try:
-            data = os.read(self._descriptor, 65536)
+            data = os.read(self.descriptor, 65536)
         except OSError:  # how Linux says that the other side is closed
             return False
         self.raw += data.decode(errors="replace")
         if "\x1b[6n" in data.decode(errors="replace"):  # it asks where the cursor is
-            os.write(self._descriptor, b"\x1b[1;1R")
+            os.write(self.descriptor, b"\x1b[1;1R")
         return bool(data)
 
 

@@ -95,19 +95,3 @@ def test_ctrl_c_at_the_prompt_ends_with_130_and_names_the_session(chatbot: Chatb
             terminal.expect("goodbye; session ")
             assert terminal.wait() == 130
             assert "Traceback" not in terminal.shown
-
-
-def test_ctrl_c_while_the_bot_works_keeps_the_conversation(tmp_path: Path) -> None:
-    with running("standalone", tmp_path / "log", {**settings(tmp_path), "CHAT_BOT_TYPING_SECONDS": 4}) as service:
-        chatbot = as_chatbot(service)
-        with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
-            terminal.expect("/help lists")
-            terminal.expect(">")
-            terminal.type("say slowly\r")
-            terminal.expect("waiting for the answer")
-            terminal.process.send_signal(signal.SIGINT)
-            terminal.expect("not waiting for this answer")
-            terminal.type("say goodbye soon\r")
-            terminal.expect("bot  goodbye soon")
-            terminal.type("/quit\r")
-            assert terminal.wait() == 0

@@ -6,7 +6,8 @@ import click
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.dialogue import ConnectOptions, Dialogue
+from chat_client.cli.conversation import ConnectOptions
+from chat_client.cli.dialogue import Dialogue
 from chat_client.cli.output import run
 from chat_client.cli.prompts import prompts
 

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import click
-from rich.markup import escape
 
 from chat_client.cli import options as option
 from chat_client.cli.checks import Checks, Finding, Level
@@ -63,6 +62,6 @@ async def _doctor(checks: Checks, *, as_json: bool) -> int:
 
 def _show(finding: Finding) -> None:
     head = f"[{STYLES[finding.level]}]{finding.level:{WIDTH}}[/]  {finding.check:9}  "
-    print_hanging(answers(), head, escape(printable(finding.said)))
+    print_hanging(answers(), head, printable(finding.said))
     if finding.advice:
-        print_hanging(answers(), " " * (WIDTH + 9 + 4), f"[bold]{escape(printable(finding.advice))}[/]")
+        print_hanging(answers(), " " * (WIDTH + 9 + 4), printable(finding.advice))

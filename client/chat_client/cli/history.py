@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from rich.markup import escape
@@ -16,6 +17,7 @@ from rich.markup import escape
 from chat_client.cli import ids
 from chat_client.cli import options as option
 from chat_client.cli.output import answers, notes, print_json, printable, progress, run, size_of
+from chat_client.cli.wrapping import NARROW_COLUMNS, print_hanging
 from chat_client.errors import Refused
 from chat_client.files import free_name
 from chat_client.history import History, Media, Message
@@ -123,11 +125,13 @@ async def _history(
         if session_id is None:
             notes().print(f"{escape(client_id)} has no conversations yet")
             return
+        if not as_json:
+            await tell_times(service, session_id)
         async for message in service.messages(session_id, newest=last):
             saved = (
                 {}
                 if save_to is None
-                else {part.part: await _save(service, message, part, save_to) for part in message.media}
+                else {part.part: await save_media(service, message, part, save_to) for part in message.media}
             )
             if as_json:
                 shown = {**asdict(message), "saved": {part: str(path) for part, path in saved.items()}}
@@ -183,7 +187,12 @@ async def _latest(service: History, client_id: str) -> UUID | None:
     return None
 
 
-async def _save(service: History, message: Message, media: Media, folder: Path) -> Path:
+async def save_media(service: History, message: Message, media: Media, folder: Path) -> Path:
+    """Download a medium into a folder, unless it is there; return its path.
+
+    Raises:
+        ClientError: it cannot be had, or not be written.
+    """
     path = folder / f"{message.id}-{media.part}{suffix_of(media.content_type)}"
     if not path.exists() or path.stat().st_size != media.size_bytes:  # an id never changes what it stands for
         with progress(path.name, media.size_bytes) as came:
@@ -191,21 +200,45 @@ async def _save(service: History, message: Message, media: Media, folder: Path) 
     return path
 
 
+async def tell_times(service: History, session_id: UUID) -> None:
+    """Say on a terminal which zone the times are of, once, where the conversation was in another one."""
+    if not answers().is_terminal:
+        return
+    session = await service.session(session_id)
+    here, there = session.started_at.astimezone(), _in_zone(session.started_at, session.time_zone)
+    if there is None or there.utcoffset() != here.utcoffset():
+        notes().print(f"[dim]times are those of this machine ({here:%z}); you were in {_shown(session.time_zone)}[/]")
+
+
+def _in_zone(moment: datetime, name: str) -> datetime | None:
+    try:
+        return moment.astimezone(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
 def show_message(message: Message, saved: dict[str, Path], history_url: str) -> None:
     """Print one message and what belongs to it."""
     console = answers()
     who = "[bold]you[/]" if message.direction == "request" else "[bold cyan]bot[/]"
     kind = f"[italic]{_shown(message.kind)}[/]" if message.text is None or message.transcribed else ""
-    text = f"{kind} {_shown(message.text or '')}".strip()
     outcome = "" if message.outcome == "answered" else f"  [yellow]{_shown(message.outcome)}[/]"
-    console.print(f"[dim]{_local(message.sent_at)}[/]  {who}  {text}{outcome}")
+    text = printable(message.text or "")
+    print_hanging(
+        console,
+        f"[dim]{_local(message.sent_at)}[/]  {who}  {kind}{' ' if kind and text else ''}",
+        text,
+        tail=outcome,
+        markdown=message.direction == "reply",
+    )
+    indent = " " * (2 if console.width < NARROW_COLUMNS else 26)
     for media in message.media:
         where = (
             f"  {escape(str(saved[media.part]))}"
             if media.part in saved
             else f"  {_command(history_url)} {message.id} {media.part}"
         )
-        console.print(f"                          [dim]{media.part}, {size_of(media.size_bytes)}{where}[/]")
+        console.print(f"{indent}[dim]{media.part}, {size_of(media.size_bytes)}{where}[/]")
 
 
 def _command(history_url: str) -> str:

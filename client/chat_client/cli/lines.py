@@ -15,6 +15,7 @@ class Command(StrEnum):
 
     VOICE = "voice"
     VIDEO = "video"
+    RECORD = "record"
     HISTORY = "history"
     SEARCH = "search"
     SESSION = "session"
@@ -29,6 +30,7 @@ NEW_SESSION: Final = "new"
 HELP: Final = {
     Command.VOICE: ("FILE", "send a voice note"),
     Command.VIDEO: ("FILE", "send a video"),
+    Command.RECORD: ("", "record a voice note, and send it"),
     Command.HISTORY: ("", "show this conversation"),
     Command.SEARCH: ("WORDS", "find messages that hold all of the words"),
     Command.SESSION: (
@@ -36,8 +38,8 @@ HELP: Final = {
         "say which conversation this is, go on with another one, or begin a new one",
     ),
     Command.SAVE: ("FOLDER", "save voices and pictures of replies there from now on"),
-    Command.OPEN: ("", "open the picture or voice of the last reply"),
-    Command.PLAY: ("", "play the voice of the last reply"),
+    Command.OPEN: ("[MESSAGE]", "open the picture, voice or video of a message; of the last reply by default"),
+    Command.PLAY: ("[MESSAGE]", "play the voice of a message; of the last reply by default"),
     Command.HELP: ("", "show this list"),
     Command.QUIT: ("", "end; so do Ctrl-D and q"),
 }

@@ -33,6 +33,8 @@ from rich.progress import (
 
 from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
+from chat_client.cli.pictures import show_picture
+from chat_client.cli.wrapping import print_hanging
 from chat_client.errors import ClientError, FileTrouble
 from chat_client.files import save
 from frameproto import MediaPart, Response, ResponseKind
@@ -184,9 +186,11 @@ def _print_reply(reply: Response, saved: dict[str, str], *, as_json: bool, secon
         complain(f"{reply.error_message} ({reply.error_code})")
         return
     took = "" if seconds is None else f"  [dim]{_duration(seconds)}[/]"
-    answers().print(f"[bold cyan]bot[/]  {escape(printable(reply.text))}{took}")
+    print_hanging(answers(), "[bold cyan]bot[/]  ", printable(reply.text), tail=took, markdown=True)
     for part, path in saved.items():
         answers().print(f"     [dim]{part}[/]  {escape(printable(path))}")
+    if len(reply.image):
+        show_picture(reply.image)
 
 
 def size_of(size_bytes: int) -> str:
@@ -213,8 +217,7 @@ def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[Calla
         yield lambda _done: None
         return
     if size < least:
-        with console.status("waiting for the answer"):
-            yield lambda _done: None
+        yield lambda _done: None
         return
     with Progress(
         SpinnerColumn(),
@@ -229,7 +232,7 @@ def progress(what: str, size: int, *, least: int = 256 * 1024) -> Iterator[Calla
         task = bar.add_task(escape(what), total=size)
 
         def move(done: int) -> None:
-            bar.update(task, completed=done, description=escape(what) if done < size else "waiting for the answer")
+            bar.update(task, completed=done)
 
         yield move
 

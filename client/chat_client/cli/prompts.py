@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Final, Protocol
@@ -18,8 +18,17 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from chat_client.cli.lines import Command
+from chat_client.cli.output import printable
+from chat_client.errors import ClientError
+from frameproto import MediaPart, RequestKind
+from frameproto.media import OTHER_FORMATS, OWN_FORMATS
 
-TAKE_FILES: Final = frozenset({"/voice", "/video", "/save", "1", "2"})
+TAKE_FILES: Final = {
+    word: kind.part for kind in RequestKind if kind.part is not None for word in (f"/{kind.message_kind}", f"{kind:d}")
+}
+TAKE_IDS: Final = frozenset(f"/{command}" for command in (Command.SESSION, Command.OPEN, Command.PLAY))
+IDS_SECONDS: Final = 5.0
+CompleteIds = Callable[[str], Awaitable[list[tuple[str, str]]]]
 READ_BYTES: Final = 64 * 1024
 
 
@@ -35,8 +44,11 @@ class Prompts(Protocol):
     async def line(self, question: str) -> str | None:
         """Return a line of text; None when there are no more."""
 
-    async def path(self, question: str) -> str | None:
-        """Return the name of a file; None when there are no more."""
+    async def path(self, question: str, part: MediaPart) -> str | None:
+        """Return the name of a file with such media; None when there are no more."""
+
+    def complete_ids(self, ids: CompleteIds) -> None:
+        """Say what returns the ids that may stand behind a command, each with a word about it."""
 
     def offer(self, line: str) -> None:
         """Put a line into the next question, to be sent or changed."""
@@ -44,30 +56,53 @@ class Prompts(Protocol):
     def interruptible(self) -> "AbstractContextManager[asyncio.Future[None]]":
         """Give a future that is done when Ctrl-C is pressed within a `with` block."""
 
-    def speaking(self) -> AbstractContextManager[None]:
-        """Let other output appear above the question for the length of a `with` block."""
-
 
 class Interrupted(Exception):
     """Ctrl-C was pressed at a question."""
 
 
 class _LineCompleter(Completer):
-    """Completes commands, and names of files behind those that take one."""
+    """Completes commands, and behind them what they take: files of the right kind, folders, ids."""
 
     def __init__(self) -> None:
-        self._paths = PathCompleter(expanduser=True)
+        self.ids: CompleteIds | None = None
+        self._paths = {word: paths_of(part) for word, part in TAKE_FILES.items()}
+        self._paths["/save"] = PathCompleter(expanduser=True, only_directories=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what may stand at the cursor."""
+        """Yield what may stand at the cursor, as far as it is known without asking."""
         text = document.text_before_cursor
         word, space, rest = text.partition(" ")
         if not space and word.startswith("/"):
             for command in Command:
                 if command.startswith(word[1:]):
                     yield Completion(f"/{command} ", start_position=-len(word))
-        elif word in TAKE_FILES:
-            yield from self._paths.get_completions(Document(rest, len(rest)), complete_event)
+        elif word in self._paths:
+            yield from self._paths[word].get_completions(Document(rest, len(rest)), complete_event)
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        """Yield what may stand at the cursor; history is asked for ids, and what goes wrong then is not said."""
+        word, space, rest = document.text_before_cursor.partition(" ")
+        if not space or word not in TAKE_IDS or self.ids is None:
+            for completion in self.get_completions(document, complete_event):
+                yield completion
+            return
+        with suppress(ClientError, TimeoutError):
+            async with asyncio.timeout(IDS_SECONDS):
+                found = await self.ids(word[1:])
+            for id_, about in found:
+                if id_.startswith(rest.lower()):
+                    yield Completion(id_, start_position=-len(rest), display_meta=printable(about))
+
+
+def paths_of(part: MediaPart) -> PathCompleter:
+    """Return what completes names of folders, and of files that may be this part."""
+    suffixes = tuple(f".{form.suffix}" for form in (OWN_FORMATS[part], *OTHER_FORMATS[part]))
+    return PathCompleter(
+        expanduser=True, file_filter=lambda name: Path(name).is_dir() or name.lower().endswith(suffixes)
+    )
 
 
 class Terminal:
@@ -77,12 +112,13 @@ class Terminal:
 
     def __init__(self) -> None:
         self._offered = ""
+        self._completer = _LineCompleter()
         self._lines: PromptSession[str] = PromptSession(
-            history=lines_of_earlier_runs(), completer=_LineCompleter(), complete_while_typing=False
+            history=lines_of_earlier_runs(),
+            completer=self._completer,
+            complete_while_typing=False,
         )
-        self._paths: PromptSession[str] = PromptSession(
-            history=InMemoryHistory(), completer=PathCompleter(expanduser=True), complete_while_typing=False
-        )
+        self._paths: PromptSession[str] = PromptSession(history=InMemoryHistory(), complete_while_typing=False)
 
     async def line(self, question: str) -> str | None:
         """Ask for a line; Ctrl-D means that there are no more.
@@ -93,13 +129,14 @@ class Terminal:
         offered, self._offered = self._offered, ""
         return await self._ask(self._lines, question, offered)
 
-    async def path(self, question: str) -> str | None:
+    async def path(self, question: str, part: MediaPart) -> str | None:
         """Ask for the name of a file."""
+        self._paths.completer = paths_of(part)
         return await self._ask(self._paths, question)
 
-    def speaking(self) -> AbstractContextManager[None]:
-        """Let other output appear above the question."""
-        return patch_stdout(raw=True)
+    def complete_ids(self, ids: CompleteIds) -> None:
+        """Say what returns the ids that may stand behind a command."""
+        self._completer.ids = ids
 
     def offer(self, line: str) -> None:
         """Put a line into the next question."""
@@ -126,7 +163,8 @@ class Terminal:
 
     async def _ask(self, session: PromptSession[str], question: str, offered: str = "") -> str | None:
         try:
-            return await session.prompt_async(question, default=offered)
+            with patch_stdout(raw=True):  # what is said meanwhile appears above the question
+                return await session.prompt_async(question, default=offered)
         except EOFError:
             return None
         except KeyboardInterrupt:
@@ -180,9 +218,13 @@ class Pipe:
         line, _, self._rest = self._rest.partition(b"\n")
         return bytes(line)
 
-    async def path(self, question: str) -> str | None:
+    async def path(self, question: str, part: MediaPart) -> str | None:
         """Return the next line, the name of a file."""
+        del part
         return await self.line(question)
+
+    def complete_ids(self, ids: CompleteIds) -> None:
+        """Nobody is there to complete anything."""
 
     def offer(self, line: str) -> None:
         """Nobody is there to change it."""
@@ -191,10 +233,6 @@ class Pipe:
     def interruptible(self) -> "Iterator[asyncio.Future[None]]":
         """Give a future that is never done: Ctrl-C ends the program."""
         yield asyncio.get_running_loop().create_future()
-
-    def speaking(self) -> AbstractContextManager[None]:
-        """There is no question to keep clear of."""
-        return nullcontext()
 
 
 def prompts() -> Prompts:

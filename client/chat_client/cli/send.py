@@ -1,6 +1,5 @@
 """`chat-client send`: one or several messages of one kind, then goodbye."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +9,14 @@ from typing import Any, BinaryIO
 
 import click
 
-from chat_client.chat import Chat, connect
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.advice import misdirected
-from chat_client.cli.output import progress, run, show_reply
+from chat_client.cli.conversation import ConnectOptions, Conversation
+from chat_client.cli.output import run, show_reply
 from chat_client.content import Upload
-from chat_client.errors import FileTrouble, MessageFailed, Refused
+from chat_client.errors import FileTrouble
 from chat_client.files import read_upload, whole_message
-from chat_client.pending import OnSent
-from frameproto import MediaPart, RequestKind, Response
+from frameproto import MediaPart, RequestKind
 from frameproto.media import OWN_FORMATS
 
 COMMON = (
@@ -86,38 +83,21 @@ for _kind in RequestKind:
         send.add_command(_command(_kind, _kind.part))
 
 
-async def answer(chat: Chat, content: Upload, on_sent: OnSent) -> Response:
-    """Return the response, also when it is an error."""
-    try:
-        return await chat.ask(content, on_sent=on_sent)
-    except MessageFailed as exc:
-        return exc.response
-
-
-async def _send(
-    kind: RequestKind,
-    contents: Contents,
-    *,
-    url: str,
-    client_id: str,
-    time_zone: str,
-    session: str | None,
-    token: str | None,
-    save_to: Path,
-    max_bytes: int,
-    as_json: bool,
-) -> int:
+async def _send(kind: RequestKind, contents: Contents, **given: Any) -> int:  # noqa: ANN401 - those of ConnectOptions
+    options = ConnectOptions(**given)
+    conversation = Conversation(options, patience_seconds=0, greets=False)
+    conversation.session_id = await ids.session_to_go_on_with(
+        options.session, client_id=options.client_id, token=options.token, chat_url=options.url
+    )
     worst = 0
-    session_id = await ids.session_to_go_on_with(session, client_id=client_id, token=token, chat_url=url)
     try:
-        async with connect(
-            url, client_id=client_id, time_zone=time_zone, session_id=session_id, token=token, patience_seconds=0
-        ) as chat:
-            for name, content in contents(max_bytes - 1):
-                started = time.monotonic()
-                with progress(name, len(content) + 1) as sent:
-                    reply = await answer(chat, Upload(kind, content), lambda done, _: sent(done))
-                worst = max(worst, show_reply(reply, save_to, as_json=as_json, seconds=time.monotonic() - started))
-    except Refused as exc:
-        raise await asyncio.to_thread(misdirected, exc, url) from exc
+        await conversation.open()
+        for name, content in contents(options.max_bytes - 1):
+            started = time.monotonic()
+            reply = await conversation.say(Upload(kind, content), name)
+            assert reply is not None  # noqa: S101 - only a message that was taken back has none
+            took = time.monotonic() - started
+            worst = max(worst, show_reply(reply, options.save_to, as_json=options.as_json, seconds=took))
+    finally:
+        await conversation.leave()
     return worst

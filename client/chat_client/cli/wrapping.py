@@ -24,22 +24,29 @@ MARKED: Final = re.compile(
 FENCE: Final = re.compile(r"^\s{0,3}(```|~~~)")
 
 
-def print_hanging(console: Console, head: str, body: "str | Text", *, markdown: bool = False) -> None:
-    """Print a head, in markup of rich, and a text behind it whose lines all begin where the first one does.
+def print_hanging(console: Console, head: str, body: str, *, tail: str = "", markdown: bool = False) -> None:
+    """Print a text behind a head, its lines all beginning where the first one does, and a tail behind the last one.
 
-    On a narrow terminal the text begins on a line of its own. What is no terminal gets one line.
+    On a narrow terminal the text begins on a line of its own. What is no terminal gets it as it is.
+
+    Args:
+        console: where to.
+        head: in the markup of rich.
+        body: plain text.
+        tail: in the markup of rich.
+        markdown: the text may be Markdown, which a terminal shows as it is meant.
     """
-    first = Text.from_markup(head)
-    text = Text.from_markup(body) if isinstance(body, str) else body
+    first, text, last = Text.from_markup(head), Text(body), Text.from_markup(tail)
     if not console.is_terminal:
-        console.print(Text.assemble(first, text), soft_wrap=True)
+        console.print(Text.assemble(first, text, last), soft_wrap=True)
         return
     narrow = console.width < NARROW_COLUMNS
     if narrow and not first.plain.strip():
         first = Text(" " * NARROW_INDENT)
     indent = NARROW_INDENT if narrow else first.cell_len
     width = max(console.width - indent - 1, LEAST_COLUMNS)
-    lines = _lines(console, text, width, markdown=markdown)
+    lines = _lines(console, text, width, markdown=markdown) or [Text()]
+    lines[-1] = Text.assemble(lines[-1], last)
     if narrow and (first.cell_len + max((line.cell_len for line in lines), default=0) > width or len(lines) > 1):
         console.print(first, soft_wrap=True)
     elif lines:
