@@ -62,15 +62,15 @@ async def test_an_unforeseen_fault_is_refused_told_and_overcome(
     diary = Diary()
     pool = await open_pod(capacity=3, observer=diary)
     (held,) = await hold(pool, "a")
-    give: Any = PendingRequests._give
+    grant: Any = PendingRequests._grant
     faults = iter([RuntimeError("unforeseen")] * 2)
 
     def fail_twice(self: PendingRequests, *words: Any) -> None:
         if (fault := next(faults, None)) is not None:
             raise fault
-        give(self, *words)
+        grant(self, *words)
 
-    monkeypatch.setattr(PendingRequests, "_give", fail_twice)
+    monkeypatch.setattr(PendingRequests, "_grant", fail_twice)
     ready_then: list[bool] = []
     async with asyncio.timeout(SECONDS):
         for _ in range(2):

@@ -9,6 +9,7 @@ LONGEST_WAIT_SECONDS: Final = 31_536_000.0
 SHORTEST_SECONDS: Final = 0.01
 LONGEST_LEASE_SECONDS: Final = 86_400.0
 MOST_PERMITS: Final = 10_000_000
+_NUMBERS: Final = (int, float)
 
 
 def check_client(client_id: str) -> None:
@@ -55,7 +56,7 @@ def check_wait(wait_seconds: float) -> None:
         TypeError: it is no number.
         ValueError: it is negative, not a number, or without end.
     """
-    if not isinstance(wait_seconds, int | float):
+    if not isinstance(wait_seconds, _NUMBERS):
         raise TypeError(f"wait_seconds must be a number, not {wait_seconds!r}")
     if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # not-a-number is neither
         raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")

@@ -27,10 +27,24 @@ AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any] | As
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Where a pool was opened."""
+    """Where a pool was opened. A process that was forked since has another number of forks."""
 
     loop: asyncio.AbstractEventLoop
     pid: int
+    forks: int
+
+
+_forks = 0
+"""How often this process, or one that it was forked from, was forked; cheaper to look at than the process id."""
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - of the process, as is what it counts
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Pool(ABC):
@@ -167,11 +181,11 @@ class Pool(ABC):
         """
         if self._owner is not None:
             raise PoolMisuse(f"pool {self.name!r} was opened before; a pool is opened once, so make another")
-        self._owner = _Owner(asyncio.get_running_loop(), os.getpid())
+        self._owner = _Owner(asyncio.get_running_loop(), os.getpid(), _forks)
 
     def _is_ours(self) -> bool:
         """Say whether this process has opened the pool, and was not forked off the one that has."""
-        return self._owner is not None and self._owner.pid == os.getpid()
+        return self._owner is not None and self._owner.forks == _forks
 
     def _check_use(self) -> asyncio.AbstractEventLoop:
         """Return the event loop, which is that of the pool.
@@ -182,7 +196,7 @@ class Pool(ABC):
         owner = self._owner
         if owner is None:
             raise PoolMisuse(f"pool {self.name!r} is not open; use it within `async with pool:`")
-        if owner.pid != os.getpid():
+        if owner.forks != _forks:
             raise PoolMisuse(
                 f"pool {self.name!r} was opened by process {owner.pid}, of which this one is a fork; "
                 "open a pool in each process, after the fork"

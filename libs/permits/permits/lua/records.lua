@@ -19,7 +19,8 @@
 --  12 lease_lengths    hash    lease (ms) → pods that have one of this length
 --  13 places           hash    name of a place → "ticket until since id": who asked last for it, and until when it is kept
 --  14 places_until     zset    name of a place by the end of its time (pool time)
--- and two of the pool of layout 1, whose pods may still be there during an upgrade (pool.lua, share_with_old_pods):
+-- and, for enter.lua and renew.lua, two of the pool of layout 1, whose pods may still be there during an upgrade (pods.lua,
+-- share_with_old_pods):
 --  15 pool             hash    capacity, seen
 --  16 permits          hash    of each permit held
 

@@ -30,6 +30,7 @@ class Lease:
         epoch: the memory of the store that knows it.
         held: the permits that hang on it, by id.
         deadline: time by its clock until which it counts, unless it is ended before.
+        alive: whether it was not ended, and not forked away from; its deadline may have passed.
     """
 
     def __init__(self, incarnation: str, on_end: Callable[["Lease"], None], *, clock: Clock = lease_clock) -> None:
@@ -41,6 +42,7 @@ class Lease:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.deadline = clock()
+        self.alive = True
         self._alarm: asyncio.TimerHandle | None = None
         _leases.add(self)
 
@@ -54,14 +56,14 @@ class Lease:
 
     def valid(self) -> bool:
         """Say whether what hangs on this lease is still ours. Once it was not, it never is again."""
-        if self.counts():
+        if self.alive and self._clock() < self.deadline:
             return True
         self.end()
         return False
 
     def counts(self) -> bool:
         """Say the same and change nothing, so that other threads may ask."""
-        return not self.over.is_set() and self._clock() < self.deadline
+        return self.alive and self._clock() < self.deadline
 
     def _arm(self) -> None:
         if self._alarm is not None:
@@ -75,6 +77,7 @@ class Lease:
     def end(self) -> None:
         """Lose everything that hangs on this lease."""
         if not self.over.is_set():
+            self.alive = False
             self.over.set()
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -136,7 +139,7 @@ class RedisPermit:
             self._released = True
             self._on_lost = None
             self.lease.held.pop(self.id, None)
-            if self.lease.valid():
+            if self.lease.alive:
                 self._release(self)
 
 
@@ -146,6 +149,7 @@ _leases: WeakSet[Lease] = WeakSet()
 def _disown() -> None:
     """Let no lease count in a process that was forked while it was held: the other one goes on with it."""
     for lease in list(_leases):
+        lease.alive = False
         lease.deadline = -inf
 
 

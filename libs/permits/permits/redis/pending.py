@@ -10,13 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import count
+from typing import Literal
 from uuid import uuid4
 
 from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable, WaitReplaced
 from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.replies import Answer
-from permits.redis.requests import AcquireRequest, CancelWait, Operation, Query, Release, Request, refusal_of
+from permits.redis.requests import (
+    AcquireRequest,
+    CancelWait,
+    Operation,
+    Query,
+    Refused,
+    Release,
+    Request,
+    refusal_of,
+)
 from permits.redis.scripts import WAS_REPLACED, Code
 
 MOST_SEARCHED = 200  # asked about with one heartbeat, in search of a lost notice
@@ -99,11 +109,10 @@ class PendingRequests:
         releases: list[Release] = []
         others: list[Request] = []
         for request in self._queue:
-            if (target := request.target) is None:
-                if isinstance(request, Release):
-                    releases.append(request)
-                else:
-                    others.append(request)
+            if isinstance(request, Release):
+                releases.append(request)
+            elif (target := request.target) is None:
+                others.append(request)
             elif not target.over:
                 target.sent = True
                 others.append(request)
@@ -135,17 +144,19 @@ class PendingRequests:
 
     def answer(self, lease: Lease, most: int | None = None) -> None:
         """Give all answers that were taken in, or only so many."""
+        counts = lease.valid()  # once is enough: whoever uses a permit looks at the moment of use
         for _ in range(len(self._unsaid) if most is None else most):
-            answer = self._unsaid.popleft()
-            self._give(lease, answer)
+            request, code, ticket, place = self._unsaid.popleft()
+            if request.over:
+                continue
+            if code is Code.GRANTED:
+                if counts:  # otherwise the request was refused with all the others
+                    self._grant(request, lease, ticket)
+            else:
+                self._give(request, code, ticket, place)
 
-    def _give(self, lease: Lease, answer: Answer) -> None:
-        request, code, ticket, place = answer
-        if request.over:
-            return
+    def _give(self, request: AcquireRequest, code: Refused | Literal[Code.WAITING], ticket: int, place: int) -> None:
         match code:
-            case Code.GRANTED:
-                self._grant(request, lease, ticket)
             case Code.WAITING:
                 if request.deadline is not None and not request.in_line:
                     self._deadlines.add(request.deadline, request)
@@ -261,12 +272,12 @@ class PendingRequests:
         return where
 
     def _grant(self, request: AcquireRequest, lease: Lease, ticket: int) -> None:
-        if lease.valid():  # when that ends it just now, the request is refused with all the others
-            self._forget(request)
-            request.grant(RedisPermit(request.id, request.client_id, ticket, lease, self._release))
+        self._forget(request)
+        request.grant(RedisPermit(request.id, request.client_id, ticket, lease, self._release))
 
     def _release(self, permit: RedisPermit) -> None:
-        self.put(Release(permit.id))
+        self._queue.append(Release(permit.id))
+        self._wake()
 
     def _refuse(self, request: AcquireRequest, error: PermitError) -> None:
         self._forget(request)
@@ -274,7 +285,7 @@ class PendingRequests:
 
     def _forget(self, request: AcquireRequest) -> None:
         self._open.pop(request.id, None)
-        if request.in_line:
+        if request.ticket:
             self._deadlines.discard(request)
 
 

@@ -1,6 +1,5 @@
 """The pool of many pods."""
 
-import asyncio
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -136,9 +135,9 @@ class RedisPool(Pool):
         self, client_id: str, wait_seconds: float, wait_id: str | None
     ) -> tuple[float, Dispatch, AcquireRequest]:
         """Return when it begins (event loop time), who carries it, and the request."""
-        dispatch = self._here().dispatch
+        begun_at = self._check_use().time()
         check_request(client_id, wait_seconds, wait_id)
-        begun_at = asyncio.get_running_loop().time()
+        dispatch = self._here.dispatch
         deadline = begun_at + wait_seconds if wait_seconds > 0 else None
         return begun_at, dispatch, dispatch.pending.new(client_id, deadline, wait_id)
 
@@ -162,7 +161,8 @@ class RedisPool(Pool):
         return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
 
     async def _look(self, script: Script, *argv: str | int) -> Reply:
-        dispatch = self._here().dispatch
+        self._check_use()
+        dispatch = self._here.dispatch
         query = Query(script, argv)
         dispatch.query(query)
         reply = await query.answer
@@ -170,13 +170,9 @@ class RedisPool(Pool):
             raise PoolUnavailable
         return reply
 
+    @property
     def _here(self) -> OpenPool:
-        """Return what is open, if it is open here.
-
-        Raises:
-            PoolMisuse: it is not.
-        """
-        self._check_use()
+        """What is open, once `_check_use` has passed."""
         assert self._opened is not None  # noqa: S101 - it is made as the pool is opened
         return self._opened
 

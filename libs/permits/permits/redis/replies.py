@@ -92,9 +92,16 @@ class CallResult:
     forgotten: bool = False
     unserved: list[Operation] = field(default_factory=list)
 
+    @property
+    def only_answers(self) -> bool:
+        """Whether there is nothing but answers, as nearly always."""
+        return not (
+            self.handed or self.more or self.unserved or self.renewal is not None or self.gone or self.forgotten
+        )
+
     def add_operated(self, operations: Sequence[Operation], reply: Reply) -> None:
         """Take in what the operate script replied. Raises StoreLost."""
-        if not self._welcome(reply):
+        if reply[0] != Status.DONE and not self._welcome(reply):
             self.unserved.extend(operations)
             return
         _, handed, more, *numbers = reply
@@ -119,10 +126,9 @@ class CallResult:
             self.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, condition, longest_ms)
 
     def _welcome(self, reply: Reply) -> bool:
-        status = reply[0]
-        if status == Status.DONE:
-            return True
-        match Status(status):
+        match Status(reply[0]):
+            case Status.DONE:
+                return True
             case Status.GONE:
                 self.gone = True
             case Status.FORGOTTEN:

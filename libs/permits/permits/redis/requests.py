@@ -95,7 +95,8 @@ class AcquireRequest:
 
     def wait_ms(self, now: float) -> int:
         """Return for how much longer it stands in line."""
-        return max(0, round(((self.deadline or now) - now) * 1000))
+        left_seconds = (self.deadline or now) - now
+        return int(left_seconds * 1000 + 0.5) if left_seconds > 0 else 0
 
     @property
     def in_line(self) -> bool:
@@ -129,11 +130,10 @@ class AcquireRequest:
         """Have `tell` called from the event loop when it is granted or refused, which it is not yet."""
         self._on_settled = tell
 
-    async def settled(self) -> None:
-        """Return when it is granted or refused."""
-        if not self.over:
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
+    def settled(self) -> "asyncio.Future[None]":
+        """Return a future that is done when it is granted or refused, which it is not yet."""
+        self._news = asyncio.get_running_loop().create_future()
+        return self._news
 
     def result(self) -> RedisPermit:
         """Return the permit.

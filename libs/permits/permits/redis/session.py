@@ -125,6 +125,8 @@ class Session:
 
     def take_in(self, result: CallResult) -> None:
         """Take in what came back besides answers."""
+        if result.only_answers and self._matter is Matter.NONE:
+            return
         lease = result.lease
         if self._is_current(lease):
             self._pending.hand_over(lease, result.handed)
@@ -135,18 +137,21 @@ class Session:
         if lease is not self._lease or lease.over.is_set():
             return
         self._pending.set_aside(result.unserved)
-        if result.gone:
-            self._matter = Matter.GONE
-        elif result.forgotten:
-            self._matter = max(self._matter, Matter.FORGOTTEN)
-        elif result.renewal is not None and self._drifted(lease, result.renewal):
-            self._matter = max(self._matter, Matter.DRIFTED)
+        self._matter = max(self._matter, self._matter_of(result))
         if self._matter is Matter.GONE and not self._store.busy:
             log.warning("permits: %s is over; what it held is lost", lease.incarnation)
             self._pending.ask_next_incarnation()
             lease.end()
         if self._matter is not Matter.NONE:
             self._wake()
+
+    def _matter_of(self, result: CallResult) -> Matter:
+        if result.gone:
+            return Matter.GONE
+        if result.forgotten:
+            return Matter.FORGOTTEN
+        drifted = result.renewal is not None and self._drifted(result.lease, result.renewal)
+        return Matter.DRIFTED if drifted else Matter.NONE
 
     def lose_touch(self) -> None:
         """Nothing is under way any more. The store will say again what is to be settled."""

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from permits.redis.calls import Call, declaration_parts
 from permits.redis.channel import Channel, StoreLost, Word
 from permits.redis.clock import Clock, lease_clock
-from permits.redis.keys import DEFAULT_PREFIX, script_keys_of
+from permits.redis.keys import DEFAULT_PREFIX, keys_of, script_keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.replies import NAMELESS, CallResult, Entry, entry_of
 from permits.redis.requests import AcquireRequest, Query, Request
@@ -93,7 +94,8 @@ class Store:
         self._channel = channel
         self._clock = clock
         self._scripts = scripts
-        self._keys = script_keys_of(name, prefix)
+        self._keys = keys_of(name, prefix)
+        self._all_keys = script_keys_of(name, prefix)
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
@@ -250,7 +252,7 @@ class Store:
                 self._scripts.operate,
                 *pod,
                 *self._limits,
-                *(word for operation in batch for word in operation.words(now)),
+                *chain.from_iterable([operation.words(now) for operation in batch]),
             )
             for batch in call.batches
         ]
@@ -281,4 +283,7 @@ class Store:
         await self._channel.close()
 
     def _call(self, script: Script, *argv: Word) -> Sequence[Word]:
-        return "EVALSHA", script.sha, len(self._keys), *self._keys, *argv
+        """Return a command. Only the scripts that let pods in and keep them need the keys of the old layout."""
+        both = script is self._scripts.enter or script is self._scripts.renew
+        keys = self._all_keys if both else self._keys
+        return "EVALSHA", script.sha, len(keys), *keys, *argv
