@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from permits import PermitError, PoolLearning
 from permits.redis import PoolKnown, PoolOperator, RedisPool
+from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, in_line, until
 from tests.permits.test_store_layout import assert_invariants
@@ -146,6 +147,26 @@ async def test_a_pool_that_an_operator_made_grants_at_once_and_no_other_does(
     assert (await pool.state()).capacity == 2
     with pytest.raises(PoolKnown):
         await operator.begin()
+
+
+async def test_a_pool_whose_pods_live_is_not_new_though_its_store_is_empty(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    old_release = await open_pod(capacity=1, lease_seconds=60)
+    (permit,) = await hold(old_release, "anna")
+    await store.delete(*keys_of(name))
+    with pytest.raises(PoolKnown, match="connected"):
+        await PoolOperator(name, store).begin()
+    new_release = await open_pod(capacity=1, lease_seconds=60, learns=True)
+    with pytest.raises(PoolLearning):
+        await hold(new_release, "ben")
+    assert permit.valid()
+
+
+async def test_pods_of_another_pool_do_not_matter_to_a_new_one(open_pod: OpenPod, store: "Redis", name: str) -> None:
+    await open_pod()
+    for other, prefix in ((name, "elsewhere"), (f"{name}2", "permits"), (name[:-1], "permits")):
+        await PoolOperator(other, store, prefix).begin()
 
 
 async def test_a_pool_that_nobody_made_learns(open_pod: OpenPod) -> None:

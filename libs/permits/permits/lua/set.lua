@@ -4,17 +4,23 @@
 -- KEYS: see records.lua.
 -- ARGV: 1 what: "capacity", "refuse", "allow", "trust", "new" or "serve", 2 the capacity, or the pod.
 -- Returns: {DONE, how it is now, more to do: call again with "serve"}; {GONE} when nobody has used this pool yet, or, for
---          "new", when somebody has.
+--          "new", when somebody has or listens.
 -- "capacity" counts at once and everywhere: what became free is handed to the line; nothing is revoked.
 -- "refuse" lets a pod's lease run out, and keeps it from coming back; "allow" ends that.
 -- "trust" ends the learning: the operator vouches that nobody holds what the store does not know.
--- "new" makes a pool that needs to learn nothing: the operator vouches that nobody has ever used it.
+-- "new" makes a pool that needs to learn nothing: the operator vouches that nobody has ever used it. Pods that listen for
+-- its notices prove the contrary, also while the store is empty: they have outlived what it knew.
 
 local what, value = ARGV[1], ARGV[2]
 
+local function somebody_listens()
+  local channels = redis.pcall('PUBSUB', 'CHANNELS', CHANNEL .. '*') -- which not every user may ask
+  return not channels.err and #channels > 0
+end
+
 if what == 'new' then
   local run = server_run()
-  if epoch or damaged or not run then
+  if epoch or damaged or not run or somebody_listens() then
     return { GONE }
   end
   begin_epoch(run, 1000, '', 0, false)

@@ -173,12 +173,12 @@ class PoolOperator:
         """Make a pool that nobody has used: its first pods need not learn. Vouch that nobody holds permits of it.
 
         Raises:
-            PoolKnown: somebody has used it.
+            PoolKnown: somebody has used it, or a pod is connected that does.
             PoolUnavailable: the store cannot be asked.
         """
         status, *_ = await self._run(self._scripts.set, "new", "")
         if Status(status) is not Status.DONE:
-            raise PoolKnown(f"pool {self.name} has been used here before; `trust` ends its learning")
+            raise PoolKnown(f"pool {self.name} has been used here before, or a pod is connected; `trust` ends its learning")
 
     async def _set(self, what: str, value: str | int) -> None:
         status, *rest = await self._run(self._scripts.set, what, value)
