@@ -178,7 +178,9 @@ class PoolOperator:
         """
         status, *_ = await self._run(self._scripts.set, "new", "")
         if Status(status) is not Status.DONE:
-            raise PoolKnown(f"pool {self.name} has been used here before, or a pod is connected; `trust` ends its learning")
+            raise PoolKnown(
+                f"pool {self.name} has been used here before, or a pod is connected; `trust` ends its learning"
+            )
 
     async def _set(self, what: str, value: str | int) -> None:
         status, *rest = await self._run(self._scripts.set, what, value)
