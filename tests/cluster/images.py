@@ -46,6 +46,7 @@ class Image:
 
 
 CHAT = Image("chatbot-chat", "apps/chat/Dockerfile", "run")
+SPEECH = Image("chatbot-chat-speech", "apps/chat/Dockerfile", "speech")
 HISTORY = Image("chatbot-history", "apps/history/Dockerfile", "run")
 STORES = Image("chatbot-test-stores", "tests/cluster/stores/Dockerfile")
 LOADTEST = Image("chatbot-loadtest", "loadtest/Dockerfile")
@@ -56,5 +57,5 @@ def build_all() -> None:
     for image in (CHAT, HISTORY):
         for tag in (OLD, NEW):
             image.build(tag)
-    STORES.build(OLD)
-    LOADTEST.build(OLD)
+    for image in (SPEECH, STORES, LOADTEST):
+        image.build(OLD)

@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import os
+import re
+import shlex
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +97,43 @@ def test_text_voice_and_video_are_answered_and_read_back(entry: Entry, tmp_path:
     saved = {path.read_bytes() for path in (tmp_path / "again").iterdir()}
     assert (SAMPLES / "hello.mp4").read_bytes() in saved
     assert (tmp_path / video["image"]).read_bytes() in saved
+
+
+def test_it_is_reached_by_the_commands_of_its_notes(tmp_path: Path, release: Release) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(release.token("bea"))
+    with (
+        forwarded(release.kubectl, "chatbot-chat", 8000) as chat,
+        forwarded(release.kubectl, "chatbot-history", 8001) as history,
+    ):
+        words = (*COMMAND, "send", "text", f"ws://{chat}", "say well done", "--client-id", "bea", "--json")
+        done = subprocess.run(
+            words,
+            env=environment(CHAT_TOKEN_FILE=str(secret), CHAT_HISTORY_URL=f"http://{history}"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == "well done"
+
+
+@contextmanager
+def forwarded(kubectl: Kubectl, service: str, port: int) -> Iterator[str]:
+    """Forward a port of this machine to a Service, as long as the `with` block lasts; yield HOST:PORT."""
+    program = shlex.split(os.environ.get("KUBECTL", "kubectl"))
+    words = [*program, "--namespace", kubectl.namespace, "port-forward", f"service/{service}", f":{port}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forwarding:
+        try:
+            assert forwarding.stdout is not None
+            line = forwarding.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 8000
+            found = re.match(r"Forwarding from (127\.0\.0\.1:\d+) ", line)
+            assert found, line
+            yield found[1]
+        finally:
+            forwarding.terminate()
 
 
 async def test_an_upgrade_under_load_closes_with_1012_only_and_loses_nothing(release: Release, entry: Entry) -> None:
