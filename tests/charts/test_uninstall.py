@@ -180,6 +180,20 @@ def test_a_pod_that_is_removed_by_force_is_not_taken_for_one_that_delivered(tmp_
     assert "history has all" not in said
 
 
+LOST = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+
+
+@pytest.mark.parametrize(
+    "last_seen", [({"waiting": {"reason": "ContainerCreating"}}, LOST), (LOST, {})], ids=["kubelet of 1.20", "newer"]
+)
+def test_a_node_that_missed_the_end_of_a_pod_proves_nothing(tmp_path: Path, last_seen: Any) -> None:
+    uninstall = Uninstall(tmp_path, {})
+    uninstall.api.add(StandInPod("one"), StandInPod("two", last_seen=last_seen))
+    code, _, trouble = uninstall.run()
+    assert code == 1
+    assert "pods did not end in good order: two for unknown reasons" in trouble
+
+
 def test_a_pod_that_ends_between_two_watches_is_seen_to_end(tmp_path: Path) -> None:
     uninstall = Uninstall(tmp_path, {})
     uninstall.api.add(StandInPod("one"), StandInPod("two", exit_code=3))

@@ -20,7 +20,7 @@ def test_a_signal_ends_an_idle_process_in_good_order(tmp_path: Path, number: sig
     with tiny(tmp_path) as service:
         service.process.send_signal(number)
         assert service.exit_code() == 0
-    assert service.told() == ["listening", "signal received", "draining"]
+    assert service.told() == ["listening", "signal received", "draining", "drained"]
     assert service.events()[1]["signal"] == number.name
     assert service.closed_in_order
 

@@ -30,6 +30,7 @@ class StandInPod:
 
     Attributes:
         exit_code: with which its container will end; None: it is removed by force, and nobody sees its end.
+        last_seen: the state and last state that its node tells instead when it has missed the end.
         lasts: how long it takes to end, in seconds.
         state, last_state: of its container, as in the API.
     """
@@ -40,6 +41,7 @@ class StandInPod:
     lasts: float = 0.2
     state: dict[str, Any] = field(default_factory=lambda: {"running": {}})
     last_state: dict[str, Any] = field(default_factory=dict)
+    last_seen: tuple[dict[str, Any], dict[str, Any]] | None = None
     phase: str = "Running"
     ending: bool = False
 
@@ -97,8 +99,11 @@ class KubeApi:
 
     def _end(self, pod: StandInPod) -> None:
         time.sleep(pod.lasts)
-        if pod.exit_code is not None:
+        if pod.last_seen is not None:
+            pod.state, pod.last_state = pod.last_seen
+        elif pod.exit_code is not None:
             pod.state = {"terminated": {"exitCode": pod.exit_code}}
+        if pod.last_seen is not None or pod.exit_code is not None:
             self.happened("MODIFIED", pod)
         del self.pods[pod.name]
         self.happened("DELETED", pod)

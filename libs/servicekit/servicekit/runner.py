@@ -248,7 +248,9 @@ async def _drain(drain: Drain, drain_seconds: float) -> bool:
     except Exception:  # noqa: BLE001 - whatever it is, the servers must still be closed
         _log.exception("the drain failed")
         return False
-    if not clean:
+    if clean:
+        _log.info("drained")  # the proof that nothing was left, for whoever did not see the exit code
+    else:
         _log.warning("the drain left something over")
     return clean
 

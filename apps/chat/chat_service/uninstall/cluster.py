@@ -38,7 +38,7 @@ class ChatPod:
         ip: its address; empty while it has none.
         running: the container of chat runs.
         empty: the container has never got as far as to keep anything: it was never started, or its settings are wrong.
-        exit_code: how the container ended, when it has.
+        exit_code: how the container ended, when it has and its node knows.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ChatPod:
             ip=status.get("podIP", ""),
             running="running" in state,
             empty="running" not in state and all(code == WRONG_SETTINGS for code in ends),
-            exit_code=state["terminated"]["exitCode"] if "terminated" in state else None,
+            exit_code=_exit_code(state.get("terminated")),
         )
 
 
@@ -81,6 +81,14 @@ class Change:
     version: str
 
 
+def _exit_code(terminated: Mapping[str, Any] | None) -> int | None:
+    if terminated is None or terminated.get("reason") == LOST_BY_ITS_NODE:
+        return None
+    return int(terminated["exitCode"])
+
+
+LOST_BY_ITS_NODE: Final = "ContainerStatusUnknown"
+"""The reason of a kubelet that did not see the end of a container; the exit code beside it, 137, is made up."""
 WRONG_SETTINGS: Final = 2
 """The exit code of a service that did not start."""
 
