@@ -15,6 +15,7 @@ from tests.charts.release import release
 CHECKOV = Path(os.environ.get("CHATBOT_CHARTS") or Path(__file__).parents[2] / ".venv-charts") / "bin/checkov"
 MEANT: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("policies.yaml").read_text())
 RENDERED = ["least", "values-prod.yaml"]  # between them every kind that checkov knows
+pytestmark = pytest.mark.timeout(600)  # checkov takes long on a busy machine
 TESTED = 400  # checks that pass at least; fewer would mean that checkov has not seen the objects
 
 
@@ -28,7 +29,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [str(CHECKOV), "--directory", str(folder), "--framework", "kubernetes", "--skip-download", "--quiet"]
     offline = {**os.environ, "CKV_TELEMETRY": "0", "BC_SOURCE": "none"}
     ended = subprocess.run(
-        [*command, "--output", "json"], capture_output=True, text=True, check=False, timeout=100, env=offline
+        [*command, "--output", "json"], capture_output=True, text=True, check=False, timeout=580, env=offline
     )
     try:
         found: dict[str, Any] = json.loads(ended.stdout)

@@ -32,7 +32,7 @@
 {{- $_ := set $config "CHAT_SPEECH" .mode }}
 {{- $_ := set $config "CHAT_SPEECH_MAX_RECORDINGS" .maxRecordings }}
 {{- end }}
-{{- if eq .mode "embedded" }}
+{{- if include "chatbot.chat.hearing" $ | int }}
 {{- $_ := set $config "CHAT_SPEECH_PROCESSES" .processes }}
 {{- $_ := set $config "CHAT_SPEECH_MEMORY" (printf "%vMiB" .maxProcessMiB) }}
 {{- end }}
@@ -95,10 +95,15 @@
 {{- include "chatbot.mounts.ca" . }}
 {{- end }}
 
+{{/* How many processes of a pod recognize speech. */}}
+{{- define "chatbot.chat.hearing" -}}
+{{- with .Values.chat.speech }}{{ ternary .processes 0 (eq (.mode | default "") "embedded") }}{{ end }}
+{{- end }}
+
 {{/* "yes" where pods need what only the image with speech holds. */}}
 {{- define "chatbot.chat.speaks" -}}
 {{- $engine := get (.Values.chat.settings | default dict) "CHAT_VOICE_ENGINE" }}
-{{- if or (eq .Values.chat.speech.mode "embedded") (eq (toString $engine) "hibari") }}yes{{ end }}
+{{- if or (include "chatbot.chat.hearing" . | int) (eq (toString $engine) "hibari") }}yes{{ end }}
 {{- end }}
 
 {{/* What a pod may need at worst, as docs/operations.md works it out. */}}
@@ -113,15 +118,14 @@
 {{- define "chatbot.chat.speechMiB" -}}
 {{- $longest := get (.Values.chat.settings | default dict) "CHAT_MEDIA_MAX_SECONDS" | default 120 }}
 {{- with .Values.chat.speech }}
-{{- $processes := ternary (mul .processes .maxProcessMiB) 0 (eq .mode "embedded") }}
-{{- $sound := ternary (mulf .maxRecordings (minf $longest 1800) 32000) 0 (ne .mode "") }}
-{{- add $processes (divf $sound 1048576 | ceil | int) }}
+{{- $sound := ternary (mulf .maxRecordings (minf $longest 1800) 32000) 0 (ne (.mode | default "") "") }}
+{{- add (mul (include "chatbot.chat.hearing" $ | int) .maxProcessMiB) (divf $sound 1048576 | ceil | int) }}
 {{- end }}
 {{- end }}
 
 {{/* The usual need is requested: the service, the media workers between jobs, half of what it may hold. */}}
 {{- define "chatbot.chat.resources" -}}
-{{- $hearing := ternary .Values.chat.speech.processes 0 (eq .Values.chat.speech.mode "embedded") }}
+{{- $hearing := include "chatbot.chat.hearing" . | int }}
 requests:
   cpu: {{ add 250 (mul 500 $hearing) }}m
   memory: {{ add 200 (mul 128 .Values.sizing.mediaProcesses) (div .Values.sizing.maxPodMiB 2) (mul 400 $hearing) }}Mi
