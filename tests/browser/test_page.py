@@ -1,6 +1,7 @@
 """The page as people use it."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,18 +59,13 @@ def test_a_server_that_is_killed_is_explained_and_nothing_is_doubled(page: Page,
 
 
 def test_a_message_that_was_refused_can_be_sent_again(page: Page, serve: Serve) -> None:
-    server = serve(CHAT_BOT_TYPING_SECONDS=30)
-    visit(page, server)
+    server = serve(CHAT_TIME_ZONES="Pacific/*")
+    page.goto(server.url)
+    expect(page.locator("#status-text")).to_contain_text("does not serve your time zone")
     say(page, "say one")
-    expect(page.locator("li.growing")).to_be_visible()
-    server.kill()
-    server.settings["CHAT_TIME_ZONES"] = "Pacific/*"
-    server.start()
-    try_now(page)
     expect(page.locator(".failed")).to_contain_text("are not served here")
     server.kill()
     del server.settings["CHAT_TIME_ZONES"]
-    server.settings["CHAT_BOT_TYPING_SECONDS"] = 0
     server.start()
     page.click(".failed button")
     expect(page.locator(REPLY)).to_contain_text("one")
@@ -82,6 +78,26 @@ def test_a_full_cluster_is_told_and_left_when_there_is_room(page: Page, serve: S
         other.send(encode_request(Request(RequestKind.TEXT, b"hello")))
         page.goto(server.url)
         expect(page.locator("#status-text")).to_contain_text("number 1 in the queue")
+    expect(page.locator("#status-text")).to_have_text("Connected")
+
+
+def stand_in_line(address: str) -> None:
+    with connect(address, open_timeout=90):
+        pass  # one slot for a moment is all that it wants
+
+
+def test_the_place_in_the_queue_is_live_while_the_handshake_waits(page: Page, serve: Serve) -> None:
+    server = serve(CHAT_MAX_CONNECTIONS=1, CHAT_CONNECT_WAIT_SECONDS=60)
+    address = f"ws://127.0.0.1:{server.chat}/connect?timeZone=UTC&clientId="
+    with connect(f"{address}first") as first, ThreadPoolExecutor() as pool:
+        first.send(encode_request(Request(RequestKind.TEXT, b"hello")))
+        waiting = pool.submit(stand_in_line, f"{address}second")
+        page.goto(server.url)
+        status = page.locator("#status")
+        expect(status).to_contain_text(re.compile("number [12] in the queue"))
+        expect(page.locator("#retry")).to_be_hidden()  # it waits in the queue, and not for its next attempt
+        first.close()
+        waiting.result(timeout=60)
     expect(page.locator("#status-text")).to_have_text("Connected")
 
 

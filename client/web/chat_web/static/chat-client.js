@@ -269,7 +269,7 @@ export class ChatClient {
       [Parameter.CLIENT_ID]: this.clientId,
       [Parameter.TIME_ZONE]: this.timeZone,
       [Parameter.SESSION_ID]: this.sessionId,
-      waitId: this._waitId,
+      [Parameter.WAIT_ID]: this._waitId,
     });
     return `${CONNECT_PATH}?${query}`;
   }

@@ -9,7 +9,12 @@
 export const CONNECT_PATH = "/connect";
 
 /** The names of the address's parameters. */
-export const Parameter = Object.freeze({ CLIENT_ID: "clientId", TIME_ZONE: "timeZone", SESSION_ID: "sessionId" });
+export const Parameter = Object.freeze({
+  CLIENT_ID: "clientId",
+  TIME_ZONE: "timeZone",
+  SESSION_ID: "sessionId",
+  WAIT_ID: "waitId",
+});
 
 /** When a client connects again after a close. */
 export const Reconnect = Object.freeze({
