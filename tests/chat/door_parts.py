@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -117,12 +116,7 @@ async def open_house(
     endpoint = ConnectEndpoint(
         admission, connections, registry, pod, wait_seconds=wait_seconds, kept_seconds=KEPT_SECONDS
     )
-    app = Starlette(
-        routes=[
-            WebSocketRoute("/connect", endpoint.handle_websocket),
-            Route("/connect", endpoint.preflight, methods=["GET"]),
-        ]
-    )
+    app = Starlette(routes=endpoint.routes())
     install(app)
     listener = Listener(
         app=app,

@@ -108,6 +108,19 @@ async def test_bad_parameters_are_refused_before_the_upgrade_and_by_a_peek_alike
         assert (await house.connections.state()).high_water == 0
 
 
+async def test_a_slash_at_the_end_changes_nothing() -> None:
+    async with open_house() as house:
+        query = "?clientId=anna&timeZone=UTC"
+        async with connect(house.url().replace("/connect?", "/connect/?")) as chat:
+            await chat.send(text("hello"))
+            await chat.recv()
+        async with aiohttp.ClientSession() as http:
+            for path in ("/connect", "/connect/"):
+                address = f"http://127.0.0.1:{house.port}{path}{query}"
+                async with http.get(address, allow_redirects=False) as response:
+                    assert (response.status, (await response.json())["code"]) == (426, "upgrade_required")
+
+
 async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
     async with open_house() as house, connect(house.url("clientId=anna&timeZone=+07:00")) as chat:
         await chat.send(text("hello"))

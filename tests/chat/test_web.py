@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.types import Message
 
 from chat_service.settings import ChatSettings
 from chat_service.web import web_routes
@@ -141,6 +142,29 @@ async def test_only_the_files_of_the_page_are_served(path: str) -> None:
         answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
+
+
+async def test_a_handshake_at_a_path_that_is_not_there_is_denied() -> None:
+    app = Starlette(routes=web_routes(ChatSettings(_env_file=None)))  # type: ignore[call-arg]
+    install(app)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/conect",
+        "root_path": "",
+        "headers": [],
+        "query_string": b"",
+        "extensions": {"websocket.http.response": {}},
+    }
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 404
 
 
 async def test_the_page_can_be_turned_off() -> None:

@@ -127,6 +127,18 @@ async def test_what_is_not_there_is_a_problem_too(
         assert allowed == ({"GET", "HEAD"} if status == 405 else {""})
 
 
+@pytest.mark.parametrize("path", ["/coffee", "/tea"])
+async def test_a_path_that_is_not_there_is_answered_with_a_hint(
+    serving: Serving, http: aiohttp.ClientSession, path: str
+) -> None:
+    made = Starlette(routes=[Route("/tea", raising(HTTPException(404)))])
+    install(made, hint="there is tea at /pot")
+    async with serving(made) as url, http.get(url + path) as response:
+        body = await response.json(content_type=None)
+        assert (body["status"], body["code"]) == (404, "not_found")
+        assert body["detail"] == "there is nothing at this path; there is tea at /pot"
+
+
 async def test_an_answer_that_is_not_an_error_passes(serving: Serving, http: aiohttp.ClientSession) -> None:
     async with (
         serving(app(tea=raising(HTTPException(304)))) as url,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from redis.asyncio import Redis
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
 
 from chat_service.admission import Admission
 from chat_service.bot.choice import open_bot
@@ -31,7 +30,7 @@ from chat_service.relay import OutboxRelay
 from chat_service.web import web_routes
 from chat_service.websocket import ChatWebSocketProtocol, chat_protocol
 from frameproto import RequestKind
-from frameproto.connection import CONNECT_PATH
+from frameproto.connection import CONNECT_PATH, WELL_KNOWN_PATH
 from permits import PermitPool
 from permits.memory import MemoryPool
 from permits.redis import RedisPool
@@ -214,13 +213,13 @@ async def open_chat(
         _watch_token(metrics, settings)
         app = Starlette(
             routes=[
-                WebSocketRoute(CONNECT_PATH, connect.handle_websocket),
-                Route(CONNECT_PATH, connect.preflight, methods=["GET"]),
+                *connect.routes(),
                 *health.routes(),
                 *web_routes(settings),
             ]
         )
-        install(app)
+        app.router.redirect_slashes = False  # the address would be built from the Host header
+        install(app, hint=f"clients connect at {CONNECT_PATH}, and {WELL_KNOWN_PATH} describes this installation")
         allow_origins(app, settings.allowed_origins)  # for the peek; handshakes are for admission to judge
         yield Chat(
             settings=settings,

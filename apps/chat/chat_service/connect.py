@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from structlog.contextvars import bound_contextvars
 
 from chat_service.connection import Connection
@@ -16,7 +17,7 @@ from chat_service.denials import denial_of, draining, foreseen, pod_full
 from chat_service.dialect import choose
 from chat_service.memory import GarbageTimer
 from chat_service.transport import TRANSPORT
-from frameproto.connection import SESSION_HEADER, SUBPROTOCOL_V1
+from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1
 from permits import PermitError, Verdict
 from servicekit.logs import get_logger
 from servicekit.problems import Problem, deny, problem_response
@@ -68,6 +69,14 @@ class ConnectEndpoint:
         self._wait_seconds = wait_seconds
         self._kept_seconds = kept_seconds if wait_seconds > 0 else 0
         self._garbage = GarbageTimer()
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of handshakes and preflights, with and without a slash at the end."""
+        paths = (CONNECT_PATH, f"{CONNECT_PATH}/")
+        return [
+            *(WebSocketRoute(path, self.handle_websocket) for path in paths),
+            *(Route(path, self.preflight, methods=["GET"]) for path in paths),
+        ]
 
     async def handle_websocket(self, websocket: "WebSocket") -> None:
         """Serve one WebSocket handshake and, when it is let in, the whole connection."""

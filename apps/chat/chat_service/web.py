@@ -72,6 +72,9 @@ class _Page(StaticFiles):
         self._headers = [*HEADERS.items(), (b"content-security-policy", policy.encode())]
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "websocket":
+            raise HTTPException(404)  # Starlette's own denial is a bare 403
+
         async def with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self._headers]

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from servicekit.logs import get_logger
@@ -118,26 +118,32 @@ async def deny(websocket: WebSocket, problem: Problem) -> None:
         await answer(websocket.scope, websocket.receive, websocket.send, problem)
 
 
-def install(app: Starlette) -> None:
-    """Make `app` answer every error as a problem: what was raised as one, 404, 405, and the unforeseen."""
-    for kind, handler in exception_handlers().items():
-        app.add_exception_handler(kind, handler)
+def install(app: Starlette, *, hint: str = "") -> None:
+    """Make `app` answer every error as a problem: what was raised as one, 404, 405, and the unforeseen.
+
+    Args:
+        app: what answers.
+        hint: where somebody should look who asked for a path that is not there.
+    """
+    nothing = Problem(404, "not_found", "there is nothing at this path" + (f"; {hint}" if hint else ""))
+
+    async def on_http_exception(connection: Request | WebSocket, error: Exception) -> Response:
+        raised = cast("HTTPException", error)
+        if hint and raised.status_code == HTTPStatus.NOT_FOUND and raised.detail == HTTPStatus.NOT_FOUND.phrase:
+            return await _on_problem(connection, nothing)
+        return await _on_http_exception(connection, error)
+
+    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer for a path that is not there. Starlette's router would answer a WebSocket handshake by a bare 403."""
+        if scope["type"] == "websocket":
+            await deny(WebSocket(scope, receive, send), nothing)
+        else:
+            raise nothing
+
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, on_http_exception)
     app.add_middleware(CatchUnexpected)
-    app.router.default = _nowhere
-
-
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer for a path that is not there. Starlette's own router would answer a WebSocket handshake by a bare 403."""
-    nothing = Problem(404, "not_found", "there is nothing at this path")
-    if scope["type"] == "websocket":
-        await deny(WebSocket(scope, receive, send), nothing)
-    else:
-        raise nothing
-
-
-def exception_handlers() -> dict[type[Exception], ExceptionHandler]:
-    """Return handlers for `Starlette(exception_handlers=...)`; `install` does this and more."""
-    return {Problem: _on_problem, HTTPException: _on_http_exception}
+    app.router.default = nowhere
 
 
 class CatchUnexpected:

@@ -85,7 +85,7 @@ def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
     )
     # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
     app.router.redirect_slashes = False
-    install(app)
+    install(app, hint="/docs and /openapi.json describe what there is")
     return app
 
 
