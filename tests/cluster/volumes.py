@@ -17,7 +17,8 @@ def provides_volumes(kubectl: Kubectl) -> bool:
 
 
 def make_volumes(kubectl: Kubectl, node: str, count: int) -> None:
-    """Make so many volumes of a class that nobody provides, for claims of this namespace."""
+    """Make so many volumes of a class that nobody provides; those of a run that was cut off are bound, and go first."""
+    _remove_objects(kubectl)
     folders = " ".join(f"{FOLDER}/{number}" for number in range(1, count + 1))
     _on_node(kubectl, node, f"rm -rf {FOLDER}/* && install --directory --owner {UID} --group {UID} {folders}")
     for number in range(1, count + 1):
@@ -26,8 +27,12 @@ def make_volumes(kubectl: Kubectl, node: str, count: int) -> None:
 
 def remove_volumes(kubectl: Kubectl, node: str) -> None:
     """Take them away, with what is in them."""
-    kubectl.run("delete", "persistentvolumes", "--selector", "chatbot-e2e=outbox", "--ignore-not-found")
+    _remove_objects(kubectl)
     _on_node(kubectl, node, f"rm -rf {FOLDER}/*")
+
+
+def _remove_objects(kubectl: Kubectl) -> None:
+    kubectl.run("delete", "persistentvolumes", "--selector", "chatbot-e2e=outbox", "--ignore-not-found")
 
 
 def _on_node(kubectl: Kubectl, node: str, script: str) -> None:

@@ -474,10 +474,12 @@ async def test_workers_end_with_a_pod_that_is_killed(busy: str, run: str) -> Non
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert pod.stdout is not None
-    async with asyncio.timeout(30):
-        pids = [int(pid) for pid in (await pod.stdout.readline()).split()]
-    assert len(pids) == 2
-    assert not any(map(is_gone, pids))
-    pod.kill()
-    await pod.wait()
-    await until(lambda: all(map(is_gone, pids)), seconds=5)
+    try:
+        async with asyncio.timeout(90):
+            pids = [int(pid) for pid in (await pod.stdout.readline()).split()]
+        assert len(pids) == 2
+        assert not any(map(is_gone, pids))
+    finally:
+        pod.kill()
+        await pod.wait()
+    await until(lambda: all(map(is_gone, pids)), seconds=20)
