@@ -12,7 +12,7 @@ MOST_PERMITS: Final = 10_000_000
 _NUMBERS: Final = (int, float)
 
 
-def check_client(client_id: str) -> None:
+def check_client(client_id: object) -> None:
     """Make sure that this can name a client.
 
     Raises:
@@ -49,7 +49,7 @@ def check_wait_id(wait_id: str) -> None:
         raise ValueError(f"wait_id has {size} bytes; it must have 1 to {MOST_WAIT_ID_BYTES}")
 
 
-def check_wait(wait_seconds: float) -> None:
+def check_wait(wait_seconds: object) -> None:
     """Make sure that this is a time to wait.
 
     Raises:
@@ -62,15 +62,17 @@ def check_wait(wait_seconds: float) -> None:
         raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")
 
 
-def check_request(client_id: str, wait_seconds: float, wait_id: str | None) -> None:
+def check_request(client_id: object, wait_seconds: object, wait_id: str | None) -> None:
     """Make sure that these can be asked for.
 
     Raises:
         TypeError: one of them is of another type.
         ValueError: one of them cannot be taken.
     """
-    check_wait(wait_seconds)
-    check_client(client_id)
+    if not (isinstance(wait_seconds, _NUMBERS) and 0 <= wait_seconds <= LONGEST_WAIT_SECONDS):
+        check_wait(wait_seconds)
+    if not (isinstance(client_id, str) and len(client_id) <= MOST_CLIENT_BYTES and client_id.isascii()):
+        check_client(client_id)  # as nearly every one is well, it costs each no call
     if wait_id is not None:
         check_wait_id(wait_id)
 

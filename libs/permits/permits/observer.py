@@ -17,7 +17,7 @@ REFUSED_REASONS: Final = tuple(reason for reason in Reason if reason not in (Rea
 class PoolObserver(Protocol):
     """Is told at once, in the event loop, so it must be quick. `pool` is the name of the pool that tells.
 
-    Who stops waiting by itself, because its task was cancelled, is nobody's news.
+    Cancelled waiters are not reported.
     """
 
     def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:

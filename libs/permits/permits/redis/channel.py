@@ -60,8 +60,8 @@ async def open_connection(redis: Client, key: str) -> RedisConnection:
         connection: RedisConnection = await new_connection(redis, key)
     except Exception as exc:
         raise StoreLost(str(exc) or type(exc).__name__) from exc
-    connection.retry = Retry(NoBackoff(), 0)  # whoever calls tries again, and says so to the store
-    connection.socket_timeout = None  # whoever calls bounds the wait, once for a whole turn
+    connection.retry = Retry(NoBackoff(), 0)  # the caller tries again, and says so to the store
+    connection.socket_timeout = None  # the caller bounds the wait, once for a whole turn
     try:
         await connection.connect()
     except Exception as exc:  # also of what the user put in, such as a credential provider that cannot be reached

@@ -6,8 +6,8 @@ nearly all of the cost of a call. The heartbeat travels the same way, behind wha
 can be compared with ours.
 
 When the connection breaks, what was under way is sent again, once and at once, under a new connection generation: every
-operation may be repeated, and what the old connection may still deliver is refused. When that fails too, whoever asks
-is refused; releases are kept. What the pod holds stays its own for as long as its session does (`session.py`).
+operation may be repeated, and what the old connection may still deliver is refused. When that fails too, requests
+are refused; releases are kept. What the pod holds stays its own for as long as its session does (`session.py`).
 """
 
 import asyncio
@@ -98,13 +98,16 @@ class Dispatch:
         Raises:
             PermitError: there is none.
         """
-        self.begin(request)
+        if self._down is not None:
+            raise PoolUnavailable from self._down
+        self.pending.begin(request)
         try:
             await request.settled()
         except asyncio.CancelledError:
             self.pending.abandon(request)
             raise
-        return request.result()
+        permit = request.permit
+        return permit if permit is not None else request.result()
 
     def begin(self, request: AcquireRequest) -> None:
         """Ask for a permit; the request itself tells when it is granted or refused.
@@ -131,7 +134,7 @@ class Dispatch:
             self.pending.leave_line(request)
 
     async def run(self) -> None:
-        """Work until cancelled. Nothing that is raised ends this; whoever asks is refused, and it is tried again."""
+        """Work until cancelled. Nothing that is raised ends this; requests are refused, and it is tried again."""
         time_limit = ReusableTimeout(self._answer_seconds)
         self._wake.set()
         try:
@@ -221,7 +224,7 @@ class Dispatch:
         self._wake.set()
 
     def _lose_touch(self, error: Exception) -> None:
-        """Refuse whoever asks, and keep what must be told to the store once it is back."""
+        """Refuse requests, and keep what must be told to the store once it is back."""
         if self._down is None:
             log.warning(
                 "permits: the store is out of reach (%s); refusing, and trying again", str(error) or "no answer"

@@ -67,7 +67,8 @@ class PendingRequests:
     def begin(self, request: AcquireRequest) -> None:
         """Queue a new request."""
         self._open[request.id] = request
-        self.put(request)
+        self._queue.append(request)
+        self._wake()
 
     def put(self, request: Request) -> None:
         """Queue whatever is to be sent."""
@@ -144,7 +145,7 @@ class PendingRequests:
 
     def answer(self, lease: Lease, most: int | None = None) -> None:
         """Give all answers that were taken in, or only so many."""
-        counts = lease.valid()  # once is enough: whoever uses a permit looks at the moment of use
+        counts = lease.valid()  # once is enough: a permit is looked at again when it is used
         for _ in range(len(self._unsaid) if most is None else most):
             request, code, ticket, place = self._unsaid.popleft()
             if request.over:
@@ -272,7 +273,9 @@ class PendingRequests:
         return where
 
     def _grant(self, request: AcquireRequest, lease: Lease, ticket: int) -> None:
-        self._forget(request)
+        self._open.pop(request.id, None)  # as in `_forget`
+        if request.ticket:
+            self._deadlines.discard(request)
         request.grant(RedisPermit(request.id, request.client_id, ticket, lease, self._release))
 
     def _release(self, permit: RedisPermit) -> None:

@@ -91,7 +91,8 @@ class AcquireRequest:
             return "try", self.id, self.client_id
         if self.place_name:
             return "return", self.id, self.client_id, self.wait_ms(now), self.ticket
-        return "acquire", self.id, self.client_id, self.wait_ms(now)
+        left_seconds = self.deadline - now  # as `wait_ms`, without the call
+        return "acquire", self.id, self.client_id, int(left_seconds * 1000 + 0.5) if left_seconds > 0 else 0
 
     def wait_ms(self, now: float) -> int:
         """Return for how much longer it stands in line."""
