@@ -54,6 +54,8 @@ TARGETS = {
     **{f"permits.redis.{part}": STORE for part in ("calls", "dispatch", "pending", "replies", "session", "store")},
     **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
     "chat_service.relay": RELAY,
+    "chat_client.pending": ["tests/client/test_pending.py", "tests/client/test_resending.py"],
+    "chat_client.retry": ["tests/client/test_retry.py"],
     "chat_service.delivery": RELAY,
     "chat_service.conversation": ["tests/chat/test_conversation.py", "tests/chat/test_conversation_machine.py"],
     "history_service.ingest": ["tests/history/test_ingest.py", "tests/history/api/test_exchanges.py"],
