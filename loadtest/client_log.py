@@ -59,6 +59,8 @@ class ClientExchange:
         reply: the digest of the reply's text.
         voice_bytes, image_bytes: how much media it had.
         fits: whether it was a reply to this request, as far as that can be told.
+        message_id: what the client called it; empty: over version 1 nothing has a name.
+        attempts: how often it was sent.
     """
 
     visit: str
@@ -73,6 +75,8 @@ class ClientExchange:
     voice_bytes: int = 0
     image_bytes: int = 0
     fits: bool = True
+    message_id: str = ""
+    attempts: int = 1
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID, uuid4
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection
@@ -17,7 +18,8 @@ from websockets.sync.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from frameproto import Request, Response, decode_response, encode_request
-from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, CloseCode, Parameter
+from frameproto.connection import CONNECT_PATH, SESSION_HEADER, SUBPROTOCOL_V1, SUBPROTOCOL_V2, CloseCode, Parameter
+from frameproto.v2 import MessageRequest, MessageResponse, decode_server_frame, encode_client_frame
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 CLOSE_SECONDS: Final = 5.0
@@ -55,14 +57,23 @@ class ConnectionEnded(Exception):
     """Nothing can be asked over this connection any more."""
 
 
+class NeverSent(ConnectionEnded):
+    """It was over before this was sent."""
+
+
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request that is on its way. `said` tells it from all others; `sent_at` is in seconds since 1970."""
+    """A request that is on its way. `said` tells it from all others; `sent_at` is in seconds since 1970.
+
+    Over version 2 it has a name, and counts how often it was sent.
+    """
 
     number: int
     request: Request
     said: str
     sent_at: float
+    message_id: UUID | None = None
+    attempts: int = 1
 
 
 OnAnswer = Callable[[PendingRequest, Response | None], None]
@@ -74,6 +85,7 @@ class ChatConnection:
 
     Attributes:
         session_id: as the server named it.
+        is_v2: whether messages have names here.
         ended_by_us: whether it was this side that ended it.
         open_until: when it was certainly open still: at the server's last sign of life, or as this side broke off.
         ended_at: when this side noticed the end.
@@ -81,6 +93,7 @@ class ChatConnection:
 
     def __init__(self, websocket: ClientConnection, *, window: int, on_answer: OnAnswer) -> None:
         self._websocket = websocket
+        self.is_v2 = websocket.subprotocol == SUBPROTOCOL_V2
         self._on_answer = on_answer
         self._free = threading.Semaphore(window)
         self._window = window
@@ -112,16 +125,32 @@ class ChatConnection:
         Raises:
             ConnectionEnded: the connection ended first.
         """
+        self._ask(PendingRequest(0, request, said, time.time(), uuid4() if self.is_v2 else None))
+
+    def ask_again(self, earlier: PendingRequest) -> None:
+        """Send once more, over version 2, what an earlier connection did not answer.
+
+        Raises:
+            ConnectionEnded: the connection ended first.
+        """
+        asked = replace(earlier, attempts=earlier.attempts + 1)
+        try:
+            self._ask(asked)
+        except NeverSent:
+            self._on_answer(asked, None)
+            raise
+
+    def _ask(self, asked: PendingRequest) -> None:
         self._free.acquire()
         if self.ended:
             self._free.release()
-            raise ConnectionEnded
+            raise NeverSent
         with self._sending:
-            asked = PendingRequest(self._asked, request, said, time.time())
+            asked.number, asked.sent_at = self._asked, time.time()
             self._asked += 1
             self._expected.append(asked)
             try:
-                self._websocket.send(encode_request(request))
+                self._websocket.send(_frame(asked))
             except ConnectionClosed:  # the reader tells everybody who waits
                 raise ConnectionEnded from None
 
@@ -155,7 +184,9 @@ class ChatConnection:
                 self.open_until = time.time()
                 if isinstance(frame, str) or not self._expected:
                     raise ValueError("nobody asked for this")
-                response = decode_response(frame, max_bytes=MAX_REPLY_BYTES)
+                response = _response(frame, self._expected[0])
+                if response is None:
+                    continue
                 asked = self._expected.popleft()
                 self._on_answer(asked, response)
                 self._free.release()
@@ -183,6 +214,7 @@ def open_connection(
     wait_seconds: float,
     on_answer: OnAnswer,
     token: str | None = None,
+    subprotocol: str = SUBPROTOCOL_V1,
 ) -> ChatConnection:
     """Connect, standing in line for as long as it takes.
 
@@ -202,7 +234,7 @@ def open_connection(
     opening = connect_websocket(
         url,
         sock=sock,
-        subprotocols=[Subprotocol(SUBPROTOCOL_V1)],
+        subprotocols=[Subprotocol(subprotocol)],
         additional_headers={"Authorization": f"Bearer {token}"} if token else None,
         compression=None,
         max_size=MAX_REPLY_BYTES,
@@ -222,6 +254,28 @@ def open_connection(
         _hang_up(sock)
         raise
     return ChatConnection(websocket, window=window, on_answer=on_answer)
+
+
+def _frame(asked: PendingRequest) -> bytes:
+    if asked.message_id is None:
+        return encode_request(asked.request)
+    return encode_client_frame(MessageRequest(asked.message_id, asked.request, again=asked.attempts > 1))
+
+
+def _response(frame: bytes, asked: PendingRequest) -> Response | None:
+    """Return the response to the request that is to be answered next; None: it is about one that is being worked on.
+
+    Raises:
+        ValueError: it is the response to another one, or no frame of the protocol.
+    """
+    if asked.message_id is None:
+        return decode_response(frame, max_bytes=MAX_REPLY_BYTES)
+    told = decode_server_frame(frame, max_bytes=MAX_REPLY_BYTES)
+    if not isinstance(told, MessageResponse):
+        return None
+    if told.message_id != asked.message_id:
+        raise ValueError("the response to another message")
+    return told.response
 
 
 def _hang_up(sock: socket.socket) -> None:

@@ -18,10 +18,10 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.client_log import ClientLog, ReconnectStorm, SchedulingDelay, UnexpectedEvent
 from loadtest.stages import STORM
-from loadtest.users import Chatter, ChatUser, Reporter, Rusher, Wanderer
+from loadtest.users import Chatter, ChatUser, Reporter, Resender, Rusher, Wanderer
 from loadtest.worker_sync import ResultReceiver, Sender
 
-__all__ = ["Chatter", "Reporter", "Rusher", "Wanderer"]
+__all__ = ["Chatter", "Reporter", "Resender", "Rusher", "Wanderer"]
 
 TICK_SECONDS = 0.1
 LATE_SECONDS = 0.1

@@ -26,6 +26,7 @@ class ReadExchange:
     reply: str
     voice_bytes: int
     image_bytes: int
+    message_id: str = ""
 
 
 async def read_history(address: str, sessions: Mapping[str, Sequence[str]], write: Callable[[str], None]) -> None:
@@ -58,6 +59,7 @@ def exchanges_of(session: str, messages: Iterable[Message]) -> list[ReadExchange
             exchange_id,
             ReadExchange(session=session, id=exchange_id, kind="", said="", reply="", voice_bytes=0, image_bytes=0),
         )
+        kept.message_id = "" if message.message_id is None else str(message.message_id)
         if direction == "request":
             kept.kind, kept.said = message.kind, message.text or ""
         else:

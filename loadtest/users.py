@@ -10,6 +10,7 @@ from uuid import uuid4
 from locust import TaskSet, User, between, constant, task
 
 from frameproto import Request, Response, ResponseKind
+from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
 from loadtest.client_log import ClientExchange, ClientLog, Visit, digest
 from loadtest.connection import (
     BROKEN,
@@ -45,6 +46,7 @@ class ChatUser(User):
         messages_a_visit: how many it has to say, at least and at most.
         rest_seconds: how long it stays away between visits.
         vanishes: whether it breaks off, and comes back to the same session, instead of saying goodbye.
+        subprotocol: which version of the protocol it speaks; over version 2 it sends again what was not answered.
         ledger: where it writes down what it sees.
     """
 
@@ -53,6 +55,7 @@ class ChatUser(User):
     messages_a_visit = 5, 15
     rest_seconds = 1.0, 4.0
     vanishes = False
+    subprotocol = SUBPROTOCOL_V1
     ledger: ClassVar[ClientLog] = ClientLog(lambda _: None)
 
     def on_start(self) -> None:
@@ -64,10 +67,13 @@ class ChatUser(User):
         self.visit: Visit | None = None
         self.session = ""
         self.left_to_say = 0
+        self.unfinished: list[tuple[PendingRequest, ClientExchange]] = []
 
     def on_stop(self) -> None:
-        """Leave in good order."""
+        """Leave in good order; what was to be sent again stays unanswered."""
         self.end_visit()
+        for _, exchange in self.unfinished:
+            self.ledger.note(exchange)
 
     @task(92)
     def say(self) -> None:
@@ -92,6 +98,7 @@ class ChatUser(User):
                 return
         assert self.talk is not None
         try:
+            self._finish(self.talk)
             self.talk.ask(request, said)
         except ConnectionEnded:
             return
@@ -101,6 +108,11 @@ class ChatUser(User):
                 self.talk.wait_for_answers(ANSWER_SECONDS)
             self.end_visit()
             time.sleep(random.uniform(*self.rest_seconds))
+
+    def _finish(self, talk: ChatConnection) -> None:
+        """Send again what earlier connections did not answer. Raises ConnectionEnded."""
+        while self.unfinished and talk.is_v2:
+            talk.ask_again(self.unfinished.pop(0)[0])
 
     def connect(self) -> bool:
         """Stand in line for a place; say whether there is a connection. Who is denied rests a while."""
@@ -115,10 +127,11 @@ class ChatUser(User):
             self.talk = open_connection(
                 self._address(), client_id=self.client, time_zone=self.zone, session_id=self.session,
                 window=self.window, wait_seconds=wait_seconds, on_answer=_Listener(self, visit),
-                token=token_of(self.client),
+                token=token_of(self.client), subprotocol=self.subprotocol,
             )  # fmt: skip
             visit.entrance, visit.session = "let_in", self.talk.session_id
-            self.session = self.talk.session_id if self.vanishes else ""
+            is_to_go_on = self.vanishes or self.subprotocol == SUBPROTOCOL_V2
+            self.session = self.talk.session_id if is_to_go_on else ""
         except Denied as exc:
             visit.entrance, visit.status, visit.code, visit.place = "denied", exc.status, exc.code, exc.place
             pause_seconds = min(exc.retry_after_seconds, LONGEST_REST_SECONDS)
@@ -191,7 +204,11 @@ class _Listener:
         heard = ClientExchange(
             visit=self._visit.id, number=asked.number, kind=kind, said=asked.said,
             sent_at=asked.sent_at, ended_at=time.time(), outcome="unanswered",
+            message_id="" if asked.message_id is None else str(asked.message_id), attempts=asked.attempts,
         )  # fmt: skip
+        if response is None and asked.message_id is not None:
+            self._user.unfinished.append((asked, heard))
+            return
         seconds = heard.ended_at - heard.sent_at
         report = self._user._report  # noqa: SLF001 - two parts of one thing
         if response is not None and response.kind is ResponseKind.ERROR:
@@ -225,7 +242,7 @@ class Reporter(ChatUser):
 class Rusher(ChatUser):
     """Keeps its window full, as a program would; mostly with texts."""
 
-    weight = 12
+    weight = 8
     window = 20
     messages_a_visit = 40, 90
     wait_time = constant(0)
@@ -236,6 +253,16 @@ class Rusher(ChatUser):
         super().on_start()
         options = self.environment.parsed_options
         self.window = options.window if options else self.window
+
+
+class Resender(Rusher):
+    """Speaks version 2: it vanishes with a full window, and sends again what was not answered."""
+
+    weight = 4
+    messages_a_visit = 20, 50
+    vanishes = True
+    subprotocol = SUBPROTOCOL_V2
+    rest_seconds = 0.2, 2.0
 
 
 class Wanderer(ChatUser):

@@ -83,6 +83,8 @@ class Message:
     sent_at: datetime
     transcribed: bool = False
     """The text is what was understood of the voice or video."""
+    message_id: UUID | None = None
+    """What the client called its message, over version 2 of the protocol; the reply has it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,4 +384,5 @@ def read_message(item: MessageJson) -> Message:
         str(item["outcome"]),
         datetime.fromisoformat(item["sent_at"]),
         bool(item.get("transcribed", False)),  # a history of before does not say it
+        None if (named := item.get("message_id")) is None else UUID(named),
     )

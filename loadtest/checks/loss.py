@@ -36,14 +36,15 @@ def _in_session(
         last = -1
         for exchange in sorted(visit, key=lambda one: one.number):
             if exchange.outcome != "answered":
-                unanswered[exchange.kind, exchange.said] += exchange.outcome == "unanswered"
+                # An attempt before the one that was refused may have been answered and kept.
+                unanswered[exchange.kind, exchange.said] += exchange.outcome == "unanswered" or exchange.attempts > 1
                 continue
             free = [place for place in places[_likeness(exchange)] if place in unclaimed]
             if not free:
                 yield f"{_name(exchange)} of session {session} was answered, and history does not have it so"
                 continue
             place = next((place for place in free if place > last), free[0])
-            if place < last:
+            if place < last and exchange.attempts == 1:
                 yield f"{_name(exchange)} of session {session} is in history out of order"
             unclaimed.discard(place)
             last = max(last, place)

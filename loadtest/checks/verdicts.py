@@ -1,5 +1,6 @@
 """The promises of the system, and the verdict of a recording on each."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -134,6 +135,26 @@ def _nothing_lost(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
+def _answered_once(recording: Recording) -> Iterator[PromiseVerdict]:
+    named = [exchange for exchange in recording.clients.exchanges if exchange.message_id]
+    again = [exchange for exchange in named if exchange.attempts > 1]
+    responses = Counter(exchange.message_id for exchange in named if exchange.outcome != "unanswered")
+    kept = Counter(exchange.message_id for exchange in recording.stored if exchange.message_id)
+    trouble = [f"message {name} had {count} responses" for name, count in responses.items() if count > 1]
+    trouble += [f"message {name} is in history {count} times" for name, count in kept.items() if count > 1]
+    trouble += [
+        f"message {exchange.message_id} was answered, and is not in history"
+        for exchange in named
+        if exchange.outcome == "answered" and not kept[exchange.message_id]
+    ]
+    yield _verdict(
+        "answered_once", "A message that is sent again is answered once, and in history once", trouble,
+        f"{len(again):,} of {len(named):,} messages were sent again, up to"
+        f" {max((exchange.attempts for exchange in again), default=1)} times",
+        tested=bool(again),
+    )  # fmt: skip
+
+
 def _replies_fit(recording: Recording) -> Iterator[PromiseVerdict]:
     wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
              recording.clients.exchanges if not exchange.fits]  # fmt: skip
@@ -216,7 +237,8 @@ def _troubles(recording: Recording) -> Iterator[PromiseVerdict]:
 
 
 PROMISES: Final[tuple[Callable[[Recording], Iterator[PromiseVerdict]], ...]] = (
-    _troubles, _limits, _order, _served_or_told, _nothing_lost, _replies_fit, _error_budget, _given_back, _recovery,
+    _troubles, _limits, _order, _served_or_told, _nothing_lost, _answered_once, _replies_fit, _error_budget,
+    _given_back, _recovery,
 )  # fmt: skip
 
 

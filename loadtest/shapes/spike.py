@@ -3,13 +3,13 @@
 from typing import ClassVar
 
 from loadtest.stages import Stage, Stages
-from loadtest.users import Chatter, Rusher, Wanderer
+from loadtest.users import Chatter, Resender, Rusher, Wanderer
 
 
 class Spike(Stages):
     """45 users fit in; then 150 come within two seconds, and everybody is thrown out twice."""
 
-    who: ClassVar = [Chatter, Rusher, Wanderer]
+    who: ClassVar = [Chatter, Resender, Rusher, Wanderer]
     stages = (
         Stage(15, 45, 6),
         Stage(35, 150, 75),

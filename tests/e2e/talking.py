@@ -1,8 +1,9 @@
 """A client of the real protocol for end-to-end tests: small, and strict about what it gets."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from devtools.stack import Stack
 from devtools.watching import PATIENCE_SECONDS, eventually
@@ -21,11 +24,38 @@ VIDEO = (SAMPLES / "hello.mp4").read_bytes()
 
 
 @asynccontextmanager
-async def visit(stack: Stack, client_id: str, **more: str) -> AsyncIterator[ClientConnection]:
+async def visit(
+    stack: Stack, client_id: str, *, subprotocol: str | None = None, **more: str
+) -> AsyncIterator[ClientConnection]:
     """Connect for the length of an `async with` block."""
     url = stack.chat_url(client_id, **more)
-    async with connect(url, compression=None, max_size=1 << 26, open_timeout=60) as chat:
+    offered = None if subprotocol is None else [Subprotocol(subprotocol)]
+    async with connect(url, subprotocols=offered, compression=None, max_size=1 << 26, open_timeout=60) as chat:
         yield chat
+
+
+@asynccontextmanager
+async def let_in(
+    stack: Stack, client_id: str, *, subprotocol: str | None = None, **more: str
+) -> AsyncIterator[ClientConnection]:
+    """Connect as the protocol says: who meets a pod that is going away tries again."""
+    async with AsyncExitStack() as open_until:
+        for _ in range(100):
+            with contextlib.suppress(InvalidStatus):
+                talk = await open_until.enter_async_context(visit(stack, client_id, subprotocol=subprotocol, **more))
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError(f"{client_id} was never let in")
+        yield talk
+
+
+def pod_of(stack: Stack, client_id: str) -> int:
+    """Return which chat pod a client is connected to."""
+    for index, pod in enumerate(stack.chat):
+        if any(e.get("event") == "connection.open" and e.get("client_id") == client_id for e in pod.events()):
+            return index
+    raise AssertionError(f"{client_id} is not connected")
 
 
 async def ask(chat: ClientConnection, kind: RequestKind, body: bytes) -> Response:

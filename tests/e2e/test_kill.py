@@ -4,41 +4,16 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from devtools.stack import Stack, Stores, open_stack
 from devtools.watching import eventually, metric
 from frameproto import Request as Asked
 from frameproto import RequestKind, decode_response, encode_request
-from tests.e2e.talking import VOICE, ask, historian, visit
-
-
-@asynccontextmanager
-async def let_in(stack: Stack, client_id: str) -> AsyncIterator[ClientConnection]:
-    """Connect as the protocol says: who meets a pod that is going away tries again."""
-    async with AsyncExitStack() as open_until:
-        for _ in range(100):
-            with contextlib.suppress(InvalidStatus):
-                talk = await open_until.enter_async_context(visit(stack, client_id))
-                break
-            await asyncio.sleep(0.1)
-        else:
-            raise AssertionError(f"{client_id} was never let in")
-        yield talk
-
-
-def pod_of(stack: Stack, client_id: str) -> int:
-    """Return which chat pod a client is connected to."""
-    for index, pod in enumerate(stack.chat):
-        if any(e.get("event") == "connection.open" and e.get("client_id") == client_id for e in pod.events()):
-            return index
-    raise AssertionError(f"{client_id} is not connected")
+from tests.e2e.talking import VOICE, ask, historian, let_in, pod_of, visit
 
 
 async def test_killed_right_after_a_reply_it_delivers_the_exchange_once_when_it_is_back(

@@ -3,9 +3,11 @@
 from typing import ClassVar
 
 from loadtest.stages import Stage, Stages
-from loadtest.users import Rusher, Wanderer
+from loadtest.users import Resender, Rusher, Wanderer
+
+Resender.messages_a_visit = 4, 8
 
 
 class Abrupt(Stages):
-    who: ClassVar = [Rusher, Wanderer]
+    who: ClassVar = [Resender, Rusher, Wanderer]
     stages = (Stage(10, 10, 5),)

@@ -1,6 +1,7 @@
 """Recordings of runs that never were: a few clients, two pools, and what history has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from loadtest.client_log import ClientExchange, ClientRecords, SchedulingDelay, UnexpectedEvent, Visit, digest
 from loadtest.criteria import RunLimits
@@ -37,7 +38,7 @@ def exchange(of: str, number: int, said: str = "", **more: object) -> ClientExch
 def kept(of: ClientExchange, *, session: str | None = None) -> ReadExchange:
     return ReadExchange(
         session=session or f"session-{of.visit}", id=f"{of.visit}-{of.number}", kind=of.kind, said=of.said,
-        reply=of.reply, voice_bytes=of.voice_bytes, image_bytes=of.image_bytes,
+        reply=of.reply, voice_bytes=of.voice_bytes, image_bytes=of.image_bytes, message_id=of.message_id,
     )  # fmt: skip
 
 
@@ -91,5 +92,6 @@ def sound() -> Recording:
         denied("eve", 23, 33),
     ]  # fmt: skip
     exchanges = [exchange(one, number) for one in ("anna", "ben", "cleo") for number in range(3)]
+    exchanges[-1] = replace(exchanges[-1], message_id="m", attempts=2)
     looks = [look(25, held=2, waiting=2, newest_held=2, oldest_waiting=3)]
     return recording(visits, exchanges, looks=looks)

@@ -15,6 +15,7 @@ from tests.loadtest.recordings import denied, exchange, kept, look, pods, record
 LATE = SchedulingDelay(at=8, seconds=3)
 ANNA = visit("anna", 1, 1.1, 30)
 SAID = [exchange("anna", number) for number in range(3)]
+NAMED = exchange("anna", 2, message_id="m", attempts=2)
 KILL = Fault(at=50, name="kill -9")
 
 
@@ -34,8 +35,8 @@ def test_a_sound_run_keeps_everything() -> None:
 
 def test_what_was_not_seen_is_not_called_kept() -> None:
     assert set(judged(recording(), Judgement.NOT_TESTED)) == {
-        "order_of_tickets", "order_of_arrival", "served_or_told", "nothing_lost", "replies_fit", "error_budget",
-        "no_unexplained_errors",
+        "order_of_tickets", "order_of_arrival", "served_or_told", "nothing_lost", "answered_once", "replies_fit",
+        "error_budget", "no_unexplained_errors",
     }  # fmt: skip
 
 
@@ -89,6 +90,12 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
              recording([ANNA], SAID, history=[kept(one) for one in reversed(SAID)])),
         case("never said", "nothing_lost", "“spook” of session session-anna is in history once too often",
              recording([ANNA], SAID, history=[kept(one) for one in (*SAID, exchange("anna", 3, "spook"))])),
+        case("two responses", "answered_once", "message m had 2 responses",
+             recording([ANNA], [NAMED, replace(NAMED, number=1, said="hello 1")])),
+        case("named twice in history", "answered_once", "message m is in history 2 times",
+             recording([ANNA], [NAMED], history=[kept(NAMED), kept(replace(NAMED, reply="other"))])),
+        case("named and lost", "answered_once", "message m was answered, and is not in history",
+             recording([ANNA], [NAMED], history=[])),
         case("the reply to another", "replies_fit", "hello 0 had the reply to something else",
              recording([ANNA], [exchange("anna", 0, fits=False)])),
         case("too many refused", "error_budget", "33.33% of messages were refused: 1 busy",
@@ -124,6 +131,8 @@ def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Re
                      id="overtaken, or the swarm was not run"),
         pytest.param(recording([ANNA], [*SAID[:2], replace(SAID[2], outcome="unanswered")], history=map(kept, SAID)),  # type: ignore[arg-type]
                      id="worked on when the client left"),
+        pytest.param(recording([ANNA], [*SAID[:2], NAMED], history=[kept(one) for one in (NAMED, *SAID[:2])]),
+                     id="sent again, and answered by what was there"),
         pytest.param(recording([visit("anna", 1, 2, 49, ended_at=50, by_us=False, close_code=1006)],
                                faults=[KILL]), id="cut by a fault"),
         pytest.param(recording([visit("anna", 1, 2, entrance="broken"), visit("ben", 1, 51, entrance="broken")],
@@ -148,3 +157,10 @@ def test_a_recovery_is_measured_by_how_many_clients_are_inside() -> None:
     (recovery,) = recoveries(recording([lost, back], faults=[KILL]))
     assert (recovery.fault, recovery.level, recovery.lowest) == ("kill -9", 1, 0)
     assert recovery.seconds == pytest.approx(4.1)
+
+
+def test_what_was_refused_as_it_was_sent_again_may_be_in_history_by_an_attempt_before() -> None:
+    refused = replace(NAMED, outcome="refused", code="busy")
+    assert "nothing_lost" not in judged(recording([ANNA], [refused], history=[kept(NAMED)]), Judgement.BROKEN)
+    once = replace(refused, attempts=1)
+    assert "nothing_lost" in judged(recording([ANNA], [once], history=[kept(NAMED)]), Judgement.BROKEN)

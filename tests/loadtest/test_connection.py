@@ -1,27 +1,49 @@
 """One simulated connection, against a server in a thread that does what a test wants."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from uuid import uuid4
 
 import pytest
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response as Answer
 from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from frameproto import Request, RequestKind, Response, ResponseKind, decode_request, encode_response
-from loadtest.connection import ChatConnection, ConnectionEnded, Denied, NoConnection, PendingRequest, open_connection
+from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
+from frameproto.v2 import (
+    MessageRequest,
+    MessageResponse,
+    Piece,
+    Progress,
+    Status,
+    decode_client_frame,
+    encode_server_frame,
+)
+from loadtest.connection import (
+    ChatConnection,
+    ConnectionEnded,
+    Denied,
+    NoConnection,
+    OnAnswer,
+    PendingRequest,
+    open_connection,
+)
 
 Handler = Callable[[ServerConnection], None]
 Gate = Callable[[ServerConnection, Handshake], Answer | None]
 
 
 @contextmanager
-def served(handler: Handler, gate: Gate | None = None) -> Iterator[str]:
-    with serve(handler, "127.0.0.1", 0, process_request=gate) as server:
+def served(handler: Handler, gate: Gate | None = None, *, subprotocol: str = SUBPROTOCOL_V1) -> Iterator[str]:
+    spoken = [Subprotocol(subprotocol)]
+    with serve(handler, "127.0.0.1", 0, process_request=gate, subprotocols=spoken) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
@@ -45,10 +67,12 @@ class Heard:
         self.answers.append((asked.said, None if response is None else response.text))
 
 
-def talk_to(address: str, heard: Heard, *, window: int = 3, wait_seconds: float = 10) -> ChatConnection:
+def talk_to(
+    address: str, heard: OnAnswer, *, window: int = 3, wait_seconds: float = 10, subprotocol: str = SUBPROTOCOL_V1
+) -> ChatConnection:
     return open_connection(
         address, client_id="anna", time_zone="+07:00", session_id="", window=window, wait_seconds=wait_seconds,
-        on_answer=heard,
+        on_answer=heard, subprotocol=subprotocol,
     )  # fmt: skip
 
 
@@ -194,3 +218,58 @@ def _quietly(wait: Handler, websocket: ServerConnection, codes: list[int | None]
     except Exception:  # noqa: BLE001 - whatever it is, the connection is over
         codes.append(websocket.close_code)
         gone.set()
+
+
+def test_over_v2_messages_have_names_and_are_sent_again_under_them() -> None:
+    received: list[MessageRequest] = []
+
+    def answer_the_second_time(websocket: ServerConnection) -> None:
+        for frame in websocket:
+            assert isinstance(frame, bytes)
+            asked = decode_client_frame(frame)
+            assert isinstance(asked, MessageRequest)
+            received.append(asked)
+            if not asked.again:
+                websocket.socket.shutdown(socket.SHUT_RDWR)
+                return
+            text = f"you said {asked.request.text}"
+            for told in (
+                Status(asked.message_id, Progress.THINKING),
+                Piece(asked.message_id, text[:3]),
+                MessageResponse(asked.message_id, Response(ResponseKind.TEXT, text)),
+            ):
+                websocket.send(encode_server_frame(told))
+
+    pending: list[PendingRequest] = []
+    answers: list[str] = []
+
+    def listen(asked: PendingRequest, response: Response | None) -> None:
+        if response is None:
+            pending.append(asked)
+        else:
+            answers.append(response.text)
+
+    with served(answer_the_second_time, subprotocol=SUBPROTOCOL_V2) as address:
+        first = talk_to(address, listen, subprotocol=SUBPROTOCOL_V2)
+        say(first, "hello")
+        assert first.wait_for_answers(10)
+        first.leave()
+        second = talk_to(address, listen, subprotocol=SUBPROTOCOL_V2)
+        second.ask_again(pending.pop())
+        assert second.wait_for_answers(10)
+        second.leave()
+    assert (answers, pending) == (["you said hello"], [])
+    assert [asked.again for asked in received] == [False, True]
+    assert received[0].message_id == received[1].message_id
+
+
+def test_what_is_sent_again_over_a_connection_that_is_over_stays_to_be_sent() -> None:
+    heard = Heard()
+    with served(lambda websocket: websocket.close(), subprotocol=SUBPROTOCOL_V2) as address:
+        talk = talk_to(address, heard, subprotocol=SUBPROTOCOL_V2)
+        assert talk.wait_for_answers(10)
+        talk.leave()
+        earlier = PendingRequest(0, Request(RequestKind.TEXT, b"hello"), "hello", 0.0, uuid4())
+        with pytest.raises(ConnectionEnded):
+            talk.ask_again(earlier)
+    assert heard.answers == [("hello", None)]

@@ -37,6 +37,7 @@ class Said:
         code: of the error, if it was refused.
         opened: when its connection was open (monotonic seconds).
         close_code: of the WebSocket, if the connection broke; `NO_CLOSE_FRAME`: the server sent none.
+        attempts: how often a client of v2 has sent it; over v1 nothing is sent again.
     """
 
     client: str
@@ -49,6 +50,7 @@ class Said:
     code: str = ""
     opened: float = 0.0
     close_code: int = 0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,14 @@ class Story:
         kept: by history, sessions oldest first, each session in its order.
         kills: of chat processes.
         faults: what was done, and when (monotonic seconds).
+        complaints: of clients, about what they were answered.
     """
 
     said: list[Said] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     faults: list[tuple[float, str]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
 
 def digest(kind: str, *parts: Buffer) -> str:

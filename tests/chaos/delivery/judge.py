@@ -11,7 +11,7 @@ SHOWN = 20
 def complaints(story: Story) -> list[str]:
     """Return all that is wrong with a run."""
     checks = (lost, altered, twice, strangers, unseen, cuts, unanswered, order)
-    return [complaint for check in checks for complaint in check(story)]
+    return [*story.complaints[:SHOWN], *(complaint for check in checks for complaint in check(story))]
 
 
 def lost(story: Story) -> list[str]:
@@ -93,12 +93,14 @@ def unanswered(story: Story) -> list[str]:
 
 
 def order(story: Story) -> list[str]:
-    """A session has its exchanges in the order in which they were said."""
-    numbers = {(said.client, said.request): said.number for said in story.said}
+    """A session has its exchanges in the order in which they were said, apart from what was said again."""
+    numbers = {(said.client, said.request): said.number for said in story.said if said.attempts == 1}
     last: dict[str, int] = {}
     found = []
     for kept in story.kept:
-        number = numbers.get((kept.client, kept.request), 0)
+        number = numbers.get((kept.client, kept.request))
+        if number is None:
+            continue
         if number < last.get(kept.session, 0):
             found.append(f"{kept.client} said number {number} before {last[kept.session]}, session {kept.session}")
         last[kept.session] = number
@@ -124,7 +126,11 @@ def summary(story: Story) -> str:
     ends = Counter(said.end.value for said in story.said)
     codes = Counter(said.code for said in story.said if said.code)
     extra = sum(1 for _ in _extra(story))
-    return f"{dict(ends)} refused {dict(codes)}, {len(story.kept)} in history, {extra} of them not seen answered"
+    again = [said.attempts for said in story.said if said.attempts > 1]
+    return (
+        f"{dict(ends)} refused {dict(codes)}, {len(story.kept)} in history, {extra} of them not seen answered,"
+        f" {len(again)} sent again, up to {max(again, default=1)} times"
+    )
 
 
 def _extra(story: Story) -> Iterator[Kept]:

@@ -27,15 +27,18 @@ class Talker:
     """One client.
 
     Attributes:
+        name: its client id.
         said: all that it ever said.
         answers: how many of it were answered.
+        complaints: what it was answered against the protocol.
     """
 
     def __init__(self, stack: Stack, name: str, seed: str) -> None:
         self.said: list[Said] = []
         self.answers = 0
+        self.complaints: list[str] = []
         self._stack = stack
-        self._name = name
+        self.name = name
         self._chance = random.Random(f"{seed} {name}")
         self._enough = asyncio.Event()
         self._may_speak = asyncio.Event()
@@ -64,7 +67,7 @@ class Talker:
         while not self._enough.is_set():
             start = len(self.said)
             try:
-                async with visit(self._stack, self._name) as chat:
+                async with visit(self._stack, self.name) as chat:
                     await self._visit(chat, time.monotonic())
             except ConnectionClosed as exc:
                 self._cut(self.said[start:], exc.rcvd.code if exc.rcvd else NO_CLOSE_FRAME)
@@ -89,17 +92,22 @@ class Talker:
             await self._may_speak.wait()
 
     async def _say(self, chat: ClientConnection, opened: float) -> Said:
-        number = len(self.said)
-        request = self._request(number)
-        name = digest(request.kind.name.lower(), request.body)
-        said = Said(self._name, number, name, time.monotonic(), opened=opened)
-        self.said.append(said)
+        said, request = self._think(opened)
         await chat.send(encode_request(request))
         return said
 
+    def _think(self, opened: float) -> tuple[Said, Request]:
+        """Return what is said next, written down."""
+        number = len(self.said)
+        request = self._request(number)
+        name = digest(request.kind.name.lower(), request.body)
+        said = Said(self.name, number, name, time.monotonic(), opened=opened)
+        self.said.append(said)
+        return said, request
+
     def _request(self, number: int) -> Request:
         """Return something that was never said before."""
-        mark = f"{self._name} {number} ".encode().ljust(125, b".")
+        mark = f"{self.name} {number} ".encode().ljust(125, b".")
         chance = self._chance.random()
         if chance < 0.06:
             return Request(RequestKind.VIDEO, VIDEO + (8 + len(mark)).to_bytes(4) + b"free" + mark)

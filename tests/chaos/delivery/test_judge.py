@@ -132,6 +132,20 @@ def test_a_client_may_notice_a_kill_as_late_as_it_will() -> None:
     assert judge.complaints(story) == []
 
 
+def test_what_was_sent_again_may_stand_where_it_was_first_answered() -> None:
+    story = good()
+    swap(story)
+    story.said[1].attempts = 2
+    assert judge.complaints(story) == []
+    assert "1 sent again, up to 2 times" in judge.summary(story)
+
+
+def test_what_clients_complain_of_is_told() -> None:
+    story = good()
+    story.complaints.append("q9 was answered instead of q8")
+    assert judge.complaints(story) == ["q9 was answered instead of q8"]
+
+
 def test_sessions_do_not_disturb_each_others_order() -> None:
     story = good()
     story.kept = [kept(2, session="one"), kept(1, session="two"), kept(4, session="two")]

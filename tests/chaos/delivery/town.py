@@ -16,16 +16,21 @@ from devtools.stack import Stack, Stores, open_stack
 from devtools.swift import S3
 from devtools.valkey import run_valkey
 from devtools.watching import metric
+from tests.chaos.delivery import bot
 from tests.chaos.delivery.journal import Kept, Kill, Story, digest
+from tests.chaos.delivery.resender import Resender
 from tests.chaos.delivery.talker import VISIT, Talker
 from tests.e2e.talking import Historian, historian
 from tests.support.disk import small_disk
 from tests.support.network import Line, Network
 
+ROOT = Path(__file__).parents[3]
 SECONDS = 240.0
 """Longer than anything may take; only a failing chaos waits for it."""
 POLL_SECONDS = 0.05
-CLIENTS = 5
+CLIENTS = 6
+RESENDERS = 3
+"""So many of them speak v2."""
 LEASE_SECONDS = 6.0
 """Of the pods' permits, which are not what is tried here. A pod keeps its permits when the machine does not run it for
 three quarters of this; with 1.5 s a busy machine took them, and connections ended with 1013."""
@@ -81,7 +86,10 @@ class Town:
         self.media = media
         self.disk = disk
         self.story = Story()
-        self.talkers = [Talker(stack, f"talker-{number}", seed) for number in range(CLIENTS)]
+        self.talkers = [
+            *(Talker(stack, f"talker-{number}", seed) for number in range(CLIENTS - RESENDERS)),
+            *(Resender(stack, f"resender-{number}", seed) for number in range(RESENDERS)),
+        ]
 
     def fault(self, what: str) -> None:
         """Write down what is done now."""
@@ -159,9 +167,10 @@ class Town:
             talker.finish()
         await self._talking  # set by `talk`
         await self.until(self._delivered, "everything is delivered")
+        self.story.complaints = [complaint for talker in self.talkers for complaint in talker.complaints]
         self.story.said = [said for talker in self.talkers for said in talker.said]
         async with historian(self.stack) as history:
-            self.story.kept = await read_all(history, [f"talker-{number}" for number in range(CLIENTS)])
+            self.story.kept = await read_all(history, [talker.name for talker in self.talkers])
 
     async def talk(self) -> None:
         """Let the clients begin, and wait until they are under way."""
@@ -245,7 +254,13 @@ async def open_town(folder: Path, seed: str, s3: S3, *, outage_seconds: float) -
         media = network.open(int(s3.endpoint_url.rpartition(":")[2]))
         way = S3(f"http://127.0.0.1:{media.port}", s3.access_key, s3.secret_key)
         disk = running.enter_context(_disk(folder / "chat0"))
-        settings = {"CHAT_LEASE_SECONDS": LEASE_SECONDS, "CHAT_MEDIA_PROCESSES": 1, "CHAT_DELIVERY_SECONDS": 10}
+        settings = {
+            "CHAT_LEASE_SECONDS": LEASE_SECONDS,
+            "CHAT_MEDIA_PROCESSES": 1,
+            "CHAT_DELIVERY_SECONDS": 10,
+            "CHAT_BOT": f"{bot.__name__}:bot",
+            "PYTHONPATH": str(ROOT),
+        }
         stack = running.enter_context(
             open_stack(
                 folder,

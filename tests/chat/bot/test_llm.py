@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from botkit import BotError, Memory, RequestKind, VideoInfo, pieces, whole
 from botkit.testing import Conversation
 from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
+from tests.support.model_api import chunk, streamed, words
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,31 +29,6 @@ class Api:
         self.asked.append(await request.json())
         self.keys.append(request.headers.get("Authorization"))
         return await self.answer(request)
-
-
-def chunk(content: str | None = None, finish: str | None = None, usage: tuple[int, int] | None = None) -> bytes:
-    choices = [{"index": 0, "delta": {"content": content} if content else {}, "finish_reason": finish}]
-    document: dict[str, Any] = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    document["choices"] = [] if usage else choices
-    if usage:
-        document["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
-    return b"data: " + json.dumps(document).encode() + b"\n\n"
-
-
-def words(*contents: str, finish: str | None = "stop") -> list[bytes]:
-    return [*(chunk(content) for content in contents), chunk(finish=finish), b"data: [DONE]\n\n"]
-
-
-async def streamed(request: web.Request, *parts: bytes, cut: bool = False) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await answer.prepare(request)
-    for part in parts:
-        await answer.write(part)
-        await asyncio.sleep(0)
-    if cut:
-        assert request.transport is not None
-        request.transport.abort()
-    return answer
 
 
 @pytest.fixture
