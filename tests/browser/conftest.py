@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from devtools.chromium import CHROMIUM, FLAGS
@@ -86,6 +87,13 @@ Serve = Callable[..., Server]
 def visit(page: Page, server: Server, fragment: str = "") -> None:
     page.goto(server.url + fragment)
     expect(page.locator("#status-text")).to_have_text("Connected")
+
+
+def expect_no_barriers(page: Page, *known: str) -> None:
+    """Pass when axe-core finds nothing serious but what is known."""
+    found = Axe().run(page)
+    serious = [each["id"] for each in found.response["violations"] if each["impact"] in {"serious", "critical"}]
+    assert serious == list(known), found.generate_report()
 
 
 def try_now(page: Page) -> None:

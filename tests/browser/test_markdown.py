@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from tests.browser.conftest import REPLY, Serve, say, visit
+from tests.browser.conftest import REPLY, Serve, expect_no_barriers, say, visit
 
 ELEMENTS = {
     "a", "blockquote", "br", "code", "del", "div", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "span",
@@ -76,6 +76,9 @@ def test_markdown_is_shown_and_comes_back_from_history(page: Page, serve: Serve)
         expect(reply.locator("blockquote del")).to_have_text("quoted")
         expect(page.locator("li.request")).to_contain_text("# Plan")  # what the reader wrote stays as it was written
         page.reload()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        expect_no_barriers(page)
 
 
 def test_nothing_that_is_said_becomes_code_or_loads_anything(page: Page, serve: Serve) -> None:

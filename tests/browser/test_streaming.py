@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from devtools.servers import ROOT
-from tests.browser.conftest import REPLY, Serve, Server, say, try_now, visit
+from tests.browser.conftest import REPLY, Serve, Server, expect_no_barriers, say, try_now, visit
 from tests.browser.slow_bot import GATES
 
 CHANGES = """() => {
@@ -47,6 +47,7 @@ def test_a_reply_grows_and_is_announced_once(page: Page, server: Server, gates: 
     expect(growing.locator(".body")).to_have_text("One,")
     gates.open("second")
     expect(growing.locator("strong")).to_have_text("two")
+    expect_no_barriers(page)
     assert page.evaluate("() => window.changes") == 0  # a screen reader is not told of pieces
     gates.open("third")
     expect(page.locator(REPLY)).to_contain_text("One, two, three: hello")

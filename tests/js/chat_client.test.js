@@ -212,7 +212,7 @@ test("the place in the queue is told while the handshake waits, and kept over re
   problem = { ...problem, place: 1, waitedSeconds: 8 };
   server.last.end(1006);
   await until(context, () => changes.some(({ state }) => state === State.WAITING));
-  assert.equal(changes.find(({ state }) => state === State.WAITING).seconds, 0); // its place is kept: no pause
+  assert.ok(changes.find(({ state }) => state === State.WAITING).seconds < 1); // its place is kept: a short pause
   problem = undefined;
   server.arrived = arrived;
   await until(context, () => client.state === State.OPEN);

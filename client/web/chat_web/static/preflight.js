@@ -9,6 +9,7 @@ import { TEMPORARY_DENIALS, TOKEN_DENIALS } from "./connection.js";
 
 const FIRST_LOOK_MS = 1000;
 const NEXT_LOOK_MS = 2000;
+const KEPT_PLACE_SECONDS = 0.5; // a place is kept for a short time only
 const MAX_LOOKS = 300; // a handshake that waits longer is not told of any more
 
 /**
@@ -42,7 +43,7 @@ export async function preflight(fetch, address, token) {
       detail: String(body.detail ?? body.title ?? ""),
       place: Number.isInteger(body.place) ? body.place : undefined,
       waited,
-      seconds: waited === undefined ? Number(answer.headers.get("Retry-After") ?? "") || undefined : 0,
+      seconds: waited === undefined ? Number(answer.headers.get("Retry-After") ?? "") || undefined : KEPT_PLACE_SECONDS,
     };
   } catch {
     return { status: 0, code: "unreachable", detail: "the server can't be reached" };
