@@ -19,7 +19,7 @@ from chat_service.hours import OpeningHours
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import OnKept, OutboxError
-from chat_service.pod import PodServices
+from chat_service.pod import History, PodServices
 from chat_service.transport import Receiver
 from chat_service.zones import parse_time_zone
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
@@ -36,9 +36,10 @@ from frameproto.v2 import (
     decode_server_frame,
     encode_client_frame,
 )
-from permits import Permit, PermitError, PermitRequest
+from permits import Permit, PermitError, PermitPool, PermitRequest
 from permits.memory import MemoryPool
 from servicekit.tokens import Principal
+from servicekit.uuid7 import uuid7
 from tests.permits.parts import opened
 
 START = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -322,6 +323,10 @@ class Ledger:
     def keep(self, exchange: Exchange, on_kept: OnKept) -> None:
         asyncio.get_running_loop().call_soon(self._keep, exchange, on_kept)
 
+    async def find(self, client_id: str, message_id: UUID) -> Exchange | None:
+        found = [kept for kept in self.kept if (kept.client_id, kept.message_id) == (client_id, message_id)]
+        return max(found, key=lambda kept: (kept.attempt, kept.id), default=None)
+
     def _keep(self, exchange: Exchange, on_kept: OnKept) -> None:
         if self.trouble is None:
             self.kept.append(exchange)
@@ -357,13 +362,27 @@ class Scene:
     bot: Parrot
     studio: MediaStandIn
     ledger: Ledger
-    messages: MemoryPool
     connections: MemoryPool
     permit: Losable
-    pod_bytes: FairByteBudget
     connection: Connection
     running: "asyncio.Task[End]"
-    metrics: ChatMetrics = field(repr=False)
+    pod: PodServices = field(repr=False)
+
+    @property
+    def messages(self) -> PermitPool:
+        return self.pod.messages
+
+    @property
+    def pod_bytes(self) -> FairByteBudget:
+        return self.pod.pod_bytes
+
+    @property
+    def metrics(self) -> ChatMetrics:
+        return self.pod.metrics
+
+    def count(self, name: str, **labels: str) -> float:
+        """What a counter of the pod says."""
+        return self.metrics.registry.get_sample_value(f"chatbot_{name}_total", labels) or 0
 
 
 def wall_clock() -> Callable[[], datetime]:
@@ -386,32 +405,43 @@ async def open_scene(
     client_id: str = "anna",
     dialect: Dialect = V1,
     replies: Responder | None = None,
+    history: History | None = None,
+    goes_on: bool = False,
+    pod: PodServices | None = None,
+    connections: MemoryPool | None = None,
+    new_id: Callable[[datetime], UUID] = uuid7,
 ) -> Scene:
-    """Begin a conversation; `replies` is run in place of the parrot, within the usual limits."""
+    """Begin a conversation; `replies` is run in place of the parrot, within the usual limits.
+
+    `pod` is that of another conversation, whose parts this one then shares.
+    """
     line, bot, studio, ledger = Line(dialect), Parrot(), MediaStandIn(), Ledger()
-    messages = await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000))
-    connections = await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
+    connections = connections or await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))
-    budget = pod_bytes or FairByteBudget(1 << 20, text_bytes=1 << 17)
-    metrics = ChatMetrics()
-    pod = PodServices(
-        handler=MessageHandler(
-            bot=bot if replies is None else run_bot(replies, metrics),
-            media=studio,
-            hours=dict.fromkeys(RequestKind, OpeningHours.parse(hours)),
-            typing_seconds=typing_seconds,
-        ),
-        messages=messages,
-        outbox=ledger,
-        pod_bytes=budget,
-        limits=changed or limits(),
-        metrics=metrics,
-        now=now or wall_clock(),
+    if pod is None:
+        metrics = ChatMetrics()
+        pod = PodServices(
+            handler=MessageHandler(
+                bot=bot if replies is None else run_bot(replies, metrics),
+                media=studio,
+                hours=dict.fromkeys(RequestKind, OpeningHours.parse(hours)),
+                typing_seconds=typing_seconds,
+            ),
+            messages=await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000)),
+            outbox=ledger,
+            pod_bytes=pod_bytes or FairByteBudget(1 << 20, text_bytes=1 << 17),
+            limits=changed or limits(),
+            metrics=metrics,
+            history=history,
+            now=now or wall_clock(),
+            new_id=new_id,
+        )
+    visitor = Visitor(
+        client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at), goes_on=goes_on
     )
-    visitor = Visitor(client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at))
     connection = Connection(line, dialect, visitor, permit, pod)
     running = asyncio.create_task(connection.run())
-    return Scene(line, bot, studio, ledger, messages, connections, permit, budget, connection, running, metrics)
+    return Scene(line, bot, studio, ledger, connections, permit, connection, running, pod)
 
 
 def run_bot(bot: Responder, metrics: ChatMetrics) -> BotRunner:

@@ -47,10 +47,6 @@ async def goodbye(scene: Scene) -> None:
     assert scene.pod_bytes.used == 0
 
 
-def count(scene: Scene, name: str, **labels: str) -> float:
-    return scene.metrics.registry.get_sample_value(f"chatbot_{name}", labels) or 0
-
-
 async def test_a_text_that_is_answered_at_once_gets_its_response_and_nothing_else() -> None:
     scene = await open_v2()
     scene.bot.replies_at_once = True
@@ -72,6 +68,8 @@ async def test_a_reply_grows_and_the_response_holds_the_whole() -> None:
     *before, response = scene.line.told_of(message)
     assert before == [Progress.THINKING, "one ", "two ", "three "]
     assert response == Response(ResponseKind.TEXT, "one two three ")
+    assert scene.count("message_pieces") == 3
+    assert scene.metrics.registry.get_sample_value("chatbot_message_first_piece_seconds_sum") == pytest.approx(1)
     assert len(scene.ledger.kept) == 1
     await goodbye(scene)
 
@@ -125,7 +123,7 @@ async def test_a_cancel_stops_the_bot_and_what_was_shown_is_kept() -> None:
     (kept,) = scene.ledger.kept
     assert decode_response(kept.response) == Response(ResponseKind.TEXT, "one two ")
     assert (kept.message_id, kept.outcome) == (message, Outcome.ANSWERED)
-    assert count(scene, "messages_refused_total", code="cancelled") == 1
+    assert scene.count("messages_refused", code="cancelled") == 1
     scene.line.text("next")
     await scene.line.replies(2)
     assert bot.memories[1] == ["one two three four", "one two"]

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Visitor:
     """An admitted client: who asks (`principal`), whose data it is (`client_id`), where and in which session.
 
-    With `wait_id` it names its place in the queue.
+    `goes_on` tells that the client has named the session, so that it may have messages already. With `wait_id` it names
+    its place in the queue.
     """
 
     client_id: str
@@ -41,6 +42,7 @@ class Visitor:
     session_id: UUID
     principal: Principal
     wait_id: str | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +69,14 @@ class Admission:
         """
         client_id = self._client_id(request)
         time_zone = self._time_zone(request)
-        session_id = self._session_id(request)
+        named_session = self._named_session(request)
         wait_id = self._wait_id(request)
         self._check_origin(request)
         principal = self.authenticator.authenticate(bearer_token(request))
         if not principal.may_act_for(client_id):
             raise Problem(403, "client_not_yours", f"this token does not open client {client_id}")
-        return Visitor(client_id, time_zone, session_id, principal, wait_id)
+        session_id = uuid7(self.now()) if named_session is None else named_session
+        return Visitor(client_id, time_zone, session_id, principal, wait_id, goes_on=named_session is not None)
 
     def _client_id(self, request: "HTTPConnection") -> str:
         client_id = _only(request, Parameter.CLIENT_ID, "client_id")
@@ -95,10 +98,10 @@ class Admission:
             raise Problem(400, "time_zone_not_served", f"clients in {zone.name} are not served here")
         return zone
 
-    def _session_id(self, request: "HTTPConnection") -> UUID:
+    def _named_session(self, request: "HTTPConnection") -> UUID | None:
         raw = _only(request, Parameter.SESSION_ID, "session_id")
         if raw is None:
-            return uuid7(self.now())
+            return None
         try:
             return parse_uuid(raw)
         except ValueError:

@@ -19,6 +19,7 @@ from chat_service.connect import ConnectEndpoint
 from chat_service.connections import ConnectionRegistry
 from chat_service.conversation import ConversationLimits
 from chat_service.fair_bytes import FairByteBudget
+from chat_service.history_reader import HistoryReader
 from chat_service.ids import ExchangeIds
 from chat_service.media.base import MediaPool
 from chat_service.media.choice import media_workers
@@ -160,11 +161,13 @@ async def open_chat(
         health = Health(metadata.version("chatbot-chat"))
         outbox = await stack.enter_async_context(_outbox(settings, now))
         http = await stack.enter_async_context(aiohttp.ClientSession())
+        address = str(settings.history_url) if history_url is None else asyncio.ensure_future(history_url)
+        show = settings.history_token.get_secret_value if settings.history_token else history_token
         relay = OutboxRelay(
             outbox,
-            history_url=history_url or str(settings.history_url),
+            history_url=address,
             http=http,
-            token=settings.history_token.get_secret_value if settings.history_token else history_token,
+            token=show,
             request_seconds=settings.delivery_seconds,
             observer=metrics.delivery,
         )
@@ -186,6 +189,12 @@ async def open_chat(
             pod_bytes=pod_bytes,
             limits=_limits(settings),
             metrics=metrics,
+            history=HistoryReader(
+                address,
+                http=http,
+                token=settings.context_token.get_secret_value if settings.context_token else show,
+                seconds=settings.history_seconds,
+            ),
             now=now,
             new_id=stack.enter_context(_ids(settings, now)).make,
         )

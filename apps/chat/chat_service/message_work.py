@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from botkit import Memory, Turn
+from chat_service.answers import Earlier, Source, find_answer
 from chat_service.conversation import error_frame
 from chat_service.message_handler import Failure, close, decode_text, failure_of
 from chat_service.pending import PendingMessage, Stage
@@ -48,7 +49,18 @@ class MessageWork:
         tells: whether the client is told how a reply comes along.
     """
 
-    __slots__ = ("_attempt", "_context", "_conversation", "_loop", "_memory", "_pod", "_run", "_tells", "_visitor")
+    __slots__ = (
+        "_attempt",
+        "_context",
+        "_conversation",
+        "_loop",
+        "_memory",
+        "_must_recall",
+        "_pod",
+        "_run",
+        "_tells",
+        "_visitor",
+    )
 
     def __init__(
         self,
@@ -68,6 +80,7 @@ class MessageWork:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._memory = Memory()
+        self._must_recall = visitor.goes_on and pod.history is not None
 
     def belong_to(self, conversation: "Conversation") -> None:
         """Tell this conversation how work has ended."""
@@ -78,6 +91,7 @@ class MessageWork:
     def admit(self, message: PendingMessage) -> None:
         """See `Work.admit`."""
         message.id = self._pod.new_id(message.received_at)
+        self._pod.under_way.begin(self._visitor.client_id, message)
         message.asked = self._pod.messages.request(
             self._visitor.client_id,
             wait_seconds=self._pod.limits.message_wait_seconds,
@@ -108,6 +122,7 @@ class MessageWork:
 
     def release_permit(self, message: PendingMessage) -> None:
         """See `Work.release_permit`."""
+        self._pod.under_way.end(self._visitor.client_id, message)
         if message.permit is not None:
             message.permit.release()
             message.permit = None
@@ -116,21 +131,46 @@ class MessageWork:
 
     def prepare(self, message: PendingMessage) -> None:
         """See `Work.prepare`."""
+        if message.is_again:
+            self._start(message, self._answer_again(message))
+        elif message.kind is RequestKind.TEXT:
+            self._prepare_text(message)
+        else:
+            self._start(message, self._work_on_media(message))
+
+    def _prepare_text(self, message: PendingMessage) -> None:
         request, visitor = message.request, self._visitor
         assert request is not None  # noqa: S101 - it is dropped with the answer only
-        local_time = self._pod.now().astimezone(visitor.time_zone.tzinfo)
         try:
-            self._pod.handler.check_hours(request.kind, local_time)
-            if request.kind is not RequestKind.TEXT:
-                self._start(message, self._work_on_media(message, local_time))
-                return
+            local_time = self._local_time(request.kind)
             message.turn = decode_text(
                 request, client_id=visitor.client_id, session_id=visitor.session_id, local_time=local_time
             )
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told
             self._fail(message, exc)
+        else:
+            self._conversation.prepared(message)
+
+    def _local_time(self, kind: RequestKind) -> "datetime":
+        """Return the client's local time. Raises OutsideHours."""
+        local_time = self._pod.now().astimezone(self._visitor.time_zone.tzinfo)
+        self._pod.handler.check_hours(kind, local_time)
+        return local_time
+
+    async def _answer_again(self, message: PendingMessage) -> None:
+        """Answer a message that was sent before: by the answer that there is already, or by a turn of the bot."""
+        try:
+            earlier = await find_answer(self._pod, self._visitor.client_id, message, self._attempt)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told
+            self._run(self._fail, message, exc)
             return
-        self._conversation.prepared(message)
+        self._pod.metrics.answered_again(earlier.source)
+        if earlier.source is not Source.TURN:
+            self._run(self._repeat, message, earlier)
+        elif message.kind is RequestKind.TEXT:
+            self._run(self._prepare_text, message)
+        else:
+            await self._work_on_media(message)
 
     def take_turn(self, message: PendingMessage) -> None:
         """See `Work.take_turn`."""
@@ -139,6 +179,9 @@ class MessageWork:
             return
         turn = message.turn
         assert turn is not None  # noqa: S101 - set as the message was prepared
+        if self._must_recall:
+            self._start(message, self._recall_and_reply(message, turn))
+            return
         try:
             said = self._ask_bot(message, turn)
             response = self._pod.handler.render_now(turn, said) if isinstance(said, str) else None
@@ -152,19 +195,41 @@ class MessageWork:
     def _ask_bot(self, message: PendingMessage, turn: Turn) -> "str | Awaitable[str]":
         if not self._tells:
             return self._pod.handler.reply(turn, self._memory)
-        said = self._pod.handler.reply(turn, self._memory, partial(self._run, self._conversation.piece, message))
+        said = self._pod.handler.reply(turn, self._memory, partial(self._run, self._piece, message))
         if not isinstance(said, str):
             self._tell(message, Progress.THINKING)
         return said
+
+    def _piece(self, message: PendingMessage, text: str) -> None:
+        if message.said is None:
+            self._pod.metrics.first_piece((self._pod.now() - message.received_at).total_seconds())
+        self._pod.metrics.pieces.inc()
+        self._conversation.piece(message, text)
 
     def _tell(self, message: PendingMessage, progress: Progress) -> None:
         if self._tells:
             self._run(self._conversation.status, message, progress)
 
-    async def _work_on_media(self, message: PendingMessage, local_time: "datetime") -> None:
+    async def _recall(self) -> None:
+        """Let the bot remember what was said before, in a session that goes on; once, at the first turn."""
+        history, visitor = self._pod.history, self._visitor
+        if self._must_recall and history is not None:
+            self._memory.recall(await history.context(visitor.client_id, visitor.session_id))
+            self._must_recall = False
+
+    async def _recall_and_reply(self, message: PendingMessage, turn: Turn) -> None:
+        try:
+            await self._recall()
+            said = self._ask_bot(message, turn)
+            await self._render(message, turn, said if isinstance(said, str) else await said)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told
+            self._run(self._fail, message, exc)
+
+    async def _work_on_media(self, message: PendingMessage) -> None:
         request, visitor = message.request, self._visitor
         assert request is not None  # noqa: S101 - it is dropped with the answer only
         try:
+            local_time = self._local_time(request.kind)
             self._tell(message, Progress.LISTENING)
             turn = await self._pod.handler.decode(
                 request, client_id=visitor.client_id, session_id=visitor.session_id, local_time=local_time
@@ -174,6 +239,7 @@ class MessageWork:
             message.may_speak = self._loop.create_future()
             self._run(self._conversation.prepared, message)
             await message.may_speak
+            await self._recall()
             said = self._ask_bot(message, turn)
             await self._render(message, turn, said if isinstance(said, str) else await said)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told
@@ -206,7 +272,8 @@ class MessageWork:
         said: "str | Awaitable[str]",
         task: "asyncio.Task[None]",
     ) -> None:
-        message.work = message.may_speak = None  # a cancelled task holds its traceback, that the message
+        if message.work is task:  # a message that is sent again may have got another one
+            message.work = message.may_speak = None  # a cancelled task holds its traceback, that the message
         work.close()  # neither may have begun
         if not isinstance(said, str):
             close(said)
@@ -224,6 +291,17 @@ class MessageWork:
             self._conversation.abandoned(message)
 
     # How it ended.
+
+    def _repeat(self, message: PendingMessage, earlier: Earlier) -> None:
+        """Give the answer that there is already. One from the outbox is kept once more, for this attempt."""
+        if earlier.exchange is None:
+            assert earlier.claimed is not None  # noqa: S101 - it is one of the two
+            self._end_work(message)
+            self._conversation.answered(message, earlier.claimed, keep=False)
+        else:
+            message.transcript = earlier.exchange.transcript
+            response = bytes(earlier.exchange.response)
+            self._finish(message, response, response, earlier.exchange.outcome)
 
     def _reply(self, message: PendingMessage, response: Response) -> None:
         reply = encode_response(response)

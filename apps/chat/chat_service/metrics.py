@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from chat_service.answers import Source
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
 from frameproto.kinds import Outcome
@@ -45,10 +46,21 @@ class ChatMetrics:
         self._in_process = self._gauge("messages_in_process", "Messages this pod is working on.", "kind")
         self._answered = self._counter("messages_answered", "Messages answered and kept.", "kind", "outcome")
         self._refused = self._counter("messages_refused", "Messages answered by an error frame, by its code.", "code")
+        self._again = self._counter(
+            "messages_again", "Messages that were sent again, by where the answer came from.", "source"
+        )
         self._seconds = Histogram(
             "message_seconds",
             "From the arrival of a message to its answer being kept.",
             ["kind"],
+            namespace="chatbot",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.pieces = self._counter("message_pieces", "Pieces of replies that clients of v2 were to be shown.")
+        self._first_piece_seconds = Histogram(
+            "message_first_piece_seconds",
+            "From the arrival of a message to the first piece of its reply, over v2.",
             namespace="chatbot",
             buckets=SECONDS,
             registry=self.registry,
@@ -67,7 +79,10 @@ class ChatMetrics:
         }
         for code in FAULTS:
             self._refused.labels(code)
+        self._refused.labels("cancelled")
         self._denied.labels("pod_full")
+        for source in Source:
+            self._again.labels(source)
         self.permits = PermitMetrics(self.registry)
         self.delivery = DeliveryMetrics(self.registry)
         self.bot = BotMetrics(self.registry)
@@ -103,6 +118,14 @@ class ChatMetrics:
         """Count a message whose exchange has just been kept."""
         self._answered_by[kind, exchange.outcome].inc()
         self._seconds_by[kind].observe((exchange.answered_at - exchange.received_at).total_seconds())
+
+    def first_piece(self, seconds: float) -> None:
+        """Count the time to the first piece of a reply."""
+        self._first_piece_seconds.observe(seconds)
+
+    def answered_again(self, source: str) -> None:
+        """Count a message that was sent again, by where its answer comes from."""
+        self._again.labels(source).inc()
 
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Report a figure that somebody else keeps; read when somebody scrapes."""

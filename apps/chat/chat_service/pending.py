@@ -90,6 +90,8 @@ class PendingMessage:
         size_bytes: charged for it at present.
         message_id: what the client calls it; nil: nothing that can be read; None: the client speaks v1.
         is_again: the client has sent it before, over a connection that broke.
+        earlier: the attempt before this one, while this pod may be working on it.
+        ended: resolved when this attempt is kept or let go, if a later one waits for that.
         request: what the frame holds, until there is a reply.
         reply: the response that is to leave, as v1 has it.
         must_keep: the reply leaves only after the exchange was kept.
@@ -114,6 +116,8 @@ class PendingMessage:
     __slots__ = (
         "asked",
         "charge",
+        "earlier",
+        "ended",
         "exchange",
         "frame",
         "id",
@@ -145,6 +149,8 @@ class PendingMessage:
         self.stage = Stage.IN_HAND
         self.size_bytes = len(frame or b"")
         self.message_id: UUID | None = None
+        self.earlier: PendingMessage | None = None
+        self.ended: asyncio.Future[None] | None = None
         self.request: Request | None = None
         self.reply = b""
         self.transcript = ""

@@ -1,7 +1,7 @@
 """What all connections of a pod share."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +9,7 @@ from chat_service.conversation import ConversationLimits
 from chat_service.deadlines import Deadlines
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.message_handler import MessageHandler
+from chat_service.under_way import UnderWay
 from servicekit.logs import get_logger
 from servicekit.uuid7 import uuid7
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from botkit import Said
     from chat_service.metrics import ChatMetrics
     from chat_service.outbox import OnKept
     from frameproto.exchange import Exchange
@@ -30,6 +32,19 @@ class ExchangeSink(Protocol):
 
     def keep(self, exchange: "Exchange", on_kept: "OnKept") -> None:
         """Keep the exchange for good, and tell later whether that was possible. Calls are answered in their order."""
+
+    async def find(self, client_id: str, message_id: "UUID") -> "Exchange | None":
+        """Return the latest exchange that is kept here for a message of a client, if there is one."""
+
+
+class History(Protocol):
+    """What is read of history; neither raises, and both take a bounded time."""
+
+    async def claim(self, client_id: str, message_id: "UUID", attempt: int) -> bytes | None:
+        """Return the response to a message as history has it, which counts as that of this attempt from now on."""
+
+    async def context(self, client_id: str, session_id: "UUID") -> "Sequence[Said]":
+        """Return the last messages of a session, oldest first."""
 
 
 def _logger() -> "FilteringBoundLogger":
@@ -47,6 +62,8 @@ class PodServices:
     pod_bytes: FairByteBudget
     limits: ConversationLimits
     metrics: "ChatMetrics"
+    history: History | None = None
+    under_way: UnderWay = field(default_factory=UnderWay)
     now: "Now"
     new_id: "Callable[[datetime], UUID]" = uuid7
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -149,6 +149,12 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     hours_video: Hours = Field(OpeningHours(), description="the same for video")
 
     history_token: Token | None = Field(None, description="the service token shown to the history service")
+    context_token: Token | None = Field(
+        None, description="the one shown when history is read, with the scope context; without it CHAT_HISTORY_TOKEN"
+    )
+    history_seconds: Seconds = Field(
+        2, description="how long history may take to answer what a bot remembers, or a message that is sent again"
+    )
 
     bot: str = Field(SCRIPT, description="script, llm, http, or a bot of your own: package.module:attribute")
     bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chat_service.settings import ChatSettings
 from history_service.settings import HistorySettings
-from servicekit.tokens import INGEST_SCOPE, mint
+from servicekit.tokens import CONTEXT_SCOPE, INGEST_SCOPE, mint
 
 LIFETIME = timedelta(minutes=5)
 
@@ -38,6 +38,6 @@ def delivery_token(chat: StandaloneChatSettings, history: HistorySettings) -> Ca
         subject="chat",
         audience=history.token_audience,
         issuer=history.token_issuer,
-        scope=INGEST_SCOPE,
+        scope=f"{INGEST_SCOPE} {CONTEXT_SCOPE}",
         lifetime=LIFETIME,
     )

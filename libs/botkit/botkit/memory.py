@@ -1,7 +1,7 @@
 """What a bot remembers of one conversation: the latest of what both sides said, of bounded size."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -81,6 +81,14 @@ class Memory:
         words = self._cut(turn.words)
         self.first_text = self.first_text or words
         self._keep(Said(Speaker.CLIENT, asked, turn.kind, words), Said(Speaker.BOT, self._cut(reply), turn.kind))
+
+    def recall(self, said: Iterable[Said]) -> None:
+        """Begin with what was said before this memory was made, oldest first; for a conversation that goes on."""
+        for each in said:
+            if each.speaker is Speaker.CLIENT:
+                self.turns += 1
+                self.first_text = self.first_text or self._cut(each.words)
+            self._keep(Said(each.speaker, self._cut(each.text), each.kind, self._cut(each.words)))
 
     def count(self, name: str) -> int:
         """Return how often this was counted before in `notes`, and count it."""

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
+from uuid import UUID
 
 from chat_service.outbox.disposal import Disposal
 from chat_service.outbox.errors import OutboxLocked, OutboxUnwritable
@@ -22,12 +23,14 @@ from chat_service.outbox.queue import DeliveryQueue
 from chat_service.outbox.reader import OutboxReader
 from chat_service.outbox.records import Batch, RecordName
 from chat_service.outbox.recovery import recover
+from chat_service.outbox.search import find_exchange
 from chat_service.outbox.segments import Segment, SegmentLog
 from chat_service.outbox.spool import Spool
 from chat_service.outbox.writer import OnKept, OutboxWriter
 from frameproto.exchange import Exchange
 from servicekit.clock import Now, utc_now
 from servicekit.logs import get_logger
+from servicekit.tasks import finish
 
 log = get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Outbox:
         self._queue = DeliveryQueue()
         self._arrived = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._searching = asyncio.Lock()
         self._writer = OutboxWriter(
             segments,
             spool,
@@ -151,6 +155,22 @@ class Outbox:
         """
         self._emptied.clear()
         self._writer.keep(exchange, on_kept)
+
+    async def find(self, client_id: str, message_id: UUID) -> Exchange | None:
+        """Return the latest answer to a message that is kept here and that history may not have; None: there is none.
+
+        One search runs at a time.
+        """
+        async with self._searching:
+            if not self.depth:
+                return None
+            try:
+                return await finish(
+                    asyncio.to_thread(find_exchange, self._segments, self._spool, client_id, message_id)
+                )
+            except OSError as exc:
+                log.warning("outbox.not_searched", reason=exc.strerror)
+                return None
 
     @property
     def has_records(self) -> bool:

@@ -98,20 +98,33 @@ class Spool:
             OSError: it is there, and cannot be read now.
         """
         try:
-            data = self._path("waiting", name).read_bytes()
-            opening = data[CHECKSUM_BYTES:]
-            if not opening or data[:CHECKSUM_BYTES] != checksum_of([opening]):
+            found = self._read(name)
+            if found is None:
                 return None
-            room_bytes = in_blocks(len(data), name.media_bytes)
-            if not name.media_bytes:
-                return Record(name, opening, room_bytes=room_bytes)
-            media = self._path("media", name)
-            record = Record(name, opening[CHECKSUM_BYTES:], media, room_bytes=room_bytes)
-            return record if opening[:CHECKSUM_BYTES] == checksum_of(record.read_media()) else None
+            record, checksum = found
+            return record if checksum is None or checksum == checksum_of(record.read_media()) else None
         except OSError as exc:
             if exc.errno in GONE_ERRORS:
                 return None
             raise
+
+    def read_opening(self, name: RecordName) -> Record | None:
+        """Do the same without a look at the media of a record, which may not be what the disk was given."""
+        found = self._read(name)
+        return found[0] if found is not None else None
+
+    def _read(self, name: RecordName) -> tuple[Record, bytes | None] | None:
+        """Return a record, and the checksum that its media should have."""
+        data = self._path("waiting", name).read_bytes()
+        opening = data[CHECKSUM_BYTES:]
+        if not opening or data[:CHECKSUM_BYTES] != checksum_of([opening]):
+            return None
+        room_bytes = in_blocks(len(data), name.media_bytes)
+        if not name.media_bytes:
+            return Record(name, opening, room_bytes=room_bytes), None
+        media = self._path("media", name)
+        record = Record(name, opening[CHECKSUM_BYTES:], media, room_bytes=room_bytes)
+        return record, opening[:CHECKSUM_BYTES]
 
     def remove(self, name: RecordName) -> None:
         """Remove a record; it may be gone already."""
