@@ -26,6 +26,7 @@ from bench.exchanges.report import ExchangeReport, ReportRow
 from bench.exchanges.tables import show
 from bench.exchanges.terms import FULL, QUICK, SHORTEST, ExchangeTerms
 from bench.exchanges.texts import measure_offered, measure_texts, measure_windows
+from bench.exchanges.versions import measure_pieces, measure_versions
 from bench.machine import busy_share
 from bench.valkey import run_valkey
 
@@ -38,6 +39,8 @@ PARTS: Final[dict[str, Part]] = {
     "idle": measure_idle,
     "voice": measure_voice,
     "fsync": measure_fsync,
+    "v2": measure_versions,
+    "pieces": measure_pieces,
 }
 SHORT_NAMES: Final = dict(zip(("floor", "ws", "starlette", "usual-node", "usual-python", "ours"), ALL, strict=True))
 PIPED_WIDTH: Final = 140

@@ -17,11 +17,12 @@ from typing import Final
 from redis.asyncio import Redis
 
 from bench.exchanges.cores import cpu_us, only, split
-from bench.exchanges.wire import FloorPeer, Peer
+from bench.exchanges.wire import FloorPeer, Peer, PeerV2
 from bench.valkey import Valkey
 from devtools.mongod import run_mongod
 from devtools.processes import start
 from devtools.watching import eventually, metric
+from frameproto.connection import SUBPROTOCOL_V2
 from permits.redis import PoolOperator
 
 ROOT: Final = Path(__file__).parents[2]
@@ -111,10 +112,18 @@ class ChatPod(ServerContender):
     Attributes:
         metrics_port: where its metrics are.
         control: socket of the probe in it.
+        speaks_v2: whether clients speak `chatbot.v2` to it.
     """
 
     metrics_port: int = 0
     control: Path = Path()
+    speaks_v2: bool = False
+
+    async def connect(self, client_id: str, request_size: int, reply_size: int) -> Peer:
+        """Open one connection."""
+        if self.speaks_v2:
+            return await PeerV2.websocket(self.port, client_id, SUBPROTOCOL_V2)
+        return await super(ChatPod, self).connect(client_id, request_size, reply_size)
 
     async def settle(self) -> float:
         """Wait until history has everything, because delivery is a part of what a message costs."""

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from bench.exchanges.cores import clock_us
 from bench.exchanges.services.floor import SIZES
+from frameproto.v2 import ENVELOPE_BYTES, ServerType
 
 BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A
 MASKED: Final = 0x80
@@ -52,14 +53,15 @@ class Peer(asyncio.Protocol):
         self._ended = False
 
     @classmethod
-    async def websocket(cls, port: int, client_id: str) -> Self:
+    async def websocket(cls, port: int, client_id: str, subprotocol: str = "") -> Self:
         """Connect as a client of the chat service does. Raises RequestRefused."""
         _, peer = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        offer = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
         query = urlencode({"clientId": client_id, "timeZone": "UTC"})
         key = base64.b64encode(os.urandom(16)).decode()
         peer.write(
             f"GET /connect?{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n".encode()
         )
         await peer._opened  # noqa: SLF001 - of our own class
         return peer
@@ -89,9 +91,7 @@ class Peer(asyncio.Protocol):
             if begin > size or begin + length > size:
                 break
             if first == BINARY:
-                if length and data[begin] == ERROR_KIND:
-                    self._fail(data[begin + 9 : begin + length].decode(errors="replace"))
-                self._replied()
+                self._binary(data, begin, length)
             else:
                 self._control(first, data[begin : begin + length])
             at = begin + length
@@ -126,6 +126,11 @@ class Peer(asyncio.Protocol):
         self._opened.set_result(None)
         return rest
 
+    def _binary(self, data: bytes, begin: int, length: int) -> None:
+        if length and data[begin] == ERROR_KIND:
+            self._fail(data[begin + 9 : begin + length].decode(errors="replace"))
+        self._replied()
+
     def _replied(self) -> None:
         if self.on_reply is not None:
             self.on_reply(self)
@@ -143,6 +148,14 @@ class Peer(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_exception(RequestRefused(why))
         self._transport.abort()
+
+
+class PeerV2(Peer):
+    """The same over `chatbot.v2`. Pieces and statuses are passed over."""
+
+    def _binary(self, data: bytes, begin: int, length: int) -> None:
+        if data[begin] == ServerType.RESPONSE:
+            super()._binary(data, begin + ENVELOPE_BYTES, length - ENVELOPE_BYTES)
 
 
 class FloorPeer(Peer):
