@@ -317,6 +317,7 @@ SWITCHES: Final[dict[str, dict[str, Any]]] = {
         {
             "auth": {
                 "tokenSecretsKey": "",
+                "contextTokenKey": "context-token",
                 "mediaAddressSecretsKey": "address-secrets",
                 "issuer": "https://login.example",
                 "jwksUrl": "https://login.example:8443/keys.json",

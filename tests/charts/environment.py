@@ -12,6 +12,7 @@ ADDRESSES: Final = {
 SECRETS: Final = {
     "token-secrets": "first-secret-of-at-least-32-bytes,second-secret-of-at-least-32-byte",
     "address-secrets": "a-secret-that-signs-addresses-of-media",
+    "context-token": "a-token-that-reads-history",
     "history-token": "a.service.token",
     "api-key": "the-key-of-a-model",
     "speech-key": "the-key-of-a-service-for-speech",

@@ -6,22 +6,14 @@ answer.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from chat_service.metrics import Source
 
 if TYPE_CHECKING:
     from chat_service.pending import PendingMessage
     from chat_service.pod import PodServices
     from frameproto.exchange import Exchange
-
-
-class Source(StrEnum):
-    """Where the answer to a message that is sent again comes from."""
-
-    UNDER_WAY = "under_way"  # this pod was working on it for an earlier connection
-    OUTBOX = "outbox"
-    HISTORY = "history"
-    TURN = "turn"  # nobody has it: the bot takes a turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,7 +372,9 @@ class Conversation:
         if request is not None and request.kind is RequestKind.TEXT and len(request.body) > most:
             return self._refuse("text_too_long", f"this text has {len(request.body):,} bytes; {most:,} is the most")
         message_id = message.message_id
-        if message_id is not None and any(each.message_id == message_id for each in self._line if each is not message):
+        if message_id is None or len(self._line) == 1:
+            return None
+        if any(each.message_id == message_id for each in self._line if each is not message):
             return self._refuse("message_id_in_use", "a message with this id is under way; choose a new id for each")
         return None
 

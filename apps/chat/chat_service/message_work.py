@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from botkit import Memory, Turn
-from chat_service.answers import Earlier, Source, find_answer
+from chat_service.answers import Earlier, find_answer
 from chat_service.conversation import error_frame
 from chat_service.message_handler import Failure, close, decode_text, failure_of
+from chat_service.metrics import Source
 from chat_service.pending import PendingMessage, Stage
 from frameproto import RequestKind, Response, ResponseKind, encode_response
 from frameproto.exchange import MAX_TRANSCRIPT, Exchange
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from permits import PermitRequest
 
 TOLD_SECONDS: Final = 0.25
-"""How long a message waits for its permit before its client is told."""
+"""How often is looked for messages that wait for their permits; a client is told of one that is seen twice."""
 
 
 class MessageWork:
@@ -50,9 +51,11 @@ class MessageWork:
     """
 
     __slots__ = (
+        "_asking",
         "_attempt",
         "_context",
         "_conversation",
+        "_is_watching",
         "_loop",
         "_memory",
         "_must_recall",
@@ -80,6 +83,8 @@ class MessageWork:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._memory = Memory()
+        self._asking: list[PendingMessage] = []  # that wait for permits, over v2
+        self._is_watching = False
         self._must_recall = visitor.goes_on and pod.history is not None
 
     def belong_to(self, conversation: "Conversation") -> None:
@@ -98,8 +103,24 @@ class MessageWork:
             settled=partial(self._run, self._settled, message),
         )
         if self._tells:
-            tell = partial(self._run, self._conversation.status, message, Progress.WAITING)
-            message.told_at = self._pod.deadlines.at(self._loop.time() + TOLD_SECONDS, tell)
+            self._asking.append(message)
+            if not self._is_watching:
+                self._watch()
+
+    def _watch(self) -> None:
+        """Look in a moment at the messages that wait for permits; one timer for all of them, while there are any."""
+        self._is_watching = True
+        look = partial(self._run, self._tell_who_waits)
+        self._pod.deadlines.at(self._loop.time() + TOLD_SECONDS, look)
+
+    def _tell_who_waits(self) -> None:
+        self._is_watching = False
+        for message in self._asking:
+            if message.is_waiting:
+                self._conversation.status(message, Progress.WAITING)
+            message.is_waiting = True
+        if self._asking:
+            self._watch()
 
     def _settled(self, message: PendingMessage, asked: "PermitRequest") -> None:
         self._stop_asking(message)
@@ -116,13 +137,12 @@ class MessageWork:
 
     def _stop_asking(self, message: PendingMessage) -> None:
         message.asked = None
-        if message.told_at is not None:
-            message.told_at.cancel()
-            message.told_at = None
+        if self._tells:
+            self._asking.remove(message)
 
     def release_permit(self, message: PendingMessage) -> None:
         """See `Work.release_permit`."""
-        self._pod.under_way.end(self._visitor.client_id, message)
+        self._pod.under_way.end(message)
         if message.permit is not None:
             message.permit.release()
             message.permit = None

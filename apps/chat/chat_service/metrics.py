@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from chat_service.answers import Source
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
 from frameproto.kinds import Outcome
@@ -32,6 +32,15 @@ FIRST_FREE_CODE: Final = 3000  # close codes below have a meaning of their own i
 
 FAULTS: Final = ("busy", "internal", "media_failed")
 """Codes of error frames that alerts look for."""
+
+
+class Source(StrEnum):
+    """Where the answer to a message that is sent again comes from."""
+
+    UNDER_WAY = "under_way"  # this pod was working on it for an earlier connection
+    OUTBOX = "outbox"
+    HISTORY = "history"
+    TURN = "turn"  # nobody has it: the bot takes a turn
 
 
 class ChatMetrics:
@@ -123,7 +132,7 @@ class ChatMetrics:
         """Count the time to the first piece of a reply."""
         self._first_piece_seconds.observe(seconds)
 
-    def answered_again(self, source: str) -> None:
+    def answered_again(self, source: Source) -> None:
         """Count a message that was sent again, by where its answer comes from."""
         self._again.labels(source).inc()
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from botkit import Turn
-    from chat_service.deadlines import Deadline
     from chat_service.fair_bytes import Charge
     from frameproto import Request, RequestKind
     from frameproto.exchange import Exchange
@@ -103,7 +102,8 @@ class PendingMessage:
         id: of the exchange.
         charge: the bytes of the pod that it holds or waits for.
         asked: the request for a message permit, until it is settled.
-        told_at: when the client is told that it waits for a permit.
+        is_waiting: it was seen to wait for a permit.
+        key: of the client and the message, among those that this pod works on.
         permit: the message permit.
         kind: of the message, while it counts as in process.
         transcript: what is spoken in it, for history.
@@ -125,6 +125,8 @@ class PendingMessage:
         "is_cancelled",
         "is_last",
         "is_spoken",
+        "is_waiting",
+        "key",
         "kind",
         "may_speak",
         "message_id",
@@ -136,7 +138,6 @@ class PendingMessage:
         "said",
         "size_bytes",
         "stage",
-        "told_at",
         "transcript",
         "turn",
         "unsent",
@@ -156,11 +157,12 @@ class PendingMessage:
         self.transcript = ""
         self.unsent = ""
         self.must_keep = self.is_spoken = self.is_last = self.is_again = self.is_cancelled = False
+        self.is_waiting = False
+        self.key: bytes | None = None
         self.said: list[str] | None = None
         self.id: UUID | None = None
         self.charge: Charge | None = None
         self.asked: PermitRequest | None = None
-        self.told_at: Deadline | None = None
         self.permit: Permit | None = None
         self.kind: RequestKind | None = None
         self.turn: Turn | None = None

@@ -5,19 +5,15 @@ worked on for the old connection.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from chat_service.pending import PendingMessage, Stage
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 
 class UnderWay:
     """Knows the messages of all connections of a pod that have ids, until they are kept or let go."""
 
     def __init__(self) -> None:
-        self._latest: dict[tuple[str, UUID], PendingMessage] = {}
+        self._latest: dict[bytes, PendingMessage] = {}
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -25,15 +21,15 @@ class UnderWay:
     def begin(self, client_id: str, message: PendingMessage) -> None:
         """A message is worked on from now on."""
         if message.message_id is not None:
-            key = client_id, message.message_id
+            key = message.key = message.message_id.bytes + client_id.encode()
             message.earlier = self._latest.get(key)
             self._latest[key] = message
 
-    def end(self, client_id: str, message: PendingMessage) -> None:
+    def end(self, message: PendingMessage) -> None:
         """It is kept, or never will be. Idempotent."""
-        if message.message_id is None:
+        key, message.key = message.key, None
+        if key is None:
             return
-        key = client_id, message.message_id
         if self._latest.get(key) is message:
             del self._latest[key]
         message.earlier = None

@@ -185,7 +185,7 @@ the Secret {{ $need.name }} ({{ $need.value }}) has no key {{ $key }}
 
 {{/* The keys that the Secret of the tokens must have. Takes auth. */}}
 {{- define "chatbot.auth.keys" -}}
-{{- compact (list .tokenSecretsKey .historyTokenKey .mediaAddressSecretsKey) | toYaml }}
+{{- compact (list .tokenSecretsKey .historyTokenKey .contextTokenKey .mediaAddressSecretsKey) | toYaml }}
 {{- end }}
 
 {{/* Every Secret that pods read: its name, the value that names it, its keys. */}}

@@ -49,6 +49,9 @@
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}
 {{- include "chatbot.env.secret" (dict "name" "CHAT_HISTORY_TOKEN" "secret" .existingSecret "key" .historyTokenKey) }}
+{{- if .contextTokenKey }}
+{{- include "chatbot.env.secret" (dict "name" "CHAT_CONTEXT_TOKEN" "secret" .existingSecret "key" .contextTokenKey) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.chat.bot }}
