@@ -1,4 +1,4 @@
-"""The programs of docs/talk-from-anything.md, against a running server."""
+"""The programs of docs/talk-from-anything.md, and the one of client/web/README.md, against a running server."""
 
 import re
 import shutil
@@ -54,6 +54,21 @@ def test_javascript(service: Service) -> None:
         pytest.skip("JAVASCRIPT IS NOT TESTED: there is no node on this machine (Debian: apt-get install nodejs)")
     printed = run(service, JAVASCRIPT, NODE, "--experimental-websocket", "--input-type=module", "-")
     assert ANSWER.fullmatch(printed.removeprefix("bot ").rstrip())
+
+
+def test_our_own_javascript(service: Service) -> None:
+    if NODE is None:
+        pytest.skip("JAVASCRIPT IS NOT TESTED: there is no node on this machine (Debian: apt-get install nodejs)")
+    folder = ROOT / "client" / "web"
+    (example,) = re.findall(r"^```js\n(.*?)^```", (folder / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert "wss://chat.example" in example
+    done = subprocess.run(
+        [NODE, "--experimental-websocket", "--input-type=module", "-"],
+        input=example.replace("wss://chat.example", f"ws://127.0.0.1:{service.ports['chat']}"),
+        cwd=folder, check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"It is \d\d:\d\d where you are", done.stdout.splitlines()[-1])
 
 
 def test_what_websocat_sends_and_shows(service: Service, tmp_path: Path) -> None:
