@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.requests import AcquireRequest, Operation, Query, Request
@@ -9,7 +10,7 @@ from permits.redis.requests import AcquireRequest, Operation, Query, Request
 MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
 MAX_DECLARED = 200  # permits and waiters in one part of a declaration
 
-Batch = Query | list[Operation]
+Batch = Query | Sequence[Operation]
 """One script call."""
 
 
@@ -37,6 +38,10 @@ class Call:
 
 def _batches(requests: Sequence[Request]) -> Iterator[Batch]:
     """Join neighbouring operations, for they go out as one script call."""
+    if Query not in map(type, requests):  # as nearly always
+        for at in range(0, len(requests), MAX_OPERATIONS):
+            yield cast(Sequence[Operation], requests[at : at + MAX_OPERATIONS])
+        return
     operations: list[Operation] = []
     for request in requests:
         if not isinstance(request, Query):

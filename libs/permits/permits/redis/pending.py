@@ -112,11 +112,13 @@ class PendingRequests:
         for request in self._queue:
             if isinstance(request, Release):
                 releases.append(request)
-            elif (target := request.target) is None:
+            elif isinstance(request, Query):
                 others.append(request)
-            elif not target.over:
-                target.sent = True
-                others.append(request)
+            else:
+                target = request if isinstance(request, AcquireRequest) else request.target
+                if not target.over:
+                    target.sent = True
+                    others.append(request)
         self._queue.clear()
         return releases, others
 

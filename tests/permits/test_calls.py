@@ -1,0 +1,35 @@
+"""How much of a write goes into one script call."""
+
+import pytest
+
+from permits.redis.calls import MAX_OPERATIONS, Call, declaration_parts
+from permits.redis.lease import Lease
+from permits.redis.requests import AcquireRequest, Query, Release, Request
+from permits.redis.scripts import load_scripts
+
+
+@pytest.mark.parametrize("with_a_query", [False, True])
+async def test_operations_are_joined_in_their_order_up_to_so_many(*, with_a_query: bool) -> None:
+    many = 2 * MAX_OPERATIONS + 3
+    requests: list[Request] = [Release(f"permit-{number}") for number in range(many)]
+    query = Query(load_scripts().state)
+    if with_a_query:
+        requests.insert(1, query)
+    batches = Call(Lease("pod/1.1", lambda _: None), requests, beat=False).batches
+    sizes = [1 if isinstance(batch, Query) else len(batch) for batch in batches]
+    assert sizes == ([1, 1, MAX_OPERATIONS, MAX_OPERATIONS, 2] if with_a_query else [MAX_OPERATIONS, MAX_OPERATIONS, 3])
+    assert [one for batch in batches for one in ([batch] if isinstance(batch, Query) else batch)] == requests
+    query.tell(None)
+
+
+async def test_a_call_that_wants_nothing_has_no_batches() -> None:
+    assert Call(Lease("pod/1.1", lambda _: None), [], beat=True).batches == []
+
+
+def test_a_declaration_of_nothing_is_one_part() -> None:
+    assert list(declaration_parts([], [])) == [([], [])]
+
+
+def test_waiters_are_declared_in_parts() -> None:
+    waiters = [AcquireRequest(f"request-{number}", "anna", None) for number in range(401)]
+    assert [len(some) for _, some in declaration_parts([], waiters)] == [200, 200, 1]
