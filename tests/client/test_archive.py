@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from chat_client import FileTrouble, History, Message
+from chat_client import FileTrouble, History, Refused
 from chat_client.archive import index_lines
+from chat_client.archive_import import Handover, Import, Imported
 from chat_client.tokens import INGEST_SCOPE, mint
 from devtools.processes import running
 from frameproto import Request, RequestKind, Response, ResponseKind
@@ -51,7 +53,7 @@ async def client_id(chatbot: Chatbot) -> str:
     await keep(
         chatbot,
         [
-            exchange("Grüße & more", session_id=first, client_id=client_id, at=MORNING),
+            exchange("Grüße & more", session_id=first, client_id=client_id, at=MORNING, message_id=uuid4()),
             exchange(
                 session_id=first,
                 client_id=client_id,
@@ -80,14 +82,19 @@ async def client_id(chatbot: Chatbot) -> str:
     return client_id
 
 
-async def everything(
-    url: str, client_id: str, token: str | None = None
-) -> dict[UUID, tuple[str | None, list[Message]]]:
+async def everything(url: str, client_id: str, token: str | None = None) -> list[dict[str, Any]]:
+    """Return all that history says of a client."""
     async with History(url, token=token) as history:
-        return {
-            session.id: (session.title, [message async for message in history.messages(session.id)])
-            async for session in history.sessions(client_id)
-        }
+        return [json.loads(line) async for line in history.export_lines(client_id)]
+
+
+async def read_into(other: Chatbot, folder: Path, client_id: str, *, ingest: str | None = None) -> Imported:
+    """Read an archive into the other installation, as `import` does."""
+    async with (
+        Handover(other.history_url, token=ingest or token("operator", INGEST_SCOPE)) as handover,
+        History(other.history_url, token=token(client_id)) as history,
+    ):
+        return await Import(folder, handover, history).run(lambda _done: None)
 
 
 async def test_it_is_the_same_there(chatbot: Chatbot, other: Chatbot, cli: Cli, client_id: str, tmp_path: Path) -> None:
@@ -108,17 +115,16 @@ async def test_it_is_the_same_there(chatbot: Chatbot, other: Chatbot, cli: Cli, 
     assert (imported.returncode, imported.stdout) == (0, "5 exchanges imported, 0 there already\n")
     there = await everything(other.history_url, client_id, token(client_id))
     assert there == await everything(chatbot.history_url, client_id)
-    again = cli("import", folder, "--history", other.history_url, *tokens)
-    assert (again.returncode, again.stdout) == (0, "0 exchanges imported, 5 there already\n")
-    assert await everything(other.history_url, client_id, token(client_id)) == there
 
-    assert cli("import", folder, "--history", other.history_url, "--token-file", "own").returncode == 3
+    again = await read_into(other, folder, client_id)
+    assert (again.stored, again.present) == (0, 5)
+    assert await everything(other.history_url, client_id, token(client_id)) == there
+    with pytest.raises(Refused, match="access_denied"):
+        await read_into(other, folder, client_id, ingest=token(client_id))
     async with History(other.history_url, token=token(client_id)) as history:
         await history.erase(client_id)
-    erased = cli("import", folder, "--history", other.history_url, *tokens)
-    assert erased.returncode == 6
-    assert erased.stdout == "0 exchanges imported, 0 there already\n"
-    assert "5 exchanges: had been deleted or erased there" in erased.stderr
+    erased = await read_into(other, folder, client_id)
+    assert (erased.stored, erased.present, erased.erased) == (0, 0, 5)
 
 
 async def test_said_again_it_fetches_what_is_new(chatbot: Chatbot, cli: Cli, client_id: str, tmp_path: Path) -> None:
@@ -147,21 +153,16 @@ async def test_what_cannot_be_made_again_is_counted(
     assert done.returncode == 6
     assert done.stdout == "2 exchanges imported, 0 there already\n"
     assert "3 exchanges: lack media, which are not in the folder" in done.stderr
-    kinds = [
-        message.kind
-        for _, messages in (await everything(other.history_url, client_id, tokens["own"])).values()
-        for message in messages
-    ]
+    lines = await everything(other.history_url, client_id, tokens["own"])
+    kinds = [line["kind"] for line in lines if line["type"] == "message"]
     assert kinds == ["text"] * 3
 
     cut_off = (tmp_path / "alone.ndjson").read_bytes().splitlines(keepends=True)[:-1]
     (tmp_path / "cut.ndjson").write_bytes(b"".join(cut_off))
     (tmp_path / "none.ndjson").write_text("[1]\n")
-    for name, says in (("cut.ndjson", "is not whole"), ("none.ndjson", "is not an export")):
-        done = cli("import", name, *to_other)
-        assert done.returncode == 6
-        assert says in done.stderr
-    assert cli("import", ".", *to_other).returncode == 6
+    for name, says in (("cut.ndjson", "is not whole"), ("none.ndjson", "is not an export"), ("", "cannot be read")):
+        with pytest.raises(FileTrouble, match=says):
+            await read_into(other, tmp_path / name, client_id)
 
 
 def test_an_index_is_read_to_its_end(tmp_path: Path) -> None:
@@ -181,4 +182,4 @@ async def test_erase_says_how_much_there_is(chatbot: Chatbot, client_id: str, tm
         terminal.type("y\r")
         terminal.expect("is deleted")
         assert terminal.wait() == 0
-    assert await everything(chatbot.history_url, client_id) == {}
+    assert [line["type"] for line in await everything(chatbot.history_url, client_id)] == ["end"]

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+from websockets.asyncio.server import ServerConnection
 
 from devtools.processes import Service, running, start
 from tests.client.command import Terminal, on_terminal
-from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, settings
-from tests.client.standins import speaking
+from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, keep, settings
+from tests.client.standins import said, speaking, talking
+from tests.support.exchanges import exchange
 
 BOT = '''
 import asyncio
@@ -166,6 +170,16 @@ def test_a_reply_is_wrapped_at_the_width_that_the_terminal_has_now(chatbot: Chat
         assert terminal.wait() == 0
 
 
+async def test_lists_fit_a_narrow_terminal(chatbot: Chatbot, tmp_path: Path) -> None:
+    await keep(chatbot, [exchange("many words " * 20, client_id="narrow", session_id=uuid4())])
+    where = {"CHAT_HISTORY_URL": chatbot.history_url, "CHAT_CLIENT_ID": "narrow", "COLUMNS": "44", "TZ": "Asia/Tokyo"}
+    for command in ("sessions", "history"):
+        with on_terminal(tmp_path, command, **where) as terminal:
+            terminal.expect("Europe/Berlin")  # of the session; history says that the times are those of another zone
+            assert terminal.wait() == 0
+        assert max(map(len, terminal.shown.splitlines())) <= 44
+
+
 def test_few_characters_are_enough(chatbot: Chatbot, tmp_path: Path) -> None:
     for variables in (
         {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
@@ -212,3 +226,32 @@ def test_a_picture_is_shown_where_the_terminal_can(chatbot: Chatbot, tmp_path: P
         with on_terminal(tmp_path, *words, TERM_PROGRAM=program, TMUX="", STY="") as terminal:
             assert terminal.wait() == 0
         assert ("\x1b]1337;File=inline=1;" in terminal.raw) is shows
+
+
+async def test_over_v1_a_message_that_was_lost_is_in_the_prompt_again(tmp_path: Path) -> None:
+    connections = 0
+
+    async def break_first(websocket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        async for _ in websocket:
+            if connections == 1:
+                await websocket.close(1012)
+                return
+            await websocket.send(said("the second time"))
+
+    def talk(url: str) -> None:
+        with on_terminal(tmp_path, "connect", url, "--client-id", "tess") as terminal:
+            terminal.expect("/help lists")
+            terminal.type("hello again\r")
+            shown = terminal.expect("it may have been answered")
+            assert shown.count("error") == 1  # the loss is not told by itself, too
+            terminal.expect("> hello again")
+            terminal.type("\r")
+            terminal.expect("bot  the second time")
+            terminal.type("/quit\r")
+            assert terminal.wait() == 0
+
+    async with talking(break_first) as url:
+        await asyncio.to_thread(talk, url)
+    assert connections == 2

@@ -21,6 +21,7 @@ Try it:
   chat-client connect ws://127.0.0.1:8000 --client-id anna
   chat-client send voice ws://127.0.0.1:8000 samples/hello.mp3 --client-id anna
   chat-client history --client-id anna
+  chat-client doctor ws://127.0.0.1:8000 --client-id anna     (when something does not work)
 """
 
 

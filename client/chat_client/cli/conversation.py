@@ -216,7 +216,8 @@ class Conversation:
             case Lost(why):
                 self._lost = why
             case Retrying(why, seconds):
-                self._situation, self._since = f"{why}; next attempt in {seconds:.0f} s", 0.0
+                when = f"next attempt in {seconds:.0f} s" if seconds >= 1 else "connecting again"
+                self._situation, self._since = f"{why}; {when}", 0.0
                 self._tell_loss("connecting again")
             case Idle() | Ended():
                 self._situation, self._since = "", 0.0

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,14 +16,16 @@ from rich.markup import escape
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.output import answers, notes, print_json, printable, progress, run, size_of
+from chat_client.cli.output import answers, notes, number_of, print_json, printable, progress, run, size_of
 from chat_client.cli.wrapping import NARROW_COLUMNS, print_hanging
 from chat_client.errors import Refused
 from chat_client.files import free_name
-from chat_client.history import History, Media, Message
+from chat_client.history import History, Media, Message, Session
 from chat_client.short_ids import find_message, find_session
 from frameproto import MediaPart
 from frameproto.media import suffix_of
+
+ROOM_FOR_SESSIONS_COLUMNS: Final = 84
 
 
 @click.command()
@@ -101,13 +103,23 @@ async def _sessions(*, client_id: str, history_url: str, token: str | None, as_j
             if as_json:
                 print_json(asdict(session))
             else:
-                if not shown:
-                    answers().print(f"[bold]{'session':36}  {'started':19}  messages  time zone[/]")
-                rest = _shown(session.time_zone) + (f"  {_shown(session.title)}" if session.title else "")
-                answers().print(f"{session.id}  {_local(session.started_at)}  {session.message_count:8}  {rest}")
+                _show_session(session, first=not shown)
             shown += 1
     if not shown:
         notes().print(f"{escape(client_id)} has no conversations yet")
+
+
+def _show_session(session: Session, *, first: bool) -> None:
+    """Print a line for a session, or two on a terminal that has no room for one."""
+    console = answers()
+    rest = _shown(session.time_zone) + (f"  {_shown(session.title)}" if session.title else "")
+    if console.is_terminal and console.width < ROOM_FOR_SESSIONS_COLUMNS:
+        how_many = number_of(session.message_count, "message")
+        console.print(f"{session.id}\n  {_local(session.started_at)}, {how_many}\n  {rest}")
+        return
+    if first:
+        console.print(f"[bold]{'session':36}  {'started':19}  messages  time zone[/]")
+    console.print(f"{session.id}  {_local(session.started_at)}  {session.message_count:8}  {rest}")
 
 
 async def _history(

@@ -41,7 +41,7 @@ class Working:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._shows = console.is_terminal
+        self._shows = console.is_interactive
 
     def __enter__(self) -> Self:
         if self._shows:
