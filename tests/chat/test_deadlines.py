@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,3 +100,18 @@ def test_whatever_is_cancelled_the_rest_is_called(wanted: list[tuple[float, bool
         assert called == sorted(kept, key=lambda number: wanted[number][0])
 
     asyncio.run(run())
+
+
+def test_deadlines_that_are_past_are_no_trouble_on_uvloop() -> None:
+    """Its timer for a moment that is past is a plain handle, which does not tell when."""
+
+    async def ring() -> list[str]:
+        loop, rung = asyncio.get_running_loop(), list[str]()
+        deadlines, done = Deadlines(), loop.create_future()
+        deadlines.at(loop.time() - 2, lambda: rung.append("first"))
+        deadlines.at(loop.time() - 1, lambda: rung.append("second"))
+        deadlines.at(loop.time() + 0.01, lambda: done.set_result(None))
+        await done
+        return rung
+
+    assert uvloop.run(ring()) == ["first", "second"]

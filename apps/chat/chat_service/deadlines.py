@@ -52,7 +52,8 @@ class Deadlines:
         self._heap: list[tuple[float, int, Deadline]] = []
         self._order = count()
         self._cancelled = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0  # uvloop's handle of a timer that is due does not tell
 
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
@@ -61,7 +62,7 @@ class Deadlines:
         """Call `call` at this event loop time, or soon when it is past."""
         deadline = Deadline(self, when, call)
         heappush(self._heap, (when, next(self._order), deadline))
-        if self._timer is None or when < self._timer.when():
+        if self._timer is None or when < self._rings_at:
             self._arm()
         return deadline
 
@@ -93,4 +94,5 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
         if self._heap:
-            self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._ring)
+            self._rings_at = self._heap[0][0]
+            self._timer = asyncio.get_running_loop().call_at(self._rings_at, self._ring)
