@@ -69,6 +69,9 @@ def values() -> dict[str, Any]:
         },
         "auth": {"existingSecret": "chatbot-auth"},
         "report": {"keepSeconds": KEEP_SECONDS},
+        # By default all of it asks for 1.95 CPUs: a node that has two takes it only when nothing else is there.
+        "judge": {"resources": {"requests": {"cpu": "50m"}}},
+        "worker": {"resources": {"requests": {"cpu": "50m"}}},
     }
 
 
