@@ -108,9 +108,7 @@ def client_for(given: str, client_id: str | None) -> str:
     return client_id or ""
 
 
-async def session_to_go_on_with(
-    given: str | None, *, client_id: str, token: str | None, chat_url: str, history_url: str | None = None
-) -> UUID | None:
+async def session_to_go_on_with(given: str | None, *, client_id: str, token: str | None, chat_url: str) -> UUID | None:
     """Return the session that is given, or begins so. Only then is history asked.
 
     Raises:
@@ -120,9 +118,8 @@ async def session_to_go_on_with(
         return None
     if is_whole(given):
         return UUID(given)
-    if history_url is None:
-        history_url = await asyncio.to_thread(learn_history_address, chat_url)
-    async with History(history_url, token=token) as history:
+    address = await asyncio.to_thread(learn_history_address, chat_url)
+    async with History(address, token=token) as history:
         return await find_session(history, client_id, given)
 
 
