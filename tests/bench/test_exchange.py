@@ -67,6 +67,17 @@ def test_the_shortest_run_measures_large_messages_idle_connections_voice_and_fsy
     assert ET.parse(plot).getroot().tag.endswith("svg")
 
 
+@pytest.mark.timeout(300)
+def test_the_shortest_run_measures_both_versions_of_the_protocol_and_pieces(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    ended = run("--shortest", "--part", "v2", "--part", "pieces", "--only", "ours", "--json", str(file))
+    assert ended.returncode == 0, ended.stderr
+    rows = {(row["part"], row["contender"]): row["figures"] for row in json.loads(file.read_text())["rows"]}
+    assert list(rows) == [(part, f"{OURS}, {name}") for part in ("v2", "pieces") for name in ("v1", "v2")]
+    assert all(rows[part, f"{OURS}, v2"]["of v1's CPU"]["median"] > 0 for part in ("v2", "pieces"))
+    assert rows["pieces", f"{OURS}, v2"]["CPU µs a piece"]["median"] > 0
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here")
 def test_with_node_nobody_is_missing_once_its_packages_are_there() -> None:
     assert set(missing()) == (set() if (NODE / "node_modules").is_dir() else NEEDS_NODE)
