@@ -76,6 +76,7 @@ async def stack(model: Model, fresh_stores: Stores, tmp_path: Path) -> AsyncIter
         "CHAT_LLM_BASE_URL": model.url,
         "CHAT_LLM_MODEL": "stand-in",
         "CHAT_LLM_API_KEY": "a-key",
+        "CHAT_LEASE_SECONDS": 6,  # a busy machine must not take its place from the client
     }
     with open_stack(tmp_path, fresh_stores, name=f"resend-{uuid4().hex[:6]}", chat=chat) as running:
         yield running
@@ -175,6 +176,42 @@ async def test_an_answer_that_its_pod_took_with_it_does_not_replace_the_one_that
     await check_history(stack, "This is reply 2, which is whole.")
     stack.restart_chat(victim)
     await check_history(stack, "This is reply 2, which is whole.")
+
+
+async def test_an_answer_that_history_has_is_given_by_another_pod_without_a_second_turn(
+    stack: Stack, model: Model
+) -> None:
+    model.may_end.set()
+    async with come(stack) as chat:
+        await send(chat)
+        async with historian(stack) as history:
+            await history.messages("anna", 2)
+        await kill(stack, pod_of(stack, "anna"))
+    async with come(stack) as chat:
+        await send(chat, again=True)
+        assert await response(chat) == "This is reply 1, which is whole."
+    assert model.turns == 1
+    await check_history(stack, "This is reply 1, which is whole.")
+
+
+async def test_an_answer_in_the_outbox_of_the_same_pod_is_given_without_a_second_turn(
+    stack: Stack, model: Model
+) -> None:
+    model.may_end.set()
+    await kill(stack, 1)
+    for pod in stack.history:
+        pod.kill(signal.SIGSTOP)
+    async with come(stack) as chat:
+        await send(chat)
+        await eventually(lambda: _has(stack, 1), "the answer to be kept")
+        chat.transport.abort()
+    async with come(stack) as chat:
+        await send(chat, again=True)
+        assert await response(chat) == "This is reply 1, which is whole."
+    assert model.turns == 1
+    for pod in stack.history:
+        pod.kill(signal.SIGCONT)
+    await check_history(stack, "This is reply 1, which is whole.")
 
 
 async def until_piece(chat: ClientConnection) -> AsyncIterator[Piece]:
