@@ -32,6 +32,8 @@ MESSAGE = UUID("0197b0c8-0000-7000-8000-00000000000b")
 SESSION = "0197b0c8-0000-7000-8000-00000000000a"
 QUESTION = Request(RequestKind.TEXT, b"how are you?")
 
+pytestmark = pytest.mark.timeout(300)  # each test starts a system of its own
+
 
 class Model:
     """A model whose every reply is another; it stops half-way until the test lets it go on.

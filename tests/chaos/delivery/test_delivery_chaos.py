@@ -19,7 +19,7 @@ ALONE = [pytest.param([fault], id=fault) for fault in FAULTS] if SECONDS else []
 """Alone, a fault is easier to understand; the short form leaves it at the row."""
 
 
-@pytest.mark.timeout(SECONDS + 600)
+@pytest.mark.timeout(SECONDS + 900)
 @pytest.mark.parametrize("faults", [*ALONE, pytest.param(list(FAULTS), id="all-in-a-row")])
 async def test_what_was_answered_is_in_history_once(faults: list[str], tmp_path: Path, s3: S3) -> None:
     """Each round has a town, a seed and an order of its own; CHAOS_SECONDS says for how long rounds begin."""
