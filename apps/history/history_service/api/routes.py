@@ -80,6 +80,8 @@ def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
             *endpoints.health.routes(),
             resource("/openapi.json", GET=documentation.document),
             resource("/docs", GET=documentation.page),
+            resource("/docs/page.css", GET=documentation.style),
+            resource("/docs/try.js", GET=documentation.script),
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable, BucketRefused: refused},
     )

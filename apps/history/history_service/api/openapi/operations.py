@@ -101,8 +101,8 @@ def _answer(status: int, description: str, schema: str) -> Described:
     return {str(status): {"description": description, "content": {"application/json": {"schema": ref(schema)}}}}
 
 
-def _path(name: str, schema: Schema) -> Described:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+def _path(name: str, schema: Schema, description: str) -> Described:
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": description}
 
 
 def _query(name: str, schema: Schema, description: str, *, required: bool = False) -> Described:
@@ -119,9 +119,10 @@ def _with_body(problems: Problems) -> Problems:
 
 GONE: Final[Described] = {"204": {"description": "gone"}}
 JSON_OF: Final = {name: {"application/json": {"schema": ref(name)}} for name in ("NewSession", "SessionChange")}
-OF_CLIENT: Final = _path("client", CLIENT)
-OF_SESSION: Final = _path("session", UUID)
-OF_MESSAGE: Final = _path("message", MESSAGE_ID)
+OF_CLIENT: Final = _path("client", CLIENT, "the id of a client")
+OF_SESSION: Final = _path("session", UUID, "the id of a session")
+OF_MESSAGE: Final = _path("message", MESSAGE_ID, "the id of a message")
+OF_PART: Final = _path("part", PART, "which of its media")
 LIMITED: Final = _query("limit", LIMIT, "how many at the most")
 NO_DELETION: Final[Problems] = {503: ("deletion_refused",)}
 NO_SESSION: Final[Problems] = {400: ("session_id_malformed",), 404: ("session_unknown",)}
@@ -213,7 +214,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
                 }
             },
             OF_CLIENT,
-            _path("message", UUID),
+            _path("message", UUID, "the id of an exchange"),
             _query("attempt", ATTEMPT, "the ticket of the connection over which it was sent again", required=True),
             problems={
                 400: ("client_id_malformed", "message_id_malformed", "attempt_malformed"),
@@ -303,7 +304,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
                 },
             },
             OF_MESSAGE,
-            _path("part", PART),
+            OF_PART,
             *(_query(name, TEXT, "of a signed address") for name in ("client", "expires", "signature")),
             _header("Range", "bytes=0-99, bytes=100- or bytes=-500"),
             _header("If-Range", "an ETag or Last-Modified: the range only of these bytes, else the whole"),
@@ -324,7 +325,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
             "An address of the media that needs no token",
             _answer(200, "the address", "Address"),
             OF_MESSAGE,
-            _path("part", PART),
+            OF_PART,
             problems={400: ("message_id_malformed",), 404: ("message_unknown", "media_unknown")},
         )
     },
@@ -348,7 +349,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
     "/docs": {
         "get": _operation(
             "getPage",
-            "This document as a page to read",
+            "This document as a page to read and to try",
             {"200": {"description": "it", "content": {"text/html": {"schema": TEXT}}}},
         ),
     },

@@ -1,24 +1,9 @@
-"""The OpenAPI document as a page to read: plain HTML, no script, nothing from elsewhere."""
+"""The OpenAPI document as a page: whole without its script, which adds a form to each operation."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any, Final
-
-STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { font-size: 1.05rem; margin: 2.5rem 0 .25rem; border-top: 1px solid #8886; padding-top: 1rem; }
-code, pre { font: .9em ui-monospace, monospace; }
-pre { overflow: auto; padding: .75rem; background: #8882; border-radius: .25rem; }
-table { border-collapse: collapse; margin: .5rem 0; }
-td, th { text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0; }
-.method { text-transform: uppercase; }
-"""
-STYLE_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
-"""The one style that a content security policy need allow."""
+from typing import Any
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -34,7 +19,9 @@ def page(document: Mapping[str, Any]) -> str:
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(info['title'])}</title><style>{STYLE}</style></head><body>",
+            f"<title>{escape(info['title'])}</title>",
+            '<link rel="stylesheet" href="docs/page.css"><script type="module" src="docs/try.js"></script>',
+            "</head><body><main>",
             f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>",
             f'<p>{escape(info["description"])} As data: <a href="openapi.json">openapi.json</a>.</p>',
             "<table>",
@@ -43,7 +30,7 @@ def page(document: Mapping[str, Any]) -> str:
             *(part for each in operations for part in _operation(*each)),
             "<h1>Schemas</h1>",
             *(part for name, schema in document["components"]["schemas"].items() for part in _schema(name, schema)),
-            "</body></html>",
+            "</main></body></html>",
         ]
     )
 
@@ -55,7 +42,7 @@ def _line(path: str, method: str, operation: Mapping[str, Any]) -> str:
 
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
     heading = f'<code><span class="method">{method}</span> {escape(path)}</code>'
-    yield f'<h2 id="{operation["operationId"]}">{heading}</h2><p>{escape(operation["summary"])}.</p>'
+    yield f'<section><h2 id="{operation["operationId"]}">{heading}</h2><p>{escape(operation["summary"])}.</p>'
     if operation.get("security"):
         yield "<p>Needs a token.</p>"
     yield "<table>"
@@ -71,7 +58,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator
         schemas = {_reference(content["schema"]): None for content in answer.get("content", {}).values()}
         about = f"{escape(answer['description'])} {' '.join(schemas)}"
         yield f"<tr><td>{status}</td><td>{escape(kinds)}</td><td>{about}</td></tr>"
-    yield "</table>"
+    yield "</table></section>"
 
 
 def _reference(schema: Mapping[str, Any]) -> str:
