@@ -29,7 +29,11 @@ IMAGE = f"/v1/messages/{KEPT.id}.reply/media/image"
 OPEN_TO_ALL = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/page.css", "/docs/try.js"}
 """Routes that need no token. Whatever else is not under /v1 makes a test fail, so that somebody thinks about it."""
 
-FOR_SERVICES = {"/v1/exchanges", "/v1/clients/{client}/sessions/{session}/context"}
+FOR_SERVICES = {
+    "/v1/exchanges",
+    "/v1/clients/{client}/sessions/{session}/context",
+    "/v1/clients/{client}/answers/{message}",
+}
 
 ANNAS = {"client": "anna", "session": str(SESSION), "message": f"{KEPT.id}.reply", "part": "image"}
 NOBODYS = {

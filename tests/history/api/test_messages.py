@@ -61,8 +61,9 @@ async def walk_on(pod: Pod, after: str, **query: str | int) -> list[str]:
 async def test_an_exchange_is_two_messages(pod: Pod) -> None:
     kept = exchange("hello")
     await pod.hand_in(kept)
-    shown = {
+    shown: dict[str, Any] = {
         "exchange_id": str(kept.id),
+        "message_id": None,
         "session_id": str(SESSION),
         "kind": "text",
         "media": {},
