@@ -8,7 +8,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from botkit import Memory, Turn
+from botkit import BotError, Memory, Turn
+from chat_service.bot.script import parse_script
+from chat_service.bot.scripted import ScriptedBot
+from chat_service.metrics import ChatMetrics
 from frameproto import Request, RequestKind, Response, ResponseKind, decode_response, encode_request
 from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
 from frameproto.v2 import (
@@ -22,16 +25,34 @@ from frameproto.v2 import (
     decode_server_frame,
     encode_client_frame,
 )
-from tests.chat.conversation_parts import limits
+from tests.chat.conversation_parts import limits, run_bot
 from tests.chat.door_parts import House, open_house
 
 WORDS = 500
+HANDS_OVER = """
+name = "Half"
+[greetings]
+"00:00" = "Hello"
+[[rule]]
+name = "all"
+bot = "llm"
+say = "I cannot think."
+[[rule]]
+name = "voice"
+kind = "voice"
+say = "voice"
+[[rule]]
+name = "video"
+kind = "video"
+say = "video"
+"""
 
 
 class Streamer:
     """Says so many words, and waits in the middle until it is told to go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, breaks_off: bool = False) -> None:
+        self._breaks_off = breaks_off
         self.go_on = asyncio.Event()
         self.stopped = asyncio.Event()
 
@@ -42,6 +63,8 @@ class Streamer:
                 await asyncio.sleep(0)
                 if number == WORDS // 2 and turn.text != "all":
                     await self.go_on.wait()
+                    if self._breaks_off:
+                        raise BotError("broke off", retryable=True)
                 yield f"{number} "
         except asyncio.CancelledError:
             self.stopped.set()
@@ -119,6 +142,27 @@ async def test_a_reply_is_read_while_it_grows() -> None:
         whole = "".join(f"{number} " for number in range(WORDS))
         assert pieces == whole
         assert frames[-1] == MessageResponse(message, Response(ResponseKind.TEXT, whole))
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+async def test_a_reply_that_a_script_hands_over_grows(breaks_off: bool) -> None:
+    other = Streamer(breaks_off=breaks_off)
+    script = ScriptedBot(parse_script(HANDS_OVER), {"llm": run_bot(other, ChatMetrics())})
+    async with open_house(replies=script) as house, visit(house, SUBPROTOCOL_V2) as connection:
+        message = await ask(connection, "half")
+        shown = ""
+        while not shown.endswith(f"{WORDS // 2 - 1} "):
+            frame = await hear(connection)
+            shown += frame.text if isinstance(frame, Piece) else ""
+        other.go_on.set()
+        frames = await hear_all(connection)
+        shown += "".join(frame.text for frame in frames if isinstance(frame, Piece))
+        said = "".join(f"{number} " for number in range(WORDS))
+        assert shown == (said[: len(shown)] if breaks_off else said)
+        response = Response(ResponseKind.TEXT, "I cannot think." if breaks_off else said)
+        assert frames[-1] == MessageResponse(message, response)
+        (kept,) = house.ledger.kept
+        assert decode_response(kept.response) == response
 
 
 async def test_cancelling_a_reply_that_grows() -> None:

@@ -20,24 +20,26 @@ from chat_service.settings import ChatSettings
 from tests.chat.conversation_parts import MediaStandIn
 from tests.support.model_api import streamed, words
 
-BOTS = ("script", "llm", "http", "own_bot:Factory")
-STREAM = ("llm", "http", "own_bot:Factory")
+HANDS_OVER = "script, which hands over"
+STREAM = ("llm", "http", "own_bot:Factory", HANDS_OVER)
+BOTS = ("script", *STREAM)
 FAIL = STREAM  # a script always has something to say
-SCRIPT = """
+ECHO = 'say = "{client} said {text}"'
+SCRIPT = f"""
 name = "Contract"
 [greetings]
 "00:00" = "Hello"
 [[rule]]
 name = "echo"
-say = "{client} said {text}"
+{ECHO}
 [[rule]]
 name = "voice"
 kind = "voice"
-say = "{client} spoke"
+say = "{{client}} spoke"
 [[rule]]
 name = "video"
 kind = "video"
-say = "{client} showed"
+say = "{{client}} showed"
 """
 OWN = '''
 import asyncio
@@ -111,7 +113,8 @@ def _line(text: str) -> bytes:
 @pytest.fixture
 async def bot(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bot]:
     (tmp_path / "own_bot.py").write_text(OWN)
-    (tmp_path / "script.toml").write_text(SCRIPT)
+    hands_over = request.param == HANDS_OVER
+    (tmp_path / "script.toml").write_text(SCRIPT.replace(ECHO, 'bot = "own_bot:Factory"') if hands_over else SCRIPT)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_bot", raising=False)
     stand_in, app = StandIn(), web.Application()
@@ -119,7 +122,7 @@ async def bot(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     app.router.add_post("/turn", stand_in.service)
     async with TestServer(app) as server:
         given: dict[str, Any] = {
-            "bot": request.param,
+            "bot": "script" if hands_over else request.param,
             "bot_url": str(server.make_url("/turn")),
             "llm_model": "small",
             "llm_base_url": str(server.make_url("/v1")),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -20,12 +21,14 @@ HELLO = Turn(kind=RequestKind.TEXT, client_id="anna", local_time=MONDAY_MORNING,
 class Observer:
     def __init__(self) -> None:
         self.pieces: list[int] = []
+        self.seconds: list[tuple[float, float]] = []
         self.failures: list[str] = []
 
     def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
         assert bot == "trial"
         assert 0 <= first_piece_seconds <= seconds
         self.pieces.append(pieces)
+        self.seconds.append((first_piece_seconds, seconds))
 
     def failed(self, bot: str, code: str) -> None:
         assert bot == "trial"
@@ -221,7 +224,7 @@ async def test_a_bot_that_fails_all_the_time_is_passed_by_until_it_is_well() -> 
         return "well again"
 
     bot = Bot(moody)
-    running = runner(bot, breaker=CircuitBreaker(3, 10, clock), fallback=Bot(lambda *_: "the script"))
+    running = runner(bot, breaker=CircuitBreaker(3, 10, clock), fallback=runner(Bot(lambda *_: "the script")))
     for _ in range(3):
         with pytest.raises(BotError, match="not now"):
             await whole(running.reply(HELLO, Memory()))
@@ -267,3 +270,31 @@ async def test_pieces_are_handed_on_as_they_come_and_a_whole_reply_is_none() -> 
     async with runner(Bot(later)) as running:
         assert await whole(running.reply(HELLO, Memory(), handed_on.append)) == "later hello"
     assert handed_on == [*"hello"]
+
+
+async def test_a_fallback_hands_its_pieces_on_and_they_are_not_those_of_the_bot() -> None:
+    observer = Observer()
+    running = runner(Bot(crash), observer, breaker=CircuitBreaker(1, 10), fallback=runner(Bot(in_pieces)))
+    with pytest.raises(BotError):
+        await whole(running.reply(HELLO, Memory()))
+    handed_on: list[str] = []
+    assert await whole(running.reply(HELLO, Memory(), handed_on.append)) == "hello"
+    assert (handed_on, observer.pieces, observer.failures) == ([*"hello"], [], ["bot_failed"])
+
+
+async def test_the_first_piece_of_the_other_bot_is_also_that_of_the_bot_that_hands_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, observer, of_other = Clock(), Observer(), Observer()
+    monkeypatch.setattr("chat_service.bot.runner.time", SimpleNamespace(monotonic=clock))
+
+    async def slow_pieces(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+        clock.now = 1
+        yield turn.text
+        clock.now = 3
+        yield "!"
+
+    other = runner(Bot(slow_pieces), of_other)
+    assert await whole(runner(Bot(other.reply), observer).reply(HELLO, Memory())) == "hello!"
+    assert (of_other.pieces, of_other.seconds) == ([2], [(1, 3)])
+    assert (observer.pieces, observer.seconds) == ([1], [(1, 3)])

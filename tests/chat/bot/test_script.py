@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from botkit import BotError, BotNotFound, Memory, Reply, Responder, Turn
-from botkit.testing import Conversation
+from botkit import BotError, BotNotFound, Memory, Reply, RequestKind, Turn, whole
+from botkit.testing import MONDAY_MORNING, Conversation
 from chat_service.bot.choice import CannotStartBot, open_bot
+from chat_service.bot.reply import StreamingBot
+from chat_service.bot.runner import BotRunner
 from chat_service.bot.script import ScriptError, parse_script
 from chat_service.bot.script_watch import follow_file, stamp_of
 from chat_service.bot.scripted import ScriptedBot
@@ -17,6 +21,7 @@ from chat_service.metrics import ChatMetrics
 from chat_service.settings import ChatSettings
 from devtools.watching import eventually
 from servicekit.settings import load
+from tests.chat.conversation_parts import run_bot
 
 HEAD = 'name = "X"\n[greetings]\n"00:00" = "Hi"\n'
 MEDIA = '[[rule]]\nname = "v"\nkind = "voice"\nsay = "v"\n[[rule]]\nname = "w"\nkind = "video"\nsay = "w"\n'
@@ -126,14 +131,22 @@ class Model:
 
 
 class Pieces:
-    """A bot whose reply comes piece by piece."""
+    """A bot whose reply comes piece by piece; it breaks off in the middle when it is told to."""
 
     async def reply(self, turn: Turn, _: Memory, /) -> AsyncIterator[str]:
         yield "a model "
+        if "break off" in turn.text:
+            raise BotError("no more", retryable=True)
+        if "hang" in turn.text:
+            await asyncio.Event().wait()
         yield f"on {turn.text}"
 
 
-MODELS: dict[str, Responder] = {"llm": Model(), "my:bot": Pieces()}
+def models() -> dict[str, StreamingBot]:
+    metrics = ChatMetrics()
+    return {"llm": run_bot(Model(), metrics), "my:bot": run_bot(Pieces(), metrics)}
+
+
 MIXED = script(
     rule('when = "hello"\nsay = "fixed"')
     + rule('when = "* pieces *"\nbot = "my:bot"', name="pieces")
@@ -142,7 +155,7 @@ MIXED = script(
 
 
 async def test_a_rule_hands_over_and_says_its_own_when_the_other_bot_cannot() -> None:
-    anna = Conversation(ScriptedBot(parse_script(MIXED), MODELS))
+    anna = Conversation(ScriptedBot(parse_script(MIXED), models()))
     said = [await anna.say(text) for text in ("hello", "what is love", "in pieces please", "fail", "fail", "fail")]
     assert said == [
         *("fixed", "model: what is love", "a model on in pieces please"),
@@ -151,7 +164,7 @@ async def test_a_rule_hands_over_and_says_its_own_when_the_other_bot_cannot() ->
 
 
 async def test_without_words_of_its_own_the_rule_fails_as_the_other_bot_does() -> None:
-    bot = ScriptedBot(parse_script(script(rule('bot = "llm"'))), MODELS)
+    bot = ScriptedBot(parse_script(script(rule('bot = "llm"'))), models())
     with pytest.raises(BotError, match="no answer"):
         await Conversation(bot).say("fail")
 
@@ -193,3 +206,55 @@ async def test_a_pod_serves_a_script_that_hands_over(tmp_path: Path, monkeypatch
         assert [await anna.say("fail") for _ in range(3)] == ["first instead", "second instead", "first instead"]
         assert await anna.say("what is love") == "second instead"  # the model is passed by
         assert await anna.say("hello") == "fixed"  # and the script is not
+
+
+HANDS_OVER = MIXED.replace('"my:bot"', f'"{__name__}:Pieces"\nsay = "instead"').replace('"llm"', f'"{__name__}:Model"')
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, metrics: ChatMetrics, **given: Any) -> AsyncIterator[BotRunner]:
+    """Open a pod's bot, the script that hands over."""
+    file = tmp_path / "script.toml"
+    file.write_text(HANDS_OVER)
+    settings = ChatSettings.model_validate({"bot_script": file, "data_dir": tmp_path / "data", **given})
+    async with open_bot(settings, metrics.bot) as bot:
+        yield bot
+
+
+async def say(bot: BotRunner, text: str, memory: Memory | None = None) -> tuple[str, list[str]]:
+    """Return the reply, and the pieces that were handed on."""
+    pieces: list[str] = []
+    turn = Turn(kind=RequestKind.TEXT, client_id="anna", local_time=MONDAY_MORNING, text=text)
+    return await whole(bot.reply(turn, memory or Memory(), pieces.append)), pieces
+
+
+async def test_the_pieces_of_the_other_bot_are_handed_on(tmp_path: Path) -> None:
+    async with serving(tmp_path, ChatMetrics()) as bot:
+        reply = "a model on in pieces please"
+        assert await say(bot, "in pieces please") == (reply, ["a model ", "on in pieces please"])
+        assert await say(bot, "what is love") == ("model: what is love", [])
+        assert await say(bot, "hello") == ("fixed", [])
+
+
+async def test_what_the_rule_says_replaces_pieces_that_were_handed_on(tmp_path: Path) -> None:
+    async with serving(tmp_path, ChatMetrics()) as bot:
+        assert await say(bot, "fail") == ("first instead", [])
+        assert await say(bot, "break off pieces please") == ("instead", ["a model "])
+
+
+async def test_the_rule_has_its_words_when_the_other_bot_takes_too_long(tmp_path: Path) -> None:
+    async with serving(tmp_path, ChatMetrics(), bot_seconds=0.1) as bot:
+        assert await say(bot, "hang pieces please") == ("instead", ["a model "])
+
+
+async def test_pieces_are_counted_for_the_bot_that_made_them(tmp_path: Path) -> None:
+    metrics = ChatMetrics()
+    async with serving(tmp_path, metrics) as bot:
+        await say(bot, "in pieces please")
+
+    def value(name: str, of: str) -> float | None:
+        return metrics.registry.get_sample_value(f"chatbot_bot_{name}", {"bot": of})
+
+    of_other = f"{__name__}:Pieces"
+    assert [value("pieces_total", name) for name in ("script", of_other)] == [1, 2]
+    assert [value("seconds_count", name) for name in ("script", of_other)] == [1, 1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from botkit import Memory, Turn
 from chat_service.bot.conversations import ConversationError, files, read_conversations, try_conversation
+from chat_service.bot.reply import OnPiece
 from chat_service.bot.script import DEFAULT_SCRIPT, ScriptError, load_script
 from chat_service.bot.scripted import ScriptedBot
 
@@ -21,7 +22,7 @@ class _Named:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def reply(self, turn: Turn, memory: Memory, /) -> str:  # noqa: ARG002 - what it is given does not matter
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None, /) -> str:  # noqa: ARG002 - what it is given does not matter
         """Return the name in brackets."""
         return f"({self._name})"
 

@@ -81,7 +81,7 @@ def _runner(
     settings: "ChatSettings",
     observer: BotObserver,
     failures: int,
-    fallback: Responder | None,
+    fallback: ScriptedBot | None,
 ) -> BotRunner:
     return BotRunner(
         bot,

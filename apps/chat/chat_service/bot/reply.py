@@ -1,9 +1,11 @@
-"""What the words of a bot must be to become a reply, checked when every field has been filled in."""
+"""A reply that is under way, and what its words must be so that they can be sent."""
 
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, Protocol
+
+from botkit import Memory, Turn
 
 OnPiece = Callable[[str], None]
 """Gets a piece of a reply, which is never empty."""
@@ -17,6 +19,39 @@ BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and signs without ink, by which people send messages that look empty; Unicode calls none of them a space."""
 VARIATION_SELECTORS: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 FULL_LINE: Final = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
+
+
+class PendingReply:
+    """A reply that is waited for, once. Nothing of the bot runs before.
+
+    Args:
+        wait: waits for the reply, and hands its pieces on meanwhile; raises BotError.
+        close: lets go of a reply that nobody waits for.
+        on_piece: gets the pieces of a reply that is awaited as it is.
+    """
+
+    __slots__ = ("_on_piece", "close", "wait")
+
+    def __init__(
+        self,
+        wait: Callable[[OnPiece | None], Coroutine[Any, Any, str]],
+        close: Callable[[], None],
+        on_piece: OnPiece | None,
+    ) -> None:
+        self.wait = wait
+        self.close = close
+        self._on_piece = on_piece
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        """Wait for the reply. Raises BotError."""
+        return self.wait(self._on_piece).__await__()
+
+
+class StreamingBot(Protocol):
+    """A bot whose reply is whole at once, or hands its pieces on before it is: a script, or what a `BotRunner` runs."""
+
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None, /) -> str | PendingReply:
+        """Return the whole reply, or what is to be waited for. Either raises BotError."""
 
 
 def presentable(said: str) -> str:

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
-from botkit import BotError, Memory, Reply, Responder, Turn, pieces, whole
-from chat_service.bot.reply import OnPiece, PresentablePieces, presentable
+from botkit import BotError, Memory, Reply, Responder, Turn, pieces
+from chat_service.bot.reply import OnPiece, PendingReply, PresentablePieces, StreamingBot, presentable
 from frameproto import FrameError, error_response
 from servicekit.logs import get_logger
 
@@ -75,7 +75,8 @@ class BotRunner:
     """Runs one bot; an asynchronous context manager that enters the bot.
 
     A bot that returns its reply at once costs no task and no timer. The time-out covers waiting for other turns, and
-    the whole reply.
+    the whole reply. A reply that the bot leaves to another bot has the limits of that bot's runner only, and counts
+    as one piece: the pieces are those of the other bot.
 
     Args:
         bot: who replies.
@@ -97,7 +98,7 @@ class BotRunner:
         turns_at_once: int,
         max_reply_characters: int,
         breaker: CircuitBreaker,
-        fallback: Responder | None,
+        fallback: StreamingBot | None,
         observer: BotObserver,
     ) -> None:
         self._bot = bot
@@ -122,7 +123,7 @@ class BotRunner:
         if hasattr(self._bot, "__aexit__"):
             await self._bot.__aexit__(kind, error, traceback)
 
-    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None) -> "str | PendingReply":
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None, /) -> str | PendingReply:
         """Return the whole reply when the bot gives it at once, and otherwise what is to be awaited for it.
 
         `on_piece` gets the pieces of a reply that comes in pieces, as they come.
@@ -131,12 +132,12 @@ class BotRunner:
             BotError: `bot_failed` or `bot_timeout`, or what the bot itself says; also raised by what is awaited.
         """
         if not self._breaker.allows():
-            return self._fall_back(turn, memory)
+            return self._fall_back(turn, memory, on_piece)
         began = time.monotonic()
         try:
             reply = self._bot.reply(turn, memory)
             if not isinstance(reply, str):
-                return PendingReply(reply, partial(self._wait_for, began, on_piece))
+                return PendingReply(partial(self._wait_for, began, reply), partial(_let_go, reply), on_piece)
             text = self._finish(began, time.monotonic(), [reply])
         except Exception as exc:
             raise self._failed(exc) from exc
@@ -144,12 +145,15 @@ class BotRunner:
         return text
 
     async def _wait_for(
-        self, began: float, on_piece: OnPiece | None, reply: AsyncIterable[str] | Awaitable[Reply]
+        self, began: float, reply: AsyncIterable[str] | Awaitable[Reply], on_piece: OnPiece | None
     ) -> str:
         try:
             try:
-                async with asyncio.timeout(self._seconds), self._places:
-                    text = await self._collect(began, on_piece, reply)
+                if isinstance(reply, PendingReply):
+                    text = await self._relay(began, reply, on_piece)
+                else:
+                    async with asyncio.timeout(self._seconds), self._places:
+                        text = await self._collect(began, reply, on_piece)
             finally:
                 _let_go(reply)  # of one that never had its turn
         except Exception as exc:
@@ -174,8 +178,22 @@ class BotRunner:
             log.warning("bot.passed_by", bot=self._name, fallback=self._fallback is not None)
         return failure
 
+    async def _relay(self, began: float, reply: PendingReply, on_piece: OnPiece | None) -> str:
+        """Wait for the reply of another runner."""
+        first_at: float | None = None
+
+        def hand_on(piece: str) -> None:
+            nonlocal first_at
+            if first_at is None:
+                first_at = time.monotonic()
+            if on_piece is not None:
+                on_piece(piece)
+
+        text = await reply.wait(hand_on)
+        return self._finish(began, time.monotonic() if first_at is None else first_at, [text])
+
     async def _collect(
-        self, began: float, on_piece: OnPiece | None, reply: AsyncIterable[str] | Awaitable[Reply]
+        self, began: float, reply: AsyncIterable[str] | Awaitable[Reply], on_piece: OnPiece | None
     ) -> str:
         coming = await reply if isawaitable(reply) else reply
         if isinstance(coming, str):
@@ -204,33 +222,10 @@ class BotRunner:
         self._observer.replied(self._name, seconds=now - began, first_piece_seconds=first_at - began, pieces=len(said))
         return text if len(text) <= self._max_characters else text[: self._max_characters - 1] + CUT
 
-    def _fall_back(self, turn: Turn, memory: Memory) -> "str | PendingReply":
+    def _fall_back(self, turn: Turn, memory: Memory, on_piece: OnPiece | None) -> str | PendingReply:
         if self._fallback is None:
             raise BotError("the bot does not answer at present; send it again in a minute", retryable=True)
-        reply = self._fallback.reply(turn, memory)
-        return reply if isinstance(reply, str) else PendingReply(reply, whole)
-
-
-class PendingReply:
-    """A reply that is awaited, once. Nothing of the bot runs before."""
-
-    __slots__ = ("_reply", "_wait_for")
-
-    def __init__(
-        self,
-        reply: AsyncIterable[str] | Awaitable[Reply],
-        wait_for: Callable[[AsyncIterable[str] | Awaitable[Reply]], Coroutine[Any, Any, str]],
-    ) -> None:
-        self._reply = reply
-        self._wait_for = wait_for
-
-    def __await__(self) -> Generator[Any, Any, str]:
-        """Wait for the reply. Raises BotError."""
-        return self._wait_for(self._reply).__await__()
-
-    def close(self) -> None:
-        """Let go of a reply that nobody awaits."""
-        _let_go(self._reply)
+        return self._fallback.reply(turn, memory, on_piece)
 
 
 def _let_go(reply: AsyncIterable[str] | Awaitable[Reply]) -> None:

@@ -1,14 +1,14 @@
 """The scripted bot: the first rule that fits a message says what to reply."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from botkit import BotError, BotNotFound, Memory, Reply, Responder, Speaker, Turn, whole
+from botkit import BotError, BotNotFound, Memory, Speaker, Turn
 from chat_service.bot import wording
 from chat_service.bot.matcher import RuleMatcher
-from chat_service.bot.reply import presentable
+from chat_service.bot.reply import OnPiece, PendingReply, StreamingBot, presentable
 from chat_service.bot.script import Rule, Script
 from frameproto import RequestKind
 
@@ -23,7 +23,7 @@ class ScriptedBot:
         others: the bots that its rules may hand over to, by name.
     """
 
-    def __init__(self, script: Script, others: Mapping[str, Responder] | None = None) -> None:
+    def __init__(self, script: Script, others: Mapping[str, StreamingBot] | None = None) -> None:
         self._others = dict(others or {})
         self.follow(script)
 
@@ -43,8 +43,11 @@ class ScriptedBot:
         questions = [rule for rule in script.rules if rule.kind is RequestKind.TEXT and rule.patterns]
         self._spoken = RuleMatcher([*questions, *(rule for rule in script.rules if rule.kind is RequestKind.VOICE)])
 
-    def reply(self, turn: Turn, memory: Memory, /) -> "str | HandedOver":
+    def reply(self, turn: Turn, memory: Memory, on_piece: OnPiece | None = None, /) -> str | PendingReply:
         """Return what the script says, or what is to be awaited where a rule hands over to another bot.
+
+        `on_piece` gets the pieces of the other bot. The reply is what the rule says when that bot fails, also after
+        pieces were handed on.
 
         Raises:
             BotError: the other bot cannot reply, and its rule has nothing to say in its place.
@@ -57,12 +60,14 @@ class ScriptedBot:
             return said()
         instead = said if rule.templates else None
         try:
-            reply = self._others[rule.bot].reply(turn, memory)
+            reply = self._others[rule.bot].reply(turn, memory, on_piece)
         except BotError:
             if instead is None:
                 raise
             return instead()
-        return reply if isinstance(reply, str) else HandedOver(reply, instead)
+        if isinstance(reply, str) or instead is None:
+            return reply
+        return PendingReply(partial(_wait_for, reply, instead), reply.close, on_piece)
 
     def _say(self, script: Script, rule: Rule, gaps: Mapping[str, str], turn: Turn, memory: Memory) -> str:
         template = rule.templates[memory.count(rule.name) % len(rule.templates)]
@@ -71,32 +76,11 @@ class ScriptedBot:
         return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
 
 
-class HandedOver:
-    """The reply of another bot, awaited once; what the script says in its place when there is none."""
-
-    __slots__ = ("_instead", "_reply")
-
-    def __init__(self, reply: Awaitable[Reply] | AsyncIterable[str], instead: Callable[[], str] | None) -> None:
-        self._reply = reply
-        self._instead = instead
-
-    def __await__(self) -> Generator[Any, Any, str]:
-        """Wait for the reply. Raises BotError."""
-        return self._wait().__await__()
-
-    async def _wait(self) -> str:
-        try:
-            return await whole(self._reply)
-        except BotError:
-            if self._instead is None:
-                raise
-            return self._instead()
-
-    def close(self) -> None:
-        """Let go of a reply that nobody awaits."""
-        close = getattr(self._reply, "close", None)
-        if close is not None:
-            close()
+async def _wait_for(reply: PendingReply, instead: Callable[[], str], on_piece: OnPiece | None) -> str:
+    try:
+        return await reply.wait(on_piece)
+    except BotError:
+        return instead()
 
 
 def _applies(rule: Rule, memory: Memory) -> bool:
