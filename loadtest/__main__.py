@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loadtest.criteria import RunLimits
+from loadtest.monitor import check_store
 from loadtest.plans import PLANS, Plan
 from loadtest.recording import read_recording
 from loadtest.report.picture import write_pictures
@@ -21,6 +22,7 @@ from loadtest.report.write import PAGE, write_report
 from loadtest.run import Breaker, LoadRun
 from loadtest.target import Target
 from loadtest.waiting import STOP_SIGNALS, wait_to_be_fetched
+from permits.redis.keys import DEFAULT_PREFIX
 from servicekit.terminal import put_up_with_few_characters
 
 EXIT_BROKEN = 1
@@ -49,6 +51,8 @@ def _run(options: argparse.Namespace) -> int:
         return _report(options.folder, options.pictures)
     try:
         plan, limits = _plan(options), _limits(options)
+        if options.chat:
+            asyncio.run(check_store(options.redis, options.permits_prefix))
     except ValueError as exc:
         return _usage(str(exc))
     folder = (options.folder or RUNS / f"{plan.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
@@ -94,7 +98,12 @@ def _target(
     if options.chat:
         metrics = dict(pair.split("=", 1) for pair in options.metrics)
         return Target(
-            chat=tuple(options.chat), history=options.history, redis_url=options.redis, metrics=metrics, limits=limits
+            chat=tuple(options.chat),
+            history=options.history,
+            redis_url=options.redis,
+            metrics=metrics,
+            limits=limits,
+            permits_prefix=options.permits_prefix,
         ), None
     from loadtest.chaos import break_things  # noqa: PLC0415 - what runs servers is not where a swarm only visits them
     from loadtest.local_system import run_system  # noqa: PLC0415
@@ -180,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     there.add_argument("--history", metavar="URL")
     redis_url = os.environ.get("CHAT_REDIS_URL", "").strip() or None  # a Secret made of a file ends in a line feed
     there.add_argument("--redis", metavar="URL", default=redis_url, help="or CHAT_REDIS_URL")
+    prefix = os.environ.get("CHAT_PERMITS_PREFIX", "").strip() or DEFAULT_PREFIX
+    there.add_argument(
+        "--permits-prefix", metavar="PREFIX", default=prefix,
+        help="what the keys of the limits begin with: permits:NAMESPACE:RELEASE for a chart's release (%(default)s)",
+    )  # fmt: skip
     there.add_argument(
         "--metrics", action="append", default=[], metavar="NAME=URL",
         help="a metrics page; a host with several addresses stands for a pod at each of them",

@@ -19,8 +19,8 @@ from loadtest.metrics import scrape
 from loadtest.target import Target
 from permits import PermitError
 from permits.redis import PoolOperator
-from permits.redis.keys import keys_of
-from permits.redis.operator import PoolUnknown
+from permits.redis.keys import every_pool, keys_of
+from permits.redis.operator import PoolUnknown, find_pools
 
 POOLS = ("connections", "messages")
 STORE_EVERY_SECONDS = 0.1
@@ -123,8 +123,9 @@ class Monitor:
                 continue
 
     def _pool_look(self, redis: "Redis", pool: str) -> Callable[[], Any]:
-        operator = PoolOperator(pool, redis)
-        keys = {key.rpartition(":")[2]: key for key in keys_of(pool)}
+        prefix = self.target.permits_prefix
+        operator = PoolOperator(pool, redis, prefix)
+        keys = {key.rpartition(":")[2]: key for key in keys_of(pool, prefix)}
 
         async def look() -> PoolSample | None:
             try:
@@ -166,6 +167,23 @@ class Monitor:
             )
 
         return look
+
+
+async def check_store(redis_url: str, prefix: str) -> None:
+    """Check that the limits are where a monitor will look for them.
+
+    Raises:
+        ValueError: they are not, or the store does not answer.
+    """
+    try:
+        async with Redis.from_url(redis_url, socket_timeout=STORE_ANSWER_SECONDS) as redis:
+            if set(POOLS) <= set(await find_pools(redis, prefix)):
+                return
+            found = {bytes(key).decode().partition(":{")[0] async for key in redis.scan_iter(match=every_pool("*"))}
+    except (RedisError, OSError, PermitError) as exc:
+        raise ValueError(f"--redis: the store of the limits does not answer: {exc}") from exc
+    there = f"there are some below {', '.join(sorted(found))}" if found else "nor below any other"
+    raise ValueError(f"--permits-prefix: there are no limits below {prefix} in this store; {there}")
 
 
 def usage(pid: int) -> tuple[float, int] | None:

@@ -26,7 +26,7 @@ MOST: dict[str, Any] = {
         "chat": "wss://chat.example.com",
         "history": "https://history.example.com",
         "metrics": ["chat=http://chat-headless:9000/metrics", "history=http://history-headless:9001/metrics"],
-        "redis": {"existingSecret": "store", "secretKey": "address"},
+        "redis": {"existingSecret": "store", "secretKey": "address", "permitsPrefix": "permits:blue:talk"},
     },
     "auth": {"existingSecret": "tokens"},
     "report": {"existingClaim": "reports"},
@@ -87,6 +87,8 @@ def test_the_judge_is_told_everything_and_expects_its_workers() -> None:
     assert args.count("--metrics") == 2
     assert variables(MOST, "judge")["CHAT_REDIS_URL"] == {"name": "store", "key": "address"}
     assert variables(LEAST, "judge")["CHAT_REDIS_URL"] == "redis://valkey:6379/0"
+    assert variables(LEAST, "judge")["CHAT_PERMITS_PREFIX"] == "permits:rooms:chatbot"
+    assert variables(MOST, "judge")["CHAT_PERMITS_PREFIX"] == "permits:blue:talk"
 
 
 def test_workers_run_the_same_shape_and_find_the_judge() -> None:
