@@ -28,7 +28,6 @@ from tests.loadtest.pods import HISTORY_SETTINGS, LIMITS, SECRET, chat_settings,
 
 PATIENCE_SECONDS = 60.0
 TICK_SECONDS = 0.1
-NOBODY = Target(chat=("ws://127.0.0.1:9",), history="http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0", metrics={})
 
 
 @dataclass
@@ -126,8 +125,8 @@ def test_swarms_of_the_page_one_stopped_and_one_still_there_are_judged_after_ctr
     assert (tmp_path / "run" / PAGE).stat().st_size > 10_000
 
 
-def test_a_run_without_a_client_has_proved_nothing(tmp_path: Path) -> None:
-    with page(NOBODY, tmp_path / "run") as opened:
+def test_a_run_without_a_client_has_proved_nothing(system: Target, tmp_path: Path) -> None:
+    with page(system, tmp_path / "run") as opened:
         code, said = opened.interrupt()
     assert code == 1
     assert "no client ever came" in said
