@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from bench.valkey import run_valkey
 from permits.redis.keys import keys_of
-from permits.redis.scripts import Script, load_scripts
+from permits.redis.scripts import LuaScript, load_scripts
 
 LEASE_MS = 15_000
 MANY = 10_000
@@ -53,7 +53,7 @@ class MeasuredPool:
         self._epochs: dict[str, str] = {}
         self.times: list[float] = []
 
-    async def run(self, script: Script, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+    async def run(self, script: LuaScript, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
         """Run a script, and note how long it kept the server."""
         await self._redis.execute_command("CONFIG", "RESETSTAT")
         reply = await self._redis.execute_command("EVALSHA", script.sha, len(self._keys), *self._keys, *argv)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from botkit import BotNotFound, Memory, Turn, load_bot
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 
 BOTS = """
 from botkit import Memory, Turn
@@ -63,7 +63,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_whatever_can_reply_is_a_bot(name: str, reply: str) -> None:
-    async with Conversation(load_bot(f"trial_bots:{name}")) as anna:
+    async with BotClient(load_bot(f"trial_bots:{name}")) as anna:
         assert await anna.say("good day") == reply
 
 
@@ -97,6 +97,6 @@ async def test_a_conversation_takes_a_bot_in_every_form() -> None:
         return Loud().reply(turn, memory)
 
     for bot in (Loud(), Loud, loud, lambda: Loud()):  # noqa: PLW0108 - a factory
-        assert await Conversation(bot).say("hello") == "HELLO"
+        assert await BotClient(bot).say("hello") == "HELLO"
     with pytest.raises(BotNotFound, match="this is a int"):
-        Conversation(3)  # type: ignore[arg-type]
+        BotClient(3)  # type: ignore[arg-type]

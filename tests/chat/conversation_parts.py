@@ -19,7 +19,7 @@ from chat_service.hours import OpeningHours
 from chat_service.message_handler import MessageHandler
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import OnKept, OutboxError
-from chat_service.pod import History, PodServices
+from chat_service.pod import HistoryLookup, PodServices
 from chat_service.transport import Receiver
 from chat_service.zones import parse_time_zone
 from frameproto import Request, RequestKind, Response, decode_response, encode_request
@@ -405,7 +405,7 @@ async def open_scene(
     client_id: str = "anna",
     dialect: Dialect = V1,
     replies: Responder | None = None,
-    history: History | None = None,
+    history: HistoryLookup | None = None,
     goes_on: bool = False,
     pod: PodServices | None = None,
     connections: MemoryPool | None = None,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_service.conversation import Conversation, State, error_frame
+from chat_service.conversation import ConnectionState, Conversation, error_frame
 from chat_service.dialect import V1, V2, Dialect
 from chat_service.pending import AT_WORK, NEXT, UNANSWERED, Event, IllegalEvent, PendingMessage, Stage
 from frameproto import Response, ResponseKind, decode_response, encode_response
@@ -169,14 +169,14 @@ class World:
         self.machine.answered(message, reply_to(self.number(message)), keep=True)
 
     def cancelled(self, message: PendingMessage) -> None:
-        assert self.machine.state is not State.CLOSED
+        assert self.machine.state is not ConnectionState.CLOSED
         assert message.is_cancelled
         assert all(message not in place for place in (self.asked, self.preparing, self.replying, self.rendering))
         self.cancels.add(self.number(message))
         self.machine.answered(message, error_frame("cancelled", "why"), keep=bool(message.shown))
 
     def keep(self, message: PendingMessage) -> None:
-        assert self.machine.state is not State.CLOSED
+        assert self.machine.state is not ConnectionState.CLOSED
         self.keeping.append(message)
         self.kept.append(self.number(message))
         if "keep" in self.at_once:
@@ -202,7 +202,7 @@ class World:
             self.abandoned.append(message)
 
     def send(self, frame: bytes) -> bool:
-        assert self.machine.state is not State.CLOSED, "nothing is sent after the close"
+        assert self.machine.state is not ConnectionState.CLOSED, "nothing is sent after the close"
         assert len(frame) <= MAX_SENT, "what a peer did not read is joined, and bounded"
         assert not self.stuck, "nothing is sent to a peer that has not caught up"
         self.sent.append(frame)
@@ -270,7 +270,7 @@ class Driver:
     def cancel(self, pick: int) -> None:
         """Cancel a message in any stage, or one that there is not; the frame takes no slot."""
         world = self.world
-        if world.dialect is V1 or world.paused or self.machine.state is not State.OPEN:
+        if world.dialect is V1 or world.paused or self.machine.state is not ConnectionState.OPEN:
             return
         held, ids = world.held, [message.message_id for message in world.held]
         stages = [message.stage for message in held]
@@ -285,7 +285,7 @@ class Driver:
             self.machine.caught_up()
 
     def _receive(self, frame: bytes | None) -> None:
-        if self.world.paused or self.machine.state is State.CLOSED:
+        if self.world.paused or self.machine.state is ConnectionState.CLOSED:
             return
         message = PendingMessage(frame, NOW)
         self.world.numbers[id(message)] = len(self.read)
@@ -343,7 +343,7 @@ class Driver:
     def _wait(self, seconds: float) -> None:
         world = self.world
         end = world.now + seconds
-        while world.wakes_at is not None and world.wakes_at <= end and self.machine.state is not State.CLOSED:
+        while world.wakes_at is not None and world.wakes_at <= end and self.machine.state is not ConnectionState.CLOSED:
             world.now, world.wakes_at = world.wakes_at, None
             self.machine.wake()
         world.now = end
@@ -376,7 +376,7 @@ class Driver:
                 assert world.charged[world.number(message)] == len(message.reply)
                 assert message.frame is None, "a reply that waits for its reader holds no request"
         self._check_replies()
-        if machine.state is State.CLOSED:
+        if machine.state is ConnectionState.CLOSED:
             assert world.closed_times == 1
             assert (world.close_code is None) is (machine.end is not None and machine.end.by_peer)
             assert all(message.stage in AT_WORK for message in held), "only work that has not ended is left"
@@ -385,10 +385,10 @@ class Driver:
             assert world.closed_times == world.finished_times == 0
             waiting = [message for message in self.read if message.stage in {Stage.IN_HAND, Stage.CHARGING}]
             assert len(waiting) <= 1, "one frame is in hand at most"
-            if machine.state is State.OPEN:
+            if machine.state is ConnectionState.OPEN:
                 reads = not waiting and not any(message.is_last for message in self.read)
                 assert world.paused is not reads, "it reads unless something waits to be taken"
-            if machine.state is State.DRAINING:
+            if machine.state is ConnectionState.DRAINING:
                 assert held, "a drain that has nothing to wait for ends"
             if not held:
                 assert world.wakes_at is not None, "silence is watched"
@@ -501,7 +501,7 @@ def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozense
     world = driver.world
     assert driver.machine.unfinished == 0
     assert (world.permits, world.charged, world.pod_used) == (set(), {}, 0)
-    if driver.machine.state is State.OPEN and driver.machine.end is None:
+    if driver.machine.state is ConnectionState.OPEN and driver.machine.end is None:
         answered = [message for message in driver.read if message.stage is Stage.DONE]
         assert answered == driver.read, "every message that was read is answered"
         responses = [frame for frame in world.sent if dialect is V1 or frame[0] == ServerType.RESPONSE]
@@ -511,7 +511,7 @@ def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozense
     else:
         driver.machine.abort()
         driver.settle()
-    assert world.finished_times == (driver.machine.state is State.CLOSED)
+    assert world.finished_times == (driver.machine.state is ConnectionState.CLOSED)
 
 
 @pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, Event)))

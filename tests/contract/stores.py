@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from frameproto import MediaPart, MessageKind
 from frameproto.kinds import Outcome
-from history_service.model import Media, MessageContent, Session, StoredExchange, rank_of_answer
+from history_service.model import MessageContent, Session, StoredExchange, StoredMedia, rank_of_answer
 from history_service.stores.base import FirstUse, MessageStore
 from servicekit.uuid7 import uuid7
 
@@ -42,7 +42,7 @@ def kept(
     """An exchange that asks by voice, or by a text, and answers by a text."""
     id_ = uuid7(at)
     voice = MessageContent(
-        MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),)
+        MessageKind.VOICE, None, (StoredMedia(MediaPart.VOICE, f"{client_id}/{session_id}/{id_}/request.mp3", 42),)
     )
     return StoredExchange(
         id=id_,

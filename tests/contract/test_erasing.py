@@ -25,7 +25,7 @@ from history_service.eraser import Eraser
 from history_service.media_keys import MARKER
 from history_service.model import MessageId
 from history_service.settings import HistorySettings
-from history_service.stores.base import ERASED_AT_ONCE, Erasure, MessageStore, Upload
+from history_service.stores.base import ERASED_AT_ONCE, Erasure, MessageStore, PendingUpload
 from history_service.stores.mongo import MongoStore
 from history_service.stores.sqlite import SqliteStore
 from servicekit.clock import utc_now
@@ -322,11 +322,13 @@ async def test_nothing_is_deleted_from_a_bucket_that_is_anothers(backend: Backen
     assert await backend.store.erasures.pending() == []
 
 
-def upload_of(exchange_id: UUID, session_id: UUID, **more: Any) -> Upload:
+def upload_of(exchange_id: UUID, session_id: UUID, **more: Any) -> PendingUpload:
     """Two media of an exchange that are about to be stored."""
     keys = tuple(f"anna/{session_id}/{exchange_id}/{side}.mp3" for side in ("request", "reply"))
     given = {"received_at": NOON, **more}
-    return Upload(id=uuid4(), client_id="anna", session_id=session_id, exchange_id=exchange_id, keys=keys, **given)
+    return PendingUpload(
+        id=uuid4(), client_id="anna", session_id=session_id, exchange_id=exchange_id, keys=keys, **given
+    )
 
 
 async def test_uploads_are_written_down_until_they_end(backend: Backend) -> None:

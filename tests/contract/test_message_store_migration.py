@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from frameproto import MediaPart, MessageKind
 from frameproto.history import InsertResult
 from frameproto.kinds import Outcome
-from history_service.model import Media, MessageContent, SessionStats, StoredExchange
+from history_service.model import MessageContent, SessionStats, StoredExchange, StoredMedia
 from history_service.stores.base import ERASED_AT_ONCE, MessageStore
 from history_service.stores.encoding import moment
 from history_service.stores.mongo import MongoStore
@@ -124,7 +124,9 @@ async def test_a_store_of_schema_1_keeps_all_and_can_be_searched(pods: list[Mess
         received_at=moment(last["received_us"]),
         answered_at=moment(last["answered_us"]),
         outcome=Outcome.ANSWERED,
-        request=MessageContent(MessageKind.VOICE, None, (Media(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)),
+        request=MessageContent(
+            MessageKind.VOICE, None, (StoredMedia(MediaPart.VOICE, f"anna/{COUNT - 1}/request.mp3", 42),)
+        ),
         reply=MessageContent(MessageKind.TEXT, f"Number {COUNT - 1} of Straße in İstanbul 🎉"),
     )
     assert len(await store.exchanges.search("anna", ["number", "strasse"], before=None, limit=2 * COUNT)) == COUNT

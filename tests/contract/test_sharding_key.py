@@ -8,7 +8,7 @@ import pytest
 from pymongo.database import Database
 
 from history_service.model import Session
-from history_service.stores.base import Erasure, SessionKey, Upload
+from history_service.stores.base import Erasure, PendingUpload, SessionKey
 from history_service.stores.mongo import MongoStore
 from tests.contract.stores import NOON, begin, bind, kept, raw_database
 
@@ -62,7 +62,7 @@ async def use_everything(store: MongoStore, database: Database[dict[str, Any]]) 
     await store.exchanges.search("anna", ["one"], before=None, limit=10)
     await store.exchanges.media_keys("anna", [one.id])
     await store.sessions.known("anna", [session.id])
-    upload = Upload(
+    upload = PendingUpload(
         id=uuid4(), client_id="anna", session_id=session.id, exchange_id=one.id, received_at=NOON, keys=("a", "b")
     )
     await store.uploads.begin([upload])

@@ -13,7 +13,7 @@ from chat_service.__main__ import main
 from chat_service.outbox import OnKept, Outbox
 from chat_service.settings import ChatSettings
 from frameproto.exchange import Exchange
-from permits.redis.scripts import Script, Scripts, load_scripts
+from permits.redis.scripts import LuaScript, LuaScripts, load_scripts
 from servicekit import logs
 from servicekit.runner import run
 from servicekit.settings import load
@@ -49,17 +49,17 @@ def exchanges_dropped() -> None:
 
 
 def _change_scripts(*changes: tuple[str, str]) -> None:
-    def changed(script: Script) -> Script:
+    def changed(script: LuaScript) -> LuaScript:
         text = script.text
         for old, new in changes:
             text = text.replace(old, new)
         return replace(script, text=text, sha=sha1(text.encode(), usedforsecurity=False).hexdigest())
 
     sound = load_scripts()
-    scripts: dict[str, Script] = {name: getattr(sound, name) for name in Scripts.__slots__}
+    scripts: dict[str, LuaScript] = {name: getattr(sound, name) for name in LuaScripts.__slots__}
     for old, _ in changes:
         assert any(old in script.text for script in scripts.values()), f"no script says {old} any more"
-    broken = Scripts(**{name: changed(script) for name, script in scripts.items()})
+    broken = LuaScripts(**{name: changed(script) for name, script in scripts.items()})
     redis_pool.load_scripts = lambda: broken  # type: ignore[assignment, attr-defined]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from permits.redis.channel import Reply, Word
 from permits.redis.requests import AcquireRequest
-from permits.redis.scripts import Status
+from permits.redis.scripts import CallStatus
 from tests.permits.virtual import NAMES, Clock, Flight, VirtualPod, VirtualStore
 
 SERVING = ("operate", "renew", "enter", "set", "leave")
@@ -270,10 +270,10 @@ class World:
         if before.pool.get("epoch") == after.pool.get("epoch"):
             self._check_step(before, after, script, argv)
         if script in ("operate", "renew", "declare"):
-            self._check_generation(before, str(argv[0]), int(argv[1]), Status(reply[0]))
-        if script == "enter" and Status(reply[0]) is Status.DONE:
+            self._check_generation(before, str(argv[0]), int(argv[1]), CallStatus(reply[0]))
+        if script == "enter" and CallStatus(reply[0]) is CallStatus.DONE:
             assert argv[3] not in after.pods
-        if script in SERVING and Status(reply[0]) is Status.DONE and not reply[MORE[script]]:
+        if script in SERVING and CallStatus(reply[0]) is CallStatus.DONE and not reply[MORE[script]]:
             self._check_line_served(after)
         self._note_grants(before, after)
         return reply
@@ -332,11 +332,11 @@ class World:
             if id_ not in after.line and id_ not in after.permits and waiter.pod in after.pods and id_ not in named:
                 assert ((asks[id_].deadline or 0) * 1000) <= self.clock.now + slack + 1
 
-    def _check_generation(self, before: Image, pod: str, generation: int, status: Status) -> None:
+    def _check_generation(self, before: Image, pod: str, generation: int, status: CallStatus) -> None:
         """What was overtaken by a later connection of its pod changes nothing."""
         if generation < self._generations.get(pod, 0) and before.pods.get(pod):
-            assert status in (Status.STALE, Status.GONE, Status.FORGOTTEN)
-        elif status is Status.DONE:
+            assert status in (CallStatus.STALE, CallStatus.GONE, CallStatus.FORGOTTEN)
+        elif status is CallStatus.DONE:
             self._generations[pod] = max(self._generations.get(pod, 0), generation)
 
     def _check_line_served(self, after: Image) -> None:

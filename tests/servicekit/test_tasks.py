@@ -7,7 +7,7 @@ import weakref
 import pytest
 import structlog
 
-from servicekit.tasks import Backoff, background, cancel, finish, first_of, gather_bounded, is_worth_logging
+from servicekit.tasks import FullJitterBackoff, background, cancel, finish, first_of, gather_bounded, is_worth_logging
 
 pytestmark = pytest.mark.looptime
 
@@ -188,13 +188,13 @@ async def test_the_first_condition_or_the_time() -> None:
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    backoff = Backoff(0.5, 15, jitter=lambda: 1.0)
+    backoff = FullJitterBackoff(0.5, 15, jitter=lambda: 1.0)
     assert [backoff.pause_seconds(failures) for failures in (1, 2, 3, 5, 6, 10_000)] == [0.5, 1, 2, 8, 15, 15]
 
 
 def test_jitter_takes_any_part_of_a_pause() -> None:
-    assert Backoff(2, 15, jitter=lambda: 0.25).pause_seconds(3) == 2
-    pauses = {Backoff(1, 8).pause_seconds(4) for _ in range(50)}
+    assert FullJitterBackoff(2, 15, jitter=lambda: 0.25).pause_seconds(3) == 2
+    pauses = {FullJitterBackoff(1, 8).pause_seconds(4) for _ in range(50)}
     assert len(pauses) > 1
     assert all(0 <= pause < 8 for pause in pauses)
 

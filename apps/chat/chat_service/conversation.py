@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from frameproto.v2 import Progress
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """Of a connection."""
 
     OPEN = auto()
@@ -130,7 +130,7 @@ class Conversation:
         limits: ConversationLimits,
         clock: Callable[[], float],
     ) -> None:
-        self.state = State.OPEN
+        self.state = ConnectionState.OPEN
         self.end: End | None = None
         self.left_garbage = False
         self._effects = effects
@@ -171,7 +171,7 @@ class Conversation:
 
     def received(self, message: PendingMessage) -> None:
         """A frame came. Once reading is paused there must be none."""
-        if self.state is not State.OPEN or not self._reads:
+        if self.state is not ConnectionState.OPEN or not self._reads:
             self._pause()
             return
         if self._in_hand is not None:
@@ -185,7 +185,7 @@ class Conversation:
 
     def caught_up(self) -> None:
         """The peer has read enough for another frame."""
-        if self.state is State.CLOSED:
+        if self.state is ConnectionState.CLOSED:
             return
         self._is_stuck, self._stuck_at = False, inf
         message, self._sending = self._sending, None
@@ -216,26 +216,26 @@ class Conversation:
 
     def prepared(self, message: PendingMessage) -> None:
         """The bot can be told of a message."""
-        if self.state is not State.CLOSED:
+        if self.state is not ConnectionState.CLOSED:
             message.move(Event.PREPARED)
             self._give_turns()
 
     def spoken(self, message: PendingMessage) -> None:
         """The bot's turn is over; the next message may have its own. `answered` implies it."""
         message.is_spoken = True
-        if self.state is not State.CLOSED:
+        if self.state is not ConnectionState.CLOSED:
             self._give_turns()
 
     def piece(self, message: PendingMessage, text: str) -> None:
         """A part of a reply is ready to leave, before the reply is whole."""
-        if self.state is not State.CLOSED:
+        if self.state is not ConnectionState.CLOSED:
             message.move(Event.PIECE)
             message.add_piece(text)
             self._send_piece(message)
 
     def status(self, message: PendingMessage, progress: "Progress") -> None:
         """Something else happens to a message now. A peer that does not keep up is not told."""
-        if self.state is not State.CLOSED and not self._is_stuck and message.stage in UNANSWERED:
+        if self.state is not ConnectionState.CLOSED and not self._is_stuck and message.stage in UNANSWERED:
             self._hand_over(self._dialect.status(message, progress))
 
     def answered(self, message: PendingMessage, reply: bytes, *, keep: bool) -> None:
@@ -269,8 +269,8 @@ class Conversation:
 
     def drain(self) -> None:
         """Read no more; when all that was taken is answered, close with 1012."""
-        if self.state is State.OPEN:
-            self.state = State.DRAINING
+        if self.state is ConnectionState.OPEN:
+            self.state = ConnectionState.DRAINING
             self._in_hand = None
             charging, self._charging = self._charging, None
             if charging is not None:
@@ -298,7 +298,7 @@ class Conversation:
     def wake(self) -> None:
         """A deadline may have passed."""
         self._wakes_at = inf
-        if self.state is State.CLOSED:
+        if self.state is ConnectionState.CLOSED:
             return
         now = self._clock()
         if now >= self._stuck_at:
@@ -397,7 +397,7 @@ class Conversation:
 
     def _read_on(self) -> None:
         """Read again where a slot or bytes became free."""
-        if self._charging is None and self.state is State.OPEN:
+        if self._charging is None and self.state is ConnectionState.OPEN:
             self._take()
             if self._is_paused and self._reads and self._in_hand is None and self._charging is None:
                 self._is_paused = False
@@ -466,7 +466,7 @@ class Conversation:
 
     def _send_piece(self, message: PendingMessage) -> None:
         """Send what the bot has said so far and did not leave, as one piece."""
-        if message.unsent and not self._is_stuck and self.state is not State.CLOSED:
+        if message.unsent and not self._is_stuck and self.state is not ConnectionState.CLOSED:
             text, message.unsent = message.unsent, ""
             self._hand_over(self._dialect.piece(message, text))
 
@@ -491,13 +491,13 @@ class Conversation:
     # Ending.
 
     def _end_drained(self) -> None:
-        if self.state is State.DRAINING and not self._line:
+        if self.state is ConnectionState.DRAINING and not self._line:
             self._close(_DRAINED)
 
     def _close(self, end: End) -> None:
-        if self.state is State.CLOSED:
+        if self.state is ConnectionState.CLOSED:
             return
-        self.state = State.CLOSED
+        self.state = ConnectionState.CLOSED
         self.end = end
         self._in_hand = self._charging = self._sending = None
         self._turns.clear()
@@ -521,7 +521,7 @@ class Conversation:
 
     def _is_over(self, message: PendingMessage) -> bool:
         """Say whether the connection is closed; a message that somebody was working on is then let go."""
-        if self.state is not State.CLOSED:
+        if self.state is not ConnectionState.CLOSED:
             return False
         if message.stage is not Stage.DONE:
             self._finish(message)
@@ -544,7 +544,7 @@ class Conversation:
             self._wake_by(self._idle_at)
 
     def _wake_by(self, when: float) -> None:
-        if when < self._wakes_at and self.state is not State.CLOSED:
+        if when < self._wakes_at and self.state is not ConnectionState.CLOSED:
             self._wakes_at = when
             self._effects.wake_at(when)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chat_service.delivery import DeliveryDenied, DeliveryFailed
-from servicekit.tasks import Backoff
+from servicekit.tasks import FullJitterBackoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Pauses:
         denied_seconds: while history does not accept the token.
     """
 
-    retries: Backoff
+    retries: FullJitterBackoff
     denied_seconds: float
 
     def after(self, failed: Exception, failures: int, *, is_hurried: bool, is_halving: bool) -> float:

@@ -37,7 +37,7 @@ class ExchangeSink(Protocol):
         """Return the latest exchange that is kept here for a message of a client, if there is one."""
 
 
-class History(Protocol):
+class HistoryLookup(Protocol):
     """What is read of history; neither raises, and both take a bounded time."""
 
     async def claim(self, client_id: str, message_id: "UUID", attempt: int) -> bytes | None:
@@ -62,7 +62,7 @@ class PodServices:
     pod_bytes: FairByteBudget
     limits: ConversationLimits
     metrics: "ChatMetrics"
-    history: History | None = None
+    history: HistoryLookup | None = None
     under_way: UnderWay = field(default_factory=UnderWay)
     now: "Now"
     new_id: "Callable[[datetime], UUID]" = uuid7

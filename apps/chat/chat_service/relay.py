@@ -33,7 +33,7 @@ from chat_service.pauses import Pauses
 from chat_service.suspects import Suspects
 from frameproto.exchange import MAX_BATCH_RECORDS
 from servicekit.logs import get_logger
-from servicekit.tasks import Backoff, first_of, is_worth_logging
+from servicekit.tasks import FullJitterBackoff, first_of, is_worth_logging
 
 log = get_logger(__name__)
 
@@ -81,7 +81,7 @@ class OutboxRelay:
         self._outbox = outbox
         self._history = HistoryService(history_url, http=http, token=token, request_seconds=request_seconds)
         self._batch_bytes = batch_bytes
-        self._pauses = Pauses(Backoff(first_retry_seconds, last_retry_seconds, jitter), denied_retry_seconds)
+        self._pauses = Pauses(FullJitterBackoff(first_retry_seconds, last_retry_seconds, jitter), denied_retry_seconds)
         self._max_failures = max_failures
         self._observer = observer or NullObserver()
         self._max_records = MAX_BATCH_RECORDS

@@ -13,7 +13,7 @@ from history_service.blobs.removal import delete_all
 from history_service.bucket_claim import BucketClaim
 from history_service.media_keys import MediaKey, client_folder, session_folder
 from history_service.model import Message, Session
-from history_service.stores.base import ERASED_AT_ONCE, Erasure, MessageStore, Upload
+from history_service.stores.base import ERASED_AT_ONCE, Erasure, MessageStore, PendingUpload
 from servicekit.clock import Now
 from servicekit.logs import get_logger
 
@@ -143,7 +143,7 @@ class Eraser:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    def _is_under_way(self, upload: Upload) -> bool:
+    def _is_under_way(self, upload: PendingUpload) -> bool:
         return upload.active and upload.age_seconds <= self._upload_seconds
 
     async def _delete_leftovers(self, erasure: Erasure) -> None:
@@ -182,7 +182,7 @@ class Eraser:
             yield batch
 
 
-def _concerns(erasure: Erasure, upload: Upload) -> bool:
+def _concerns(erasure: Erasure, upload: PendingUpload) -> bool:
     """Say whether what is stored there is erased."""
     if erasure.message is not None:
         return upload.exchange_id == erasure.message.exchange_id

@@ -17,8 +17,8 @@ from history_service.blobs.base import BlobStore, BlobsUnavailable
 from history_service.blobs.removal import delete_all
 from history_service.media_keys import MediaKey
 from history_service.metrics import HistoryMetrics
-from history_service.model import Media, MessageContent, StoredExchange, rank_of_answer
-from history_service.stores.base import FirstUse, MessageStore, StoreError, Upload
+from history_service.model import MessageContent, StoredExchange, StoredMedia, rank_of_answer
+from history_service.stores.base import FirstUse, MessageStore, PendingUpload, StoreError
 from servicekit.logs import get_logger
 from servicekit.tasks import gather_bounded
 
@@ -135,7 +135,7 @@ class Ingest:
                     self._blobs, keys - await self._store.exchanges.media_keys(exchange.client_id, [exchange.id])
                 )
 
-    async def _end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+    async def _end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
         """Say that nothing more is stored. Where it cannot be said, others wait until it must have ended."""
         try:
             await self._store.uploads.end(uploads, failed=failed)
@@ -155,8 +155,8 @@ class Ingest:
         return dict(zip(firsts, bound, strict=True))
 
 
-def _upload(exchange: StoredExchange) -> Upload:
-    return Upload(
+def _upload(exchange: StoredExchange) -> PendingUpload:
+    return PendingUpload(
         id=uuid4(),
         client_id=exchange.client_id,
         session_id=exchange.session_id,
@@ -187,11 +187,11 @@ def _keep(exchange: Exchange, session_id: UUID) -> tuple[StoredExchange, list[Bl
     reply = decode_response(exchange.response, max_bytes=LARGEST_FRAME)
     blobs: list[Blob] = []
 
-    def media(side: str, part: MediaPart, data: memoryview) -> Media:
+    def media(side: str, part: MediaPart, data: memoryview) -> StoredMedia:
         file_format = format_of(data, part)
         key = str(MediaKey(exchange.client_id, session_id, exchange.id, f"{side}.{file_format.suffix}"))
         blobs.append(Blob(exchange.id, key, data, media_type(file_format, part)))
-        return Media(part, key, len(data))
+        return StoredMedia(part, key, len(data))
 
     if (part := request.kind.part) is None:
         asked = MessageContent(request.kind.message_kind, request.text)

@@ -13,7 +13,7 @@ from frameproto.media import UNFIT, by_suffix, media_type
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class StoredMedia:
     """Where a piece of media is kept."""
 
     part: MediaPart
@@ -45,7 +45,7 @@ class MessageContent:
 
     kind: MessageKind
     text: str | None
-    media: tuple[Media, ...] = ()
+    media: tuple[StoredMedia, ...] = ()
     transcribed: bool = False
 
 
@@ -138,7 +138,7 @@ class Message:
     content: MessageContent
     sent_at: datetime
 
-    def media(self, part: MediaPart) -> Media | None:
+    def media(self, part: MediaPart) -> StoredMedia | None:
         """Return a piece of its media, if it has it."""
         return next((media for media in self.content.media if media.part is part), None)
 

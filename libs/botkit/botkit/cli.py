@@ -11,7 +11,7 @@ import click
 from botkit.errors import BotError, BotNotFound
 from botkit.loading import load_bot
 from botkit.responder import pieces
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 from frameproto import RequestKind
 
 EXIT_FAILURE = 1
@@ -38,11 +38,11 @@ def try_bot(name: str, client_id: str) -> None:
         bot = load_bot(name)
     except BotNotFound as exc:
         raise click.ClickException(str(exc)) from exc
-    failures = asyncio.run(_talk(Conversation(bot, client_id=client_id)))
+    failures = asyncio.run(_talk(BotClient(bot, client_id=client_id)))
     sys.exit(EXIT_FAILURE if failures else os.EX_OK)
 
 
-async def _talk(conversation: Conversation) -> int:
+async def _talk(conversation: BotClient) -> int:
     """Reply to each line of the standard input; return how many turns failed."""
     failures = 0
     prompt = "> " if sys.stdin.isatty() else ""
@@ -66,7 +66,7 @@ async def _talk(conversation: Conversation) -> int:
                 click.echo(f"\nthe bot raised {type(exc).__name__}: {exc}", err=True)
 
 
-async def _turn(conversation: Conversation, text: str) -> None:
+async def _turn(conversation: BotClient, text: str) -> None:
     turn = conversation.turn(RequestKind.TEXT, text=text)
     said = []
     async for piece in pieces(conversation.bot.reply(turn, conversation.memory)):

@@ -15,7 +15,7 @@ from frameproto import RequestKind
 MONDAY_MORNING = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 
 
-class Conversation:
+class BotClient:
     """One client who talks to a bot; an asynchronous context manager if the bot is one.
 
     Args:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from weakref import ref
 
+from permits.call_future import CallFuture
 from permits.errors import PoolClosed, PoolUnavailable
 from permits.permit_block import HeldPermit
 from permits.pool import Pool
-from permits.sync_outcome import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Worker:
     def __init__(self, make: Make) -> None:
         self._make = make
         self._pid = os.getpid()
-        self._started = Outcome[None]()
+        self._started = CallFuture[None]()
         self._thread = threading.Thread(target=self._run, name="permits", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -128,7 +128,7 @@ class Worker:
 
         Whatever breaks off the wait, the coroutine is cancelled, or what it has returned is undone.
         """
-        outcome = Outcome(undo)
+        outcome = CallFuture(undo)
         try:
             self.tell(lambda: self._begin(ask, outcome))
             return outcome.take(wait_seconds + ANSWER_SECONDS, self.alive)
@@ -140,7 +140,7 @@ class Worker:
             if not outcome.settled:
                 self.tell(outcome.abandon)
 
-    def _begin(self, ask: Callable[[Pool], Coroutine[Any, Any, T]], outcome: Outcome[T]) -> None:
+    def _begin(self, ask: Callable[[Pool], Coroutine[Any, Any, T]], outcome: CallFuture[T]) -> None:
         pool = self.pool
         if pool is not None:
             outcome.task = asyncio.get_running_loop().create_task(_answer(ask, pool, outcome))
@@ -200,7 +200,7 @@ class Worker:
                 await asyncio.sleep(0)
 
 
-async def _answer(ask: Callable[[Pool], Coroutine[Any, Any, T]], pool: Pool, outcome: Outcome[T]) -> None:
+async def _answer(ask: Callable[[Pool], Coroutine[Any, Any, T]], pool: Pool, outcome: CallFuture[T]) -> None:
     try:
         outcome.succeed(await ask(pool))
     except Exception as exc:  # noqa: BLE001 - raised by the thread that called

@@ -98,7 +98,7 @@ async def first_of(*conditions: Coroutine[Any, Any, object], seconds: float | No
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class FullJitterBackoff:
     """Pauses after failures in a row: doubled each time up to a longest one, with full jitter.
 
     Attributes:

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from botkit import AudioInfo, BotError, Memory, RequestKind, Turn, VideoInfo, pieces, whole
-from botkit.testing import MONDAY_MORNING, Conversation
+from botkit.testing import MONDAY_MORNING, BotClient
 from chat_service.bot.http import HttpBot
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,7 +54,7 @@ async def bot(service: Service) -> AsyncIterator[HttpBot]:
 
 
 async def test_a_turn_is_told_with_its_memory_and_signed(bot: HttpBot, service: Service) -> None:
-    anna = Conversation(bot)
+    anna = BotClient(bot)
     assert await anna.say("hello") == "you said hello"
     assert await anna.say("again") == "you said again"
     headers, body = service.asked[-1]
@@ -104,7 +104,7 @@ async def streamed(request: web.Request, *lines: bytes, cut: bool = False) -> we
 
 async def test_lines_are_pieces(bot: HttpBot, service: Service) -> None:
     service.answer = lambda request: streamed(request, b'{"text": "one "}\n', b'\n{"text": "tw', b'o"}\n{"text": "!"}')
-    turn = Conversation(bot).turn(RequestKind.TEXT, text="count")
+    turn = BotClient(bot).turn(RequestKind.TEXT, text="count")
     assert [piece async for piece in pieces(bot.reply(turn, Memory()))] == ["one ", "two", "!"]
 
 
@@ -137,7 +137,7 @@ async def test_whatever_else_comes_is_an_error(
 
     service.answer = respond
     with pytest.raises(BotError, match=why) as failed:
-        await Conversation(bot).say("hello")
+        await BotClient(bot).say("hello")
     assert failed.value.retryable is retryable
     assert "Traceback" not in str(failed.value)
 
@@ -157,11 +157,11 @@ async def test_a_stream_that_breaks_is_an_error(
 ) -> None:
     service.answer = lambda request: streamed(request, *lines, cut=cut)
     with pytest.raises(BotError, match=why):
-        await Conversation(bot).say("hello")
+        await BotClient(bot).say("hello")
 
 
 async def test_a_service_that_is_not_there() -> None:
     async with HttpBot("http://127.0.0.1:1/turn", secret=None, max_characters=100) as bot:
         with pytest.raises(BotError) as failed:
-            await Conversation(bot).say("hello")
+            await BotClient(bot).say("hello")
     assert failed.value.retryable

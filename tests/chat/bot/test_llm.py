@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from botkit import BotError, Memory, RequestKind, VideoInfo, pieces, whole
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
 from tests.support.model_api import chunk, streamed, words
 
@@ -52,7 +52,7 @@ async def bot(base_url: str) -> AsyncIterator[ModelBot]:
 
 
 async def test_the_model_is_told_the_conversation_and_the_local_time(bot: ModelBot, api: Api) -> None:
-    anna = Conversation(bot)
+    anna = BotClient(bot)
     assert await anna.say("hello") == "Good day!"
     assert await anna.speak(3.2) == "Good day!"
     assert api.keys == ["Bearer a key"] * 2
@@ -72,7 +72,7 @@ async def test_the_model_is_told_the_conversation_and_the_local_time(bot: ModelB
 
 async def test_words_come_as_they_are_said(bot: ModelBot, api: Api) -> None:
     api.answer = lambda request: streamed(request, *words("one ", "two ", "three"))
-    turn = Conversation(bot).turn(RequestKind.TEXT, text="count")
+    turn = BotClient(bot).turn(RequestKind.TEXT, text="count")
     assert [piece async for piece in pieces(bot.reply(turn, Memory()))] == ["one ", "two ", "three"]
 
 
@@ -84,7 +84,7 @@ async def test_settings_reach_the_model(base_url: str, api: Api) -> None:
     )
     async with ModelBot(settings, on_tokens=lambda asked, replied: told.append((asked, replied))) as bot:
         seen = VideoInfo(2.0, 64, 48, b"a jpeg", has_sound=True)
-        await whole(bot.reply(Conversation(bot).turn(RequestKind.VIDEO, video=seen), Memory()))
+        await whole(bot.reply(BotClient(bot).turn(RequestKind.VIDEO, video=seen), Memory()))
     asked = api.asked[0]
     assert (asked["temperature"], asked["max_tokens"], told) == (0.2, 50, [(120, 7)])
     assert asked["messages"][0]["content"].startswith("Be brief.")
@@ -97,7 +97,7 @@ async def test_settings_reach_the_model(base_url: str, api: Api) -> None:
 
 async def test_only_so_much_of_the_conversation_goes_along(base_url: str, api: Api) -> None:
     async with ModelBot(ModelSettings(base_url=base_url, api_key="k", model="m", context_tokens=100)) as bot:
-        anna = Conversation(bot)
+        anna = BotClient(bot)
         for number in range(10):
             await anna.say(f"{number}" + "x" * 99)
     *_, latest = api.asked
@@ -127,7 +127,7 @@ async def test_only_so_much_of_the_conversation_goes_along(base_url: str, api: A
 async def test_whatever_goes_wrong_is_told(bot: ModelBot, api: Api, answer: Handler, why: str, retryable: bool) -> None:
     api.answer = answer
     with pytest.raises(BotError, match=why) as failed:
-        await Conversation(bot).say("hello")
+        await BotClient(bot).say("hello")
     assert failed.value.retryable is retryable
     assert "secret" not in str(failed.value)
 
@@ -139,7 +139,7 @@ async def respond(request: web.Request, status: int) -> web.StreamResponse:
 
 async def test_a_reply_that_is_too_long_shows_it(bot: ModelBot, api: Api) -> None:
     api.answer = lambda request: streamed(request, *words("once upon", finish="length"))
-    assert await Conversation(bot).say("a story") == "once upon…"
+    assert await BotClient(bot).say("a story") == "once upon…"
 
 
 async def test_a_busy_server_is_asked_again_when_it_says(base_url: str, api: Api) -> None:
@@ -154,7 +154,7 @@ async def test_a_busy_server_is_asked_again_when_it_says(base_url: str, api: Api
 
     api.answer = busy
     async with ModelBot(ModelSettings(base_url=base_url, api_key="k", model="m", attempts=3)) as bot:
-        assert await Conversation(bot).say("hello") == "at last"
+        assert await BotClient(bot).say("hello") == "at last"
     assert tries == 3
 
 
@@ -168,5 +168,5 @@ async def test_a_server_that_is_slow_or_not_there(base_url: str, api: Api) -> No
         settings = ModelSettings(base_url=url, api_key="k", model="m", attempts=1, request_seconds=0.2)
         async with ModelBot(settings) as bot:
             with pytest.raises(BotError, match="cannot be reached") as failed:
-                await Conversation(bot).say("hello")
+                await BotClient(bot).say("hello")
         assert failed.value.retryable

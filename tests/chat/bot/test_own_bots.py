@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from botkit import BotError, load_bot, memory
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 from chat_service.bot.choice import CannotStartBot, open_bot
 from chat_service.bot.http import sign
 from chat_service.metrics import ChatMetrics
@@ -30,7 +30,7 @@ def my_bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_bot_of_the_page() -> None:
-    anna = Conversation(load_bot("my_bot:bot"))
+    anna = BotClient(load_bot("my_bot:bot"))
     assert await anna.say("nothing before?") == "That was the first thing you wrote."
     assert await anna.say("good day") == "It is 09:30 where you are, anna. You wrote 8 characters."
     assert await anna.say("and before that?") == "Before that you wrote: good day"
@@ -64,7 +64,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **given: str) -> ChatSettings:
 async def test_a_setting_chooses_the_bot(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings(monkeypatch, bot="my_bot:bot")
     async with open_bot(chosen, ChatMetrics().bot) as bot:
-        assert "You wrote 2 characters" in await Conversation(bot).say("hi")
+        assert "You wrote 2 characters" in await BotClient(bot).say("hi")
 
 
 async def test_a_file_of_a_model_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

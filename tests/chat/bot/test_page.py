@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from botkit import AudioInfo, Memory, Turn, VideoInfo, memory
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 from chat_service.bot import patterns, script, script_file, scripted
 from chat_service.bot.script import load_script
 from chat_service.bot.scripted import ScriptedBot
@@ -40,7 +40,7 @@ def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedBot:
 
 
 async def test_the_conversation_goes_as_shown(bot: ScriptedBot) -> None:
-    anna = Conversation(bot, client_id="anna", local_time=MONDAY)
+    anna = BotClient(bot, client_id="anna", local_time=MONDAY)
     lines = [line.split(maxsplit=1) for line in block("conversation").splitlines()]
     assert [who for who, _ in lines] == ["anna", "bot"] * (len(lines) // 2)
     for (_, said), (_, answer) in zip(lines[::2], lines[1::2], strict=True):

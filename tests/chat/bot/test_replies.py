@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from botkit import Memory, Turn
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 from chat_service.bot.reply import SPEECHLESS
 from chat_service.bot.script import ScriptError, load_script, parse_script
 from chat_service.bot.scripted import ScriptedBot
@@ -37,7 +37,7 @@ NOTHING += ["\u3164", "\u2800 \u2800", "\ufe0f", "\U000e0100", "\u115f\u1160"]  
 
 async def echoed(text: str, more: str = "") -> str:
     bot = ScriptedBot(parse_script(ECHO.format(more=more)))
-    return await Conversation(bot, local_time=MONDAY).say(text)
+    return await BotClient(bot, local_time=MONDAY).say(text)
 
 
 @pytest.mark.parametrize("text", NOTHING, ids=ascii)

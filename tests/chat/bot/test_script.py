@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from botkit import BotError, BotNotFound, Memory, Reply, RequestKind, Turn, whole
-from botkit.testing import MONDAY_MORNING, Conversation
+from botkit.testing import MONDAY_MORNING, BotClient
 from chat_service.bot.choice import CannotStartBot, open_bot
 from chat_service.bot.reply import StreamingBot
 from chat_service.bot.runner import BotRunner
@@ -84,7 +84,7 @@ async def test_a_changed_script_is_followed_and_one_with_a_mistake_is_not(tmp_pa
     file = tmp_path / "script.toml"
     file.write_text(script(rule('say = "one"')))
     bot = ScriptedBot(parse_script(file.read_text()))
-    anna = Conversation(bot)
+    anna = BotClient(bot)
     following = asyncio.create_task(follow_file(file, bot, stamp_of(file), seconds=0.01))
 
     async def says(expected: str) -> None:
@@ -155,7 +155,7 @@ MIXED = script(
 
 
 async def test_a_rule_hands_over_and_says_its_own_when_the_other_bot_cannot() -> None:
-    anna = Conversation(ScriptedBot(parse_script(MIXED), models()))
+    anna = BotClient(ScriptedBot(parse_script(MIXED), models()))
     said = [await anna.say(text) for text in ("hello", "what is love", "in pieces please", "fail", "fail", "fail")]
     assert said == [
         *("fixed", "model: what is love", "a model on in pieces please"),
@@ -166,7 +166,7 @@ async def test_a_rule_hands_over_and_says_its_own_when_the_other_bot_cannot() ->
 async def test_without_words_of_its_own_the_rule_fails_as_the_other_bot_does() -> None:
     bot = ScriptedBot(parse_script(script(rule('bot = "llm"'))), models())
     with pytest.raises(BotError, match="no answer"):
-        await Conversation(bot).say("fail")
+        await BotClient(bot).say("fail")
 
 
 def test_a_script_that_hands_over_to_a_bot_that_is_not_there_is_refused() -> None:
@@ -200,7 +200,7 @@ async def test_a_pod_serves_a_script_that_hands_over(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CHAT_BOT_SCRIPT", str(file))
     monkeypatch.setenv("CHAT_BOT_BREAKER_FAILURES", "2")
     async with open_bot(load(ChatSettings, [], prog="", description=""), ChatMetrics().bot) as bot:
-        anna = Conversation(bot)
+        anna = BotClient(bot)
         assert await anna.say("hello") == "fixed"
         assert await anna.say("what is love") == "model: what is love"
         assert [await anna.say("fail") for _ in range(3)] == ["first instead", "second instead", "first instead"]

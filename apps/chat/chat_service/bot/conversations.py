@@ -21,7 +21,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from botkit import BotError, Responder
-from botkit.testing import Conversation
+from botkit.testing import BotClient
 
 BOT: Final = "bot"
 MOMENT: Final = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
@@ -86,11 +86,11 @@ def read_conversations(source: str) -> Iterator[Expected]:
 async def try_conversation(bot: Responder, expected: Expected) -> list[Difference]:
     """Have a conversation with a bot, and return the replies that are not as expected."""
     differences = []
-    talk: Conversation | None = None
+    talk: BotClient | None = None
     replied = ""
     for said in expected.said:
         if said.who != BOT:
-            talk = talk or Conversation(bot, client_id=said.who, local_time=expected.moment)
+            talk = talk or BotClient(bot, client_id=said.who, local_time=expected.moment)
             replied = await _say(talk, said.text)
         elif not _pattern(said.text).fullmatch(replied):
             differences.append(Difference(said.line, said.text, replied))
@@ -102,7 +102,7 @@ def files(path: Path) -> list[Path]:
     return sorted(path.glob("*.txt")) if path.is_dir() else [path]
 
 
-async def _say(talk: Conversation, text: str) -> str:
+async def _say(talk: BotClient, text: str) -> str:
     media = MEDIA.fullmatch(text)
     try:
         if media is None:

@@ -14,7 +14,7 @@ from history_service.api.documents import moment_json
 from history_service.api.signed_urls import SignedUrls
 from history_service.blobs.base import BlobMissing, BlobStore, OpenBlob
 from history_service.limits import DownloadLimiter, LimitReached
-from history_service.model import Media, Message
+from history_service.model import Message, StoredMedia
 from servicekit.problems import Problem
 from servicekit.tokens import Principal
 
@@ -109,7 +109,7 @@ class MediaFiles:
                 raise Problem(503, "downloads_busy", detail, headers=again) from exc
             return BlobResponse(blob, resources.pop_all(), status, headers)
 
-    async def _find(self, request: Request, principal: Principal) -> tuple[Message, Media]:
+    async def _find(self, request: Request, principal: Principal) -> tuple[Message, StoredMedia]:
         message = await self._access.message(request, principal)
         try:
             media = message.media(MediaPart(request.path_params["part"]))

@@ -63,7 +63,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class PendingUpload:
     """Media of an exchange that somebody is storing.
 
     Attributes:
@@ -260,16 +260,16 @@ class ErasureStore(Protocol):
 class UploadStore(Protocol):
     """Remembers whose media are being stored."""
 
-    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+    async def begin(self, uploads: Sequence[PendingUpload]) -> set[UUID]:
         """Write down whose media are about to be stored; return the exchanges for which that is no use.
 
         These are here already, or `add` would turn them away. Who erases later sees the others until `end_uploads`.
         """
 
-    async def of_client(self, client_id: str) -> list[Upload]:
+    async def of_client(self, client_id: str) -> list[PendingUpload]:
         """Return whose media are being stored, or were by a delivery that failed or a process that ended."""
 
-    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+    async def end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
         """Say that nothing more is stored; the latest that failed stays written down until the exchange comes again."""
 
 

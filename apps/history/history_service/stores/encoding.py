@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from frameproto import MediaPart, MessageKind
 from frameproto.kinds import Outcome
-from history_service.model import EPOCH, Media, MessageContent
+from history_service.model import EPOCH, MessageContent, StoredMedia
 from history_service.tokenizer import tokenize
 
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -37,7 +37,7 @@ def read_content(document: dict[str, Any] | None) -> MessageContent | None:
     """Return a message from what `content_document` wrote."""
     if document is None:
         return None
-    media = tuple(Media(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
+    media = tuple(StoredMedia(MediaPart(m["part"]), m["key"], m["size"]) for m in document["media"])
     return MessageContent(MessageKind(document["kind"]), document["text"], media, document.get("transcribed", False))
 
 

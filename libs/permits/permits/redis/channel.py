@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
 
 from permits.redis.clients import Client, new_connection
-from permits.redis.scripts import Script
+from permits.redis.scripts import LuaScript
 
 Word = str | int
 Reply = Any
@@ -92,7 +92,7 @@ class Channel:
     """
 
     def __init__(
-        self, redis: Client, scripts: Sequence[Script], key: str, *, lead: Sequence[Sequence[Word]] = ()
+        self, redis: Client, scripts: Sequence[LuaScript], key: str, *, lead: Sequence[Sequence[Word]] = ()
     ) -> None:
         self._redis = redis
         self._lead = [_pack(command) for command in lead]

@@ -25,7 +25,7 @@ from permits.redis.pending import PendingRequests
 from permits.redis.replies import CallResult, Condition
 from permits.redis.requests import AcquireRequest, Query
 from permits.redis.reusable_timeout import ReusableTimeout
-from permits.redis.session import Session
+from permits.redis.session import PodSession
 from permits.redis.store import Store
 from permits.redis.throughput import first_share, split_releases
 
@@ -72,7 +72,7 @@ class Dispatch:
         self._answer_seconds = min(answer_seconds, lease_seconds / ANSWERS_PER_LEASE)
         self._wake = asyncio.Event()
         self.pending = PendingRequests(store.under_way, on_deadline=self._leave_line, wake=self._wake.set)
-        self.session = Session(
+        self.session = PodSession(
             store,
             self.pending,
             pod,
@@ -162,7 +162,7 @@ class Dispatch:
             time_limit.stop()
 
     async def say_goodbye(self) -> None:
-        """Give everything back, once `run` works no more. Raises as `Session.leave`."""
+        """Give everything back, once `run` works no more. Raises as `PodSession.leave`."""
         await self.session.leave(answer_seconds=self._answer_seconds)
 
     async def _turn(self) -> None:

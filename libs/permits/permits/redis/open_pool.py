@@ -12,7 +12,7 @@ from permits.redis.dispatch import Dispatch
 from permits.redis.grant_listener import GrantListener
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.replies import Condition
-from permits.redis.scripts import Scripts
+from permits.redis.scripts import LuaScripts
 from permits.redis.store import Store, Terms
 from permits.redis.throughput import LEAD
 
@@ -34,7 +34,7 @@ class OpenPool:
         *,
         prefix: str,
         pod: str,
-        scripts: Scripts,
+        scripts: LuaScripts,
         answer_seconds: float,
         report: Report,
     ) -> None:

@@ -11,7 +11,7 @@ from permits.base import PoolState
 from permits.errors import PoolUnavailable
 from permits.redis.clients import Client, check_store
 from permits.redis.keys import DEFAULT_PREFIX, every_pool, pool_of, script_keys_of
-from permits.redis.scripts import Script, Status, load_scripts
+from permits.redis.scripts import CallStatus, LuaScript, load_scripts
 
 LINE_SHOWN: Final = 100
 SCANNED_AT_ONCE: Final = 1000
@@ -177,19 +177,19 @@ class PoolOperator:
             PoolUnavailable: the store cannot be asked.
         """
         status, *_ = await self._run(self._scripts.set, "new", "")
-        if Status(status) is not Status.DONE:
+        if CallStatus(status) is not CallStatus.DONE:
             raise PoolKnown(
                 f"pool {self.name} has been used here before, or a pod is connected; `trust` ends its learning"
             )
 
     async def _set(self, what: str, value: str | int) -> None:
         status, *rest = await self._run(self._scripts.set, what, value)
-        if Status(status) is not Status.DONE:
+        if CallStatus(status) is not CallStatus.DONE:
             raise PoolUnknown(f"nobody has used a pool called {self.name} here")
         while rest[-1]:  # there is more to hand out than one call may
             _, *rest = await self._run(self._scripts.set, "serve", "")
 
-    async def _run(self, script: Script, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+    async def _run(self, script: LuaScript, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
         client: Any = self._redis  # its execute_command has no type
         with _asking():
             return await client.execute_command("EVAL", script.text, len(self._keys), *self._keys, *argv)

@@ -14,7 +14,6 @@ from typing import Literal
 from uuid import uuid4
 
 from permits.errors import ClientLimitReached, PermitError, PermitTimeout, PoolUnavailable, WaitReplaced
-from permits.redis.deadlines import Deadlines
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.replies import Answer
 from permits.redis.requests import (
@@ -28,6 +27,7 @@ from permits.redis.requests import (
     refusal_of,
 )
 from permits.redis.scripts import WAS_REPLACED, Code
+from permits.redis.wait_deadlines import WaitDeadlines
 
 MOST_SEARCHED = 200  # asked about with one heartbeat, in search of a lost notice
 MAX_ATTEMPTS = 3  # of a request that meets one forgotten incarnation after the other
@@ -55,7 +55,7 @@ class PendingRequests:
         self._queue: deque[Request] = deque()
         self._set_aside: list[Operation] = []
         self._unsaid: deque[Answer] = deque()
-        self._deadlines = Deadlines(on_deadline)
+        self._deadlines = WaitDeadlines(on_deadline)
         self._id_prefix = uuid4().hex[:16]
         self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
 

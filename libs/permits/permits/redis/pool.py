@@ -18,7 +18,7 @@ from permits.redis.lease import RedisPermit
 from permits.redis.open_pool import OpenPool
 from permits.redis.pending import place_name_of
 from permits.redis.requests import AcquireRequest, Query
-from permits.redis.scripts import Code, Script, load_scripts
+from permits.redis.scripts import Code, LuaScript, load_scripts
 from permits.redis.store import Terms
 
 _VERDICTS = {
@@ -160,7 +160,7 @@ class RedisPool(Pool):
         clients = {client.decode(): int(count) for client, count in zip(counts, counts, strict=True)}
         return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
 
-    async def _look(self, script: Script, *argv: str | int) -> Reply:
+    async def _look(self, script: LuaScript, *argv: str | int) -> Reply:
         self._check_use()
         dispatch = self._here.dispatch
         query = Query(script, argv)

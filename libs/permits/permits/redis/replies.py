@@ -7,7 +7,7 @@ from typing import Any
 from permits.redis.channel import Reply, StoreLost
 from permits.redis.lease import Lease
 from permits.redis.requests import AcquireRequest, Operation
-from permits.redis.scripts import CODES, Code, Status
+from permits.redis.scripts import CODES, CallStatus, Code
 
 NAMELESS = "the server does not tell its run id (INFO server), so nobody could tell it from another"
 
@@ -101,7 +101,7 @@ class CallResult:
 
     def add_operated(self, operations: Sequence[Operation], reply: Reply) -> None:
         """Take in what the operate script replied. Raises StoreLost."""
-        if reply[0] != Status.DONE and not self._welcome(reply):
+        if reply[0] != CallStatus.DONE and not self._welcome(reply):
             self.unserved.extend(operations)
             return
         _, handed, more, *numbers = reply
@@ -126,14 +126,14 @@ class CallResult:
             self.renewal = Renewal(sent_at, lease_ms / 1000, waiters, held, condition, longest_ms)
 
     def _welcome(self, reply: Reply) -> bool:
-        match Status(reply[0]):
-            case Status.DONE:
+        match CallStatus(reply[0]):
+            case CallStatus.DONE:
                 return True
-            case Status.GONE:
+            case CallStatus.GONE:
                 self.gone = True
-            case Status.FORGOTTEN:
+            case CallStatus.FORGOTTEN:
                 self.forgotten = True
-            case Status.NAMELESS:
+            case CallStatus.NAMELESS:
                 raise StoreLost(NAMELESS)
             case _:
                 raise StoreLost("another connection of this pod has spoken since")

@@ -26,7 +26,7 @@ from permits.errors import (
 )
 from permits.redis.channel import Reply, Word
 from permits.redis.lease import RedisPermit
-from permits.redis.scripts import Code, Script
+from permits.redis.scripts import Code, LuaScript
 
 
 class AcquireRequest:
@@ -190,7 +190,7 @@ class Query:
     __slots__ = ("answer", "argv", "script")
     target = None
 
-    def __init__(self, script: Script, argv: Sequence[str | int] = ()) -> None:
+    def __init__(self, script: LuaScript, argv: Sequence[str | int] = ()) -> None:
         self.script = script
         self.argv = argv
         self.answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()

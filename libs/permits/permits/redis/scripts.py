@@ -8,7 +8,7 @@ from hashlib import sha1
 from importlib import resources
 
 
-class Status(IntEnum):
+class CallStatus(IntEnum):
     """What became of a call, as `lua/pool.lua` says it."""
 
     DONE = 1
@@ -55,7 +55,7 @@ _LOOKS = re.compile(r"^local LOOKS = \d+ ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class LuaScript:
     """One script, whole."""
 
     text: str
@@ -63,27 +63,27 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Scripts:
+class LuaScripts:
     """The scripts of a pool, one for each file."""
 
-    enter: Script
-    declare: Script
-    operate: Script
-    renew: Script
-    leave: Script
-    holdings: Script
-    peek: Script
-    state: Script
-    show: Script
-    set: Script
+    enter: LuaScript
+    declare: LuaScript
+    operate: LuaScript
+    renew: LuaScript
+    leave: LuaScript
+    holdings: LuaScript
+    peek: LuaScript
+    state: LuaScript
+    show: LuaScript
+    set: LuaScript
 
-    def all(self) -> tuple[Script, ...]:
+    def all(self) -> tuple[LuaScript, ...]:
         """Return each of them, for loading."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
 @cache
-def load_scripts(server: str | None = None, looks: int | None = None) -> Scripts:
+def load_scripts(server: str | None = None, looks: int | None = None) -> LuaScripts:
     """Read the scripts that come with this package.
 
     Args:
@@ -94,17 +94,17 @@ def load_scripts(server: str | None = None, looks: int | None = None) -> Scripts
     if looks is not None:
         pool = _LOOKS.sub(f"local LOOKS = {looks} ", pool, count=1)
     shared = "\n".join((_read("server") if server is None else server, _read("records"), pool))
-    return Scripts(**{field.name: _compose(field.name, shared) for field in fields(Scripts)})
+    return LuaScripts(**{field.name: _compose(field.name, shared) for field in fields(LuaScripts)})
 
 
-def _compose(name: str, shared: str) -> Script:
+def _compose(name: str, shared: str) -> LuaScript:
     first_line, _, body = _read(name).partition("\n")  # Redis wants the flags in the very first line
     if _PODS in body:
         body = body.replace(_PODS, _read("pods"))
     elif "no-writes" not in first_line:
         shared = f"{shared}\n{_read('pods')}"
     text = f"{first_line}\n{shared}\n{body}"
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return LuaScript(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read(name: str) -> str:

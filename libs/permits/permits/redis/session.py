@@ -34,7 +34,7 @@ class Matter(IntEnum):
     GONE = 3
 
 
-class Session:
+class PodSession:
     """Enters, renews, declares, reconciles.
 
     Args:

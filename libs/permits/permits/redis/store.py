@@ -18,7 +18,7 @@ from permits.redis.keys import DEFAULT_PREFIX, keys_of, script_keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.replies import NAMELESS, CallResult, Entry, entry_of
 from permits.redis.requests import AcquireRequest, Query, Request
-from permits.redis.scripts import Script, Scripts, Status
+from permits.redis.scripts import CallStatus, LuaScript, LuaScripts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Store:
     def __init__(
         self,
         channel: Channel,
-        scripts: Scripts,
+        scripts: LuaScripts,
         name: str,
         terms: Terms,
         *,
@@ -127,12 +127,12 @@ class Store:
         words = (incarnation, self._channel.generation, self._lease_ms, *self._knowledge(), *terms)
         sent_at = self._clock()
         [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.enter, *words)])
-        match Status(status):
-            case Status.NEWER:
+        match CallStatus(status):
+            case CallStatus.NEWER:
                 raise KeptOut("a newer version of permits uses this pool; update this pod")
-            case Status.SHUT_OUT:
+            case CallStatus.SHUT_OUT:
                 raise KeptOut("an operator refuses this pod")
-            case Status.NAMELESS:
+            case CallStatus.NAMELESS:
                 raise KeptOut(NAMELESS)
         *entry, more = rest
         return self._entry(sent_at, entry, more=bool(more))
@@ -164,10 +164,10 @@ class Store:
             for waiter in some_waiters:
                 words += (waiter.id, waiter.ticket, waiter.client_id, waiter.wait_ms(now))
             [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.declare, *words)])
-            match Status(status):
-                case Status.GONE:
+            match CallStatus(status):
+                case CallStatus.GONE:
                     return None
-                case Status.STALE | Status.NAMELESS:
+                case CallStatus.STALE | CallStatus.NAMELESS:
                     raise StoreLost("the declaration was not taken")
         return self._entry(sent_at, rest)
 
@@ -191,7 +191,7 @@ class Store:
             [[after, *ids]] = await self._channel.exchange(
                 [self._call(self._scripts.holdings, incarnation, what, cursor, epoch)]
             )
-            if after == Status.FORGOTTEN:
+            if after == CallStatus.FORGOTTEN:
                 return None
             found.update(name.decode() for name in ids)
             cursor = after.decode()
@@ -282,7 +282,7 @@ class Store:
         """Close the connection."""
         await self._channel.close()
 
-    def _call(self, script: Script, *argv: Word) -> Sequence[Word]:
+    def _call(self, script: LuaScript, *argv: Word) -> Sequence[Word]:
         """Return a command. Only the scripts that let pods in and keep them need the keys of the old layout."""
         both = script is self._scripts.enter or script is self._scripts.renew
         keys = self._all_keys if both else self._keys

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Never
 
 from servicekit.logs import get_logger
-from servicekit.tasks import Backoff, is_worth_logging
+from servicekit.tasks import FullJitterBackoff, is_worth_logging
 from servicekit.tokens.keys import Keys, KeySetError, KeysUnavailable, TokenKey, read_keys
 
 Fetch = Callable[[], Awaitable[bytes]]
@@ -40,7 +40,7 @@ class KeySet:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._fetch = fetch
-        self._retries = Backoff(FIRST_RETRY_SECONDS, cooldown_seconds, jitter)
+        self._retries = FullJitterBackoff(FIRST_RETRY_SECONDS, cooldown_seconds, jitter)
         self._refresh_seconds = refresh_seconds
         self._cooldown_seconds = cooldown_seconds
         self._keys: Keys = {}

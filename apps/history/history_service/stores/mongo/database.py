@@ -24,14 +24,14 @@ from pymongo.uri_parser import parse_uri
 from history_service.stores.base import StoreUnavailable, StoreUnusable
 from history_service.stores.mongo.drivers import MongoDriver, open_client, settled
 from history_service.stores.mongo.schema import bring_up_to_date
-from servicekit.tasks import Backoff
+from servicekit.tasks import FullJitterBackoff
 
 Document = dict[str, Any]
 
 T = TypeVar("T")
 
 DUPLICATE_KEY: Final = 11000
-TRANSACTION_RETRIES: Final = Backoff(first_seconds=0.005, longest_seconds=0.1)
+TRANSACTION_RETRIES: Final = FullJitterBackoff(first_seconds=0.005, longest_seconds=0.1)
 NO_REPLICA_SET: Final = "MongoDB runs without a replica set (--replSet), and history needs one for its transactions"
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pymongo import UpdateOne
 
-from history_service.stores.base import Upload
+from history_service.stores.base import PendingUpload
 from history_service.stores.encoding import microseconds, moment
 from history_service.stores.mongo.database import MongoDatabase, errors
 from history_service.stores.mongo.drivers import settled
@@ -20,7 +20,7 @@ class MongoUploads:
         self._db = db
         self._sessions = sessions
 
-    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+    async def begin(self, uploads: Sequence[PendingUpload]) -> set[UUID]:
         """See `UploadStore.begin`."""
         if not uploads:
             return set()
@@ -37,7 +37,7 @@ class MongoUploads:
                 settled.add(each.exchange_id)
         return settled
 
-    async def of_client(self, client_id: str) -> list[Upload]:
+    async def of_client(self, client_id: str) -> list[PendingUpload]:
         """See `UploadStore.of_client`. Their age is by the clock of the server, which wrote when they began."""
         age = {"$subtract": ["$$NOW", "$since"]}
         pipeline: list[dict[str, Any]] = [{"$match": {"client_id": client_id}}, {"$addFields": {"age_ms": age}}]
@@ -45,7 +45,7 @@ class MongoUploads:
             cursor = await settled(self._db.database["uploads"].aggregate(pipeline))
             found = await cursor.to_list(None)
         return [
-            Upload(
+            PendingUpload(
                 id=document["_id"],
                 client_id=document["client_id"],
                 session_id=document["session_id"],
@@ -58,7 +58,7 @@ class MongoUploads:
             for document in found
         ]
 
-    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+    async def end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
         """See `UploadStore.end`."""
         clients = {"client_id": {"$in": sorted({each.client_id for each in uploads})}}
         ours: dict[str, Any] = {"_id": {"$in": [each.id for each in uploads]}}
@@ -69,7 +69,7 @@ class MongoUploads:
                 await self._db.database["uploads"].update_many({**clients, **ours}, {"$set": {"active": False}})
 
 
-def _note(upload: Upload) -> UpdateOne:
+def _note(upload: PendingUpload) -> UpdateOne:
     note = {
         "session_id": upload.session_id,
         "exchange_id": upload.exchange_id,

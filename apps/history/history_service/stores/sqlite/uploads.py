@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from history_service.stores.base import Upload
+from history_service.stores.base import PendingUpload
 from history_service.stores.encoding import microseconds, moment
 from history_service.stores.sqlite.database import SqliteDatabase
 from history_service.stores.sqlite.sessions import is_late
@@ -20,7 +20,7 @@ class SqliteUploads:
     def __init__(self, db: SqliteDatabase) -> None:
         self._db = db
 
-    async def begin(self, uploads: Sequence[Upload]) -> set[UUID]:
+    async def begin(self, uploads: Sequence[PendingUpload]) -> set[UUID]:
         """See `UploadStore.begin`."""
         settled: set[UUID] = set()
         async with self._db.transaction() as writer:
@@ -44,14 +44,14 @@ class SqliteUploads:
                     settled.add(each.exchange_id)
         return settled
 
-    async def of_client(self, client_id: str) -> list[Upload]:
+    async def of_client(self, client_id: str) -> list[PendingUpload]:
         """See `UploadStore.of_client`."""
         rows = await self._db.read(
             f"SELECT id, session_id, exchange_id, received_us, keys, active, {AGE} FROM uploads WHERE client_id = ?",
             (client_id,),
         )
         return [
-            Upload(
+            PendingUpload(
                 id=UUID(bytes=id_),
                 client_id=client_id,
                 session_id=UUID(bytes=session_id),
@@ -64,7 +64,7 @@ class SqliteUploads:
             for id_, session_id, exchange_id, received_us, keys, active, age in rows
         ]
 
-    async def end(self, uploads: Sequence[Upload], *, failed: bool) -> None:
+    async def end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
         """See `UploadStore.end`."""
         async with self._db.transaction() as writer:
             for each in uploads:

@@ -14,7 +14,7 @@ from permits.redis.requests import AcquireRequest
 FEW = 64
 
 
-class Deadlines:
+class WaitDeadlines:
     """Says when the time of somebody in line is over.
 
     Args:

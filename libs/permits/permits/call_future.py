@@ -14,7 +14,7 @@ LOOK_SECONDS: Final = 1.0
 """How often a thread that waits looks whether the pool's is alive."""
 
 
-class Outcome(Generic[T]):
+class CallFuture(Generic[T]):
     """What one call comes to. The pool's thread settles or abandons it; the thread that called waits and takes it.
 
     A bare lock tells of it. An exception may come at any moment in a thread that waits, and of all there is to wait
