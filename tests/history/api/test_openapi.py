@@ -12,6 +12,8 @@ from frameproto import history as shapes
 from history_service.api.openapi import openapi_document
 from history_service.api.openapi.operations import BODY_PROBLEMS, COMMON_PROBLEMS, TOKEN_PROBLEMS
 from history_service.api.openapi.schemas import NAMES, schema_of
+from servicekit import tokens
+from servicekit.tokens.keys import KeysUnavailable
 from tests.history.pod import Pod
 
 DOCUMENT = openapi_document(with_tokens=True)
@@ -97,6 +99,13 @@ def test_a_section_tells_parameters_members_and_problems(heading: str) -> None:
     own = {code for status, code in codes(operation) if (status, code) not in COMMON}
     assert own - told(section) == set()
     assert told(section) - {code for _, code in codes(operation)} - {"store_unavailable"} == set()
+
+
+def test_the_problems_of_tokens_are_those_that_checking_them_raises() -> None:
+    sources = [path.read_text("utf-8") for path in Path(tokens.__file__).parent.glob("*.py")]
+    raised = {code for source in sources for code in re.findall(r'TokenError\("(\w+)"', source)}
+    assert raised == set(TOKEN_PROBLEMS[401])
+    assert TOKEN_PROBLEMS[503] == (KeysUnavailable().code,)
 
 
 def test_what_is_common_is_told_once() -> None:

@@ -32,8 +32,9 @@ BODY_PROBLEMS: Final[Problems] = {
 """Of operations that take a JSON object."""
 
 TOKEN_PROBLEMS: Final[Problems] = {
-    401: ("token_missing", "token_malformed", "token_expired", "token_invalid"),
+    401: ("token_missing", "token_malformed", "token_expired", "token_key_unknown", "token_invalid"),
     403: ("access_denied",),
+    503: ("token_keys_unavailable",),
 }
 COMMON_PROBLEMS: Final[Problems] = {
     404: ("not_found",),
@@ -214,7 +215,7 @@ OPERATIONS: Final[dict[str, dict[str, Described]]] = {
                 }
             },
             OF_CLIENT,
-            _path("message", UUID, "the id of an exchange"),
+            _path("message", UUID, "the client's id of the message"),
             _query("attempt", ATTEMPT, "the ticket of the connection over which it was sent again", required=True),
             problems={
                 400: ("client_id_malformed", "message_id_malformed", "attempt_malformed"),
