@@ -30,11 +30,19 @@ def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:
         terminal.type("0\r")
         terminal.expect("text >")
         terminal.type("say the menu works\r")
-        terminal.expect("the menu works")
+        terminal.expect("bot  the menu works")
+        terminal.expect(">")
         terminal.type("\x04")
         terminal.expect("goodbye")
         assert terminal.wait() == 0
     assert len(list((tmp_path / "replies").iterdir())) == 1
+
+
+def test_the_end_of_input_may_come_before_the_question(chatbot: Chatbot, tmp_path: Path) -> None:
+    with on_terminal(tmp_path, "connect", chatbot.url, "--client-id", "tess") as terminal:
+        terminal.type("\x04")  # the terminal still reads lines
+        terminal.expect("goodbye")
+        assert terminal.wait() == 0
 
 
 def test_names_of_files_are_completed(chatbot: Chatbot, tmp_path: Path) -> None:

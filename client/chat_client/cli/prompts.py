@@ -12,9 +12,13 @@ from typing import Final, Protocol
 
 import click
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from chat_client.cli.lines import Command
@@ -97,6 +101,20 @@ class _LineCompleter(Completer):
                     yield Completion(id_, start_position=-len(rest), display_meta=printable(about))
 
 
+def early_end() -> KeyBindings:
+    """Return the binding that lets Ctrl-D end an empty line, although it was pressed before the question stood there.
+
+    Until then the terminal reads lines. Linux keeps such a Ctrl-D as a NUL for a program that reads keys later.
+    """
+    bindings = KeyBindings()
+
+    @bindings.add(Keys.ControlAt, filter=Condition(lambda: not get_app().current_buffer.text))
+    def end(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError())
+
+    return bindings
+
+
 def paths_of(part: MediaPart) -> PathCompleter:
     """Return what completes names of folders, and of files that may be this part."""
     suffixes = tuple(f".{form.suffix}" for form in (OWN_FORMATS[part], *OTHER_FORMATS[part]))
@@ -117,8 +135,11 @@ class Terminal:
             history=lines_of_earlier_runs(),
             completer=self._completer,
             complete_while_typing=False,
+            key_bindings=early_end(),
         )
-        self._paths: PromptSession[str] = PromptSession(history=InMemoryHistory(), complete_while_typing=False)
+        self._paths: PromptSession[str] = PromptSession(
+            history=InMemoryHistory(), complete_while_typing=False, key_bindings=early_end()
+        )
 
     async def line(self, question: str) -> str | None:
         """Ask for a line; Ctrl-D means that there are no more.
