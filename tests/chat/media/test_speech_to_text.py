@@ -122,6 +122,11 @@ async def test_voice_notes_and_videos_come_with_their_words() -> None:
         assert (await workers.probe_video(video(RED, sound=True))).transcript == Transcript("")
 
 
+async def test_with_too_little_memory_the_pod_does_not_start() -> None:
+    with pytest.raises(MediaError, match=r"CHAT_SPEECH_MEMORY is 600 MiB.*allocate"):
+        await whisper_pool(FOLDER, memory_bytes=600 * 1024**2).__aenter__()
+
+
 async def test_without_a_model_the_pod_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"CHAT_SPEECH_MODEL.*setup:speech"):
         await workers_of(1, recognizer=EmbeddedSpeechToText(whisper_pool(tmp_path))).__aenter__()

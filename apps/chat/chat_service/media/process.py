@@ -68,7 +68,7 @@ class WorkerProcess:
                 json.dumps(asdict(self._settings)),
                 stdin=PIPE,
                 stdout=PIPE,
-                env=_environment(),
+                env={**_environment(), **self._settings.VARIABLES},
                 limit=READ_AHEAD_BYTES,
                 start_new_session=True,  # Ctrl-C in a terminal reaches the pod only, which lets answers finish
             )

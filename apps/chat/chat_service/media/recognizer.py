@@ -46,8 +46,13 @@ class SpeechRunner:
             self._model = WhisperModel(
                 str(folder), device="cpu", compute_type="int8", cpu_threads=settings.threads, local_files_only=True
             )
-        except (RuntimeError, ValueError, OSError) as exc:
-            raise CannotStart(f"CHAT_SPEECH_MODEL: {folder} cannot be loaded: {exc}") from exc
+            # A first use shows whether the memory is enough: that depends on the model and on the processor.
+            self._model.detect_language(numpy.zeros(SAMPLE_RATE, numpy.float32))
+        except (RuntimeError, ValueError, OSError, MemoryError) as exc:
+            memory = f"{settings.memory_bytes >> 20} MiB" if settings.memory_bytes else "unlimited"
+            raise CannotStart(
+                f"CHAT_SPEECH_MODEL: {folder} cannot be used (CHAT_SPEECH_MEMORY is {memory}): {exc}"
+            ) from exc
 
     def run(self, job: PipeMessage) -> PipeMessage:
         """Do a job and return its result."""
