@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 
 from bench.exchanges.bodies import measure_bodies
-from bench.exchanges.contenders import ALL, Stage, Step, missing, open_stage
+from bench.exchanges.contenders import ALL, Step, Testbed, missing, open_testbed
 from bench.exchanges.cores import split
 from bench.exchanges.idle import measure_idle
 from bench.exchanges.ours import measure_fsync, measure_voice
@@ -30,7 +30,7 @@ from bench.exchanges.versions import measure_pieces, measure_versions
 from bench.machine import busy_share
 from bench.valkey import run_valkey
 
-Part = Callable[[Stage, ExchangeTerms, Sequence[str], Step], Awaitable[list[ReportRow]]]
+Part = Callable[[Testbed, ExchangeTerms, Sequence[str], Step], Awaitable[list[ReportRow]]]
 PARTS: Final[dict[str, Part]] = {
     "text": measure_texts,
     "window": measure_windows,
@@ -59,8 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"NOT MEASURED {name}: {why}", file=sys.stderr)
     wanted = [SHORT_NAMES[name] for name in options.only] if options.only else ALL
     names = [name for name in wanted if name not in absent]
-    with TemporaryDirectory(prefix="bench-") as name, run_valkey() as valkey, open_stage(Path(name), valkey) as stage:
-        report = uvloop.run(_measure(stage, options, names, absent))
+    with (
+        TemporaryDirectory(prefix="bench-") as name,
+        run_valkey() as valkey,
+        open_testbed(Path(name), valkey) as testbed,
+    ):
+        report = uvloop.run(_measure(testbed, options, names, absent))
     if options.json:
         options.json.write_text(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.plot:
@@ -71,18 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _measure(
-    stage: Stage, options: argparse.Namespace, names: Sequence[str], absent: dict[str, str]
+    testbed: Testbed, options: argparse.Namespace, names: Sequence[str], absent: dict[str, str]
 ) -> ExchangeReport:
     terms = _terms(options)
     report = ExchangeReport(
-        store=await stage.valkey.version(),
+        store=await testbed.valkey.version(),
         busy=await asyncio.to_thread(busy_share),
         terms=terms,
         missing=absent,
         rows=[],
     )
     for part in options.part or PARTS:
-        report = replace(report, rows=[*report.rows, *await PARTS[part](stage, terms, names, _step)])
+        report = replace(report, rows=[*report.rows, *await PARTS[part](testbed, terms, names, _step)])
     return report
 
 

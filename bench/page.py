@@ -24,7 +24,7 @@ REPLIED = "() => document.querySelector('li.reply:not(.growing)') !== null"
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageLoad:
     """One visit. Times are milliseconds since the visit began."""
 
     requests: int
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(chromium: str, visits: int) -> dict[str, Visit]:
+def measure(chromium: str, visits: int) -> dict[str, PageLoad]:
     """Return the medians of first visits, and of later ones of the same browser, whose files are asked for again."""
     ports = {"CHAT_PORT": free_port(), "HISTORY_PORT": free_port(), "CHAT_METRICS_PORT": 0, "HISTORY_METRICS_PORT": 0}
     with TemporaryDirectory() as name, sync_playwright() as playwright:
@@ -64,8 +64,8 @@ def measure(chromium: str, visits: int) -> dict[str, Visit]:
         with running("standalone", folder / "log", {**ports, **folders, "CHAT_MEDIA_PROCESSES": 1}) as server:
             browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS])
             address = f"http://127.0.0.1:{server.ports['chat']}/"
-            first: list[Visit] = []
-            later: list[Visit] = []
+            first: list[PageLoad] = []
+            later: list[PageLoad] = []
             for _ in range(visits):
                 context = browser.new_context(locale="en-GB")
                 context.set_default_timeout(TIMEOUT_MS)
@@ -76,7 +76,7 @@ def measure(chromium: str, visits: int) -> dict[str, Visit]:
     return {"first visit": _medians(first), "later visit": _medians(later)}
 
 
-def visit_once(context: BrowserContext, address: str) -> Visit:
+def visit_once(context: BrowserContext, address: str) -> PageLoad:
     page = context.new_page()
     files: list[Request] = []
     page.on("requestfinished", lambda request: files.append(request) if request.url.startswith(address) else None)
@@ -91,16 +91,16 @@ def visit_once(context: BrowserContext, address: str) -> Visit:
     sizes = [request.sizes() for request in files]
     page.close()
     received = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
-    return Visit(len(files), received / KIB, loaded, connected, replied)
+    return PageLoad(len(files), received / KIB, loaded, connected, replied)
 
 
 def _milliseconds(page: Page, expression: str) -> float:
     return float(page.evaluate(expression))
 
 
-def _medians(visits: Sequence[Visit]) -> Visit:
+def _medians(visits: Sequence[PageLoad]) -> PageLoad:
     found = {name: statistics.median(asdict(visit)[name] for visit in visits) for name in asdict(visits[0])}
-    return Visit(**{**found, "requests": round(found["requests"])})
+    return PageLoad(**{**found, "requests": round(found["requests"])})
 
 
 if __name__ == "__main__":

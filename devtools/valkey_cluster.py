@@ -9,7 +9,7 @@ from pathlib import Path
 from redis import Redis
 
 from devtools.ports import free_port
-from devtools.valkey import Valkey, run_valkey
+from devtools.valkey import ValkeyServer, run_valkey
 
 SLOTS = 16384
 SECONDS = 60.0
@@ -24,15 +24,15 @@ class Cluster:
         replica: of the first primary.
     """
 
-    primaries: tuple[Valkey, ...]
-    replica: Valkey
+    primaries: tuple[ValkeyServer, ...]
+    replica: ValkeyServer
 
     @property
-    def nodes(self) -> tuple[Valkey, ...]:
+    def nodes(self) -> tuple[ValkeyServer, ...]:
         """All of them."""
         return (*self.primaries, self.replica)
 
-    def move(self, slot: int, source: Valkey, target: Valkey) -> None:
+    def move(self, slot: int, source: ValkeyServer, target: ValkeyServer) -> None:
         """Move a slot with its keys, as a rebalancing of the cluster does."""
         ids = {node.port: ask("CLUSTER", "MYID", url=node.url) for node in self.nodes}
         ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source.port], url=target.url)
@@ -76,12 +76,12 @@ def run_cluster(folder: Path) -> Iterator[Cluster]:
         yield Cluster(tuple(primaries), replica)
 
 
-def _knows(node: Valkey, count: int) -> bool:
+def _knows(node: ValkeyServer, count: int) -> bool:
     said = ask("CLUSTER", "NODES", url=node.url)
     return said.count(" connected") == count and "handshake" not in said
 
 
-def _info(node: Valkey) -> str:
+def _info(node: ValkeyServer) -> str:
     with Redis.from_url(node.url) as client:
         return "\n".join(f"{key}:{value}" for key, value in client.info("replication").items())
 

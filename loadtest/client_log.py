@@ -8,7 +8,7 @@ from typing import Final, Literal
 from loadtest.json_lines import as_line, read_lines
 
 Entrance = Literal["let_in", "denied", "broken", "gave_up"]
-Outcome = Literal["answered", "refused", "unanswered"]
+ExchangeOutcome = Literal["answered", "refused", "unanswered"]
 
 DIGEST_BYTES: Final = 8
 
@@ -69,7 +69,7 @@ class ClientExchange:
     said: str
     sent_at: float
     ended_at: float
-    outcome: Outcome
+    outcome: ExchangeOutcome
     code: str = ""
     reply: str = ""
     voice_bytes: int = 0

@@ -80,7 +80,7 @@ OnAnswer = Callable[[PendingRequest, Response | None], None]
 """Called once for each request: with its response, or with nothing when the connection ended first."""
 
 
-class ChatConnection:
+class UserConnection:
     """An open connection. `open_connection` makes one.
 
     Attributes:
@@ -215,7 +215,7 @@ def open_connection(
     on_answer: OnAnswer,
     token: str | None = None,
     subprotocol: str = SUBPROTOCOL_V1,
-) -> ChatConnection:
+) -> UserConnection:
     """Connect, standing in line for as long as it takes.
 
     Raises:
@@ -253,7 +253,7 @@ def open_connection(
     except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
         _hang_up(sock)
         raise
-    return ChatConnection(websocket, window=window, on_answer=on_answer)
+    return UserConnection(websocket, window=window, on_answer=on_answer)
 
 
 def _frame(asked: PendingRequest) -> bytes:

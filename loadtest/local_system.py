@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from devtools.mongod import run_mongod
 from devtools.ports import free_port
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.swift import run_swift
-from devtools.valkey import Valkey, run_valkey
+from devtools.valkey import ValkeyServer, run_valkey
 from loadtest.criteria import RunLimits
 from loadtest.monitor import POOLS
 from loadtest.target import Target
@@ -63,7 +63,7 @@ class Server:
         self._open = ExitStack()
         self.running = self._start()
 
-    def _start(self) -> Valkey:
+    def _start(self) -> ValkeyServer:
         return self._open.enter_context(run_valkey(self._folder, self._port, appendonly=True))
 
     def restart(self) -> None:
@@ -104,7 +104,7 @@ def run_system(
         running.callback(valkey.close)
         mongodb_url = running.enter_context(run_mongod(_sub(folder, "mongod")))
         s3 = running.enter_context(run_swift(_sub(folder, "swift")))
-        stores = Stores(valkey.running.url, mongodb_url, s3)
+        stores = StoreAddresses(valkey.running.url, mongodb_url, s3)
         stack = running.enter_context(
             open_stack(_sub(folder, "pods"), stores, name=f"load-{uuid4().hex[:6]}", chat=settings)
         )

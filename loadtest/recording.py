@@ -63,7 +63,7 @@ class RunInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
+class RunRecording:
     """A run, and all that was seen of it."""
 
     run: RunInfo
@@ -107,10 +107,10 @@ class Recording:
         return max((stall for _, stall in self._stalls), default=0.0)
 
 
-def read_recording(folder: Path) -> Recording:
+def read_recording(folder: Path) -> RunRecording:
     """Return what a run has written down; files that are not there are empty."""
     looks = _lines(folder / LOOKS)
-    return Recording(
+    return RunRecording(
         run=RunInfo.read(folder),
         clients=read_client_log(_lines(folder / LEDGER)),
         pools=list(read_lines(looks, PoolSample)),

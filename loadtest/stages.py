@@ -10,7 +10,7 @@ STORM = "storm"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class LoadStage:
     """Until then, so many users, changed so fast.
 
     Attributes:
@@ -35,7 +35,7 @@ class Stages(LoadTestShape):
     """
 
     abstract = True
-    stages: ClassVar[tuple[Stage, ...]] = ()
+    stages: ClassVar[tuple[LoadStage, ...]] = ()
     who: ClassVar[list[type[User]]] = []
     _begun = 0
 

@@ -14,11 +14,11 @@ from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
 from loadtest.client_log import ClientExchange, ClientLog, Visit, digest
 from loadtest.connection import (
     BROKEN,
-    ChatConnection,
     ConnectionEnded,
     Denied,
     NoConnection,
     PendingRequest,
+    UserConnection,
     open_connection,
 )
 from loadtest.criteria import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
@@ -63,7 +63,7 @@ class ChatUser(User):
         self.client = f"{type(self).__name__.lower()}-{uuid4().hex[:10]}"
         self.zone = random.choice(ZONES)
         self.repertoire = Phrases.of(self.client)
-        self.talk: ChatConnection | None = None
+        self.talk: UserConnection | None = None
         self.visit: Visit | None = None
         self.session = ""
         self.left_to_say = 0
@@ -109,7 +109,7 @@ class ChatUser(User):
             self.end_visit()
             time.sleep(random.uniform(*self.rest_seconds))
 
-    def _finish(self, talk: ChatConnection) -> None:
+    def _finish(self, talk: UserConnection) -> None:
         """Send again what earlier connections did not answer. Raises ConnectionEnded."""
         while self.unfinished and talk.is_v2:
             talk.ask_again(self.unfinished.pop(0)[0])

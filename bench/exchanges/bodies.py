@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bench.exchanges.contenders import BARE, OURS, Stage, Step
+from bench.exchanges.contenders import BARE, OURS, Step, Testbed
 from bench.exchanges.drive import closed_loop
 from bench.exchanges.observe import Figures, observed, samples
 from bench.exchanges.report import ReportRow
@@ -17,11 +17,11 @@ FEWER_OF_LARGE: Final = 4
 REPLY_BYTES: Final = 64
 
 
-async def measure_bodies(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_bodies(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure voice messages of each size, one in flight a connection; the bare servers answer with 64 bytes."""
-    contenders = [stage.contender(name) for name in names if name in BARE]
+    contenders = [testbed.contender(name) for name in names if name in BARE]
     if OURS in names:
-        contenders.append(stage.chat_pod("bodies", media=False))
+        contenders.append(testbed.chat_pod("bodies", media=False))
     connections = min(CONNECTIONS, terms.connections)
     found: dict[tuple[str, str], list[Figures]] = {}
     for title, size in SIZES.items():

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from bench.exchanges.cores import cpu_us, only, split
 from bench.exchanges.wire import FloorPeer, Peer, PeerV2
-from bench.valkey import Valkey
+from bench.valkey import ValkeyDatabase
 from devtools.mongod import run_mongod
 from devtools.processes import start
 from devtools.watching import eventually, metric
@@ -106,7 +106,7 @@ class ServerContender:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatPod(ServerContender):
+class ChatContender(ServerContender):
     """A pod of ours.
 
     Attributes:
@@ -123,7 +123,7 @@ class ChatPod(ServerContender):
         """Open one connection."""
         if self.speaks_v2:
             return await PeerV2.websocket(self.port, client_id, SUBPROTOCOL_V2)
-        return await super(ChatPod, self).connect(client_id, request_size, reply_size)
+        return await super(ChatContender, self).connect(client_id, request_size, reply_size)
 
     async def settle(self) -> float:
         """Wait until history has everything, because delivery is a part of what a message costs."""
@@ -155,12 +155,12 @@ class ChatPod(ServerContender):
 
 
 @dataclass(slots=True)
-class Stage:
-    """The stores, and whatever contenders are started on them. All of it ends with the `with` block of `open_stage`."""
+class Testbed:
+    """The stores, and the contenders that are started on them. All ends with the `with` block of `open_testbed`."""
 
     folder: Path
     running: ExitStack
-    valkey: Valkey
+    valkey: ValkeyDatabase
     mongodb_url: str
     history_url: Callable[[], str]
     _started: dict[str, ServerContender] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Stage:
             part = replace(self, running=running, _started={})
             yield part.chat_pod(folder) if name == OURS else part._other(name)  # noqa: SLF001 - of our own class
 
-    def chat_pod(self, name: str, *, media: bool = True, **settings: object) -> ChatPod:
+    def chat_pod(self, name: str, *, media: bool = True, **settings: object) -> ChatContender:
         """Start a pod of ours with these settings; `media` says whether the media work is done."""
         folder = self.folder / name
         folder.mkdir()
@@ -208,7 +208,7 @@ class Stage:
         with only(split()[0]):
             service = start("bench.exchanges.pod", folder / "chat.log", environment)
         self.running.callback(service.stop)
-        return ChatPod(
+        return ChatContender(
             OURS, service.process.pid, service.ports["chat"], service.ports["chat-metrics"], folder / "control"
         )
 
@@ -220,11 +220,13 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, valkey: Valkey) -> Iterator[Stage]:
+def open_testbed(folder: Path, valkey: ValkeyDatabase) -> Iterator[Testbed]:
     """Run the stores, and end at last what was started on them."""
     with ExitStack() as running:
         mongodb_url = running.enter_context(run_mongod(folder))
-        yield Stage(folder, running, valkey, mongodb_url, cache(partial(_start_history, folder, running, mongodb_url)))
+        yield Testbed(
+            folder, running, valkey, mongodb_url, cache(partial(_start_history, folder, running, mongodb_url))
+        )
 
 
 async def _begin_pools(redis_url: str, prefix: str) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import psutil
 
-from bench.exchanges.contenders import OURS, STARLETTE_BARE, WS_BARE, Stage, Step
+from bench.exchanges.contenders import OURS, STARLETTE_BARE, WS_BARE, Step, Testbed
 from bench.exchanges.cores import MICROSECONDS, clock_us, cpu_us
 from bench.exchanges.observe import RATE, Figures, samples
 from bench.exchanges.report import CPU, ReportRow
@@ -16,12 +16,12 @@ MEMORY: Final = "KiB each"
 TAKING_PART: Final = (WS_BARE, STARLETTE_BARE, OURS)
 
 
-async def measure_idle(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_idle(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Open connections to a process that has just started; ours has a permit for each from Valkey."""
     found: dict[str, list[Figures]] = {}
     for repetition in range(terms.repeats):
         for name in (name for name in TAKING_PART if name in names):
-            with stage.fresh(name, f"idle-{repetition}") as contender:
+            with testbed.fresh(name, f"idle-{repetition}") as contender:
                 async with contender.connections(1, 0):  # what is made once, for the first
                     process = psutil.Process(contender.pid)
                     rest, used_us, began_us = process.memory_info().rss, cpu_us(contender.pid), clock_us()

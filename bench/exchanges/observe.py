@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from bench.exchanges.contenders import ChatPod, ServerContender
+from bench.exchanges.contenders import ChatContender, ServerContender
 from bench.exchanges.cores import cpu_us
 from bench.exchanges.drive import Driven
 from bench.exchanges.report import CPU
@@ -26,7 +26,7 @@ async def observed(contender: ServerContender, driving: Awaitable[Driven], *, pr
     lags_us: list[float] = []
     before = cpu_us(contender.pid)
     async with AsyncExitStack() as stack:
-        if probe and isinstance(contender, ChatPod):
+        if probe and isinstance(contender, ChatContender):
             await stack.enter_async_context(contender.probe(lags_us))
         driven = await driving
     asking_us = await contender.settle()

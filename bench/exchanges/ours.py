@@ -6,7 +6,7 @@ from typing import Final
 
 import psutil
 
-from bench.exchanges.contenders import OURS, ChatPod, Stage, Step
+from bench.exchanges.contenders import OURS, ChatContender, Step, Testbed
 from bench.exchanges.cores import cpu_us
 from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import RATE, Figures, observed, samples
@@ -22,7 +22,7 @@ WORKERS: Final = "workers' CPU µs"
 SHARE: Final = "of never's rate"
 
 
-async def measure_voice(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_voice(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure voice notes, and texts at the same pace; CPU is that of the chat process without its workers.
 
     A process that does something ten times a second finds nothing of it in the caches of its core, and pays for each
@@ -30,7 +30,7 @@ async def measure_voice(stage: Stage, terms: ExchangeTerms, names: Sequence[str]
     """
     if OURS not in names:
         return []
-    contender = stage.chat_pod("voice")
+    contender = testbed.chat_pod("voice")
     frame = client_frame(BINARY, bytes((RequestKind.VOICE,)) + VOICE)
     voices: list[Figures] = []
     texts: list[Figures] = []
@@ -51,11 +51,11 @@ async def measure_voice(stage: Stage, terms: ExchangeTerms, names: Sequence[str]
     ]
 
 
-async def measure_fsync(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_fsync(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure texts whose replies wait until the record is on the disk, beside those that do not."""
     if OURS not in names:
         return []
-    pods = {fsync: stage.chat_pod(f"fsync-{fsync}", CHAT_OUTBOX_FSYNC=fsync) for fsync in ("never", "always")}
+    pods = {fsync: testbed.chat_pod(f"fsync-{fsync}", CHAT_OUTBOX_FSYNC=fsync) for fsync in ("never", "always")}
     found: dict[str, list[Figures]] = {fsync: [] for fsync in pods}
     for _ in range(terms.repeats):
         for fsync, pod in pods.items():
@@ -70,5 +70,5 @@ async def measure_fsync(stage: Stage, terms: ExchangeTerms, names: Sequence[str]
     return [ReportRow("fsync", case, f"{OURS}, {fsync}", samples(figures)) for fsync, figures in found.items()]
 
 
-def _workers_us(pod: ChatPod) -> float:
+def _workers_us(pod: ChatContender) -> float:
     return sum(cpu_us(child.pid) for child in psutil.Process(pod.pid).children(recursive=True))

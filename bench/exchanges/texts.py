@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bench.exchanges.contenders import Stage, Step
+from bench.exchanges.contenders import Step, Testbed
 from bench.exchanges.drive import closed_loop, open_loop
 from bench.exchanges.observe import Figures, observed, samples
 from bench.exchanges.report import ReportRow
@@ -14,23 +14,23 @@ TEXT: Final = client_frame(BINARY, b"\x00say good luck")
 REPLY_BYTES: Final = 24
 
 
-async def measure_texts(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_texts(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure one text in flight on each connection."""
-    return await _measure(stage, terms, names, step, part="text", window=1)
+    return await _measure(testbed, terms, names, step, part="text", window=1)
 
 
-async def measure_windows(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_windows(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure a window of texts in flight on each connection."""
-    return await _measure(stage, terms, names, step, part="window", window=terms.window)
+    return await _measure(testbed, terms, names, step, part="window", window=terms.window)
 
 
-async def measure_offered(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_offered(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure how long replies take when texts come at a fixed rate."""
     found: dict[str, list[Figures]] = {}
     count = int(terms.offered * terms.offered_seconds)
     for _ in range(terms.repeats):
         for name in names:
-            contender = stage.contender(name)
+            contender = testbed.contender(name)
             async with contender.connections(terms.connections, len(TEXT), REPLY_BYTES) as peers:
                 await closed_loop(peers, TEXT, len(peers))
                 figures = await observed(contender, open_loop(peers, TEXT, count, terms.offered))
@@ -41,12 +41,12 @@ async def measure_offered(stage: Stage, terms: ExchangeTerms, names: Sequence[st
 
 
 async def _measure(
-    stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step, *, part: str, window: int
+    testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step, *, part: str, window: int
 ) -> list[ReportRow]:
     found: dict[str, list[Figures]] = {}
     for _ in range(terms.repeats):
         for name in names:
-            contender = stage.contender(name)
+            contender = testbed.contender(name)
             async with contender.connections(terms.connections, len(TEXT), REPLY_BYTES) as peers:
                 await closed_loop(peers, TEXT, max(len(peers), terms.texts // 10), window)  # warm up
                 await contender.settle()

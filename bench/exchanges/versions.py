@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from bench.exchanges.contenders import OURS, ChatPod, Stage, Step
+from bench.exchanges.contenders import OURS, ChatContender, Step, Testbed
 from bench.exchanges.drive import closed_loop
 from bench.exchanges.observe import Figures, observed, samples
 from bench.exchanges.report import CPU, ReportRow
@@ -25,21 +25,21 @@ A_PIECE: Final = "CPU µs a piece"
 LISTENERS: Final = 4
 
 
-async def measure_versions(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_versions(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure one text in flight on each connection, over either version."""
     if OURS not in names:
         return []
-    pod = stage.chat_pod("versions")
+    pod = testbed.chat_pod("versions")
     found = await _measure(pod, terms, step, part="v2", connections=terms.connections, count=terms.texts)
     case = f"{terms.connections} connections, 1 in flight on each"
     return [ReportRow("v2", case, f"{OURS}, {name}", samples(figures)) for name, figures in found.items()]
 
 
-async def measure_pieces(stage: Stage, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
+async def measure_pieces(testbed: Testbed, terms: ExchangeTerms, names: Sequence[str], step: Step) -> list[ReportRow]:
     """Measure replies in pieces; over v1 the same bot replies, and nothing is shown before the reply is whole."""
     if OURS not in names:
         return []
-    pod = stage.chat_pod("pieces", CHAT_BOT="bench.exchanges.streamer:reply")
+    pod = testbed.chat_pod("pieces", CHAT_BOT="bench.exchanges.streamer:reply")
     found = await _measure(pod, terms, step, part="pieces", connections=LISTENERS, count=terms.streamed)
     for figures in found.values():
         for one in figures:
@@ -49,7 +49,7 @@ async def measure_pieces(stage: Stage, terms: ExchangeTerms, names: Sequence[str
 
 
 async def _measure(
-    pod: ChatPod, terms: ExchangeTerms, step: Step, *, part: str, connections: int, count: int
+    pod: ChatContender, terms: ExchangeTerms, step: Step, *, part: str, connections: int, count: int
 ) -> dict[str, list[Figures]]:
     found: dict[str, list[Figures]] = {name: [] for name in FRAMES}
     for _ in range(terms.repeats):

@@ -38,7 +38,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUse:
     """What a pod needed while a crowd downloaded.
 
     Attributes:
@@ -52,7 +52,7 @@ class Memory:
     peak_mib: float
 
 
-async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> tuple[list[Stream], Memory]:
+async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> tuple[list[Stream], MemoryUse]:
     """Measure both contenders, one download at a time and several; then look at memory."""
     pod = servers.pod("media", media=True)
     (video,) = make_batch(1, media=random.Random(1).randbytes(terms.media_bytes))  # noqa: S311 - only to fill it
@@ -105,11 +105,11 @@ async def _timed(terms: HistoryTerms, at_once: int, download: Callable[[], Await
     return got / MIB / (time.perf_counter() - began)
 
 
-async def _memory(pod: Pod, crowd: int, download: Callable[[], Awaitable[int]]) -> Memory:
+async def _memory(pod: Pod, crowd: int, download: Callable[[], Awaitable[int]]) -> MemoryUse:
     (pod.status / "clear_refs").write_text("5")  # forget the highest value so far
     before = _status_mib(pod.status, "VmRSS")
     await asyncio.gather(*(download() for _ in range(crowd)))
-    return Memory(crowd, before, _status_mib(pod.status, "VmHWM"))
+    return MemoryUse(crowd, before, _status_mib(pod.status, "VmHWM"))
 
 
 def _status_mib(process: Path, name: str) -> float:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.history import ingest, media
 from bench.history.ingest import IngestFigures
-from bench.history.media import Memory, Stream
+from bench.history.media import MemoryUse, Stream
 from bench.history.pages import Pages
 from bench.history.terms import MIB, HistoryTerms
 from bench.machine import cores, processor
@@ -38,7 +38,7 @@ class HistoryReport:
     ingest: Sequence[IngestFigures] = ()
     pages: Sequence[Pages] = ()
     streams: Sequence[Stream] = ()
-    memory: Memory | None = None
+    memory: MemoryUse | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON. Each ratio is to the floor of the same run that its name says."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.mongod import run_mongod
-from devtools.processes import Service, start
+from devtools.processes import ServiceProcess, start
 from devtools.swift import S3, run_swift
 
 BUCKET = "bench"
@@ -21,7 +21,7 @@ class Pod:
         database: where it keeps messages.
     """
 
-    service: Service
+    service: ServiceProcess
     database: str
 
     @property

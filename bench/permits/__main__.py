@@ -23,7 +23,7 @@ from bench.permits.report import PermitReport
 from bench.permits.server_limit import LIMITS, find_benchmark
 from bench.permits.tables import show, show_comparison
 from bench.permits.terms import GC_THRESHOLDS, PermitTerms, Run
-from bench.valkey import Valkey, run_valkey
+from bench.valkey import ValkeyDatabase, run_valkey
 
 QUICK = PermitTerms(repeats=3, seconds=0.06, tasks=(1, 8, 50, 500), handoffs=20)
 FULL = PermitTerms(repeats=5, seconds=1.0, tasks=(1, 8, 50, 500), handoffs=200)
@@ -85,7 +85,7 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _measure(valkey: Valkey, terms: PermitTerms, parts: Sequence[str]) -> PermitReport:
+async def _measure(valkey: ValkeyDatabase, terms: PermitTerms, parts: Sequence[str]) -> PermitReport:
     missing = {contender.name: why for contender in ALL if (why := contender.trouble())}
     present = [contender for contender in ALL if contender.name not in missing]
     benchmark = find_benchmark()

@@ -26,7 +26,7 @@ from bench.permits.handoff import ROOT, hand_over, open_pair
 from bench.permits.pairs import WARM_PAIRS, one_turn, some
 from bench.permits.terms import GC_THRESHOLDS
 from bench.samples import percentile
-from bench.valkey import Valkey
+from bench.valkey import ValkeyDatabase
 
 HERE, THERE = "here", "there"
 HANDOFFS_OF_A_TURN = 10
@@ -99,7 +99,7 @@ class Side:
 
 
 @asynccontextmanager
-async def _side(valkey: Valkey, database: int, package: Path) -> AsyncIterator[Side]:
+async def _side(valkey: ValkeyDatabase, database: int, package: Path) -> AsyncIterator[Side]:
     path = os.pathsep.join([str(package), str(ROOT), os.environ.get("PYTHONPATH", "")])
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.permits.against", str(valkey.port), str(database), str(package)),
@@ -129,7 +129,7 @@ def package_of(checkout: Path) -> Path:
 
 
 async def compare(
-    valkey: Valkey,
+    valkey: ValkeyDatabase,
     package: Path,
     *,
     rounds: int,
@@ -196,7 +196,7 @@ def _check_version(package: Path) -> None:
         raise RuntimeError(f"this process has {permits.__file__}, and should have what is in {package}")
 
 
-async def be_a_side(valkey: Valkey) -> None:
+async def be_a_side(valkey: ValkeyDatabase) -> None:
     """Be the process of a `Side`."""
     loop = asyncio.get_running_loop()
     stack = AsyncExitStack()
@@ -225,4 +225,4 @@ async def be_a_side(valkey: Valkey) -> None:
 if __name__ == "__main__":
     gc.set_threshold(*GC_THRESHOLDS)
     _check_version(Path(sys.argv[3]))
-    uvloop.run(be_a_side(Valkey(int(sys.argv[1]), int(sys.argv[2]))))
+    uvloop.run(be_a_side(ValkeyDatabase(int(sys.argv[1]), int(sys.argv[2]))))

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from bench.permits.contenders import ALL, Contender, Semaphore
 from bench.permits.terms import Run
 from bench.samples import Sample, percentile
-from bench.valkey import Valkey
+from bench.valkey import ValkeyDatabase
 
 QUIET_SECONDS = 0.005
 FLOOR = "two PINGs, plain socket"
@@ -39,7 +39,7 @@ class Handoff:
     p99_us: Sample
 
 
-class Waiter:
+class WaitingProcess:
     """A process that waits for the permit when it is told to, and says when it got it."""
 
     def __init__(self, process: "asyncio.subprocess.Process") -> None:
@@ -91,7 +91,9 @@ async def measure(run: Run, contenders: Sequence[Contender]) -> list[Handoff]:
     ]
 
 
-async def open_pair(stack: AsyncExitStack, valkey: Valkey, contender: Contender) -> tuple[Semaphore, Waiter]:
+async def open_pair(
+    stack: AsyncExitStack, valkey: ValkeyDatabase, contender: Contender
+) -> tuple[Semaphore, WaitingProcess]:
     """Open a semaphore here and in the process of a waiter."""
     name = f"handoff-{uuid4().hex}"
     semaphore = await stack.enter_async_context(contender.open(valkey.url, name, 1, 2))
@@ -101,7 +103,7 @@ async def open_pair(stack: AsyncExitStack, valkey: Valkey, contender: Contender)
     return semaphore, waiter
 
 
-async def hand_over(semaphore: Semaphore, waiter: Waiter) -> int:
+async def hand_over(semaphore: Semaphore, waiter: WaitingProcess) -> int:
     """Return how long a permit takes from here to the waiter, in ns."""
     grant = await semaphore.acquire()
     await waiter.wait()
@@ -112,7 +114,7 @@ async def hand_over(semaphore: Semaphore, waiter: Waiter) -> int:
 
 
 @asynccontextmanager
-async def _waiter(contender: Contender, url: str, name: str) -> AsyncIterator[Waiter]:
+async def _waiter(contender: Contender, url: str, name: str) -> AsyncIterator[WaitingProcess]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.permits.handoff", contender.name, url, name),
         stdin=asyncio.subprocess.PIPE,
@@ -120,7 +122,7 @@ async def _waiter(contender: Contender, url: str, name: str) -> AsyncIterator[Wa
         cwd=ROOT,
     )
     try:
-        yield Waiter(process)
+        yield WaitingProcess(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -131,7 +133,7 @@ Plain = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def _plain_socket(valkey: Valkey) -> AsyncIterator[Plain]:
+async def _plain_socket(valkey: ValkeyDatabase) -> AsyncIterator[Plain]:
     reader, writer = await asyncio.open_connection("127.0.0.1", valkey.port)
     try:
         yield reader, writer
@@ -159,7 +161,7 @@ async def _two_redis_pings(redis: "Redis") -> int:
 
 
 async def wait_as_told(contender: str, url: str, name: str) -> None:
-    """Be the process of a `Waiter`."""
+    """Be the process of a `WaitingProcess`."""
     [chosen] = [one for one in ALL if one.name == contender]
     loop = asyncio.get_running_loop()
     async with chosen.open(url, name, 1, 2) as semaphore:

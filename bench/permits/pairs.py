@@ -11,7 +11,7 @@ from bench.permits.contenders import Contender, Semaphore
 from bench.permits.server_limit import LIMITS, Limit
 from bench.permits.terms import Run
 from bench.samples import Sample
-from bench.valkey import MICROSECONDS, Valkey
+from bench.valkey import MICROSECONDS, ValkeyDatabase
 
 WARM_PAIRS = 2
 LEAST_PAIRS = 2_000  # of redis-benchmark, so that its start does not count for much
@@ -94,7 +94,7 @@ async def _level(
     ]
 
 
-async def one_turn(valkey: Valkey, semaphore: Semaphore, tasks: int, seconds: float) -> PairsOfATurn:
+async def one_turn(valkey: ValkeyDatabase, semaphore: Semaphore, tasks: int, seconds: float) -> PairsOfATurn:
     """Let so many tasks acquire and release for so long."""
     await semaphore.settle()
     server_before = await valkey.cpu_us()

@@ -11,7 +11,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from bench.permits.contenders import script_text
-from bench.valkey import MICROSECONDS, Valkey
+from bench.valkey import MICROSECONDS, ValkeyDatabase
 
 CALLS_PER_PAIR = 2
 
@@ -33,7 +33,7 @@ class Limit:
     name: str
     pipelined: bool
 
-    async def run(self, benchmark: str, valkey: Valkey, tasks: int, pairs: int) -> tuple[float, float, float]:
+    async def run(self, benchmark: str, valkey: ValkeyDatabase, tasks: int, pairs: int) -> tuple[float, float, float]:
         """Return pairs per second, and CPU time of the client and of the server for a pair, in µs."""
         async with Redis.from_url(valkey.url) as redis:
             sha: str = await redis.script_load(script_text("toggle"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.valkey import Valkey
+from bench.valkey import ValkeyDatabase
 
 GC_THRESHOLDS = (50_000, 20, 20)  # as the services run, so that nobody is measured by how many objects there are
 
@@ -36,6 +36,6 @@ class Run:
         step: told what was measured just now, once for each repetition of each contender.
     """
 
-    valkey: Valkey
+    valkey: ValkeyDatabase
     terms: PermitTerms
     step: Callable[[str], None]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chat_client.history import History, Media, Message, Session, SignedUrl
     from chat_client.installation import Installation, describe
     from chat_client.link import Timing
-    from chat_client.pending import Event, OnSent, Restarted, Version
+    from chat_client.outgoing import Event, OnSent, Restarted, Version
     from chat_client.retry import Backoff
     from chat_client.waiting import Preflight, preflight
     from frameproto import RequestKind, Response, ResponseKind
@@ -51,7 +51,7 @@ _HOMES: Final = {
     "chat_client.history": ("History", "Media", "Message", "Session", "SignedUrl"),
     "chat_client.installation": ("Installation", "describe"),
     "chat_client.link": ("Timing",),
-    "chat_client.pending": ("Event", "OnSent", "Restarted", "Version"),
+    "chat_client.outgoing": ("Event", "OnSent", "Restarted", "Version"),
     "chat_client.retry": ("Backoff",),
     "chat_client.waiting": ("Preflight", "preflight"),
     "frameproto": ("RequestKind", "Response", "ResponseKind"),

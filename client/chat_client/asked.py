@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
-from chat_client.pending import Event, OnSent, PendingMessage
+from chat_client.outgoing import Event, OnSent, OutgoingMessage
 from frameproto import Request, Response
 
 
@@ -14,8 +14,8 @@ class Asked:
     Iterate over it for what comes: statuses and pieces, and the response as the last.
     """
 
-    def __init__(self, request: Request, on_sent: OnSent | None, take_back: Callable[[PendingMessage], None]) -> None:
-        self.message = PendingMessage(request, self._tell, on_sent)
+    def __init__(self, request: Request, on_sent: OnSent | None, take_back: Callable[[OutgoingMessage], None]) -> None:
+        self.message = OutgoingMessage(request, self._tell, on_sent)
         self._take_back = take_back
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()

@@ -15,7 +15,7 @@ from chat_client.content import Content, read_content
 from chat_client.credentials import Token, TokenSource
 from chat_client.errors import ClientError, ConnectionLost, Unanswered
 from chat_client.link import ConnectTarget, Timing
-from chat_client.pending import Event, OnSent, PendingMessage, PendingMessages, Version
+from chat_client.outgoing import Event, OnSent, OutgoingMessage, OutgoingMessages, Version
 from chat_client.retry import Attempts, Backoff
 from frameproto import DEFAULT_MAX_FRAME_BYTES, Response
 from frameproto.connection import CloseCode
@@ -159,7 +159,7 @@ class Chat:
             raise self._connection.why or ConnectionLost(CloseCode.ABNORMAL)
         return await link.round_trip_seconds()
 
-    def _take_back(self, message: PendingMessage) -> None:
+    def _take_back(self, message: OutgoingMessage) -> None:
         self._pending.cancel(message)
         self._connection.wake()
 
@@ -231,7 +231,7 @@ async def connect(
         session_id=session_id,
         tokens=tokens,
         attempts=Attempts(backoff or Backoff(), patience_seconds, can_refresh=tokens.can_refresh),
-        pending=PendingMessages(window=WINDOW, resend_on_v1=resend_on_v1),
+        pending=OutgoingMessages(window=WINDOW, resend_on_v1=resend_on_v1),
         timing=timing or Timing(),
         versions=versions,
         on_change=on_change or _ignore,

@@ -11,7 +11,7 @@ from chat_client.changes import STATE_AFTER, Change, Connected, Connecting, Ende
 from chat_client.credentials import TokenSource
 from chat_client.errors import ClientError, ConnectionLost, WrongAnswer
 from chat_client.link import ConnectTarget, Link, Timing, open_link
-from chat_client.pending import PendingMessages, Version
+from chat_client.outgoing import OutgoingMessages, Version
 from chat_client.retry import Again, Attempts, Stop
 from chat_client.waiting import watch_place
 from frameproto.connection import CloseCode
@@ -43,7 +43,7 @@ class ChatConnection:
     session_id: UUID | None
     tokens: TokenSource
     attempts: Attempts
-    pending: PendingMessages
+    pending: OutgoingMessages
     timing: Timing
     versions: Sequence[Version]
     on_change: Callable[[Change], None]

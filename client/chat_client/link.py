@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 
 from chat_client.credentials import authorization
 from chat_client.errors import ClientError, ConnectionLost, Refused, Unreachable, WrongAnswer
-from chat_client.pending import MAX_REPLY_BYTES, OnSent, Outgoing, Version
+from chat_client.outgoing import MAX_REPLY_BYTES, OnSent, OutgoingFrame, Version
 from chat_client.proxy import proxy_for, through
 from frameproto.connection import SESSION_HEADER, CloseCode, Parameter
 
@@ -83,7 +83,7 @@ class Link:
         self.version = Version(websocket.subprotocol or Version.V1)
         self.session_id = _session_of(websocket)
 
-    async def send(self, outgoing: Outgoing) -> Exception | None:
+    async def send(self, outgoing: OutgoingFrame) -> Exception | None:
         """Send a frame whole; return what `on_sent` raised.
 
         Raises:
@@ -189,7 +189,7 @@ def _session_of(websocket: ClientConnection) -> UUID | None:
         return None
 
 
-async def _fragments(outgoing: Outgoing, on_sent: OnSent | None, fault: list[Exception]) -> AsyncIterator[bytes]:
+async def _fragments(outgoing: OutgoingFrame, on_sent: OnSent | None, fault: list[Exception]) -> AsyncIterator[bytes]:
     """Yield a frame in parts. It is sent whole even when `on_sent` raises, as half a frame ends the connection."""
     body = memoryview(outgoing.body)
     total = len(outgoing.head) + len(body)

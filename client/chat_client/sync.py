@@ -25,7 +25,7 @@ from chat_client.credentials import Token
 from chat_client.errors import ClientError
 from chat_client.history import PAGE, Arrived, Media, Message, OnBytes, Session, SignedUrl
 from chat_client.link import Timing
-from chat_client.pending import Event, OnSent, Version
+from chat_client.outgoing import Event, OnSent, Version
 from chat_client.retry import Backoff
 from frameproto import DEFAULT_MAX_FRAME_BYTES, Response
 

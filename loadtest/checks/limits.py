@@ -7,7 +7,7 @@ from typing import Final
 
 from loadtest.metrics import Metric
 from loadtest.monitor import PodSample
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 
 COUNTED: Final = {
     "connections": (Metric.CONNECTIONS_OPEN, Metric.CONNECTIONS_CLOSED),
@@ -16,7 +16,7 @@ COUNTED: Final = {
 """What a pod says it has, and how many of them it has ended so far."""
 
 
-def by_store(recording: Recording, pool: str) -> Iterator[str]:
+def by_store(recording: RunRecording, pool: str) -> Iterator[str]:
     """Yield what the store itself says: a mark or a capacity above the limit."""
     limit: int = getattr(recording.run.limits, pool)
     looks = recording.samples_of(pool)
@@ -32,7 +32,7 @@ def by_store(recording: Recording, pool: str) -> Iterator[str]:
             return
 
 
-def high_water(recording: Recording, pool: str) -> int:
+def high_water(recording: RunRecording, pool: str) -> int:
     """Return the most that were held at once in this run: the store's mark, or what looks saw where it did not rise.
 
     A store that was in use before has a mark from then, which says nothing of this run until it is passed.
@@ -44,7 +44,7 @@ def high_water(recording: Recording, pool: str) -> int:
     return max((look.held for look in looks), default=0)
 
 
-def by_pods(recording: Recording, pool: str) -> Iterator[str]:
+def by_pods(recording: RunRecording, pool: str) -> Iterator[str]:
     """Yield when the pods together have more than the limit, at two looks in a row.
 
     They are not all looked at in the same moment, so what may have ended at one and begun at another meanwhile is taken
@@ -58,14 +58,14 @@ def by_pods(recording: Recording, pool: str) -> Iterator[str]:
         yield f"the pods together had {limit + most:g} {pool}"
 
 
-def by_clients(recording: Recording, pool: str) -> Iterator[str]:
+def by_clients(recording: RunRecording, pool: str) -> Iterator[str]:
     """Yield when more clients than places were certainly inside at once."""
     most = most_open(recording)
     if pool == "connections" and most > recording.run.limits.connections:
         yield f"clients saw {most} of their own connections open at once"
 
 
-def open_over_time(recording: Recording, *, certainly: bool) -> list[tuple[float, int]]:
+def open_over_time(recording: RunRecording, *, certainly: bool) -> list[tuple[float, int]]:
     """Return how many connections were open for the clients, by each moment at which that changed.
 
     Args:
@@ -88,7 +88,7 @@ def open_over_time(recording: Recording, *, certainly: bool) -> list[tuple[float
     return found
 
 
-def most_open(recording: Recording) -> int:
+def most_open(recording: RunRecording) -> int:
     """Return the most connections that were certainly open at once."""
     return max((there for _, there in open_over_time(recording, certainly=True)), default=0)
 

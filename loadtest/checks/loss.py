@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from loadtest.client_log import ClientExchange
 from loadtest.readback import ReadExchange
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 
 Likeness = tuple[str, str, str, int, int]
 
 
-def differences(recording: Recording) -> list[str]:
+def differences(recording: RunRecording) -> list[str]:
     """Return what history lacks, has too often, has in another order, or should not have."""
     kept: dict[str, list[ReadExchange]] = defaultdict(list)
     for one in recording.stored:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from loadtest.client_log import Visit
 from loadtest.monitor import POOLS, PoolSample
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 
 SLACK_SECONDS = 1.0
 """How much later somebody must have come, and how much earlier have been let in, to have overtaken for sure: pods and
 clients share few processors, and a pod that is not run for a moment takes its arrivals to the store later."""
 
 
-def meaningful_samples(recording: Recording) -> list[PoolSample]:
+def meaningful_samples(recording: RunRecording) -> list[PoolSample]:
     """Return the looks at a line with somebody inside and somebody waiting."""
     return [
         look
@@ -21,7 +21,7 @@ def meaningful_samples(recording: Recording) -> list[PoolSample]:
     ]
 
 
-def tickets_out_of_turn(recording: Recording) -> list[str]:
+def tickets_out_of_turn(recording: RunRecording) -> list[str]:
     """Return each look in which somebody inside had a higher ticket than somebody who still waited."""
     return [
         f"ticket {look.newest_held} of {look.pool} was served while {look.oldest_waiting} still waited"
@@ -30,7 +30,7 @@ def tickets_out_of_turn(recording: Recording) -> list[str]:
     ]
 
 
-def comparable_visits(recording: Recording) -> list[Visit]:
+def comparable_visits(recording: RunRecording) -> list[Visit]:
     """Return the visits that were let in, or waited until their time was over, in the order of their arrival."""
     told = (
         visit
@@ -41,12 +41,12 @@ def comparable_visits(recording: Recording) -> list[Visit]:
     return sorted(told, key=lambda visit: visit.asked_at)
 
 
-def arrivals_out_of_turn(recording: Recording) -> list[str]:
+def arrivals_out_of_turn(recording: RunRecording) -> list[str]:
     """Return who was let in clearly before somebody who had come clearly earlier."""
     return list(_overtakings(recording))
 
 
-def _overtakings(recording: Recording) -> Iterator[str]:
+def _overtakings(recording: RunRecording) -> Iterator[str]:
     visits = comparable_visits(recording)
     slowest: Visit | None = None
     earlier = 0

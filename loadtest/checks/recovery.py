@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from loadtest.checks.limits import open_over_time
-from loadtest.recording import LEASES, Recording
+from loadtest.recording import LEASES, RunRecording
 
 BACK_SHARE = 0.9
 
@@ -29,7 +29,7 @@ class Recovery:
     seconds: float | None
 
 
-def recoveries(recording: Recording) -> list[Recovery]:
+def recoveries(recording: RunRecording) -> list[Recovery]:
     """Return one recovery for each fault."""
     levels = open_over_time(recording, certainly=False)
     times = [at for at, _ in levels]

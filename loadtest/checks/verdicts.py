@@ -12,7 +12,7 @@ from loadtest.client_log import ClientExchange
 from loadtest.criteria import EXPLAINED_CLOSES, EXPLAINED_DENIALS, EXPLAINED_REFUSALS
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 
 SHOWN: Final = 5
 LATE_SECONDS: Final = 2.0
@@ -44,7 +44,7 @@ class PromiseVerdict:
     detail: str
 
 
-def judge(recording: Recording) -> list[PromiseVerdict]:
+def judge(recording: RunRecording) -> list[PromiseVerdict]:
     """Return the verdict on each promise, in the order of the report."""
     return [verdict for look_into in PROMISES for verdict in look_into(recording)]
 
@@ -54,7 +54,7 @@ def all_kept(verdicts: Sequence[PromiseVerdict]) -> bool:
     return all(verdict.judgement is not Judgement.BROKEN for verdict in verdicts)
 
 
-def _limits(recording: Recording) -> Iterator[PromiseVerdict]:
+def _limits(recording: RunRecording) -> Iterator[PromiseVerdict]:
     for pool in POOLS:
         limit: int = getattr(recording.run.limits, pool)
         most = limits.high_water(recording, pool)
@@ -71,12 +71,12 @@ def _limits(recording: Recording) -> Iterator[PromiseVerdict]:
         )  # fmt: skip
 
 
-def _most(recording: Recording, pool: str, high_water: int) -> str:
+def _most(recording: RunRecording, pool: str, high_water: int) -> str:
     words = f"high-water mark {high_water}, {len(recording.samples_of(pool)):,} looks at the store"
     return f"{words}; clients saw {limits.most_open(recording)} of their own open" if pool == "connections" else words
 
 
-def _order(recording: Recording) -> Iterator[PromiseVerdict]:
+def _order(recording: RunRecording) -> Iterator[PromiseVerdict]:
     looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
         "order_of_tickets", "Whoever waits is served by ticket",
@@ -92,7 +92,7 @@ def _order(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _served_or_told(recording: Recording) -> Iterator[PromiseVerdict]:
+def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
     visits, exchanges = recording.clients.visits, recording.clients.exchanges
     patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
     trouble = [
@@ -126,7 +126,7 @@ def _served_or_told(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _nothing_lost(recording: Recording) -> Iterator[PromiseVerdict]:
+def _nothing_lost(recording: RunRecording) -> Iterator[PromiseVerdict]:
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
         "nothing_lost", "What was answered is in history, once and in order",
@@ -135,7 +135,7 @@ def _nothing_lost(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _answered_once(recording: Recording) -> Iterator[PromiseVerdict]:
+def _answered_once(recording: RunRecording) -> Iterator[PromiseVerdict]:
     named = [exchange for exchange in recording.clients.exchanges if exchange.message_id]
     again = [exchange for exchange in named if exchange.attempts > 1]
     responses = Counter(exchange.message_id for exchange in named if exchange.outcome != "unanswered")
@@ -155,7 +155,7 @@ def _answered_once(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _replies_fit(recording: Recording) -> Iterator[PromiseVerdict]:
+def _replies_fit(recording: RunRecording) -> Iterator[PromiseVerdict]:
     wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
              recording.clients.exchanges if not exchange.fits]  # fmt: skip
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
@@ -164,7 +164,7 @@ def _replies_fit(recording: Recording) -> Iterator[PromiseVerdict]:
     )
 
 
-def _error_budget(recording: Recording) -> Iterator[PromiseVerdict]:
+def _error_budget(recording: RunRecording) -> Iterator[PromiseVerdict]:
     exchanges = [e for e in recording.clients.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
     refused = [exchange for exchange in exchanges if exchange.outcome == "refused"]
     share = len(refused) / len(exchanges) if exchanges else 0.0
@@ -180,7 +180,7 @@ def _error_budget(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _unexplained(recording: Recording) -> Iterator[str]:
+def _unexplained(recording: RunRecording) -> Iterator[str]:
     for mishap in recording.clients.mishaps:
         yield f"a client met {mishap.met}"
     for exchange in recording.clients.exchanges:
@@ -197,7 +197,7 @@ def _unexplained(recording: Recording) -> Iterator[str]:
             yield f"the connection of {visit.client} was closed with {visit.close_code}"
 
 
-def _given_back(recording: Recording) -> Iterator[PromiseVerdict]:
+def _given_back(recording: RunRecording) -> Iterator[PromiseVerdict]:
     left = [
         f"{look.held} {pool} are still held, {look.waiting} wait"
         for pool in POOLS
@@ -222,7 +222,7 @@ def _given_back(recording: Recording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _recovery(recording: Recording) -> Iterator[PromiseVerdict]:
+def _recovery(recording: RunRecording) -> Iterator[PromiseVerdict]:
     bound_seconds = RECOVERY_LEASES * recording.run.limits.lease_seconds + recording.run.limits.connect_wait_seconds
     for number, recovery in enumerate(recoveries(recording), start=1):
         slow = recovery.seconds is None or recovery.seconds > bound_seconds
@@ -231,12 +231,12 @@ def _recovery(recording: Recording) -> Iterator[PromiseVerdict]:
         yield _verdict(f"recovery_{number}", f"It recovers from: {recovery.fault}", [words] if slow else [], words)
 
 
-def _troubles(recording: Recording) -> Iterator[PromiseVerdict]:
+def _troubles(recording: RunRecording) -> Iterator[PromiseVerdict]:
     if recording.run.troubles:
         yield _verdict("run", "The run itself went well", list(recording.run.troubles), "")
 
 
-PROMISES: Final[tuple[Callable[[Recording], Iterator[PromiseVerdict]], ...]] = (
+PROMISES: Final[tuple[Callable[[RunRecording], Iterator[PromiseVerdict]], ...]] = (
     _troubles, _limits, _order, _served_or_told, _nothing_lost, _answered_once, _replies_fit, _error_budget,
     _given_back, _recovery,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Final
 from loadtest.checks.limits import high_water, most_open
 from loadtest.checks.verdicts import Judgement, PromiseVerdict, all_kept
 from loadtest.metrics import Metric
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 from loadtest.report.plot import Plot
 from loadtest.report.series import KINDS, Series, Timeline
 from loadtest.report.tables import noes, times
@@ -19,7 +19,7 @@ LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT
 NAMES: Final = {"connect": "wait for a place", **{kind: kind for kind in KINDS}}
 
 
-def page(recording: Recording, verdicts: Sequence[PromiseVerdict]) -> str:
+def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
     """Return the page."""
     run = recording.run
     began = datetime.fromtimestamp(run.began_at, UTC)
@@ -62,7 +62,7 @@ def page(recording: Recording, verdicts: Sequence[PromiseVerdict]) -> str:
 """
 
 
-def plots(recording: Recording) -> list[Plot]:
+def plots(recording: RunRecording) -> list[Plot]:
     """Return the plots, in the order of the page."""
     line, limits = Timeline(recording), recording.run.limits
     seconds, marks = line.seconds, line.marks()
@@ -101,7 +101,7 @@ def plots(recording: Recording) -> list[Plot]:
     ]  # fmt: skip
 
 
-def _numbers(recording: Recording) -> str:
+def _numbers(recording: RunRecording) -> str:
     visits, exchanges = recording.clients.visits.values(), recording.clients.exchanges
     figures = (
         (str(high_water(recording, "connections")), f"connections at most, of {recording.run.limits.connections}"),
@@ -125,7 +125,7 @@ def _verdicts(verdicts: Iterable[PromiseVerdict]) -> str:
     return f'<div class="card"><table class="verdicts"><tbody>{rows}</tbody></table></div>'
 
 
-def _times(recording: Recording) -> str:
+def _times(recording: RunRecording) -> str:
     rows = "".join(
         f'<tr><th>{NAMES[name]}</th><td class="number">{row["count"]:,}</td>'
         + "".join(f'<td class="number">{row[column]:.2f} s</td>' for column in ("p50", "p95", "p99", "most"))
@@ -136,7 +136,7 @@ def _times(recording: Recording) -> str:
     return f'<div class="card"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _noes(recording: Recording) -> str:
+def _noes(recording: RunRecording) -> str:
     rows = "".join(
         f'<tr><td>{escape(what)}</td><td>{escape(code)}</td><td class="number">{count:,}</td></tr>'
         for what, codes in noes(recording).items()

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 from loadtest.report.page import STYLE, plots
 from loadtest.report.plot import COLOURS, HEIGHT, LEFT, LETTER, WIDTH, Plot
 
@@ -14,7 +14,7 @@ FOOT: Final = 20
 NOT_A_WORD: Final = re.compile(r"[^a-z]+")
 
 
-def write_pictures(recording: Recording, folder: Path) -> list[Path]:
+def write_pictures(recording: RunRecording, folder: Path) -> list[Path]:
     """Write each plot into a file that is named for its title."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -11,7 +11,7 @@ from frameproto import RequestKind
 from loadtest.checks.limits import open_over_time
 from loadtest.metrics import Metric
 from loadtest.monitor import PodSample, ProcessSample
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 
 T = TypeVar("T")
 Points = list[tuple[float, float]]
@@ -45,7 +45,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 class Timeline:
     """Series of one recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: RunRecording) -> None:
         self._recording = recording
         self._began = recording.run.began_at
         self.seconds = max(recording.run.ended_at - recording.run.began_at, 1.0)

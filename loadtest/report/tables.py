@@ -9,13 +9,13 @@ from loadtest.checks.limits import high_water, most_open
 from loadtest.checks.recovery import recoveries
 from loadtest.checks.verdicts import PromiseVerdict, all_kept
 from loadtest.monitor import POOLS
-from loadtest.recording import Recording
+from loadtest.recording import RunRecording
 from loadtest.report.series import KINDS, PERCENTILES, percentile
 
 WAITED: Final = "connect"
 
 
-def times(recording: Recording) -> dict[str, dict[str, float]]:
+def times(recording: RunRecording) -> dict[str, dict[str, float]]:
     """Return how many, and percentiles in seconds, of the wait for a place and of exchanges by kind."""
     taken: dict[str, list[float]] = defaultdict(list)
     for visit in recording.clients.visits.values():
@@ -35,7 +35,7 @@ def times(recording: Recording) -> dict[str, dict[str, float]]:
     return rows
 
 
-def noes(recording: Recording) -> dict[str, dict[str, int]]:
+def noes(recording: RunRecording) -> dict[str, dict[str, int]]:
     """Return how often each code was said: denials at the door, refused messages, closes by the server."""
     visits = recording.clients.visits.values()
     return {
@@ -48,7 +48,7 @@ def noes(recording: Recording) -> dict[str, dict[str, int]]:
     }
 
 
-def as_json(recording: Recording, verdicts: Iterable[PromiseVerdict]) -> Mapping[str, Any]:
+def as_json(recording: RunRecording, verdicts: Iterable[PromiseVerdict]) -> Mapping[str, Any]:
     """Return the whole report for other programs."""
     verdicts = list(verdicts)
     run = recording.run

@@ -4,7 +4,7 @@ import os
 from math import ceil
 from typing import ClassVar
 
-from loadtest.stages import Stage, Stages
+from loadtest.stages import LoadStage, Stages
 from loadtest.users import Chatter, Reporter, Resender, Rusher, Wanderer
 
 WAVE_SECONDS = 120
@@ -19,6 +19,6 @@ class Soak(Stages):
 
     who: ClassVar = [Chatter, Reporter, Resender, Rusher, Wanderer]
     stages = (
-        *(Stage(min((wave + 1) * WAVE_SECONDS, BUSY_SECONDS), 40 if wave % 2 else 80, 4) for wave in range(WAVES)),
-        Stage(BUSY_SECONDS + LEAVING_SECONDS, 0, 6),
+        *(LoadStage(min((wave + 1) * WAVE_SECONDS, BUSY_SECONDS), 40 if wave % 2 else 80, 4) for wave in range(WAVES)),
+        LoadStage(BUSY_SECONDS + LEAVING_SECONDS, 0, 6),
     )

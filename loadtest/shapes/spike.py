@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loadtest.stages import Stage, Stages
+from loadtest.stages import LoadStage, Stages
 from loadtest.users import Chatter, Resender, Rusher, Wanderer
 
 
@@ -11,10 +11,10 @@ class Spike(Stages):
 
     who: ClassVar = [Chatter, Resender, Rusher, Wanderer]
     stages = (
-        Stage(15, 45, 6),
-        Stage(35, 150, 75),
-        Stage(50, 150, 75, storm=True),
-        Stage(70, 150, 75, storm=True),
-        Stage(85, 40, 10),
-        Stage(95, 0, 6),
+        LoadStage(15, 45, 6),
+        LoadStage(35, 150, 75),
+        LoadStage(50, 150, 75, storm=True),
+        LoadStage(70, 150, 75, storm=True),
+        LoadStage(85, 40, 10),
+        LoadStage(95, 0, 6),
     )

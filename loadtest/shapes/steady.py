@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loadtest.stages import Stage, Stages
+from loadtest.stages import LoadStage, Stages
 from loadtest.users import Chatter, Reporter, Wanderer
 
 
@@ -10,4 +10,4 @@ class Steady(Stages):
     """40 users who think before they write."""
 
     who: ClassVar = [Chatter, Reporter, Wanderer]
-    stages = (Stage(285, 40, 2), Stage(300, 0, 4))
+    stages = (LoadStage(285, 40, 2), LoadStage(300, 0, 4))

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 from devtools.chromium import CHROMIUM, FLAGS
 from devtools.ports import free_port
-from devtools.processes import Service, start
+from devtools.processes import ServiceProcess, start
 
 PATIENCE_MS = 40_000
 REPLY = "li.reply:not(.growing)"
@@ -35,7 +35,7 @@ class Server:
             **settings,
         }  # fmt: skip
         self._lives = 0
-        self.service: Service | None = None
+        self.service: ServiceProcess | None = None
 
     @property
     def url(self) -> str:

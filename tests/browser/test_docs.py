@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from devtools.servers import wait_until
 from frameproto import Request, RequestKind
 from frameproto.exchange import encode_batch, encode_exchange
@@ -41,7 +41,7 @@ def address(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def wait_until_ready(service: Service) -> None:
+def wait_until_ready(service: ServiceProcess) -> None:
     wait_until(
         lambda: service.count("stores.ready") > 0,
         lambda: service.process.poll() is None,

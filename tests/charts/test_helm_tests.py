@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from devtools.processes import Service, running
-from devtools.programs import Ended, settings_of
+from devtools.processes import ServiceProcess, running
+from devtools.programs import settings_of
 from servicekit.tokens import mint
 from tests.charts.cases import LEAST, SWITCHES
 from tests.charts.release import merged, release
@@ -24,7 +24,7 @@ VALUES = merged(LEAST, {"auth": {"audience": AUDIENCE}})
 
 
 @pytest.fixture(scope="module")
-def chatbot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def chatbot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A chatbot that asks for tokens, as a release does."""
     folder = tmp_path_factory.mktemp("chatbot")
     service_token = _token("chat", scope="ingest")
@@ -49,7 +49,9 @@ def _token(subject: str, scope: str | None = None) -> str:
     return mint(secret, subject=subject, audience=AUDIENCE, lifetime=timedelta(minutes=5), scope=scope)
 
 
-def _run(test: str, chatbot: Service, folder: Path, values: dict[str, Any], **other: str) -> Ended:
+def _run(
+    test: str, chatbot: ServiceProcess, folder: Path, values: dict[str, Any], **other: str
+) -> subprocess.CompletedProcess[str]:
     """Run the script of a test pod with the environment that the pod would have."""
     pod = release(values).one("Pod", f"-test-{test}")["spec"]
     (container,) = pod["containers"]
@@ -64,7 +66,7 @@ def _run(test: str, chatbot: Service, folder: Path, values: dict[str, Any], **ot
         **other,
     }
     (script,) = container["args"]
-    ended = subprocess.run(
+    return subprocess.run(
         [*container["command"], script.replace(WRITABLE, str(folder))],
         env=settings_of(variables),
         cwd=folder,
@@ -73,13 +75,12 @@ def _run(test: str, chatbot: Service, folder: Path, values: dict[str, Any], **ot
         check=False,
         timeout=100,
     )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 @pytest.mark.parametrize("test", TESTS)
-def test_it_passes_where_everything_works(test: str, chatbot: Service, tmp_path: Path) -> None:
+def test_it_passes_where_everything_works(test: str, chatbot: ServiceProcess, tmp_path: Path) -> None:
     ended = _run(test, chatbot, tmp_path, VALUES)
-    assert ended.code == 0, ended
+    assert ended.returncode == 0, ended
 
 
 def test_a_token_of_ones_own_is_taken_as_it_is() -> None:
@@ -92,16 +93,16 @@ def test_a_token_of_ones_own_is_taken_as_it_is() -> None:
     ]
 
 
-def test_a_secret_that_is_another_is_noticed(chatbot: Service, tmp_path: Path) -> None:
+def test_a_secret_that_is_another_is_noticed(chatbot: ServiceProcess, tmp_path: Path) -> None:
     ended = _run("connect", chatbot, tmp_path, VALUES, CHAT_TOKEN_SECRET="a-secret-that-this-chatbot-does-not-know")
-    assert ended.code == 3, ended
-    assert "401" in ended.err
+    assert ended.returncode == 3, ended
+    assert "401" in ended.stderr
 
 
-def test_a_refusal_for_another_reason_is_noticed(chatbot: Service, tmp_path: Path) -> None:
+def test_a_refusal_for_another_reason_is_noticed(chatbot: ServiceProcess, tmp_path: Path) -> None:
     ended = _run("denied", chatbot, tmp_path, VALUES, CHAT_URL="ws://127.0.0.1:9")
-    assert ended.code == 1
-    assert "was not refused: exit code 5" in ended.out
+    assert ended.returncode == 1
+    assert "was not refused: exit code 5" in ended.stdout
 
 
 LEARNS = """\
@@ -114,26 +115,26 @@ echo hello
 
 @pytest.mark.parametrize(("times", "code"), [(2, 0), (1000, 3)], ids=["for a while", "for ever"])
 def test_a_store_that_learns_right_after_an_install_is_waited_for(
-    times: int, code: int, chatbot: Service, tmp_path: Path
+    times: int, code: int, chatbot: ServiceProcess, tmp_path: Path
 ) -> None:
     values = merged(VALUES, {"limits": {"leaseSeconds": 5}, "tests": {"tokenSecret": "client-token"}})
     for name, text in {"chat-client": LEARNS.format(folder=tmp_path, times=times), "sleep": "#!/bin/sh\n"}.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     ended = _run("connect", chatbot, tmp_path, values, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert ended.code == code
+    assert ended.returncode == code
     asked = len((tmp_path / "asked").read_text().splitlines())
     assert asked == (3 if code == 0 else 30 + 2 * 5)
-    assert ("hello" in ended.out) if code == 0 else ("limits_learning" in ended.err)
+    assert ("hello" in ended.stdout) if code == 0 else ("limits_learning" in ended.stderr)
 
 
-def test_a_history_that_has_nothing_is_noticed(chatbot: Service, tmp_path: Path) -> None:
+def test_a_history_that_has_nothing_is_noticed(chatbot: ServiceProcess, tmp_path: Path) -> None:
     for name, does in {"chat-client": "echo somebody else said something", "sleep": ":"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
     ended = _run("history", chatbot, tmp_path, VALUES, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert ended.code == 1
-    assert "history does not have it after a minute; last seen: somebody else said something" in ended.out
+    assert ended.returncode == 1
+    assert "history does not have it after a minute; last seen: somebody else said something" in ended.stdout
 
 
 @pytest.mark.parametrize("test", TESTS)

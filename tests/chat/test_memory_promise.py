@@ -18,7 +18,7 @@ import pytest
 from chat_service.app import TEXT_SHARE
 from chat_service.memory import worst_service_bytes
 from chat_service.settings import ChatSettings
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from tests.chat.door_parts import masked, upgrade
 from tests.chat.media.making import RED, silent_mp3, video
 
@@ -102,23 +102,23 @@ def until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-def resident_bytes(pod: Service) -> int:
+def resident_bytes(pod: ServiceProcess) -> int:
     return int(psutil.Process(pod.process.pid).memory_info().rss)
 
 
-def peak_bytes(pod: Service) -> int:
+def peak_bytes(pod: ServiceProcess) -> int:
     lines = Path(f"/proc/{pod.process.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def metric(pod: Service, name: str) -> float:
+def metric(pod: ServiceProcess, name: str) -> float:
     with urllib.request.urlopen(f"http://127.0.0.1:{pod.ports['chat-metrics']}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 @contextmanager
-def workers_that_hang(pod: Service) -> Iterator[None]:
+def workers_that_hang(pod: ServiceProcess) -> Iterator[None]:
     """Stop the media workers, so that every message with media stays where it is."""
     children = psutil.Process(pod.process.pid).children()
     workers = [child for child in children if "chat_service.media.worker" in child.cmdline()]

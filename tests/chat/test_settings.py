@@ -171,8 +171,8 @@ def test_a_program_with_wrong_settings_tells_all_mistakes_and_leaves(elsewhere: 
     ended = run_to_its_end(
         "chat_service", elsewhere, CHAT_PORT="many", CHAT_REDIS_URL=f"http://{SECRET}", CHAT_PROT="1"
     )
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.splitlines() == [
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
         "warning: CHAT_PROT is not a setting; did you mean CHAT_PORT?",
         "CHAT_TOKEN_SECRETS: a token secret must be at least 32 bytes long (this one has 5)",
         'CHAT_PORT: must be a whole number (got "many")',
@@ -184,9 +184,9 @@ def test_a_program_with_wrong_settings_tells_all_mistakes_and_leaves(elsewhere: 
 
 def test_help_explains_every_setting_without_colours_where_nobody_sees_them(elsewhere: Path) -> None:
     ended = run_to_its_end("chat_service", elsewhere, "--help", CHAT_PORT="many", COLUMNS=120)
-    assert (ended.code, ended.err) == (0, "")
-    assert "\x1b" not in ended.out
-    missing = [name for name in ChatSettings.model_fields if f"CHAT_{name.upper()} " not in ended.out]
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\x1b" not in ended.stdout
+    missing = [name for name in ChatSettings.model_fields if f"CHAT_{name.upper()} " not in ended.stdout]
     assert missing == []
     assert all(field.description for field in ChatSettings.model_fields.values())
 
@@ -194,7 +194,7 @@ def test_help_explains_every_setting_without_colours_where_nobody_sees_them(else
 def test_a_script_that_cannot_be_read_is_one_line(elsewhere: Path) -> None:
     ended = run_to_its_end("chat_service", elsewhere, CHAT_BOT_SCRIPT="missing.toml", CHAT_PORT=0, CHAT_METRICS_PORT=0)
     line = "CHAT_BOT_SCRIPT: missing.toml: cannot be read (No such file or directory); name a TOML file\n"
-    assert (ended.code, ended.out, ended.err) == (1, "", line)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
 
 
 def test_no_file_is_read_while_settings_are_checked(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_no_file_is_read_while_settings_are_checked(elsewhere: Path, monkeypatch
 def test_a_data_folder_that_cannot_be_is_one_line(elsewhere: Path, where: str, line: str) -> None:
     (elsewhere / "file").touch()
     ended = run_to_its_end("chat_service", elsewhere, CHAT_DATA_DIR=where, CHAT_PORT=0, CHAT_METRICS_PORT=0)
-    assert (ended.code, ended.out) == (1, "")
-    assert line in ended.err
-    assert "set CHAT_DATA_DIR" in ended.err
-    assert len(ended.err.splitlines()) == 1
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert line in ended.stderr
+    assert "set CHAT_DATA_DIR" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

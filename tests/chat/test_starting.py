@@ -37,15 +37,15 @@ raise SystemExit(3)
 def test_without_a_speech_engine_there_is_one_clear_line(tmp_path: Path, module: str, speech: str, why: str) -> None:
     (tmp_path / "espeakng_loader.py").write_text(speech)
     ended = run_to_its_end(module, tmp_path, PYTHONPATH=tmp_path, **ANY_PORTS)
-    assert (ended.code, ended.out) == (1, "")
-    assert [line for line in ended.err.splitlines() if not line.startswith("{")] == [f"{CANNOT}{why}"]
-    assert "Traceback" not in ended.err
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert [line for line in ended.stderr.splitlines() if not line.startswith("{")] == [f"{CANNOT}{why}"]
+    assert "Traceback" not in ended.stderr
 
 
 def test_chat_that_asks_for_tokens_needs_one_for_history(tmp_path: Path) -> None:
     """Else each answer would wait in the outbox for ever."""
     secret = "a secret of at least thirty-two bytes"
     ended = run_to_its_end("chat_service", tmp_path, CHAT_AUTH="jwt", CHAT_TOKEN_SECRETS=secret, **ANY_PORTS)
-    assert (ended.code, ended.out) == (2, "")
-    (why, _) = ended.err.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (why, _) = ended.stderr.splitlines()
     assert why.startswith("CHAT_AUTH=jwt needs CHAT_HISTORY_TOKEN")

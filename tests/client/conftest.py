@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from devtools.ports import free_port
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from tests.client.command import COMMAND, environment
 
@@ -28,7 +28,7 @@ class Chatbot:
 
     url: str
     history_url: str
-    service: Service
+    service: ServiceProcess
 
 
 def settings(folder: Path, **more: object) -> dict[str, object]:
@@ -46,7 +46,7 @@ def settings(folder: Path, **more: object) -> dict[str, object]:
     }
 
 
-def as_chatbot(service: Service) -> Chatbot:
+def as_chatbot(service: ServiceProcess) -> Chatbot:
     return Chatbot(f"ws://127.0.0.1:{service.ports['chat']}", f"http://127.0.0.1:{service.ports['history']}", service)
 
 

@@ -22,7 +22,7 @@ from chat_client import (
     Timing,
     connect,
 )
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from devtools.watching import eventually, metric
 from tests.client.conftest import as_chatbot, settings
 from tests.support.fault_proxy import FaultProxy
@@ -115,7 +115,7 @@ async def kept(history_url: str, name: str) -> list[tuple[str, str]]:
     return [(each["request"], each["reply"]) for each in sides.values()]
 
 
-async def nothing_waits(service: Service) -> bool:
+async def nothing_waits(service: ServiceProcess) -> bool:
     return await metric(service.ports["chat-metrics"], "chatbot_outbox_records") == 0
 
 

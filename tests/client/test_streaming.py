@@ -23,7 +23,7 @@ from chat_client import (
     Version,
     connect,
 )
-from devtools.processes import Service, running, start
+from devtools.processes import ServiceProcess, running, start
 from devtools.watching import eventually
 from tests.client.conftest import as_chatbot, settings
 
@@ -52,12 +52,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(folder: Path) -> Iterator[Service]:
+def service(folder: Path) -> Iterator[ServiceProcess]:
     with running("standalone", folder / "log", settings(folder, CHAT_BOT="word_bot:bot")) as service:
         yield service
 
 
-async def messages(service: Service, session_id: UUID | None) -> list[str | None]:
+async def messages(service: ServiceProcess, session_id: UUID | None) -> list[str | None]:
     assert session_id is not None
     async with History(as_chatbot(service).history_url) as history:
         with suppress(Refused):  # nothing has been delivered yet
@@ -66,7 +66,7 @@ async def messages(service: Service, session_id: UUID | None) -> list[str | None
 
 
 async def test_a_reply_grows_and_one_that_is_taken_back_stays_as_far_as_it_was_shown(
-    service: Service, folder: Path
+    service: ServiceProcess, folder: Path
 ) -> None:
     async with anna(as_chatbot(service).url) as chat:
         assert chat.protocol == Version.V2
@@ -96,7 +96,7 @@ async def take_down(events: list[Event], arriving: AsyncIterator[Event]) -> None
         events.append(event)  # noqa: PERF401 - each is looked at as it comes
 
 
-async def all_kept(service: Service, session_id: UUID | None, wanted: int) -> bool:
+async def all_kept(service: ServiceProcess, session_id: UUID | None, wanted: int) -> bool:
     return len(await messages(service, session_id)) >= wanted
 
 
@@ -104,7 +104,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_reply_gives_it_once_wh
     fixed = settings(folder, CHAT_BOT="word_bot:bot")
     first = start("standalone", folder / "log", fixed)
     events: list[Event] = []
-    again: Service | None = None
+    again: ServiceProcess | None = None
     try:
         async with anna(as_chatbot(first).url) as chat:
             listening = asyncio.create_task(take_down(events, chat.stream("please wait here")))

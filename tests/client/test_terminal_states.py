@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from websockets.asyncio.server import ServerConnection
 
-from devtools.processes import Service, running, start
+from devtools.processes import ServiceProcess, running, start
 from tests.client.command import Terminal, on_terminal
 from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, keep, settings
 from tests.client.standins import said, speaking, talking
@@ -39,7 +39,7 @@ async def bot(turn, memory):
 
 
 @contextmanager
-def server(folder: Path, **more: object) -> Iterator[tuple[Service, dict[str, object]]]:
+def server(folder: Path, **more: object) -> Iterator[tuple[ServiceProcess, dict[str, object]]]:
     """Run a chatbot whose bot goes on when there is a file `go`."""
     (folder / "bot_of_the_test.py").write_text(BOT)
     given = {**settings(folder), "CHAT_BOT": "bot_of_the_test:bot", "PYTHONPATH": str(folder), **more}

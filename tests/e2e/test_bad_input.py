@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.watching import eventually, metric
 from frameproto import RequestKind
 from tests.e2e.talking import VIDEO, VOICE, ask, reply, visit
@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 
 
 @pytest.fixture(scope="module")
-def strict(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def strict(stores: StoreAddresses, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A stack with tight limits."""
     chat = {
         "CHAT_TIME_ZONES": "Europe/*,UTC",

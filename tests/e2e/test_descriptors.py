@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 
 MAX_FILES = 256
 PEERS = 400
@@ -25,7 +25,7 @@ BATCH = (
 
 
 @pytest.fixture(scope="module", params=["chat", "history"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A service whose requests wait for long: for a place, or for their turn to be read."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
@@ -51,7 +51,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @contextlib.contextmanager
-def peers(service: Service, name: str, first_words: list[str]) -> Iterator[list[socket.socket]]:
+def peers(service: ServiceProcess, name: str, first_words: list[str]) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as stack:
         sockets = []
         for words in first_words:
@@ -63,7 +63,7 @@ def peers(service: Service, name: str, first_words: list[str]) -> Iterator[list[
         yield sockets
 
 
-def ask(service: Service, name: str, path: str) -> tuple[int, str]:
+def ask(service: ServiceProcess, name: str, path: str) -> tuple[int, str]:
     with socket.create_connection(("127.0.0.1", service.ports[name]), timeout=SECONDS) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -73,12 +73,12 @@ def ask(service: Service, name: str, path: str) -> tuple[int, str]:
     return int(answer.split()[1]), answer.decode()
 
 
-def name_of(service: Service) -> str:
+def name_of(service: ServiceProcess) -> str:
     return service.module.removesuffix("_service")
 
 
 @pytest.mark.parametrize("words", ["", "GET / HTTP/1.1\r\nX-A: "], ids=["say nothing", "say half a head"])
-def test_peers_that_ask_for_nothing_keep_nobody_out(service: Service, words: str) -> None:
+def test_peers_that_ask_for_nothing_keep_nobody_out(service: ServiceProcess, words: str) -> None:
     name = name_of(service)
     with peers(service, name, [words] * PEERS):
         for _ in range(20):
@@ -87,7 +87,7 @@ def test_peers_that_ask_for_nothing_keep_nobody_out(service: Service, words: str
         assert "out of system resource" not in service.log.read_text()
 
 
-def test_while_all_have_requests_newcomers_are_told(service: Service) -> None:
+def test_while_all_have_requests_newcomers_are_told(service: ServiceProcess) -> None:
     name = name_of(service)
     if name == "chat":
         requests = [
@@ -107,7 +107,7 @@ def test_while_all_have_requests_newcomers_are_told(service: Service) -> None:
     assert answers(service, name, PATHS[name], SERVED[name])  # it needs a moment to see that peers have gone
 
 
-def answers(service: Service, name: str, path: str, status: int) -> bool:
+def answers(service: ServiceProcess, name: str, path: str, status: int) -> bool:
     """Ask until that is the answer; say whether it came to that."""
     deadline = time.monotonic() + SECONDS
     while ask(service, name, path)[0] != status:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from websockets.exceptions import ConnectionClosed
 
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.watching import eventually, metric
 from frameproto import Request as Asked
 from frameproto import RequestKind, decode_response, encode_request
@@ -17,7 +17,7 @@ from tests.e2e.talking import VOICE, ask, historian, let_in, pod_of, visit
 
 
 async def test_killed_right_after_a_reply_it_delivers_the_exchange_once_when_it_is_back(
-    fresh_stores: Stores, tmp_path: Path
+    fresh_stores: StoreAddresses, tmp_path: Path
 ) -> None:
     with open_stack(tmp_path, fresh_stores, name=f"kill-{uuid4().hex[:6]}") as stack:
         async with historian(stack) as history:
@@ -42,7 +42,7 @@ async def test_killed_right_after_a_reply_it_delivers_the_exchange_once_when_it_
 
 
 async def test_a_pod_that_is_told_to_stop_answers_closes_with_1012_and_leaves_nothing_behind(
-    fresh_stores: Stores, tmp_path: Path
+    fresh_stores: StoreAddresses, tmp_path: Path
 ) -> None:
     chat = {"CHAT_BOT_TYPING_SECONDS": 0.3, "CHAT_DRAIN_SPREAD_SECONDS": 0.5}
     with open_stack(tmp_path, fresh_stores, name=f"drain-{uuid4().hex[:6]}", chat=chat) as stack:

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from devtools.stack import Stores, open_stack
+from devtools.stack import StoreAddresses, open_stack
 from devtools.watching import eventually, metric
 from frameproto import RequestKind
 from tests.e2e.talking import ask, visit
@@ -13,7 +13,7 @@ PLACES = 50
 
 
 async def test_sixty_clients_share_fifty_places_in_the_order_of_their_tickets(
-    fresh_stores: Stores, tmp_path: Path
+    fresh_stores: StoreAddresses, tmp_path: Path
 ) -> None:
     chat = {"CHAT_CONNECT_WAIT_SECONDS": 60}
     with open_stack(tmp_path, fresh_stores, name="limits", chat=chat) as stack:

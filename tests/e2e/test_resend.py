@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.watching import PATIENCE_SECONDS, eventually, metric
 from frameproto import Request, RequestKind
 from frameproto.connection import SUBPROTOCOL_V2
@@ -71,7 +71,7 @@ async def model() -> AsyncIterator[Model]:
 
 
 @pytest.fixture
-async def stack(model: Model, fresh_stores: Stores, tmp_path: Path) -> AsyncIterator[Stack]:
+async def stack(model: Model, fresh_stores: StoreAddresses, tmp_path: Path) -> AsyncIterator[Stack]:
     """Two chat pods that ask the model."""
     chat = {
         "CHAT_BOT": "llm",

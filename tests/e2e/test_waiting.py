@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.watching import eventually
 from frameproto.connection import SUBPROTOCOL_V1, SUBPROTOCOL_V2
 
@@ -73,7 +73,7 @@ class Guest:
 
 
 async def test_a_place_is_kept_from_pod_to_pod_and_is_told_to_its_client_only(
-    fresh_stores: Stores, tmp_path: Path
+    fresh_stores: StoreAddresses, tmp_path: Path
 ) -> None:
     chat = {"CHAT_MAX_CONNECTIONS": 1, "CHAT_CONNECT_WAIT_SECONDS": WAIT_SECONDS}
     with open_stack(tmp_path, fresh_stores, name="waiting", chat=chat) as stack:

@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from devtools.processes import STOP_SECONDS, Service, running
+from devtools.processes import STOP_SECONDS, ServiceProcess, running
 from frameproto.exchange import encode_batch, encode_exchange
 from servicekit.runner import CLOSE_SECONDS
 from tests.support.exchanges import exchange
@@ -15,12 +15,12 @@ SETTINGS = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0}
 PAUSE_SECONDS = 0.5
 
 
-def wait_for(service: Service, event: str) -> None:
+def wait_for(service: ServiceProcess, event: str) -> None:
     while not service.count(event):
         time.sleep(0.02)
 
 
-def send_slowly(service: Service, *, seconds: float, number: int) -> bytes:
+def send_slowly(service: ServiceProcess, *, seconds: float, number: int) -> bytes:
     """Begin to hand a batch in, send the process a signal, and send the rest within so many seconds."""
     body = encode_batch([encode_exchange(exchange())])
     head = (

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loadtest.stages import Stage, Stages
+from loadtest.stages import LoadStage, Stages
 from loadtest.users import Resender, Rusher, Wanderer
 
 Resender.messages_a_visit = 4, 8
@@ -10,4 +10,4 @@ Resender.messages_a_visit = 4, 8
 
 class Abrupt(Stages):
     who: ClassVar = [Resender, Rusher, Wanderer]
-    stages = (Stage(10, 10, 5),)
+    stages = (LoadStage(10, 10, 5),)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from devtools.processes import Service
+from devtools.processes import ServiceProcess
 from loadtest.criteria import RunLimits
 from loadtest.monitor import POOLS
 from loadtest.target import Target
@@ -17,7 +17,7 @@ LIMITS = RunLimits(connections=4, messages=10, window=6, connect_wait_seconds=6)
 HISTORY_SETTINGS = {"HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0, **AUTH["HISTORY"]}
 
 
-def chat_settings(store: str, history: Service) -> dict[str, object]:
+def chat_settings(store: str, history: ServiceProcess) -> dict[str, object]:
     """Return what a chat pod is told."""
     return {
         "CHAT_PORT": 0,
@@ -38,7 +38,7 @@ def chat_settings(store: str, history: Service) -> dict[str, object]:
     }
 
 
-def target(store: str, chat: Service, history: Service) -> Target:
+def target(store: str, chat: ServiceProcess, history: ServiceProcess) -> Target:
     """Return a system of one pod of each."""
     return Target(
         chat=(f"ws://127.0.0.1:{chat.ports['chat']}",),

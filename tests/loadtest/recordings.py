@@ -8,7 +8,7 @@ from loadtest.criteria import RunLimits
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS, PodSample, PoolSample, ProcessSample
 from loadtest.readback import ReadExchange
-from loadtest.recording import Fault, Recording, RunInfo
+from loadtest.recording import Fault, RunInfo, RunRecording
 
 LIMITS = RunLimits(connections=2, messages=4, connect_wait_seconds=10, lease_seconds=4)
 
@@ -67,11 +67,11 @@ def recording(
     late: Sequence[SchedulingDelay] = (),
     mishaps: Sequence[UnexpectedEvent] = (),
     troubles: Sequence[str] = (),
-) -> Recording:
+) -> RunRecording:
     """A recording of what is given; history has what was answered, if nothing else is said."""
     answered = [kept(one) for one in exchanges if one.outcome == "answered"]
     before = [look(0, pool, high_water=0) for pool in POOLS]
-    return Recording(
+    return RunRecording(
         run=RunInfo(
             shape="made-up", limits=LIMITS, began_at=0, ended_at=100, must_reach=("connections", "messages"),
             troubles=tuple(troubles),
@@ -85,7 +85,7 @@ def recording(
     )  # fmt: skip
 
 
-def sound() -> Recording:
+def sound() -> RunRecording:
     """Four clients share two places, in turn; two have to wait, and one is told to come again."""
     visits = [
         visit("anna", 1, 1.1, 30), visit("ben", 2, 2.1, 31), visit("cleo", 21, 30.1, 40), visit("dan", 22, 31.1, 41),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devtools.ports import free_port
-from devtools.processes import Service, running, start
+from devtools.processes import ServiceProcess, running, start
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
 from loadtest.checks.verdicts import Judgement, judge
@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
         history = open_until.enter_context(running("history_service", folder / "history.log", HISTORY_SETTINGS))
         stores = {run: f"{valkey.url.removesuffix('/0')}/{number}" for number, run in enumerate(FAULTS)}
 
-        def start_pod(run: str) -> Service:
+        def start_pod(run: str) -> ServiceProcess:
             folders[run].mkdir()
             settings = {**chat_settings(stores[run], history), "BREAK": run}
             pod = start("tests.loadtest.broken_pod", folders[run] / "chat.log", settings)

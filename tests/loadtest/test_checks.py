@@ -9,7 +9,7 @@ from loadtest.checks.verdicts import Judgement, all_kept, judge
 from loadtest.client_log import SchedulingDelay, UnexpectedEvent
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS
-from loadtest.recording import Fault, Recording
+from loadtest.recording import Fault, RunRecording
 from tests.loadtest.recordings import denied, exchange, kept, look, pods, recording, sound, visit
 
 LATE = SchedulingDelay(at=8, seconds=3)
@@ -19,11 +19,11 @@ NAMED = exchange("anna", 2, message_id="m", attempts=2)
 KILL = Fault(at=50, name="kill -9")
 
 
-def judged(made: Recording, judgement: Judgement) -> dict[str, str]:
+def judged(made: RunRecording, judgement: Judgement) -> dict[str, str]:
     return {verdict.promise: verdict.detail for verdict in judge(made) if verdict.judgement is judgement}
 
 
-def case(name: str, promise: str, complaint: str, made: Recording) -> object:
+def case(name: str, promise: str, complaint: str, made: RunRecording) -> object:
     return pytest.param(promise, complaint, made, id=name)
 
 
@@ -116,7 +116,7 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
         case("the run failed", "run", "Locust ended", recording(troubles=["Locust ended with exit code 7"])),
     ],
 )  # fmt: skip
-def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Recording) -> None:
+def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: RunRecording) -> None:
     broken = judged(made, Judgement.BROKEN)
     assert complaint in broken[promise]
     assert not all_kept(judge(made))
@@ -146,7 +146,7 @@ def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Re
                      id="a moment too long"),
     ],
 )  # fmt: skip
-def test_what_may_happen_on_a_sound_server_is_no_complaint(made: Recording) -> None:
+def test_what_may_happen_on_a_sound_server_is_no_complaint(made: RunRecording) -> None:
     broken = judged(made, Judgement.BROKEN)
     assert {promise for promise in broken if not promise.startswith("recovery")} == set()
 

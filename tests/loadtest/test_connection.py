@@ -27,12 +27,12 @@ from frameproto.v2 import (
     encode_server_frame,
 )
 from loadtest.connection import (
-    ChatConnection,
     ConnectionEnded,
     Denied,
     NoConnection,
     OnAnswer,
     PendingRequest,
+    UserConnection,
     open_connection,
 )
 
@@ -69,14 +69,14 @@ class Heard:
 
 def talk_to(
     address: str, heard: OnAnswer, *, window: int = 3, wait_seconds: float = 10, subprotocol: str = SUBPROTOCOL_V1
-) -> ChatConnection:
+) -> UserConnection:
     return open_connection(
         address, client_id="anna", time_zone="+07:00", session_id="", window=window, wait_seconds=wait_seconds,
         on_answer=heard, subprotocol=subprotocol,
     )  # fmt: skip
 
 
-def say(talk: ChatConnection, said: str) -> None:
+def say(talk: UserConnection, said: str) -> None:
     talk.ask(Request(RequestKind.TEXT, said.encode()), said)
 
 

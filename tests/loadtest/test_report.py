@@ -12,7 +12,7 @@ from loadtest.client_log import ReconnectStorm
 from loadtest.json_lines import as_line
 from loadtest.metrics import Metric
 from loadtest.monitor import ProcessSample
-from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, Recording, read_recording
+from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, RunRecording, read_recording
 from loadtest.report.page import page, plots
 from loadtest.report.plot import Plot, clock, nice, time_step
 from loadtest.report.series import Series, percentile, thin
@@ -20,7 +20,7 @@ from loadtest.report.write import FIGURES, PAGE, write_report
 from tests.loadtest.recordings import denied, exchange, look, pods, recording, sound, visit
 
 
-def busy() -> Recording:
+def busy() -> RunRecording:
     return recording(
         [visit("anna", 1, 1.1, 30), denied("eve", 23, 33), visit("<script>", 40, 41, entrance="broken", code="reset")],
         [exchange("anna", 0), exchange("anna", 1, outcome="refused", code="busy")],

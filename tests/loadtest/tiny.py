@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from loadtest.stages import Stage, Stages
+from loadtest.stages import LoadStage, Stages
 from loadtest.users import Rusher, Wanderer
 
 Rusher.messages_a_visit = 6, 12
@@ -10,4 +10,4 @@ Rusher.messages_a_visit = 6, 12
 
 class Tiny(Stages):
     who: ClassVar = [Rusher, Wanderer]
-    stages = (Stage(1, 8, 8), Stage(10, 14, 8), Stage(11, 0, 14))
+    stages = (LoadStage(1, 8, 8), LoadStage(10, 14, 8), LoadStage(11, 0, 14))

@@ -54,7 +54,7 @@ TARGETS = {
     **{f"permits.redis.{part}": STORE for part in ("calls", "dispatch", "pending", "replies", "session", "store")},
     **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
     "chat_service.relay": RELAY,
-    "chat_client.pending": ["tests/client/test_pending.py", "tests/client/test_resending.py"],
+    "chat_client.outgoing": ["tests/client/test_outgoing.py", "tests/client/test_resending.py"],
     "chat_client.retry": ["tests/client/test_retry.py"],
     "chat_service.delivery": RELAY,
     "chat_service.conversation": ["tests/chat/test_conversation.py", "tests/chat/test_conversation_machine.py"],

@@ -16,7 +16,7 @@ from redis.credentials import CredentialProvider
 
 from devtools.ports import free_port
 from devtools.servers import wait_until
-from devtools.valkey import Valkey, run_sentinel, run_valkey
+from devtools.valkey import ValkeyServer, run_sentinel, run_valkey
 from devtools.valkey_cluster import Cluster, ask, run_cluster
 from permits import PermitError
 from permits.redis import PoolOperator, RedisPool, find_pools
@@ -163,7 +163,7 @@ async def held_by(pool: RedisPool, *clients: str) -> None:
             await asyncio.sleep(pause)
 
 
-async def on(node: Valkey, name: str) -> bool:
+async def on(node: ValkeyServer, name: str) -> bool:
     """Whether a node keeps a pool."""
     async with Redis.from_url(node.url) as client:
         try:
@@ -195,7 +195,7 @@ async def test_a_fail_over_of_a_cluster_costs_nobody_a_permit(tmp_path: Path) ->
             await survives_the_death_of(cluster.primaries[0], one, two)
 
 
-async def survives_the_death_of(server: Valkey, one: RedisPool, two: RedisPool) -> None:
+async def survives_the_death_of(server: ValkeyServer, one: RedisPool, two: RedisPool) -> None:
     """Kill the server of a pool with two places, one at each pod, and one who waits; see that all goes on elsewhere."""
     (first,) = await hold(one, "anna")
     (second,) = await hold(two, "ben")
@@ -214,7 +214,7 @@ async def survives_the_death_of(server: Valkey, one: RedisPool, two: RedisPool) 
 
 
 @pytest.fixture
-def sentinel(tmp_path: Path) -> Iterator[tuple[Valkey, int]]:
+def sentinel(tmp_path: Path) -> Iterator[tuple[ValkeyServer, int]]:
     """A primary with a replica and a sentinel that watches over them; return the primary and the sentinel's port."""
     with ExitStack() as stack:
         for folder in ("primary", "replica", "sentinel"):
@@ -239,7 +239,7 @@ def sentinel(tmp_path: Path) -> Iterator[tuple[Valkey, int]]:
         yield primary, port
 
 
-async def test_a_fail_over_by_sentinel_costs_nobody_a_permit(sentinel: tuple[Valkey, int], name: str) -> None:
+async def test_a_fail_over_by_sentinel_costs_nobody_a_permit(sentinel: tuple[ValkeyServer, int], name: str) -> None:
     primary, port = sentinel
 
     managers: list[Any] = []

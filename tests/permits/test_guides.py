@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 from redis.asyncio import Redis
 
-from devtools.valkey import Valkey, run_valkey
+from devtools.valkey import ValkeyServer, run_valkey
 from permits.memory import MemoryPool
 from permits.redis import PoolOperator, RedisPool
 from permits.sync import SyncPool
@@ -26,13 +26,13 @@ from tests.support.pages import python_examples
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
+def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A store of its own, for the names of pools in the guides are fixed."""
     with run_valkey(tmp_path) as server:
         yield server
 
 
-def guide(name: str, valkey: Valkey) -> str:
+def guide(name: str, valkey: ValkeyServer) -> str:
     """Return the program of a guide, for this store."""
     (program,) = python_examples(f"libs/permits/docs/{name}.md")
     assert STORE in program
@@ -40,7 +40,7 @@ def guide(name: str, valkey: Valkey) -> str:
 
 
 @contextmanager
-def vouched(name: str, valkey: Valkey, capacity: int) -> Iterator[SyncPool]:
+def vouched(name: str, valkey: ValkeyServer, capacity: int) -> Iterator[SyncPool]:
     """Open a pool that others will use, and vouch that the store, which is new, has forgotten nothing."""
     with SyncPool(lambda: RedisPool(name, redis=Redis.from_url(valkey.url), capacity=capacity)) as pool:
         pool.open()
@@ -60,7 +60,7 @@ def wait_for(reached: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-async def test_the_guide_for_fastapi(valkey: Valkey) -> None:
+async def test_the_guide_for_fastapi(valkey: ValkeyServer) -> None:
     module = ModuleType("guide")
     exec(compile(guide("fastapi", valkey), "fastapi.md", "exec"), module.__dict__)
     app: FastAPI = module.app
@@ -85,7 +85,7 @@ async def test_the_guide_for_fastapi(valkey: Valkey) -> None:
         await until(pool, lambda state: state.held == 0)
 
 
-async def test_a_request_that_loses_its_permit_is_answered(valkey: Valkey) -> None:
+async def test_a_request_that_loses_its_permit_is_answered(valkey: ValkeyServer) -> None:
     module = ModuleType("guide")
     exec(compile(guide("fastapi", valkey), "fastapi.md", "exec"), module.__dict__)
     app: FastAPI = module.app
@@ -109,7 +109,7 @@ def client_of(app: FastAPI) -> AsyncClient:
 
 
 @pytest.mark.parametrize("workers", ["prefork", "threads"])
-def test_the_guide_for_celery(valkey: Valkey, tmp_path: Path, workers: str) -> None:
+def test_the_guide_for_celery(valkey: ValkeyServer, tmp_path: Path, workers: str) -> None:
     backend = f'broker="redis://127.0.0.1:{valkey.port}/1", backend="redis://127.0.0.1:{valkey.port}/2"'
     program = re.sub(r'broker="[^"]*"', backend, guide("celery", valkey)).replace("countdown=5", "countdown=0.1")
     (tmp_path / "exports.py").write_text(program)
@@ -137,7 +137,7 @@ def test_the_guide_for_celery(valkey: Valkey, tmp_path: Path, workers: str) -> N
             worker.wait(60)
 
 
-def test_the_guide_for_cron(valkey: Valkey, tmp_path: Path) -> None:
+def test_the_guide_for_cron(valkey: ValkeyServer, tmp_path: Path) -> None:
     program = guide("cron", valkey)
     slow = program.replace('print("cleaned up")', 'print("cleaned up", flush=True); sys.stdin.read()')
     command = [sys.executable, "-W", "error", "-c"]

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from devtools.ports import free_port
-from devtools.valkey import Valkey, run_valkey
+from devtools.valkey import ValkeyServer, run_valkey
 from permits import Permit, PermitPool, PermitTimeout, PoolLearning, PoolState, PoolUnavailable, Reason, Verdict
 from permits.redis import PoolOperator
 from permits.redis.lease import RedisPermit
@@ -22,14 +22,14 @@ LONG = 60.0
 
 
 @pytest.fixture
-def own_store(tmp_path: Path) -> Iterator[Valkey]:
+def own_store(tmp_path: Path) -> Iterator[ValkeyServer]:
     with run_valkey(tmp_path) as valkey:
         yield valkey
         valkey.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives_new_ones_when_it_speaks(
-    open_pod: OpenPod, own_store: Valkey
+    open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
     pool = await open_pod(own_store.url, lease_seconds=1.8)
     (permit,) = await hold(pool, "a")
@@ -48,7 +48,7 @@ async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives
     assert (await pool.acquire("a", wait_seconds=SECONDS)).valid()
 
 
-async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: Valkey) -> None:
+async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: ValkeyServer) -> None:
     pool = await open_pod(own_store.url, lease_seconds=6, answer_seconds=0.1)
     (permit,) = await hold(pool, "a")
     (waiter,) = await in_line(pool, "b")
@@ -78,7 +78,7 @@ async def test_a_permit_is_invalid_before_another_pod_has_its_place(open_pod: Op
 
 @pytest.mark.parametrize("ask_it", [lambda pool: pool.acquire("a", wait_seconds=SECONDS), lambda pool: pool.peek("a")])
 async def test_who_asks_a_silent_store_is_refused(
-    open_pod: OpenPod, own_store: Valkey, ask_it: Callable[[PermitPool], Awaitable[object]]
+    open_pod: OpenPod, own_store: ValkeyServer, ask_it: Callable[[PermitPool], Awaitable[object]]
 ) -> None:
     pool = await open_pod(own_store.url, answer_seconds=0.2)
     own_store.process.send_signal(signal.SIGSTOP)
@@ -106,7 +106,7 @@ async def test_a_pod_that_starts_before_its_store_is_ready_when_that_is_there(
 
 
 async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_meanwhile(
-    open_pod: OpenPod, own_store: Valkey, caplog: pytest.LogCaptureFixture
+    open_pod: OpenPod, own_store: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = [await open_pod(own_store.url, capacity=3, lease_seconds=3) for _ in range(2)]
     permits = [*await hold(one, "a"), *await hold(two, "b")]
@@ -138,7 +138,7 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
 
 
 async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order_of_tickets(
-    open_pod: OpenPod, own_store: Valkey
+    open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
     one, two = [await open_pod(own_store.url, lease_seconds=3) for _ in range(2)]
     (permit,) = await hold(one, "a")
@@ -159,7 +159,7 @@ async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order
 
 
 async def test_what_a_pod_did_not_declare_is_lost_there_before_the_store_has_learned(
-    open_pod: OpenPod, own_store: Valkey
+    open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
     async with open_gate(own_store.url) as gate:
         pool, cut_off = [await open_pod(url, lease_seconds=1.5) for url in (own_store.url, gate.url)]
@@ -175,7 +175,7 @@ async def test_what_a_pod_did_not_declare_is_lost_there_before_the_store_has_lea
         assert valid == [False]
 
 
-async def test_capacity_by_the_settings_is_back_in_an_emptied_store(open_pod: OpenPod, own_store: Valkey) -> None:
+async def test_capacity_by_the_settings_is_back_in_an_emptied_store(open_pod: OpenPod, own_store: ValkeyServer) -> None:
     pool = await open_pod(own_store.url, capacity=7, lease_seconds=1.8)
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
@@ -246,7 +246,7 @@ async def test_a_request_that_arrives_after_its_pod_gave_up_on_it_is_refused(
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["known", "forgotten"])
 async def test_who_leaves_the_line_while_the_pod_looks_for_a_lost_notice_leaves_nothing_behind(
-    open_pod: OpenPod, own_store: Valkey, forgotten: bool
+    open_pod: OpenPod, own_store: ValkeyServer, forgotten: bool
 ) -> None:
     async with open_gate(own_store.url) as gate, Redis.from_url(own_store.url) as redis:
         one = await open_pod(own_store.url, lease_seconds=LONG)

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from devtools.ports import free_port
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from devtools.programs import run_to_its_end
 from frameproto import Request, RequestKind, decode_response, encode_request
 
@@ -34,7 +34,7 @@ def get(url: str) -> tuple[int, Any]:
             return exc.code, exc.read()
 
 
-def say(service: Service, text: str) -> str:
+def say(service: ServiceProcess, text: str) -> str:
     """Send one text as anna, and return what the bot answers."""
     with connect(f"ws://127.0.0.1:{service.ports['chat']}/connect?clientId=anna&timeZone=UTC") as chat:
         chat.send(encode_request(Request(RequestKind.TEXT, text.encode())))
@@ -43,7 +43,7 @@ def say(service: Service, text: str) -> str:
         return str(decode_response(answer).text)
 
 
-def sessions_of_anna(service: Service, count: int, history: str | None = None) -> int:
+def sessions_of_anna(service: ServiceProcess, count: int, history: str | None = None) -> int:
     """Wait until history knows so many sessions, and return how many it knows."""
     history = history or f"http://127.0.0.1:{service.ports['history']}"
     deadline = time.monotonic() + SECONDS
@@ -151,8 +151,8 @@ def test_a_second_one_on_the_same_data_is_refused_in_one_clear_line(
 ) -> None:
     with running("standalone", tmp_path / "log", settings) as service:
         second = run_to_its_end("standalone", tmp_path, **settings)
-        assert (second.code, second.out) == (1, "")
-        (line,) = said(second.err)
+        assert (second.returncode, second.stdout) == (1, "")
+        (line,) = said(second.stderr)
         assert str(settings["CHAT_DATA_DIR"]) in line
         assert "in use by another process; give each its own CHAT_DATA_DIR" in line
         assert say(service, "are you still there")
@@ -164,16 +164,16 @@ def test_a_port_in_use_is_one_clear_line_and_the_data_is_free_again(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run_to_its_end("standalone", tmp_path, **{**settings, "HISTORY_PORT": port})
-    assert (ended.code, ended.out) == (1, "")
-    assert said(ended.err) == [f"cannot listen on 127.0.0.1:{port}: address already in use (set HISTORY_PORT)"]
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert said(ended.stderr) == [f"cannot listen on 127.0.0.1:{port}: address already in use (set HISTORY_PORT)"]
     with running("standalone", tmp_path / "log", settings) as service:
         assert service.stop() == 0
 
 
 def test_mistakes_of_both_services_are_told_together(tmp_path: Path) -> None:
     ended = run_to_its_end("standalone", tmp_path, CHAT_PORT="x", HISTORY_PORT="y", HISTORY_AUTH="jwt", CHAT_WINDOW=0)
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.splitlines() == [
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
         'CHAT_PORT: must be a whole number (got "x")',
         'CHAT_WINDOW: must be at least 1 (got "0")',
         'HISTORY_PORT: must be a whole number (got "y")',
@@ -184,9 +184,9 @@ def test_mistakes_of_both_services_are_told_together(tmp_path: Path) -> None:
 
 def test_help_is_about_both_services(tmp_path: Path) -> None:
     ended = run_to_its_end("standalone", tmp_path, "--help", COLUMNS=120)
-    assert (ended.code, ended.err) == (0, "")
-    assert "CHAT_MAX_CONNECTIONS " in ended.out
-    assert "HISTORY_MONGODB_URL " in ended.out
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "CHAT_MAX_CONNECTIONS " in ended.stdout
+    assert "HISTORY_MONGODB_URL " in ended.stdout
 
 
 def said(err: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 
 PORTS = {
     "chat": "/connect?clientId=anna&timeZone=UTC",
@@ -22,19 +22,19 @@ UPGRADE = (
 )
 
 
-def standalone(folder: Path, **settings: object) -> AbstractContextManager[Service]:
+def standalone(folder: Path, **settings: object) -> AbstractContextManager[ServiceProcess]:
     ports = {"CHAT_PORT": 0, "CHAT_METRICS_PORT": 0, "HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0}
     folders = {"CHAT_DATA_DIR": folder / "chat", "HISTORY_DATA_DIR": folder / "history"}
     return running("standalone", folder / "log", {**ports, **folders, "CHAT_MEDIA_PROCESSES": 1, **settings})
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with standalone(tmp_path_factory.mktemp("standalone")) as started:
         yield started
 
 
-def ask(service: Service, name: str, path: str, host: str, headers: str = "") -> tuple[int, bytes]:
+def ask(service: ServiceProcess, name: str, path: str, host: str, headers: str = "") -> tuple[int, bytes]:
     """Ask as a browser would, and return the status and the body."""
     with socket.create_connection(("127.0.0.1", service.ports[name]), timeout=30) as sock:
         closing = "" if "Connection:" in headers else "Connection: close\r\n"
@@ -50,7 +50,7 @@ def ask(service: Service, name: str, path: str, host: str, headers: str = "") ->
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_foreign_host_is_refused_though_the_origin_is_the_same(service: Service, name: str) -> None:
+def test_a_foreign_host_is_refused_though_the_origin_is_the_same(service: ServiceProcess, name: str) -> None:
     host = f"rebound.example:{service.ports[name]}"
     status, body = ask(service, name, PORTS[name], host, f"Origin: http://{host}\r\n")
     assert (status, json.loads(body)["code"]) == (421, "host_not_allowed")
@@ -58,7 +58,7 @@ def test_a_foreign_host_is_refused_though_the_origin_is_the_same(service: Servic
     assert variable in json.loads(body)["detail"]
 
 
-def test_so_is_its_handshake(service: Service) -> None:
+def test_so_is_its_handshake(service: ServiceProcess) -> None:
     host = f"rebound.example:{service.ports['chat']}"
     status, body = ask(service, "chat", PORTS["chat"], host, f"Origin: http://{host}\r\n{UPGRADE}")
     assert (status, json.loads(body)["code"]) == (421, "host_not_allowed")
@@ -66,19 +66,19 @@ def test_so_is_its_handshake(service: Service) -> None:
 
 @pytest.mark.parametrize("name", PORTS)
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
-def test_the_names_of_this_machine_are_taken(service: Service, name: str, host: str) -> None:
+def test_the_names_of_this_machine_are_taken(service: ServiceProcess, name: str, host: str) -> None:
     status, _ = ask(service, name, PORTS[name], f"{host}:{service.ports[name]}")
     assert status in {200, 426}
 
 
-def test_a_page_of_this_machine_connects(service: Service) -> None:
+def test_a_page_of_this_machine_connects(service: ServiceProcess) -> None:
     host = f"localhost:{service.ports['chat']}"
     assert ask(service, "chat", PORTS["chat"], host, f"Origin: http://{host}\r\n{UPGRADE}")[0] == 101
 
 
 @pytest.mark.parametrize("name", ["chat", "history"])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_are_answered_whatever_they_ask_for(service: Service, name: str, path: str) -> None:
+def test_probes_are_answered_whatever_they_ask_for(service: ServiceProcess, name: str, path: str) -> None:
     """The kubelet asks for the address of the pod."""
     assert ask(service, name, path, "10.1.2.3:8000")[0] in {200, 503}
 

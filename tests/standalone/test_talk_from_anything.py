@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from devtools.servers import ROOT
 from tests.support.pages import python_examples
 
@@ -23,7 +23,7 @@ ANSWER = re.compile(r"It is \d\d:\d\d where you are \(Europe/Berlin\)\.")
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("standalone")
     ports = {"CHAT_PORT": 0, "CHAT_METRICS_PORT": 0, "HISTORY_PORT": 0, "HISTORY_METRICS_PORT": 0}
     folders = {"CHAT_DATA_DIR": folder / "chat", "HISTORY_DATA_DIR": folder / "history"}
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield started
 
 
-def run(service: Service, program: str, *command: str) -> str:
+def run(service: ServiceProcess, program: str, *command: str) -> str:
     """Run a program of the page at the port of this server, and return what it prints."""
     assert "ws://127.0.0.1:8000/" in program
     here = program.replace("127.0.0.1:8000", f"127.0.0.1:{service.ports['chat']}")
@@ -40,23 +40,23 @@ def run(service: Service, program: str, *command: str) -> str:
     return done.stdout
 
 
-def test_python_in_version_1(service: Service) -> None:
+def test_python_in_version_1(service: ServiceProcess) -> None:
     assert ANSWER.fullmatch(run(service, VERSION_1, sys.executable, "-").removeprefix("bot ").rstrip())
 
 
-def test_python_in_version_2(service: Service) -> None:
+def test_python_in_version_2(service: ServiceProcess) -> None:
     *_, last = run(service, VERSION_2, sys.executable, "-").splitlines()
     assert ANSWER.fullmatch(last.removeprefix("bot "))
 
 
-def test_javascript(service: Service) -> None:
+def test_javascript(service: ServiceProcess) -> None:
     if NODE is None:
         pytest.skip("JAVASCRIPT IS NOT TESTED: there is no node on this machine (Debian: apt-get install nodejs)")
     printed = run(service, JAVASCRIPT, NODE, "--experimental-websocket", "--input-type=module", "-")
     assert ANSWER.fullmatch(printed.removeprefix("bot ").rstrip())
 
 
-def test_our_own_javascript(service: Service) -> None:
+def test_our_own_javascript(service: ServiceProcess) -> None:
     if NODE is None:
         pytest.skip("JAVASCRIPT IS NOT TESTED: there is no node on this machine (Debian: apt-get install nodejs)")
     folder = ROOT / "client" / "web"
@@ -71,7 +71,7 @@ def test_our_own_javascript(service: Service) -> None:
     assert re.search(r"It is \d\d:\d\d where you are", done.stdout.splitlines()[-1])
 
 
-def test_what_websocat_sends_and_shows(service: Service, tmp_path: Path) -> None:
+def test_what_websocat_sends_and_shows(service: ServiceProcess, tmp_path: Path) -> None:
     sent = subprocess.run(["printf", PRINTED], check=True, capture_output=True, timeout=20).stdout
     address = f"ws://127.0.0.1:{service.ports['chat']}/connect?clientId=anna&timeZone=Europe/Berlin"
     with connect(address, subprotocols=["chatbot.v1"]) as chat:  # type: ignore[list-item] # a str is all that a Subprotocol is

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from devtools.programs import run_to_its_end
 from devtools.servers import ROOT
 
@@ -20,7 +20,7 @@ BOTH = {
 }
 
 
-def printed_commands(service: Service, *words: str) -> list[str]:
+def printed_commands(service: ServiceProcess, *words: str) -> list[str]:
     """Return the commands that the program prints, of these kinds, as they stand there."""
     lines = [line.strip() for line in service.printed("Ctrl-C stops it").splitlines() if line.startswith("  ")]
     return [line for word in words for line in lines if shlex.split(line)[1:2] == [word]]
@@ -105,12 +105,12 @@ def test_history_that_only_an_issuer_signs_for_needs_a_token_of_the_issuer(
         HISTORY_TOKEN_JWKS_FILE=tmp_path / "keys.json",
         HISTORY_MEDIA_ADDRESS_SECRETS=SECRET,
     )
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("HISTORY_AUTH=jwt without HISTORY_TOKEN_SECRETS needs CHAT_HISTORY_TOKEN")
-    assert ended.err.count("\n") == 1
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("HISTORY_AUTH=jwt without HISTORY_TOKEN_SECRETS needs CHAT_HISTORY_TOKEN")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_chat_that_delivers_elsewhere_needs_a_token(tmp_path: Path, settings: dict[str, object]) -> None:
     ended = run_to_its_end("standalone", tmp_path, **settings, **BOTH, CHAT_HISTORY_URL="http://127.0.0.1:1")
-    assert (ended.code, ended.out) == (2, "")
-    assert "CHAT_AUTH=jwt needs CHAT_HISTORY_TOKEN" in ended.err
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "CHAT_AUTH=jwt needs CHAT_HISTORY_TOKEN" in ended.stderr

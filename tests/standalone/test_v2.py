@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from devtools.processes import Service, running
+from devtools.processes import ServiceProcess, running
 from frameproto import Request, RequestKind, Response
 from frameproto.connection import SUBPROTOCOL_V2
 from frameproto.v2 import MessageRequest, MessageResponse, decode_server_frame, encode_client_frame
@@ -24,7 +24,7 @@ TOKEN = mint(SECRET, subject="anna", audience="chatbot", lifetime=timedelta(hour
 SECONDS = 30.0
 
 
-def dial(service: Service, session: UUID) -> ClientConnection:
+def dial(service: ServiceProcess, session: UUID) -> ClientConnection:
     port = service.ports["chat"]
     return connect(
         f"ws://127.0.0.1:{port}/connect?clientId=anna&timeZone=UTC&sessionId={session}",
@@ -45,7 +45,7 @@ def ask(chat: ClientConnection, text: str, message_id: UUID, *, again: bool = Fa
             return told.response
 
 
-def messages(service: Service, session: UUID, count: int) -> list[dict[str, Any]]:
+def messages(service: ServiceProcess, session: UUID, count: int) -> list[dict[str, Any]]:
     """Wait until history has so many messages of the session, and return them."""
     url = f"http://127.0.0.1:{service.ports['history']}/v1/sessions/{session}/messages"
     deadline = time.monotonic() + SECONDS
@@ -61,7 +61,7 @@ def messages(service: Service, session: UUID, count: int) -> list[dict[str, Any]
         time.sleep(0.05)
 
 
-def counted(service: Service, source: str) -> float:
+def counted(service: ServiceProcess, source: str) -> float:
     with urlopen(f"http://127.0.0.1:{service.ports['chat-metrics']}/metrics", timeout=SECONDS) as answer:
         lines = answer.read().decode().splitlines()
     name = f'chatbot_messages_again_total{{source="{source}"}} '

@@ -6,10 +6,10 @@ import click
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.conversation import ConnectOptions
 from chat_client.cli.dialogue import Dialogue
 from chat_client.cli.output import run
 from chat_client.cli.prompts import prompts
+from chat_client.cli.terminal_chat import ConnectOptions
 
 EPILOG: Final = """\b
 From a script:

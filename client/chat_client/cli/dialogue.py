@@ -13,12 +13,12 @@ from rich.markup import escape
 
 from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
-from chat_client.cli.conversation import ConnectOptions, Conversation, is_cancelled
 from chat_client.cli.lines import NEW_SESSION, Command, File, SlashCommand, Text, UnknownLine, help_lines, read_line
 from chat_client.cli.lookup import Lookup
 from chat_client.cli.output import WRONG_INPUT, answers, complain, notes, run_viewer, show_reply
 from chat_client.cli.prompts import Interrupted, Prompts
 from chat_client.cli.recording import find_recorder, recording
+from chat_client.cli.terminal_chat import ConnectOptions, TerminalChat, is_cancelled
 from chat_client.content import Upload
 from chat_client.errors import ClientError, FileTrouble, Unanswered
 from chat_client.files import read_upload, whole_message
@@ -49,7 +49,7 @@ class Dialogue:
         self._ask = ask
         self._lookup = Lookup(options)
         patience_seconds = PATIENCE_SECONDS if ask.attended else 0
-        self._talk = Conversation(options, patience_seconds=patience_seconds, greets=True)
+        self._talk = TerminalChat(options, patience_seconds=patience_seconds, greets=True)
         self._saved: dict[MediaPart, Path] = {}
         ask.complete_ids(self._ids)
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from chat_client.cli.conversation import ConnectOptions
 from chat_client.cli.history import save_media, show_message, tell_times
 from chat_client.cli.output import notes
+from chat_client.cli.terminal_chat import ConnectOptions
 from chat_client.errors import FileTrouble, Refused
 from chat_client.history import History, Message
 from chat_client.installation import learn_history_address

@@ -11,8 +11,8 @@ import click
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
-from chat_client.cli.conversation import ConnectOptions, Conversation
 from chat_client.cli.output import run, show_reply
+from chat_client.cli.terminal_chat import ConnectOptions, TerminalChat
 from chat_client.content import Upload
 from chat_client.errors import FileTrouble
 from chat_client.files import read_upload, whole_message
@@ -85,19 +85,19 @@ for _kind in RequestKind:
 
 async def _send(kind: RequestKind, contents: Contents, **given: Any) -> int:  # noqa: ANN401 - those of ConnectOptions
     options = ConnectOptions(**given)
-    conversation = Conversation(options, patience_seconds=0, greets=False)
-    conversation.session_id = await ids.session_to_go_on_with(
+    chat = TerminalChat(options, patience_seconds=0, greets=False)
+    chat.session_id = await ids.session_to_go_on_with(
         options.session, client_id=options.client_id, token=options.token, chat_url=options.url
     )
     worst = 0
     try:
-        await conversation.open()
+        await chat.open()
         for name, content in contents(options.max_bytes - 1):
             started = time.monotonic()
-            reply = await conversation.say(Upload(kind, content), name)
+            reply = await chat.say(Upload(kind, content), name)
             assert reply is not None  # noqa: S101 - only a message that was taken back has none
             took = time.monotonic() - started
             worst = max(worst, show_reply(reply, options.save_to, as_json=options.as_json, seconds=took))
     finally:
-        await conversation.leave()
+        await chat.leave()
     return worst

@@ -12,7 +12,7 @@ import pytest
 
 from devtools.mongod import run_mongod
 from devtools.ports import free_port
-from devtools.stack import Stack, Stores, open_stack
+from devtools.stack import Stack, StoreAddresses, open_stack
 from devtools.swift import S3
 from devtools.valkey import run_valkey
 from devtools.watching import metric
@@ -264,7 +264,7 @@ async def open_town(folder: Path, seed: str, s3: S3, *, outage_seconds: float) -
         stack = running.enter_context(
             open_stack(
                 folder,
-                Stores(valkey.url, mongod.url, way),
+                StoreAddresses(valkey.url, mongod.url, way),
                 name=f"chaos-{folder.name}-{mongod.port}",
                 chat=settings,
                 history={"HISTORY_STORE_SECONDS": 2},

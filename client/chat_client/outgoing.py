@@ -61,12 +61,12 @@ def _ignore(_: object) -> None:
     """Nobody listens any more."""
 
 
-def _size(message: "PendingMessage") -> int:
+def _size(message: "OutgoingMessage") -> int:
     return len(message.request.body)
 
 
 @dataclass(slots=True, eq=False)
-class PendingMessage:
+class OutgoingMessage:
     """A message without an answer.
 
     Attributes:
@@ -91,7 +91,7 @@ class PendingMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingFrame:
     """A frame to send: the body is not copied behind its head.
 
     Attributes:
@@ -100,10 +100,10 @@ class Outgoing:
 
     head: bytes
     body: Buffer = b""
-    message: PendingMessage | None = None
+    message: OutgoingMessage | None = None
 
 
-class PendingMessages:
+class OutgoingMessages:
     """The messages of one chat, over all of its connections.
 
     Args:
@@ -115,15 +115,15 @@ class PendingMessages:
         self._window = window
         self._resend_on_v1 = resend_on_v1
         self._version = Version.V2
-        self._messages: dict[UUID, PendingMessage] = {}
-        self._to_send: deque[PendingMessage] = deque()
+        self._messages: dict[UUID, OutgoingMessage] = {}
+        self._to_send: deque[OutgoingMessage] = deque()
         self._cancels: deque[UUID] = deque()
-        self._on_the_wire: dict[UUID, PendingMessage] = {}
+        self._on_the_wire: dict[UUID, OutgoingMessage] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: PendingMessage) -> None:
+    def add(self, message: OutgoingMessage) -> None:
         """Take a message; it is sent behind those that are here."""
         self._messages[message.id] = message
         self._to_send.append(message)
@@ -139,10 +139,10 @@ class PendingMessages:
                 message.shown = False
                 message.tell(Restarted(message.id))
 
-    def next_frame(self) -> Outgoing | None:
+    def next_frame(self) -> OutgoingFrame | None:
         """Return what is to be sent next; None: nothing, before the next call of another method."""
         if self._cancels:
-            return Outgoing(envelope(ClientType.CANCEL, self._cancels.popleft()))
+            return OutgoingFrame(envelope(ClientType.CANCEL, self._cancels.popleft()))
         while self._to_send and self._to_send[0].id not in self._messages:  # it has ended meanwhile
             self._to_send.popleft()
         if not self._to_send or len(self._on_the_wire) >= self._window:
@@ -155,7 +155,7 @@ class PendingMessages:
             self._cancels.append(message.id)
         message.begun = message.on_the_wire = True
         self._on_the_wire[message.id] = message
-        return Outgoing(head, message.request.body, message)
+        return OutgoingFrame(head, message.request.body, message)
 
     def receive(self, frame: bytes | str) -> bool:
         """Tell the caller of a message what came for it. Return whether it was a response.
@@ -195,7 +195,7 @@ class PendingMessages:
             self._finish(message, Unanswered(why, message.id, maybe_answered=message.begun))
         self._to_send.clear()
 
-    def cancel(self, message: PendingMessage) -> None:
+    def cancel(self, message: OutgoingMessage) -> None:
         """Take a message back. Its outcome is told: the error `cancelled`, or the reply that was faster."""
         if message.id not in self._messages or message.cancelled:
             return
@@ -205,14 +205,14 @@ class PendingMessages:
         elif message.on_the_wire:
             self._cancels.append(message.id)
 
-    def abandon(self, message: PendingMessage) -> None:
+    def abandon(self, message: OutgoingMessage) -> None:
         """Take a message back; nobody waits for its outcome."""
         message.tell = _ignore
         self.cancel(message)
         if not message.on_the_wire:
             self._messages.pop(message.id, None)
 
-    def fail(self, message: PendingMessage, why: Exception) -> None:
+    def fail(self, message: OutgoingMessage, why: Exception) -> None:
         """End a message for a reason of this side; the server's response to it is dropped."""
         if message.id in self._messages:
             message.tell(why)
@@ -243,7 +243,7 @@ class PendingMessages:
             for message in [each for each in self._messages.values() if each.begun]:
                 self._finish(message, Unanswered(why, message.id, maybe_answered=True))
 
-    def _finish(self, message: PendingMessage, outcome: Response | ClientError) -> None:
+    def _finish(self, message: OutgoingMessage, outcome: Response | ClientError) -> None:
         """Tell the last event, once: a message that is not here any more had it already."""
         if self._messages.pop(message.id, None) is not None:
             message.tell(outcome)

@@ -20,7 +20,7 @@ from chat_client.cli.working import Working
 from chat_client.content import Upload
 from chat_client.errors import ClientError, ConnectionLost, MessageFailed
 from chat_client.link import Timing
-from chat_client.pending import CANCELLED, Restarted, Version
+from chat_client.outgoing import CANCELLED, Restarted, Version
 from frameproto import Response, ResponseKind
 from frameproto.v2 import Piece, Progress, Status
 
@@ -72,7 +72,7 @@ class Delivery:
         return self.doing
 
 
-class Conversation:
+class TerminalChat:
     """Talks to the chatbot, over as many connections and sessions as it takes.
 
     Args:

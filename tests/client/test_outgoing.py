@@ -8,7 +8,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chat_client.errors import ConnectionLost, MessageFailed, MessageInvalid, Unanswered, WrongAnswer
-from chat_client.pending import Event, Outgoing, PendingMessage, PendingMessages, Restarted, Version
+from chat_client.outgoing import Event, OutgoingFrame, OutgoingMessage, OutgoingMessages, Restarted, Version
 from frameproto import Request, RequestKind, Response, ResponseKind, encode_response
 from frameproto.v2 import (
     Cancel,
@@ -29,27 +29,27 @@ class Heard:
 
     def __init__(self, text: str) -> None:
         self.told: list[Event | Exception] = []
-        self.message = PendingMessage(Request(RequestKind.TEXT, text.encode()), self.told.append)
+        self.message = OutgoingMessage(Request(RequestKind.TEXT, text.encode()), self.told.append)
 
     @property
     def outcomes(self) -> list[Event | Exception]:
         return [each for each in self.told if isinstance(each, Response | Exception)]
 
 
-def pending(*, window: int = 10, resend_on_v1: bool = False, version: Version = Version.V2) -> PendingMessages:
-    messages = PendingMessages(window=window, resend_on_v1=resend_on_v1)
+def pending(*, window: int = 10, resend_on_v1: bool = False, version: Version = Version.V2) -> OutgoingMessages:
+    messages = OutgoingMessages(window=window, resend_on_v1=resend_on_v1)
     messages.opened(version)
     return messages
 
 
-def added(messages: PendingMessages, *texts: str) -> list[Heard]:
+def added(messages: OutgoingMessages, *texts: str) -> list[Heard]:
     heard = [Heard(text) for text in texts]
     for each in heard:
         messages.add(each.message)
     return heard
 
 
-def sent(messages: PendingMessages) -> list[str]:
+def sent(messages: OutgoingMessages) -> list[str]:
     """Return what is to be sent: texts, with a mark when they are sent again, and cancels."""
     words = []
     while (outgoing := messages.next_frame()) is not None:
@@ -69,7 +69,7 @@ def reply_to(heard: Heard, text: str = "yes") -> bytes:
 def test_v1_has_no_envelope() -> None:
     messages = pending(version=Version.V1)
     added(messages, "one")
-    assert messages.next_frame() == Outgoing(b"\x00", b"one", next(iter(messages._messages.values())))
+    assert messages.next_frame() == OutgoingFrame(b"\x00", b"one", next(iter(messages._messages.values())))
 
 
 def test_what_was_not_sent_is_no_message_that_is_sent_again() -> None:
@@ -181,7 +181,7 @@ class Conversation(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.messages = PendingMessages(window=3, resend_on_v1=False)
+        self.messages = OutgoingMessages(window=3, resend_on_v1=False)
         self.all: list[Heard] = []
         self.abandoned: set[int] = set()
         self.wire: list[UUID] = []
