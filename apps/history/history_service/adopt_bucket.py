@@ -20,7 +20,7 @@ USAGE: Final = """\
 usage: python -m history_service adopt-bucket [--yes]
 
 Makes the database that the settings name the owner of their bucket (or media folder). Until then nothing is deleted by
-a database that the bucket does not belong to. Without --yes it only tells what it has found. See docs/operations.md.
+a database that the bucket does not belong to. Without --yes it only tells what it has found. See docs/stored-data.md.
 """
 
 
