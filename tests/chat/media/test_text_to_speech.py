@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from chat_service.media.language import guess_language
-from chat_service.media.spoken_text import LOOKED_AT_CHARACTERS, spoken_text
+from chat_service.media.spoken_text import ENGLISH, LOOKED_AT_CHARACTERS, MARKDOWN, Rule, spoken_text
 from chat_service.media.text_to_speech import EndpointTextToSpeech, SpeechCache, SpokenText, SynthesisError, Voices
 from tests.chat.media.making import loudness, silent_mp3
 from tests.chat.media.test_workers import workers_of
@@ -60,6 +62,13 @@ def test_no_text_takes_long_on_the_event_loop(piece: str) -> None:
     began = time.process_time()
     spoken_text(piece * (2 * LOOKED_AT_CHARACTERS // len(piece)) + "x", "en")
     assert time.process_time() - began < 2, "a pattern takes time that grows with the square of the text"
+
+
+@pytest.mark.parametrize("rule", [*MARKDOWN, *ENGLISH], ids=lambda rule: rule.pattern.pattern)
+@given(data=st.data())
+def test_whatever_a_pattern_matches_has_one_of_its_marks(rule: Rule, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(rule.pattern))
+    assert any(mark in text for mark in rule.marks)
 
 
 @pytest.mark.parametrize(

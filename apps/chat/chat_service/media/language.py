@@ -28,17 +28,22 @@ COMMON: Final = {
     "pl": "i w nie się na to jest że z do jak co ja ty jestem dzień dla po tak",
     "sv": "och är det att i en ett jag du inte som på för med vad har hur den av",
 }
-KNOWN: Final = {language: frozenset(words.split()) for language, words in COMMON.items()}
+LANGUAGES: Final = {
+    word: [language for language, common in COMMON.items() if word in common.split()]
+    for words in COMMON.values()
+    for word in words.split()
+}
+"""The languages that have a common word, by the word."""
 
 
 def guess_language(text: str) -> str:
     """Return the language as ISO 639-1 has it; empty when it cannot be told."""
     words = WORD.findall(text.lower())
     letters = "".join(words)
-    for language, pattern in LETTERS:
+    for language, pattern in LETTERS if not letters.isascii() else ():
         share = len(pattern.findall(letters)) * (1 if language != "ja" else 3)  # Japanese has Chinese letters, too
-        if letters and share > len(letters) / 2:
+        if share > len(letters) / 2:
             return language
-    counts = Counter({language: sum(word in known for word in words) for language, known in KNOWN.items()})
-    (best, found), (_, second) = counts.most_common(2)
+    counts = Counter(language for word in words for language in LANGUAGES.get(word, ()))
+    (best, found), (_, second), *_ = [*counts.most_common(), ("", 0), ("", 0)]
     return best if found >= LEAST_WORDS and found > second else ""
