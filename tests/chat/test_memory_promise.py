@@ -46,7 +46,7 @@ class Sender:
     """A connection that sends as fast as the pod reads, and reads nothing."""
 
     def __init__(self, port: int, client_id: str, messages: Iterator[bytes]) -> None:
-        self.done = False
+        self.done = self.cut_off = False
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         self._socket.connect(("127.0.0.1", port))
@@ -65,6 +65,8 @@ class Sender:
                 if not self._rest:
                     following = next(self._messages, b"")
                     self.done, self._rest = not following, memoryview(following)
+        except ConnectionResetError:
+            self.done = self.cut_off = True
         except BlockingIOError:
             pass
         return moved
@@ -90,6 +92,17 @@ def push_until_nothing_moves(senders: Sequence[Sender]) -> None:
     while quiet < QUIET_ROUNDS and not all(sender.done for sender in senders):
         quiet = 0 if sum(sender.push() for sender in senders) else quiet + 1
         time.sleep(0.05)
+
+
+def push_until(senders: Sequence[Sender], condition: Callable[[], bool], *, seconds: float) -> bool:
+    """Send until a condition of the pod is true; return whether it came true."""
+
+    def pushed() -> bool:
+        for sender in senders:
+            sender.push()
+        return condition()
+
+    return until(pushed, seconds=seconds)
 
 
 def until(condition: Callable[[], bool], *, seconds: float) -> bool:
@@ -159,10 +172,15 @@ def test_a_pod_that_is_filled_stays_within_the_promise_and_gives_the_memory_back
                     sender.push()
                 assert until(lambda: metric(pod, "chatbot_connections_open") == CONNECTIONS, seconds=60)
                 waiting += [Sender(port, f"waiter-{number}", iter(messages)) for number in range(WAITERS)]
-                push_until_nothing_moves([*inside, *waiting])
-                assert metric(pod, "chatbot_held_bytes") > POD_BYTES * (1 - TEXT_SHARE) - FRAME_BYTES
-                assert metric(pod, "chatbot_held_bytes_waiting") >= CONNECTIONS - 2  # each has one more frame in hand
-                assert peak_bytes(pod) - before > POD_BYTES / 2 + FRAME_BYTES * CONNECTIONS / 2, "it is not full"
+                senders = [*inside, *waiting]
+                full = POD_BYTES * (1 - TEXT_SHARE) - FRAME_BYTES
+                assert push_until(senders, lambda: metric(pod, "chatbot_held_bytes") > full, seconds=120)
+                each_waits = CONNECTIONS - 2  # with one more frame in hand
+                assert push_until(senders, lambda: metric(pod, "chatbot_held_bytes_waiting") >= each_waits, seconds=120)
+                used = POD_BYTES / 2 + FRAME_BYTES * CONNECTIONS / 2
+                assert push_until(senders, lambda: peak_bytes(pod) - before > used, seconds=120), "it is not full"
+                push_until_nothing_moves(senders)
+                assert not any(sender.cut_off for sender in inside)  # who waits may be: it must not send yet
             push_until_nothing_moves(inside)  # now answers are made, and nobody reads them
             assert peak_bytes(pod) <= promised
         finally:
