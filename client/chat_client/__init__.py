@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         Unreachable,
         WrongAnswer,
     )
-    from chat_client.history import History, Media, Message, Session, SignedUrl
+    from chat_client.history import History
+    from chat_client.history_records import Media, Message, Session, SignedUrl
     from chat_client.installation import Installation, describe
     from chat_client.link import Timing
     from chat_client.outgoing import Event, OnSent, Restarted, Version
@@ -48,7 +49,8 @@ _HOMES: Final = {
         "ClientError", "ConnectionLost", "FileTrouble", "MessageFailed", "MessageInvalid", "Refused", "Unanswered",
         "Unreachable", "WrongAnswer",
     ),
-    "chat_client.history": ("History", "Media", "Message", "Session", "SignedUrl"),
+    "chat_client.history": ("History",),
+    "chat_client.history_records": ("Media", "Message", "Session", "SignedUrl"),
     "chat_client.installation": ("Installation", "describe"),
     "chat_client.link": ("Timing",),
     "chat_client.outgoing": ("Event", "OnSent", "Restarted", "Version"),

@@ -17,7 +17,8 @@ from typing import Any, Final
 from chat_client.archive_page import page_lines
 from chat_client.errors import FileTrouble, Refused
 from chat_client.files import replaced_file
-from chat_client.history import History, Media, Message, read_message
+from chat_client.history import History
+from chat_client.history_records import Media, Message, read_message
 from frameproto.history import ExportLine
 from frameproto.media import suffix_of
 

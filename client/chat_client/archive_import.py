@@ -12,7 +12,7 @@ from uuid import UUID
 from chat_client.archive import INDEX, index_lines, media_name
 from chat_client.errors import FileTrouble, Refused
 from chat_client.history import History
-from chat_client.service import Service
+from chat_client.history_http import HistoryHttp
 from frameproto import (
     FrameError,
     MediaPart,
@@ -42,29 +42,24 @@ OnDone = Callable[[int], None]
 """Called with the number of exchanges so far."""
 
 
-class Handover(Service):
-    """Hands exchanges in to a history service. Use it with `async with`; its token has the scope ingest."""
+async def hand_in(http: HistoryHttp, records: list[bytes]) -> list[str]:
+    """Hand in records; return the result of each, in order. A service that is busy is asked again.
 
-    async def hand_in(self, records: list[bytes]) -> list[str]:
-        """Hand in records; return the result of each, in order. A service that is busy is asked again.
-
-        Raises:
-            ClientError: the service cannot be asked, or refuses.
-        """
-        headers = {"Content-Type": "application/msgpack"}
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self._answer(
-                    "/v1/exchanges", headers, method="POST", data=encode_batch(records)
-                ) as response:
-                    with self._reading():
-                        results: ResultsJson = await response.json()
-                        return [str(result["outcome"]) for result in results["results"]]
-            except Refused as exc:
-                if exc.retry_after_seconds is None or attempt == ATTEMPTS:
-                    raise
-                await asyncio.sleep(min(exc.retry_after_seconds, PAUSE_SECONDS * attempt))
-        raise AssertionError("the last attempt returns or raises")
+    Raises:
+        ClientError: the service cannot be asked, or refuses.
+    """
+    headers = {"Content-Type": "application/msgpack"}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            async with http.answer("/v1/exchanges", headers, method="POST", data=encode_batch(records)) as response:
+                with http.reading():
+                    results: ResultsJson = await response.json()
+                    return [str(result["outcome"]) for result in results["results"]]
+        except Refused as exc:
+            if exc.retry_after_seconds is None or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(exc.retry_after_seconds, PAUSE_SECONDS * attempt))
+    raise AssertionError("the last attempt returns or raises")
 
 
 @dataclass(slots=True)
@@ -101,13 +96,13 @@ class Import:
 
     Args:
         path: the folder, or the index in it.
-        handover: where exchanges are handed in.
+        ingest: where exchanges are handed in; its token has the scope ingest.
         history: where titles are set, and messages that were deleted are deleted again, in the name of the client.
     """
 
-    def __init__(self, path: Path, handover: Handover, history: History) -> None:
+    def __init__(self, path: Path, ingest: HistoryHttp, history: History) -> None:
         self._index = path / INDEX if path.is_dir() else path
-        self._handover = handover
+        self._ingest = ingest
         self._history = history
         self._imported = Imported()
         self._records: list[bytes] = []
@@ -145,7 +140,7 @@ class Import:
 
     async def _flush(self) -> None:
         if self._records:
-            self._imported.results.update(await self._handover.hand_in(self._records))
+            self._imported.results.update(await hand_in(self._ingest, self._records))
         for message_id in self._made_up:
             await self._delete(message_id)
         self._records, self._made_up = [], []

@@ -1,101 +1,31 @@
 """Reading back what was said, from the history service over HTTP."""
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from chat_client.errors import FileTrouble, Unreachable, WrongAnswer
+from chat_client.credentials import Token
+from chat_client.download import OnBytes, download
+from chat_client.errors import FileTrouble, Unreachable
 from chat_client.files import whole_file
-from chat_client.service import OK, Service
-from frameproto import MediaPart
-from frameproto.history import (
-    MESSAGE_ID_PATTERN,
-    ArrivalsJson,
-    ExportLine,
-    FoundJson,
-    MessageJson,
-    MessagesJson,
-    SessionJson,
-    SessionsJson,
-    SignedUrlJson,
-)
+from chat_client.history_http import CHUNK_BYTES, HistoryHttp
+from chat_client.history_records import Arrived, Media, Message, Session, SignedUrl, read_message, read_session
+from frameproto.history import ArrivalsJson, ExportLine, MessageJson, MessagesJson, SessionJson, SignedUrlJson
 
 PAGE: Final = 100
 BEFORE_ALL: Final = f"{UUID(int=0)}.request"
 """A cursor older than every message; what a cursor names need not be there."""
 
-CHUNK_BYTES: Final = 64 * 1024
-PARTIAL: Final = 206
 NO_CONTENT: Final = 204
-MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
-PARTS: Final = frozenset(MediaPart)
-OnBytes = Callable[[int], None]
-"""Called with the number of bytes that have come so far."""
+
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One conversation."""
-
-    id: UUID
-    client_id: str
-    time_zone: str
-    started_at: datetime
-    title: str | None
-    message_count: int
-    last_message_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """Voice, video or picture of a message."""
-
-    part: str
-    href: str
-    content_type: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SignedUrl:
-    """Where a medium opens without a token, and until when; None: that does not end."""
-
-    url: str
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message, from either side."""
-
-    id: str
-    direction: str
-    kind: str
-    text: str | None
-    media: tuple[Media, ...]
-    outcome: str
-    sent_at: datetime
-    transcribed: bool = False
-    """The text is what was understood of the voice or video."""
-    message_id: UUID | None = None
-    """What the client called its message, over version 2 of the protocol; the reply has it, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """Messages in the order in which history received them, and the cursor to go on from."""
-
-    messages: tuple[Message, ...]
-    cursor: str
-
-
-class History(Service):
+class History:
     """Reads from a history service, and changes what is there. Use it with `async with`.
 
     Args:
@@ -104,21 +34,23 @@ class History(Service):
         seconds: how long one answer may take to begin.
     """
 
-    async def sessions(self, client_id: str) -> AsyncIterator[Session]:
+    def __init__(self, address: str, *, token: Token | None = None, seconds: float = 30.0) -> None:
+        self._http = HistoryHttp(address, token=token, seconds=seconds)
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        await self._http.__aexit__(*why)
+
+    def sessions(self, client_id: str) -> AsyncIterator[Session]:
         """Yield the sessions of a client, latest first.
 
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        path = f"/v1/clients/{quote(client_id, safe='')}/sessions?limit={PAGE}"
-        cursor: str | None = ""
-        while cursor is not None:
-            page: SessionsJson = await self._get(path + cursor)
-            with self._reading():
-                found = [_session(item) for item in page["sessions"]]
-                cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
-            for session in found:
-                yield session
+        return self._items(f"/v1/clients/{quote(client_id, safe='')}/sessions?limit={PAGE}", "sessions", read_session)
 
     async def messages(self, session_id: UUID, *, newest: int | None = None) -> AsyncIterator[Message]:
         """Yield the messages of a session, oldest first: all, or the newest so many.
@@ -133,7 +65,7 @@ class History(Service):
         after: str | None = BEFORE_ALL
         while after is not None:
             page = await self._messages_page(session_id, PAGE, f"&after={quote(after, safe='')}")
-            with self._reading():
+            with self._http.reading():
                 found = [read_message(item) for item in page["messages"]]
                 after = page["after"] if found else None
             for message in found:
@@ -144,7 +76,7 @@ class History(Service):
         before: str | None = ""
         while before is not None and len(found) < newest:
             page = await self._messages_page(session_id, min(PAGE, newest - len(found)), before)
-            with self._reading():
+            with self._http.reading():
                 older = [read_message(item) for item in page["messages"]]
                 before = f"&before={quote(page['before'], safe='')}" if older and page["before"] is not None else None
             found[:0] = older
@@ -157,11 +89,11 @@ class History(Service):
             ClientError: the service cannot be asked, or refuses.
         """
         page = await self._messages_page(session_id, limit, f"&after={quote(message_id, safe='')}")
-        with self._reading():
+        with self._http.reading():
             return [read_message(item) for item in page["messages"]]
 
     async def _messages_page(self, session_id: UUID, limit: int, cursor: str) -> MessagesJson:
-        page: MessagesJson = await self._get(f"/v1/sessions/{session_id}/messages?limit={limit}{cursor}")
+        page: MessagesJson = await self._http.get(f"/v1/sessions/{session_id}/messages?limit={limit}{cursor}")
         return page
 
     async def follow(self, session_id: UUID, cursor: str | None = None) -> Arrived:
@@ -174,8 +106,8 @@ class History(Service):
             ClientError: the service cannot be asked, or refuses.
         """
         behind = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
-        page: ArrivalsJson = await self._get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
-        with self._reading():
+        page: ArrivalsJson = await self._http.get(f"/v1/sessions/{session_id}/arrivals?limit={PAGE}{behind}")
+        with self._http.reading():
             return Arrived(tuple(read_message(item) for item in page["messages"]), str(page["next"]))
 
     async def message(self, message_id: str) -> Message:
@@ -184,8 +116,8 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        item: MessageJson = await self._get(f"/v1/messages/{quote(message_id, safe='')}")
-        with self._reading():
+        item: MessageJson = await self._http.get(f"/v1/messages/{quote(message_id, safe='')}")
+        with self._http.reading():
             return read_message(item)
 
     async def address(self, media: Media) -> SignedUrl:
@@ -194,29 +126,33 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        async with self._answer(f"{media.href}/address", {}, method="POST") as response:
-            with self._reading():
+        async with self._http.answer(f"{media.href}/address", {}, method="POST") as response:
+            with self._http.reading():
                 item: SignedUrlJson = await response.json()
                 ends = item["expires_at"]
                 return SignedUrl(
-                    self._address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
+                    self._http.address + str(item["href"]), None if ends is None else datetime.fromisoformat(ends)
                 )
 
-    async def search(self, client_id: str, words: str) -> AsyncIterator[Message]:
+    def search(self, client_id: str, words: str) -> AsyncIterator[Message]:
         """Yield the messages of a client that hold all words, newest first.
 
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
         path = f"/v1/clients/{quote(client_id, safe='')}/search?q={quote(words, safe='')}&limit={PAGE}"
+        return self._items(path, "messages", read_message)
+
+    async def _items(self, path: str, key: str, read: Callable[[Any], Item]) -> AsyncIterator[Item]:
+        """Yield what stands under a key of a page, and of the pages behind it."""
         cursor: str | None = ""
         while cursor is not None:
-            page: FoundJson = await self._get(path + cursor)
-            with self._reading():
-                found = [read_message(item) for item in page["messages"]]
+            page = await self._http.get(path + cursor)
+            with self._http.reading():
+                found = [read(item) for item in page[key]]
                 cursor = f"&cursor={quote(page['next'], safe='')}" if found and page["next"] is not None else None
-            for message in found:
-                yield message
+            for item in found:
+                yield item
 
     async def session(self, session_id: UUID) -> Session:
         """Return one session.
@@ -224,9 +160,9 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        item: SessionJson = await self._get(f"/v1/sessions/{session_id}")
-        with self._reading():
-            return _session(item)
+        item: SessionJson = await self._http.get(f"/v1/sessions/{session_id}")
+        with self._http.reading():
+            return read_session(item)
 
     async def rename(self, session_id: UUID, title: str | None) -> Session:
         """Give a session another title, or none; return it.
@@ -234,9 +170,10 @@ class History(Service):
         Raises:
             ClientError: the service cannot be asked, or refuses.
         """
-        async with self._answer(f"/v1/sessions/{session_id}", {}, method="PATCH", body={"title": title}) as response:
-            with self._reading():
-                return _session(await response.json())
+        body = {"title": title}
+        async with self._http.answer(f"/v1/sessions/{session_id}", {}, method="PATCH", body=body) as response:
+            with self._http.reading():
+                return read_session(await response.json())
 
     async def delete_session(self, session_id: UUID) -> None:
         """Delete a session with its messages and media, for good.
@@ -282,16 +219,16 @@ class History(Service):
             ClientError: it cannot be had, or it broke off.
         """
         last = b""
-        async with self._answer(f"/v1/clients/{quote(client_id, safe='')}/export", {}) as response:
+        async with self._http.answer(f"/v1/clients/{quote(client_id, safe='')}/export", {}) as response:
             async for line in lines_of(response.content.iter_chunked(CHUNK_BYTES)):
                 yield line
                 last = line
-        with self._reading():
+        with self._http.reading():
             if not last.endswith(b"\n") or json.loads(last)["type"] != ExportLine.END:
                 raise Unreachable("the export broke off; nothing was saved")
 
     async def _delete(self, path: str) -> None:
-        async with self._answer(path, {}, {NO_CONTENT}, method="DELETE"):
+        async with self._http.answer(path, {}, {NO_CONTENT}, method="DELETE"):
             pass
 
     async def download(self, media: Media, path: Path, *, on_bytes: OnBytes | None = None) -> None:
@@ -300,40 +237,7 @@ class History(Service):
         Raises:
             ClientError: it cannot be had, or not be written.
         """
-        with whole_file(path) as file:
-            for attempts_left in (2, 1, 0):
-                try:
-                    await self._download_rest(media, file, on_bytes)
-                except WrongAnswer:
-                    raise
-                except Unreachable:
-                    if file.tell() == media.size_bytes:  # it broke off behind the last byte
-                        return
-                    if not attempts_left or not file.tell():
-                        raise
-                else:
-                    return
-
-    async def _download_rest(self, media: Media, file: BinaryIO, on_bytes: OnBytes | None) -> None:
-        start = file.tell()
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        async with self._answer(media.href, headers, {OK, PARTIAL} if start else {OK}) as response:
-            if response.status == OK:
-                file.seek(0)  # all of it, whatever was asked for
-                file.truncate()
-            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise WrongAnswer(f"what came of {media.part} is not the part that was asked for")
-            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-                if file.tell() + len(chunk) > media.size_bytes:
-                    raise WrongAnswer(f"more came of {media.part} than its {media.size_bytes} bytes")
-                try:
-                    file.write(chunk)
-                except OSError as exc:
-                    raise FileTrouble(f"{media.part} cannot be saved: {exc.strerror}") from exc
-                if on_bytes is not None:
-                    on_bytes(file.tell())
-        if file.tell() < media.size_bytes:
-            raise Unreachable(f"the download of {media.part} broke off at {file.tell()} of {media.size_bytes} bytes")
+        await download(self._http, media, path, on_bytes)
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -348,41 +252,3 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest = bytearray(last)
     if rest:
         yield bytes(rest)
-
-
-def _session(item: SessionJson) -> Session:
-    last = item["last_message_at"]
-    return Session(
-        UUID(item["id"]),
-        str(item["client_id"]),
-        str(item["time_zone"]),
-        datetime.fromisoformat(item["started_at"]),
-        None if item["title"] is None else str(item["title"]),
-        int(item["message_count"]),
-        None if last is None else datetime.fromisoformat(last),
-    )
-
-
-def read_message(item: MessageJson) -> Message:
-    """Return a message that history wrote in JSON.
-
-    Raises:
-        ValueError, LookupError, TypeError: it is none.
-    """
-    if not MESSAGE_ID.fullmatch(item["id"]) or not PARTS.issuperset(item["media"]):  # they become names of files
-        raise ValueError("not the id of a message, or a part that none has")
-    media = tuple(
-        Media(part, str(there["href"]), str(there["content_type"]), int(there["bytes"]))
-        for part, there in item["media"].items()
-    )
-    return Message(
-        item["id"],
-        str(item["direction"]),
-        str(item["kind"]),
-        None if item["text"] is None else str(item["text"]),
-        media,
-        str(item["outcome"]),
-        datetime.fromisoformat(item["sent_at"]),
-        bool(item.get("transcribed", False)),  # a history of before does not say it
-        None if (named := item.get("message_id")) is None else UUID(named),
-    )

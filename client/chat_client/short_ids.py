@@ -7,7 +7,8 @@ from typing import Final, Self
 from uuid import UUID
 
 from chat_client.errors import ClientError
-from chat_client.history import MESSAGE_ID, History, Message, Session
+from chat_client.history import History
+from chat_client.history_records import MESSAGE_ID, Message, Session
 from frameproto.connection import parse_uuid
 from frameproto.history import DIRECTIONS
 

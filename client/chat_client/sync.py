@@ -22,8 +22,10 @@ from chat_client.asked import Asked as AsyncAsked
 from chat_client.changes import Change, State
 from chat_client.content import Content
 from chat_client.credentials import Token
+from chat_client.download import OnBytes
 from chat_client.errors import ClientError
-from chat_client.history import PAGE, Arrived, Media, Message, OnBytes, Session, SignedUrl
+from chat_client.history import PAGE
+from chat_client.history_records import Arrived, Media, Message, Session, SignedUrl
 from chat_client.link import Timing
 from chat_client.outgoing import Event, OnSent, Version
 from chat_client.retry import Backoff

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from chat_service.app import ChatService, open_chat
+from chat_service.app import ChatServer, open_chat
 from chat_service.settings import ChatSettings
 from servicekit.clock import utc_now
 from tests.support.forgeries import ISSUER, claims
@@ -24,7 +24,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @asynccontextmanager
-async def opened(folder: Path, **more: Any) -> AsyncIterator[tuple[ChatService, httpx2.AsyncClient]]:
+async def opened(folder: Path, **more: Any) -> AsyncIterator[tuple[ChatServer, httpx2.AsyncClient]]:
     given: dict[str, Any] = {
         "data_dir": folder / "chat",
         "media_processes": 1,

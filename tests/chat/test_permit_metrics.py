@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from chat_service.app import ChatService, open_chat
+from chat_service.app import ChatServer, open_chat
 from chat_service.settings import ChatSettings
 from devtools.valkey import run_valkey
 from permits import PermitError, PermitPool
@@ -31,7 +31,7 @@ def store_url(tmp_path: Path) -> Iterator[str]:
 @asynccontextmanager
 async def pod(
     folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, lease_seconds: float = LEASE_SECONDS
-) -> AsyncIterator[ChatService]:
+) -> AsyncIterator[ChatServer]:
     for name, value in {
         "REDIS_URL": store_url,
         "DATA_DIR": str(folder / "chat"),
@@ -46,7 +46,7 @@ async def pod(
         yield chat
 
 
-async def scrape(chat: ChatService, pool: str = "connections") -> dict[str, float]:
+async def scrape(chat: ChatServer, pool: str = "connections") -> dict[str, float]:
     """Return the figures of a pool, by name and the rest of their labels."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(chat.metrics_app), base_url="http://pod") as http:
         text = (await http.get("/metrics")).text

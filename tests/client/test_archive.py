@@ -11,7 +11,8 @@ import pytest
 
 from chat_client import FileTrouble, History, Refused
 from chat_client.archive import index_lines
-from chat_client.archive_import import Handover, Import, Imported
+from chat_client.archive_import import Import, Imported
+from chat_client.history_http import HistoryHttp
 from chat_client.tokens import INGEST_SCOPE, mint
 from devtools.processes import running
 from frameproto import Request, RequestKind, Response, ResponseKind
@@ -91,10 +92,10 @@ async def everything(url: str, client_id: str, token: str | None = None) -> list
 async def read_into(other: Chatbot, folder: Path, client_id: str, *, ingest: str | None = None) -> Imported:
     """Read an archive into the other installation, as `import` does."""
     async with (
-        Handover(other.history_url, token=ingest or token("operator", INGEST_SCOPE)) as handover,
+        HistoryHttp(other.history_url, token=ingest or token("operator", INGEST_SCOPE)) as http,
         History(other.history_url, token=token(client_id)) as history,
     ):
-        return await Import(folder, handover, history).run(lambda _done: None)
+        return await Import(folder, http, history).run(lambda _done: None)
 
 
 async def test_it_is_the_same_there(chatbot: Chatbot, other: Chatbot, cli: Cli, client_id: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from chat_client.cli.history import show_message
 from chat_client.cli.output import print_json, printable, show_reply
 from chat_client.errors import FileTrouble
-from chat_client.history import Message
+from chat_client.history_records import Message
 from frameproto import Response, ResponseKind, error_response
 from tests.client.command import COMMAND, environment
 from tests.client.conftest import Chatbot, Cli

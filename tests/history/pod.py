@@ -13,7 +13,7 @@ import httpx2
 
 from frameproto import Request, RequestKind, Response, ResponseKind
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
-from history_service.app import HistoryService, open_history
+from history_service.app import HistoryServer, open_history
 from history_service.blobs.base import BlobStore
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.media_keys import MARKER
@@ -50,7 +50,7 @@ class Moody:
 class Pod:
     """A running pod."""
 
-    history: HistoryService
+    history: HistoryServer
     http: httpx2.AsyncClient
     metrics: httpx2.AsyncClient
     store: Moody

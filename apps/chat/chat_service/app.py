@@ -68,7 +68,7 @@ FLUSH_SHARE = 0.3  # of the drain budget that is kept for delivering the outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatService:
+class ChatServer:
     """A running pod, without its ports."""
 
     settings: "ChatSettings"
@@ -141,7 +141,7 @@ async def open_chat(
     history_token: Callable[[], str] | None = None,
     media: MediaPool | None = None,
     now: Now = utc_now,
-) -> AsyncIterator[ChatService]:
+) -> AsyncIterator[ChatServer]:
     """Open everything a pod needs, and close it again in the right order.
 
     Args:
@@ -230,7 +230,7 @@ async def open_chat(
         app.router.redirect_slashes = False  # the address would be built from the Host header
         install(app, hint=f"clients connect at {CONNECT_PATH}, and {WELL_KNOWN_PATH} describes this installation")
         allow_origins(app, settings.allowed_origins)  # for the peek; handshakes are for admission to judge
-        yield ChatService(
+        yield ChatServer(
             settings=settings,
             app=app,
             websocket=chat_protocol(

@@ -49,7 +49,7 @@ UPLOAD_MARGIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryService:
+class HistoryServer:
     """A running pod, without its ports.
 
     Attributes:
@@ -109,7 +109,7 @@ async def open_history(
     store: MessageStore | None = None,
     blobs: BlobStore | None = None,
     now: Now = utc_now,
-) -> AsyncIterator[HistoryService]:
+) -> AsyncIterator[HistoryServer]:
     """Open everything a pod needs, and close it again in the right order.
 
     Args:
@@ -143,7 +143,7 @@ async def open_history(
             open_authenticator(settings, health, now=now) as authenticator,
         ):
             app = _app(settings, store, blobs, eraser, Access(authenticator, store), metrics, health, now)
-            yield HistoryService(
+            yield HistoryServer(
                 settings=settings,
                 app=metrics.timing(app),
                 routes=tuple(app.routes),

@@ -10,7 +10,9 @@ from chat_client.cli import options as option
 from chat_client.cli.output import answers, complain, notes, number_of, run, size_of
 from chat_client.errors import FileTrouble
 from chat_client.files import free_name
-from chat_client.history import History, Media, Message
+from chat_client.history import History
+from chat_client.history_http import HistoryHttp
+from chat_client.history_records import Media, Message
 
 IMPORT_EPILOG = """\b
 For example, from one installation into another:
@@ -98,11 +100,11 @@ async def _export_folder(client_id: str, folder: Path, *, history_url: str, toke
 
 
 async def _import(*, folder: Path, ingest_token: str | None, history_url: str, token: str | None) -> int:
-    from chat_client.archive_import import Handover, Import  # noqa: PLC0415 - as above
+    from chat_client.archive_import import Import  # noqa: PLC0415 - as above
 
     with notes().status("importing") as status:
-        async with Handover(history_url, token=ingest_token) as handover, History(history_url, token=token) as history:
-            imported = await Import(folder, handover, history).run(
+        async with HistoryHttp(history_url, token=ingest_token) as ingest, History(history_url, token=token) as history:
+            imported = await Import(folder, ingest, history).run(
                 lambda done: status.update(f"{number_of(done, 'exchange')} so far")
             )
     answers().print(f"{number_of(imported.stored, 'exchange')} imported, {imported.present} there already")

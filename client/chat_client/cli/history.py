@@ -20,7 +20,8 @@ from chat_client.cli.output import answers, notes, number_of, print_json, printa
 from chat_client.cli.wrapping import NARROW_COLUMNS, print_hanging
 from chat_client.errors import Refused
 from chat_client.files import free_name
-from chat_client.history import History, Media, Message, Session
+from chat_client.history import History
+from chat_client.history_records import Media, Message, Session
 from chat_client.short_ids import find_message, find_session
 from frameproto import MediaPart
 from frameproto.media import suffix_of

@@ -14,7 +14,8 @@ from chat_client.cli import options as option
 from chat_client.cli.config import read_config
 from chat_client.cli.output import printable
 from chat_client.errors import ClientError
-from chat_client.history import MESSAGE_ID, History, Message
+from chat_client.history import History
+from chat_client.history_records import MESSAGE_ID, Message
 from chat_client.installation import learn_history_address
 from chat_client.short_ids import ShortId, find_session
 from frameproto.connection import parse_uuid

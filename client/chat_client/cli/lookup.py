@@ -10,7 +10,8 @@ from chat_client.cli.history import save_media, show_message, tell_times
 from chat_client.cli.output import notes
 from chat_client.cli.terminal_chat import ConnectOptions
 from chat_client.errors import FileTrouble, Refused
-from chat_client.history import History, Message
+from chat_client.history import History
+from chat_client.history_records import Message
 from chat_client.installation import learn_history_address
 from chat_client.short_ids import find_message, find_session
 from frameproto import MediaPart

@@ -1,4 +1,4 @@
-"""Asking the history service over HTTP, and all that can go wrong with it."""
+"""Requests to the history service over HTTP, and all that can go wrong with them."""
 
 from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,10 +17,11 @@ NOT_FOUND: Final = "not_found"
 """The code of a path that a service does not have. History has all those that it is asked for."""
 
 PROBE_SECONDS: Final = 5.0
+CHUNK_BYTES: Final = 64 * 1024
 
 
-class Service:
-    """A connection to a history service. Use it with `async with`.
+class HistoryHttp:
+    """Sends requests to a history service. Use it with `async with`.
 
     Args:
         address: of the service, such as http://127.0.0.1:8001.
@@ -29,7 +30,7 @@ class Service:
     """
 
     def __init__(self, address: str, *, token: Token | None = None, seconds: float = 30.0) -> None:
-        self._address = (address if "://" in address else f"http://{address}").rstrip("/").removesuffix("/v1")
+        self.address = (address if "://" in address else f"http://{address}").rstrip("/").removesuffix("/v1")
         self._tokens = TokenSource(token)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         self._http: aiohttp.ClientSession | None = None
@@ -42,21 +43,22 @@ class Service:
         if self._http is not None:
             await self._http.close()
 
-    async def _get(self, path: str) -> Any:  # noqa: ANN401 - JSON from elsewhere
-        async with self._answer(path, {}) as response:
-            with self._reading():
+    async def get(self, path: str) -> Any:  # noqa: ANN401 - JSON from elsewhere
+        """Return the JSON of an answer. Raises as `answer`, and `WrongAnswer` when it is none."""
+        async with self.answer(path, {}) as response:
+            with self.reading():
                 return await response.json()
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """Turn whatever is wrong with an answer into one error."""
         try:
             yield
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from exc
+            raise WrongAnswer(f"what answers at {self.address} is not the history of a chatbot") from exc
 
     @asynccontextmanager
-    async def _answer(
+    async def answer(
         self,
         path: str,
         headers: dict[str, str],
@@ -66,6 +68,11 @@ class Service:
         body: object = None,
         data: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to a request; one that was refused for its token is made once more with a fresh one.
+
+        Raises:
+            ClientError: the service cannot be asked, refuses, or answers with a status that is not wanted.
+        """
         try:
             async with await self._request(method, path, headers, {"json": body, "data": data}) as response:
                 if response.status >= ERRORS:
@@ -73,45 +80,44 @@ class Service:
                     refused = Refused.from_problem(response.status, said, response.headers.get("Retry-After"))
                     raise await self._misdirected() if refused.code == NOT_FOUND else refused
                 if response.status not in wanted:
-                    raise WrongAnswer(f"{self._address} is not the history of a chatbot: it said {response.status}")
+                    raise WrongAnswer(f"{self.address} is not the history of a chatbot: it said {response.status}")
                 yield response
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
-            raise Unreachable(f"{self._address} is not an address; one looks like http://127.0.0.1:8001") from exc
+            raise Unreachable(f"{self.address} is not an address; one looks like http://127.0.0.1:8001") from exc
         except TimeoutError as exc:
-            raise Unreachable(f"no answer from {self._address} in time{through(self._address)}") from exc
+            raise Unreachable(f"no answer from {self.address} in time{through(self.address)}") from exc
         except aiohttp.ContentTypeError as exc:
-            raise WrongAnswer(f"what answers at {self._address} is not the history of a chatbot") from exc
+            raise WrongAnswer(f"what answers at {self.address} is not the history of a chatbot") from exc
         except aiohttp.ClientHttpProxyError as exc:
-            proxy = proxy_for(self._address)
-            raise Unreachable(f"{self._address} cannot be reached: the proxy {proxy} said {exc.status}") from exc
+            proxy = proxy_for(self.address)
+            raise Unreachable(f"{self.address} cannot be reached: the proxy {proxy} said {exc.status}") from exc
         except aiohttp.ClientConnectorError as exc:
             why = exc.os_error.strerror or exc.os_error
-            raise Unreachable(f"{self._address} cannot be reached: {why}{through(self._address)}") from exc
+            raise Unreachable(f"{self.address} cannot be reached: {why}{through(self.address)}") from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:  # ValueError: no name of a host
-            raise Unreachable(f"{self._address} cannot be reached: {exc}{through(self._address)}") from exc
+            raise Unreachable(f"{self.address} cannot be reached: {exc}{through(self.address)}") from exc
 
     async def _misdirected(self) -> Refused:
         """Say that this is not history, and where that is when the chat service answers here."""
         assert self._http is not None  # noqa: S101 - an answer came through it
-        said = f"there is no history service at {self._address}; name it by --history or CHAT_HISTORY_URL"
+        said = f"there is no history service at {self.address}; name it by --history or CHAT_HISTORY_URL"
         with suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
             timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-            async with self._http.get(self._address + WELL_KNOWN_PATH, timeout=timeout) as response:
+            async with self._http.get(self.address + WELL_KNOWN_PATH, timeout=timeout) as response:
                 chat = await response.json() if response.status == OK else None
                 if isinstance(chat, dict) and "connect" in chat:
                     where = (
                         f"history is at {chat['history']}, say --history" if chat.get("history") else "say --history"
                     )
-                    said = f"{self._address} is the chat service, not history; {where} or CHAT_HISTORY_URL"
+                    said = f"{self.address} is the chat service, not history; {where} or CHAT_HISTORY_URL"
         return Refused(404, NOT_FOUND, said)
 
     async def _request(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, Any], *, is_fresh: bool = False
     ) -> aiohttp.ClientResponse:
-        """Return the answer to a request; one that was refused for its token is made once more with a fresh one."""
         assert self._http is not None, "use History with `async with`"  # noqa: S101 - a mistake of the caller
         shown = headers | authorization(await self._tokens.current())
-        response = await self._http.request(method, self._address + path, headers=shown, **body)
+        response = await self._http.request(method, self.address + path, headers=shown, **body)
         if response.status != UNAUTHORIZED or is_fresh or not self._tokens.can_refresh:
             return response
         response.release()
