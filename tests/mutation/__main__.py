@@ -1,186 +1,218 @@
-"""Change modules and see whether tests notice: python -m tests.mutation [--sample N] [--seconds N] [MODULE …]."""
+"""Change modules and see whether tests notice: python -m tests.mutation [--sample N] [MODULE …]."""
 
 import argparse
+import gc
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import json
 import math
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-
-import pytest
+from types import CodeType, FunctionType
 
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
 from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.runs import ChangedImport, Test, collect, failing, in_fork, record
+from tests.mutation.targets import TARGETS, Target, path_of
 
-CONTRACT = [f"tests/contract/test_permit_pool{what}.py" for what in ("", "_use", "_request")]
-STORE = [
-    *(f"tests/permits/test_{name}.py" for name in ("lease", "reusable_timeout", "places", "misuse", "store_calls")),
-    "tests/permits/test_state_machine.py",
-    *CONTRACT,
-    *("-k", "not memory and not redis-"),
-]
-OUTBOX_PARTS = (
-    *("disposal", "files", "outbox", "queue", "reader", "records", "recovery"),
-    *("segment_reader", "segments", "spool", "writer"),
-)
-OUTBOX = [f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_disk")]
-RELAY = ["tests/chat/test_relay.py", "tests/chat/test_relay_poison.py"]
-MEMORY = [*CONTRACT, "tests/contract/test_permit_pool_observer.py", "-k", "memory or not redis"]
-TARGETS = {
-    "permits.pool": MEMORY,
-    "permits.memory": MEMORY,
-    "permits.arguments": ["tests/permits/test_misuse.py", *MEMORY],
-    "permits.memory_line": MEMORY,
-    "permits.memory_permit": MEMORY,
-    "permits.memory_request": MEMORY,
-    "permits.permit_block": MEMORY,
-    "permits.sync": ["tests/permits/test_sync.py"],
-    "permits.call_future": ["tests/permits/test_sync.py"],
-    "permits.sync_worker": ["tests/permits/test_sync.py"],
-    "permits.redis.lease": STORE,
-    "permits.redis.requests": STORE,
-    "permits.redis.wait_deadlines": STORE,
-    **{f"permits.redis.{part}": STORE for part in ("calls", "dispatch", "pending", "replies", "session", "store")},
-    **{f"chat_service.outbox.{part}": OUTBOX for part in OUTBOX_PARTS},
-    "chat_service.relay": RELAY,
-    "chat_client.outgoing": ["tests/client/test_outgoing.py", "tests/client/test_resending.py"],
-    "chat_client.retry": ["tests/client/test_retry.py"],
-    "chat_service.delivery": RELAY,
-    "chat_service.conversation": ["tests/chat/test_conversation.py", "tests/chat/test_conversation_machine.py"],
-    "history_service.ingest": ["tests/history/test_ingest.py", "tests/history/api/test_exchanges.py"],
-    "history_service.api.access": ["tests/history/api/test_access.py"],
-}
-"""Which tests should notice a change, by module. Few enough that they take seconds."""
-
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 LOADED = ("redis.asyncio", "hypothesis", "starlette.applications", "aiohttp", "pydantic_settings", "looptime")
 """What tests import of others; loaded once for all changes."""
-QUIETLY = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 PATIENCE = 4.0
-"""A change that makes the tests take so many times as long has been noticed."""
-LEAST_SECONDS = 30.0
+"""Tests that take so many times as long with a change as without it are stopped."""
+LEAST_SECONDS = 20.0
+STEADY_SECONDS = 0.3
+"""A test that takes longer may fail because the machine is busy."""
+VOICE = os.fdopen(os.dup(1), "w")
+"""Stays open in forks, which are silent otherwise."""
 
 
 @dataclass(slots=True)
 class Score:
-    """What became of the changes to one module."""
+    """What became of the changes to one module.
+
+    Attributes:
+        made: changes that are possible.
+        tried: changes that were made.
+        killed: a test failed.
+        slow: tests did not end. The machine may have been busy.
+        equivalent: not tried, because `equivalent.toml` says why no test can notice.
+        survived: no test failed.
+        unreached: no test executes the line in its own process.
+    """
 
     made: int
     tried: int = 0
-    noticed: int = 0
+    killed: int = 0
+    slow: list[str] = field(default_factory=list)
+    equivalent: int = 0
+    survived: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports the changed source in place of a module."""
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module whose changes are tried."""
 
-    def __init__(self, name: str, path: str, source: str) -> None:
-        self._name = name
-        self._path = path
-        self._code = compile(source, path, "exec")
+    name: str
+    path: str
+    mutants: list[Mutant]
+    score: Score
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Find the one module."""
-        del path, target
-        if fullname != self._name:
-            return None
-        return importlib.util.spec_from_file_location(fullname, self._path, loader=self)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the changed source."""
-        exec(self._code, module.__dict__)
+    def code(self, mutant: Mutant) -> CodeType:
+        """Compile the changed module."""
+        return compile(mutant.changed(), self.path, "exec")
 
 
 def main() -> int:
     """Run, print what survived, and return 0; the score is for people to look at."""
+    names = [module for target in TARGETS for module in target.modules]
     parser = argparse.ArgumentParser(prog="./taskw test:mutation --", description=__doc__)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TARGETS))
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(names))
     parser.add_argument("--sample", type=int, default=0, help="changes of each module, by chance; 0: all")
     parser.add_argument("--seed", type=int, default=1, help="of that chance")
     parser.add_argument("--seconds", type=float, default=math.inf, help="for each module; the rest is left out")
+    parser.add_argument("--declared", action="store_true", help="also constants, defaults of parameters and of fields")
     parser.add_argument("--lines", help="only changes in these lines, such as 10-40")
+    parser.add_argument("--results", type=Path, help="a JSON file to which scores are added")
     told = parser.parse_args()
     os.chdir(ROOT)
     for name in LOADED:
         importlib.import_module(name)
+    known = {name: set(texts) for name, texts in tomllib.loads(EQUIVALENT.read_text()).items()}
     with tempfile.TemporaryDirectory() as folder, run_valkey(Path(folder)) as valkey:
         os.environ["TEST_REDIS_URL"] = valkey.url
-        for module in told.modules or TARGETS:
-            _report(module, told.sample, random.Random(told.seed), told.lines, told.seconds)
+        for target in TARGETS:
+            modules = [
+                _module(name, told, known.get(name, set()))
+                for name in target.modules
+                if not told.modules or name in told.modules
+            ]
+            if modules:
+                _run(target, modules, told.seconds, told.results)
     return 0
 
 
-def _report(module: str, sample: int, chance: random.Random, lines: str | None, seconds: float) -> None:
-    spec = importlib.machinery.PathFinder.find_spec(module.split(".", maxsplit=1)[0])
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]).joinpath(*module.split(".")[1:]).with_suffix(".py")
-    source = path.read_text()
-    mutants = mutants_of(source)
-    if lines is not None:
-        first, last = map(int, lines.split("-"))
-        mutants = [mutant for mutant in mutants if first <= mutant.line <= last]
-    score = Score(len(mutants))
-    chance.shuffle(mutants)
-    mutants = mutants[: sample or None]
+def _module(name: str, told: argparse.Namespace, equivalent: set[str]) -> Module:
+    path = path_of(name)
+    mutants = mutants_of(path.read_text())
+    for gone in equivalent - {mutant.name for mutant in mutants}:
+        _say(f"{name}: {EQUIVALENT.name} knows a change that the module does not have: {gone}")
+    wanted = [mutant for mutant in mutants if told.declared or mutant.function is not None]
+    if told.lines is not None:
+        first, last = map(int, told.lines.split("-"))
+        wanted = [mutant for mutant in wanted if first <= mutant.line <= last]
+    score = Score(len(wanted))
+    random.Random(told.seed).shuffle(wanted)
+    sample = wanted[: told.sample or None]
+    mutants = [mutant for mutant in sample if mutant.name not in equivalent]
+    score.equivalent = len(sample) - len(mutants)
+    return Module(name, str(path), mutants, score)
+
+
+def _run(target: Target, modules: list[Module], seconds: float, results: Path | None) -> None:
     begun = time.monotonic()
-    if not _passes(module, str(path), Mutant(0, "nothing", source), 600.0):
-        _say(f"{module}: its tests fail without any change")
+    tests = record(target.tests, [module.path for module in modules])
+    for test in tests:
+        if not test.passed:
+            _say(f"not used, because it fails without a change: {test.node}")
+    _say(f"{len(tests)} tests have run without a change, in {time.monotonic() - begun:.0f} s")
+    usable = sorted((test for test in tests if test.passed), key=lambda test: test.seconds)
+    for module in modules:
+        for mutant in module.mutants:
+            if mutant.function is None:
+                _try(module, mutant, usable, partial(_change_import, module, mutant))
+    in_fork(partial(_try_functions, target, modules, usable, seconds, results), None)
+
+
+def _try_functions(
+    target: Target, modules: list[Module], tests: list[Test], seconds: float, results: Path | None
+) -> None:
+    """Try the changes in functions. The tests are imported once, and each fork changes the function that it has."""
+    collect(target.tests)
+    functions: dict[tuple[str, str, int], list[FunctionType]] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType):
+            code = thing.__code__
+            functions.setdefault((code.co_filename, code.co_qualname, code.co_firstlineno), []).append(thing)
+    gc.freeze()
+    for module in modules:
+        over_at = time.monotonic() + seconds
+        for mutant in module.mutants:
+            if mutant.function is not None and time.monotonic() < over_at:
+                changed = functions[module.path, *mutant.function]
+                _try(module, mutant, tests, partial(_change_code, module, mutant, changed))
+        _tell(module, results)
+
+
+def _change_import(module: Module, mutant: Mutant) -> None:
+    sys.meta_path.insert(0, ChangedImport(module.name, module.path, module.code(mutant)))
+
+
+def _change_code(module: Module, mutant: Mutant, functions: list[FunctionType]) -> None:
+    todo = [module.code(mutant)]
+    while todo:
+        code = todo.pop()
+        if (code.co_qualname, code.co_firstlineno) == mutant.function:
+            for function in functions:
+                function.__code__ = code
+            return
+        todo += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    raise LookupError(mutant.function)
+
+
+def _try(module: Module, mutant: Mutant, tests: list[Test], change: Callable[[], None]) -> None:
+    """Run the tests that execute the changed line, the fastest first. A failure of a slow test counts if it repeats."""
+    score = module.score
+    score.tried += 1
+    where = f"{module.name}:{mutant.line}: {mutant.name}"
+    chosen = [test for test in tests if mutant.function is None or test.executes(module.path, mutant.lines)]
+    nodes = [test.node for test in chosen]
+    slow = {test.node for test in chosen if test.seconds > STEADY_SECONDS}
+    seconds = LEAST_SECONDS + PATIENCE * sum(test.seconds for test in chosen)
+    if not nodes:
+        score.unreached.append(where)
+        _say(f"  unreached  {where}")
         return
-    limit = max(LEAST_SECONDS, PATIENCE * (time.monotonic() - begun))
-    over_at = time.monotonic() + seconds
-    for mutant in mutants:
-        if time.monotonic() > over_at:
-            break
-        score.tried += 1
-        if _passes(module, str(path), mutant, limit):
-            _say(f"  {module}:{mutant.line}: {mutant.what}")
-        else:
-            score.noticed += 1
-    share = 100 * score.noticed // max(1, score.tried)
-    _say(f"{module}: {score.noticed} of {score.tried} noticed ({share} %), of {score.made} possible")
+    try:
+        while nodes and (failed := failing(nodes, change, seconds)) is not None:
+            if failed not in slow or failing([failed], change, seconds) is not None:
+                score.killed += 1
+                return
+            _say(f"  failed once only: {failed}")
+            nodes = nodes[nodes.index(failed) + 1 :]
+    except TimeoutError:
+        score.slow.append(where)
+        _say(f"  slow       {where}")
+        return
+    score.survived.append(where)
+    _say(f"  survived   {where}")
 
 
-def _passes(module: str, path: str, mutant: Mutant, seconds: float) -> bool:
-    """Run the tests of a module with a change, in a fork."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            silence = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(silence, stream)
-            sys.meta_path.insert(0, Changed(module, path, mutant.source))
-            code = pytest.main([*QUIETLY, *TARGETS[module]])
-        finally:
-            os._exit(int(code))
-    end = time.monotonic() + seconds
-    for stop in (signal.SIGINT, signal.SIGKILL):  # the first lets it end the servers that it has started
-        while time.monotonic() < end:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                return status == 0
-            time.sleep(0.05)
-        os.kill(child, stop)
-        end = time.monotonic() + 30
-    os.waitpid(child, 0)
-    return False
+def _tell(module: Module, results: Path | None) -> None:
+    score = module.score
+    noticed = score.killed + len(score.slow)
+    share = 100 * noticed // max(1, score.tried)
+    _say(
+        f"| {module.name} | {score.made} | {score.tried} | {score.killed} | {len(score.slow)} | {len(score.survived)}"
+        f" | {len(score.unreached)} | {score.equivalent} | {share} % |"
+    )
+    if results is not None:
+        known = json.loads(results.read_text()) if results.exists() else {}
+        results.write_text(json.dumps({**known, module.name: asdict(score)}, indent=1) + "\n")
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    VOICE.write(f"{line}\n")
+    VOICE.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""Which tests should notice a change to which modules."""
+
+import importlib.machinery
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Modules that share their tests.
+
+    Attributes:
+        modules: names of modules.
+        tests: arguments of pytest. A change is tried with those of them that run the changed line.
+    """
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _parts(package: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{package}.{name}" for name in names.split())
+
+
+_CONTRACT = tuple(
+    f"tests/contract/test_permit_pool{what}.py" for what in ("", "_use", "_request", "_places", "_observer")
+)
+TARGETS = (
+    Target(
+        _parts("history_service", "ingest api.access api.exchanges api.signed_urls limits"),
+        (
+            *("tests/history/test_ingest.py", "tests/history/test_limits.py", "tests/contract/test_ingest_at_once.py"),
+            *(f"tests/history/api/test_{what}.py" for what in ("exchanges", "access", "access_to_changes", "context")),
+            *("tests/history/api/test_signed_urls.py", "-k", "not mongo and not s3"),
+        ),
+    ),
+    Target(
+        _parts("permits", "memory pool arguments base errors memory_line memory_permit memory_places")
+        + _parts("permits", "memory_request observer permit_block"),
+        ("tests/permits/test_misuse.py", "tests/permits/test_places.py", *_CONTRACT, "-k", "memory or not redis"),
+    ),
+    Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
+    Target(
+        _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
+        + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
+        tuple(f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_search")),
+    ),
+    Target(
+        _parts("chat_service", "relay delivery delivery_observer suspects pauses"),
+        tuple(f"tests/chat/test_{what}.py" for what in ("relay", "relay_poison", "delivery_spread")),
+    ),
+    Target(
+        _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
+        (
+            *(f"tests/chat/test_conversation{what}.py" for what in ("", "_v2", "_machine")),
+            *(f"tests/chat/test_{what}.py" for what in ("again", "again_model", "ends", "hours", "memory_promise")),
+        ),
+    ),
+    Target(
+        _parts("chat_service", "admission connect connection connections denials zones"),
+        tuple(f"tests/chat/test_{what}.py" for what in ("access", "connect", "denials", "zones", "early_data", "ids")),
+    ),
+    Target(
+        _parts("permits.redis", "calls channel clients dispatch grant_listener lease open_pool operator")
+        + _parts(
+            "permits.redis",
+            "pending pool replies requests reusable_timeout scripts session store throughput wait_deadlines",
+        ),
+        (
+            *("tests/permits", "--ignore=tests/permits/test_guides.py", "--ignore=tests/permits/test_package.py"),
+            *("--ignore=tests/permits/test_cli.py", "--ignore=tests/permits/test_sync.py", *_CONTRACT),
+            *("-k", "not memory and not redis-"),
+        ),
+    ),
+    Target(
+        ("chat_client.outgoing", "chat_client.retry"),
+        tuple(f"tests/client/test_{what}.py" for what in ("outgoing", "resending", "retry")),
+    ),
+)
+
+
+def path_of(module: str) -> Path:
+    """Return where a module is, without importing it."""
+    package, *names = module.split(".")
+    spec = importlib.machinery.PathFinder.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]).joinpath(*names).with_suffix(".py")
