@@ -18,6 +18,7 @@ import json
 from typing import Final
 from uuid import UUID
 
+from chat_client.denials import DENIAL_ADVICE
 from frameproto import FrameError, Response
 from frameproto.connection import TEMPORARY_DENIALS, CloseCode, Reconnect
 
@@ -64,7 +65,9 @@ class Refused(ClientError):
         self.retry_after_seconds = retry_after_seconds
         self.place = place
         self.kept_seconds = kept_seconds
-        if self.is_temporary:
+        if code in DENIAL_ADVICE:
+            self.advice = DENIAL_ADVICE[code].action
+        elif self.is_temporary:
             self.advice = "try again later"
         elif status == UNAUTHORIZED:
             self.advice = "get a fresh token for this client"

@@ -1,16 +1,22 @@
 """What is said about errors: the proxy that was used, the other service, the option that is missing."""
 
 import asyncio
+import re
 
 import pytest
 
 from chat_client import ClientError, ConnectionLost, History, Refused, Unreachable, connect
-from chat_client.cli.advice import WHAT_TO_DO, advised
+from chat_client.cli.advice import advised
+from chat_client.denials import DENIAL_ADVICE
 from chat_client.proxy import proxy_for
 from devtools.ports import free_port
+from devtools.servers import ROOT
 from frameproto.connection import TEMPORARY_DENIALS, CloseCode
 from tests.client.conftest import Chatbot, Cli
 from tests.client.standins import speaking
+
+NEVER_MET = {"websocket_key_malformed", "websocket_version_unsupported", "wait_id_malformed", "upgrade_required"}
+"""Denials that this client gives no cause for; the last one says that it would be let in."""
 
 PROXIES = ("ws_proxy", "wss_proxy", "http_proxy", "https_proxy", "socks_proxy", "all_proxy", "no_proxy")
 
@@ -100,14 +106,34 @@ def test_the_other_service_is_told(chatbot: Chatbot, cli: Cli) -> None:
             "refused (401 token_missing): give it by --token-file",
         ),
         (Refused(503, "draining", "no", 2.0), "refused (503 draining): no; try again in 2 s"),
+        (Refused(503, "line_full", "no"), "refused (503 line_full): no; try again later"),
+        (
+            Refused(400, "time_zone_missing", "no"),
+            "refused (400 time_zone_missing): no; say where you are (--time-zone)",
+        ),
         (Refused(418, "teapot", "no"), "refused (418 teapot): no"),
-        (ConnectionLost(CloseCode.TOKEN_EXPIRED), "the token has expired (4003); get a new token"),
+        (ConnectionLost(CloseCode.TOKEN_EXPIRED), "the token has expired (4003); get a fresh token"),
         (ConnectionLost(CloseCode.ABNORMAL), "the connection broke (1006)"),
     ],
 )
 def test_what_to_do_is_said_once(exc: ClientError, said: str) -> None:
     assert advised(exc).startswith(said)
+    assert advised(exc).count("--token-file") <= 1
 
 
-def test_there_is_advice_for_every_denial_that_passes() -> None:
-    assert set(WHAT_TO_DO) >= TEMPORARY_DENIALS - {"internal"}
+def test_a_program_is_told_the_same_as_a_person() -> None:
+    refused = Refused(403, "client_not_yours", "no")
+    assert refused.advice == DENIAL_ADVICE["client_not_yours"].action
+    assert f"; {refused.advice} (--client-id)" in advised(refused)
+
+
+def test_there_is_advice_for_every_denial_that_the_protocol_lists() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    table = page.split("### When there is no connection")[1].split("## Talking")[0]
+    listed = {
+        code
+        for row in re.findall(r"^\| \d{3} \| ([^|]+) \|", table, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", row)
+    }
+    assert listed >= TEMPORARY_DENIALS
+    assert listed - DENIAL_ADVICE.keys() == NEVER_MET

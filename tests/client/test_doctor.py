@@ -85,7 +85,7 @@ def test_on_a_terminal_words_are_wrapped(chatbot: Chatbot, tmp_path: Path) -> No
     with on_terminal(tmp_path, "doctor", chatbot.url, "--client-id", "a b", COLUMNS="50") as terminal:
         assert terminal.wait() == 3
     assert max(map(len, terminal.shown.splitlines())) <= 50
-    assert "give another --client-id" in terminal.shown
+    assert "give another client id" in terminal.shown
 
 
 async def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

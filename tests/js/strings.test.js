@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { TEMPORARY_DENIALS, TOKEN_DENIALS } from "../../client/web/chat_web/static/connection.js";
 import { LANGUAGES, chooseLanguage } from "../../client/web/chat_web/static/strings.js";
 
 const form = (value) =>
@@ -18,6 +19,11 @@ for (const [language, strings] of Object.entries(others)) {
     }
   });
 }
+
+test("every denial that passes, or that a token ends, has words of its own", () => {
+  const unsaid = [...TEMPORARY_DENIALS, ...TOKEN_DENIALS].filter((code) => !(code in en.reasons));
+  assert.deepEqual(unsaid, []);
+});
 
 test("the first language that there is is chosen, and English without one", () => {
   assert.equal(chooseLanguage(["fr-FR", "de-AT", "en"]), "de");

@@ -20,7 +20,7 @@ import aiohttp
 
 from chat_client.address import connect_address, http_address
 from chat_client.chat import connect
-from chat_client.cli.advice import WHAT_TO_DO, advised
+from chat_client.cli.advice import advice_on, advised
 from chat_client.errors import ClientError, Refused, Unreachable
 from chat_client.history import History
 from chat_client.installation import is_history
@@ -169,7 +169,7 @@ class Checks:
     async def _admission(self, answer: Answer, *, asks_for_tokens: bool) -> AsyncIterator[Finding]:
         """Say what is wrong with zone, token and client, and whether the client would be let in."""
         code, detail = str(answer.content.get("code", "")), str(answer.content.get("detail") or "no reason was given")
-        refused = trouble("", f"refused ({answer.status} {code}): {detail}", WHAT_TO_DO.get(code, ""), 3)
+        refused = trouble("", f"refused ({answer.status} {code}): {detail}", advice_on(code), 3)
         about_zone, about_token = code.startswith("time_zone_"), code.startswith("token_")
         if about_zone:
             yield _of("zone", refused)
@@ -188,7 +188,7 @@ class Checks:
         elif code in TEMPORARY_DENIALS:
             place = answer.content.get("place")
             queue = f"; place {place} in the queue" if isinstance(place, int) else ""
-            yield trouble("admission", f"{detail} ({code}){queue}", WHAT_TO_DO.get(code, "try again in a moment"), 3)
+            yield trouble("admission", f"{detail} ({code}){queue}", advice_on(code), 3)
         else:
             yield _of("admission", refused)
 
@@ -226,7 +226,7 @@ class Checks:
                 async for _ in history.sessions(self.client_id):
                     break
         except Refused as exc:
-            return trouble("history", f"{address} ({named}): {exc}", WHAT_TO_DO.get(exc.code, ""), exc.exit_code)
+            return trouble("history", f"{address} ({named}): {exc}", advice_on(exc.code), exc.exit_code)
         except ClientError as exc:
             advice = "name another address by --history, or ask the operator for CHAT_PUBLIC_HISTORY_URL"
             return trouble("history", f"{exc} ({named})", advice, exc.exit_code)
@@ -276,18 +276,18 @@ def _token_finding(token: str | None, client_id: str, *, asks_for_tokens: bool) 
     """Say what can be seen of a token here; only the server can tell whether its signature is right."""
     if token is None:
         if asks_for_tokens:
-            return trouble("token", "the server asks for a token, and none was given", WHAT_TO_DO["token_missing"], 3)
+            return trouble("token", "the server asks for a token, and none was given", advice_on("token_missing"), 3)
         return ok("token", "none was given, and none is needed")
     try:
         raw = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
         subject, left = claims.get("sub"), float(claims["exp"]) - time.time()
     except (ValueError, LookupError, TypeError, AttributeError):
-        return trouble("token", "what was given is not a JSON Web Token with an end", WHAT_TO_DO["token_malformed"], 3)
+        return trouble("token", "what was given is not a JSON Web Token with an end", advice_on("token_malformed"), 3)
     if left <= 0:
-        found = trouble("token", f"it expired {_words(-left)} ago", WHAT_TO_DO["token_expired"], 3)
+        found = trouble("token", f"it expired {_words(-left)} ago", advice_on("token_expired"), 3)
     elif subject != client_id:
-        found = trouble("token", f"it is for {subject}, not for {client_id}", WHAT_TO_DO["client_not_yours"], 3)
+        found = trouble("token", f"it is for {subject}, not for {client_id}", advice_on("client_not_yours"), 3)
     elif left < SOON_SECONDS:
         found = note("token", f"it is for {subject}, and expires in {_words(left)}", "get a new one soon")
     else:
