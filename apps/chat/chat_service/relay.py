@@ -38,7 +38,7 @@ from servicekit.tasks import FullJitterBackoff, first_of, is_worth_logging
 log = get_logger(__name__)
 
 
-BATCH_INTERVAL_SECONDS: Final = 0.02
+BATCH_INTERVAL_SECONDS: Final = 0.1
 """From the beginning of one delivery to that of the next, unless a whole batch waits. A delivery costs some 400 µs of
 CPU time, however little it holds, so a busy pod delivers at once what came meanwhile."""
 
