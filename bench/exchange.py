@@ -29,6 +29,7 @@ from bench.exchanges.texts import measure_offered, measure_texts, measure_window
 from bench.exchanges.versions import measure_pieces, measure_versions
 from bench.machine import busy_share
 from bench.valkey import run_valkey
+from servicekit.runner import GC_THRESHOLDS
 
 Part = Callable[[Testbed, ExchangeTerms, Sequence[str], Step], Awaitable[list[ReportRow]]]
 PARTS: Final[dict[str, Part]] = {
@@ -44,7 +45,6 @@ PARTS: Final[dict[str, Part]] = {
 }
 SHORT_NAMES: Final = dict(zip(("floor", "ws", "starlette", "usual-node", "usual-python", "ours"), ALL, strict=True))
 PIPED_WIDTH: Final = 140
-GC_THRESHOLDS: Final = (50_000, 20, 20)  # of the client, so that its pauses are not taken for those of servers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)  # short pauses of this client are not taken for those of servers
     os.sched_setaffinity(0, split()[1])
     absent = missing()
     for name, why in absent.items():
