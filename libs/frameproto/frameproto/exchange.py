@@ -47,6 +47,9 @@ class RecordError(ValueError):
         self.code = code
 
 
+_PACKER: Final = msgpack.Packer()
+"""One for all: each takes a buffer of 256 KiB from the system, and that takes longer than to pack a record."""
+_NO_FRAMES: Final = (b"", b"")
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -86,7 +89,7 @@ class Exchange:
 
 def encode_exchange(exchange: Exchange) -> bytes:
     """Return the record of an exchange."""
-    return _pack(exchange, exchange.request, exchange.response)
+    return b"".join(encode_exchange_parts(exchange))
 
 
 def encode_exchange_parts(exchange: Exchange) -> tuple[Buffer, ...]:
@@ -95,8 +98,7 @@ def encode_exchange_parts(exchange: Exchange) -> tuple[Buffer, ...]:
     The first part is all that comes before the frames.
     """
     request, response = exchange.request, exchange.response
-    facts = _pack(exchange, b"", b"")[: -2 * len(_bin_header(0))]
-    return facts, _bin_header(len(request)), request, _bin_header(len(response)), response
+    return _facts(exchange), _bin_header(len(request)), request, _bin_header(len(response)), response
 
 
 def decode_exchange(record: Buffer) -> Exchange:
@@ -144,7 +146,7 @@ def encode_batch(records: Iterable[bytes]) -> bytes:
 
 def batch_header(records: int) -> bytes:
     """Return what a batch of so many records begins with, for a batch that is never in memory as a whole."""
-    packed: bytes = msgpack.Packer().pack_array_header(records)
+    packed: bytes = _PACKER.pack_array_header(records)
     return packed
 
 
@@ -197,7 +199,8 @@ def _unpack(packed: Buffer, longest: int) -> list[Any]:
     return value
 
 
-def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
+def _facts(exchange: Exchange) -> bytes:
+    """Return what a record has before the frames."""
     version = EXCHANGE_VERSION
     more: tuple[str | bytes | int, ...] = ()
     if exchange.message_id is not None:
@@ -206,7 +209,7 @@ def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
     elif exchange.transcript:
         version = TRANSCRIPT_VERSION
         more = (exchange.transcript,)
-    packed: bytes = msgpack.packb(
+    packed: bytes = _PACKER.pack(
         (
             version,
             exchange.id.bytes,
@@ -217,11 +220,10 @@ def _pack(exchange: Exchange, request: Buffer, response: Buffer) -> bytes:
             _microseconds(exchange.answered_at),
             exchange.outcome.value,
             *more,
-            request,
-            response,
+            *_NO_FRAMES,
         )
     )
-    return packed
+    return packed[: -len(_NO_FRAMES) * len(_bin_header(0))]
 
 
 def _bin_header(size: int) -> bytes:
