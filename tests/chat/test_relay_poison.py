@@ -13,6 +13,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
+from chat_service.metrics import ChatMetrics
 from chat_service.outbox import Outbox
 from chat_service.outbox.spool import Spool
 from chat_service.relay import OutboxRelay
@@ -81,12 +82,15 @@ async def test_a_record_that_makes_history_fail_is_set_aside_and_the_others_are_
     assert "internal" in reason
 
 
-async def test_one_that_was_set_aside_is_delivered_when_it_is_moved_back(tmp_path: Path) -> None:
-    history = History()
+async def test_one_that_was_set_aside_is_counted_and_delivered_when_it_is_moved_back(tmp_path: Path) -> None:
+    history, metrics = History(), ChatMetrics()
     failing(history, FAULT, "poison".__eq__)
-    async with on_its_way(tmp_path, history, "a", "poison", max_failures=2, last_retry_seconds=0.002) as way:
+    quick: dict[str, Any] = {"max_failures": 2, "last_retry_seconds": 0.002, "observer": metrics.delivery}
+    async with on_its_way(tmp_path, history, "a", "poison", **quick) as way:
         while not way.outbox.refused:
             await talk(way, 1, str(len(history.kept)))
+    refused = metrics.registry.get_sample_value("chatbot_delivery_exchanges_total", {"outcome": "refused"})
+    assert refused == 1
     (record,) = (file for file in files(tmp_path, "refused") if file.suffix == ".record")
     record.rename(tmp_path / "waiting" / record.name)
     history.usual = history.take
@@ -161,6 +165,24 @@ async def test_one_that_always_takes_too_long_is_passed_by(tmp_path: Path) -> No
         assert set(history.kept) == set(LETTERS) - {"b"}
         assert [len(texts) for texts in history.asked[:3]] == [8, 4, 2]
         assert way.outbox.refused == 0
+
+
+async def test_history_may_ask_for_a_pause_of_a_deferred_record(tmp_path: Path) -> None:
+    history, asked_to_wait = History(), asyncio.Event()
+
+    async def later(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
+        asked_to_wait.set()
+        return await problem(503, "busy", Retry_After="1000")(request, texts)
+
+    failing(history, problem(503, "busy"), "b".__eq__)
+    async with on_its_way(tmp_path, history, *"abc", max_failures=2, last_retry_seconds=1000) as way:
+        await until(lambda: history.kept == ["a", "c"])
+        failing(history, later, "b".__eq__)
+        await asked_to_wait.wait()
+        tried = len(history.asked)
+        await talk(way, 20)
+        assert history.asked[tried:].count(["b"]) <= 1, "once more after the first success: it may have been an outage"
+        assert (way.outbox.depth, way.outbox.deferred) == (1, 1)
 
 
 async def test_deferred_records_are_there_for_the_next_process(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Module:
 
 
 def main() -> int:
-    """Run, print what survived, and return 0; the score is for people to look at."""
+    """Run, print what became of each change, and return 0; the score is for people to look at."""
     names = [module for target in TARGETS for module in target.modules]
     parser = argparse.ArgumentParser(prog="./taskw test:mutation --", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(names))
@@ -186,6 +186,7 @@ def _try(module: Module, mutant: Mutant, tests: list[Test], change: Callable[[],
         while nodes and (failed := failing(nodes, change, seconds)) is not None:
             if failed not in slow or failing([failed], change, seconds) is not None:
                 score.killed += 1
+                _say(f"  killed     {where}  ({failed})")
                 return
             _say(f"  failed once only: {failed}")
             nodes = nodes[nodes.index(failed) + 1 :]

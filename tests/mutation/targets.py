@@ -27,50 +27,46 @@ _CONTRACT = tuple(
 )
 TARGETS = (
     Target(
-        _parts("history_service", "ingest api.access api.exchanges api.signed_urls limits"),
-        (
-            *("tests/history/test_ingest.py", "tests/history/test_limits.py", "tests/contract/test_ingest_at_once.py"),
-            *(f"tests/history/api/test_{what}.py" for what in ("exchanges", "access", "access_to_changes", "context")),
-            *("tests/history/api/test_signed_urls.py", "-k", "not mongo and not s3"),
-        ),
-    ),
-    Target(
-        _parts("permits", "memory pool arguments base errors memory_line memory_permit memory_places")
-        + _parts("permits", "memory_request observer permit_block"),
-        ("tests/permits/test_misuse.py", "tests/permits/test_places.py", *_CONTRACT, "-k", "memory or not redis"),
-    ),
-    Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
-    Target(
-        _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
-        + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
-        tuple(f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_search")),
-    ),
-    Target(
-        _parts("chat_service", "relay delivery delivery_observer suspects pauses"),
+        _parts("chat_service", "relay delivery suspects pauses"),
         tuple(f"tests/chat/test_{what}.py" for what in ("relay", "relay_poison", "delivery_spread")),
     ),
     Target(
         _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
         (
             *(f"tests/chat/test_conversation{what}.py" for what in ("", "_v2", "_machine")),
-            *(f"tests/chat/test_{what}.py" for what in ("again", "again_model", "ends", "hours", "memory_promise")),
+            *(f"tests/chat/test_{what}.py" for what in ("again", "ends", "hours")),
         ),
     ),
+    Target(
+        _parts("permits", "memory pool arguments base memory_line memory_permit memory_places")
+        + _parts("permits", "memory_request observer permit_block"),
+        ("tests/permits/test_misuse.py", "tests/permits/test_places.py", *_CONTRACT, "-k", "memory or not redis"),
+    ),
+    Target(
+        _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
+        + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
+        tuple(f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_search")),
+    ),
+    Target(
+        _parts("history_service", "ingest api.access"),
+        (
+            *("tests/history/test_ingest.py", "tests/contract/test_ingest_at_once.py", "-k", "not mongo and not s3"),
+            *(f"tests/history/api/test_{what}.py" for what in ("exchanges", "access")),
+        ),
+    ),
+    Target(
+        _parts("permits.redis", "calls dispatch grant_listener lease pending pool replies requests reusable_timeout")
+        + _parts("permits.redis", "session store throughput wait_deadlines"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("lease", "reusable_timeout", "store_calls", "calls")),
+            *(f"tests/permits/test_{what}.py" for what in ("throughput", "misuse", "places", "state_machine", "drift")),
+            *(*_CONTRACT, "-k", "not memory and not redis-"),
+        ),
+    ),
+    Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
     Target(
         _parts("chat_service", "admission connect connection connections denials zones"),
         tuple(f"tests/chat/test_{what}.py" for what in ("access", "connect", "denials", "zones", "early_data", "ids")),
-    ),
-    Target(
-        _parts("permits.redis", "calls channel clients dispatch grant_listener lease open_pool operator")
-        + _parts(
-            "permits.redis",
-            "pending pool replies requests reusable_timeout scripts session store throughput wait_deadlines",
-        ),
-        (
-            *("tests/permits", "--ignore=tests/permits/test_guides.py", "--ignore=tests/permits/test_package.py"),
-            *("--ignore=tests/permits/test_cli.py", "--ignore=tests/permits/test_sync.py", *_CONTRACT),
-            *("-k", "not memory and not redis-"),
-        ),
     ),
     Target(
         ("chat_client.outgoing", "chat_client.retry"),

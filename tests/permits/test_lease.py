@@ -56,6 +56,44 @@ async def test_it_ends_by_itself_and_once() -> None:
     assert ends.ended == [lease]
 
 
+async def test_at_its_deadline_it_counts_no_more() -> None:
+    ends, time = Ends(), 100.0
+    lease = Lease("pod/1.1", ends.ended.append, clock=lambda: time)
+    permit = ends.permit(lease)
+    assert (lease.counts(), permit.counts()) == (False, False)
+    lease.renewed(time, 10)
+    time += TEN - 0.001
+    assert (lease.counts(), permit.counts(), lease.valid(), permit.valid()) == (True, True, True, True)
+    time = 100.0 + TEN
+    assert (lease.counts(), permit.counts()) == (False, False)
+    assert ends.ended == [], "another thread may ask so"
+    assert (lease.valid(), permit.valid()) == (False, False)
+    assert ends.ended == [lease]
+    time = 100.0
+    assert (lease.counts(), permit.counts(), lease.valid()) == (False, False, False)
+
+
+async def test_a_timer_that_rings_before_the_deadline_is_set_again() -> None:
+    ends = Ends()
+    lease = Lease("pod/1.1", ends.ended.append, clock=lambda: now() / 2)
+    lease.renewed(0, 10)
+    await lease.over.wait()
+    assert now() == pytest.approx(2 * TEN)
+
+
+async def test_a_permit_that_was_released_is_never_lost() -> None:
+    ends = Ends()
+    lease = ends.lease()
+    permit = ends.permit(lease)
+    assert permit.counts()
+    permit.release()
+    assert not permit.counts()
+    lease.end()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3600):
+            await permit.lost()
+
+
 async def test_the_holder_is_told_once_when_the_lease_ends() -> None:
     ends = Ends()
     lease = ends.lease()
