@@ -40,7 +40,10 @@ TARGETS = (
     Target(
         _parts("permits", "memory pool arguments base memory_line memory_permit memory_places")
         + _parts("permits", "memory_request observer permit_block"),
-        ("tests/permits/test_misuse.py", "tests/permits/test_places.py", *_CONTRACT, "-k", "memory or not redis"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("arguments", "misuse", "places")),
+            *(*_CONTRACT, "-k", "memory or not redis"),
+        ),
     ),
     Target(
         _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
@@ -55,11 +58,14 @@ TARGETS = (
         ),
     ),
     Target(
-        _parts("permits.redis", "calls dispatch grant_listener lease pending pool replies requests reusable_timeout")
-        + _parts("permits.redis", "session store throughput wait_deadlines"),
+        _parts("permits.redis", "calls lease requests reusable_timeout wait_deadlines"),
+        tuple(f"tests/permits/test_{what}.py" for what in ("calls", "lease", "requests", "reusable_timeout"))
+        + ("tests/permits/test_wait_deadlines.py", "-k", "not stood_still"),
+    ),
+    Target(
+        _parts("permits.redis", "dispatch grant_listener pending pool replies session store throughput"),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("lease", "reusable_timeout", "store_calls", "calls")),
-            *(f"tests/permits/test_{what}.py" for what in ("throughput", "misuse", "places", "state_machine", "drift")),
+            *(f"tests/permits/test_{what}.py" for what in ("store_calls", "misuse", "state_machine", "drift")),
             *(*_CONTRACT, "-k", "not memory and not redis-"),
         ),
     ),
