@@ -58,12 +58,14 @@ TARGETS = (
         ),
     ),
     Target(
-        _parts("permits.redis", "calls lease requests reusable_timeout wait_deadlines"),
-        tuple(f"tests/permits/test_{what}.py" for what in ("calls", "lease", "requests", "reusable_timeout"))
-        + ("tests/permits/test_wait_deadlines.py", "-k", "not stood_still"),
+        _parts("permits.redis", "calls lease pending requests reusable_timeout wait_deadlines"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("calls", "lease", "pending", "requests", "wait_deadlines")),
+            *("tests/permits/test_reusable_timeout.py", "-k", "not stood_still"),
+        ),
     ),
     Target(
-        _parts("permits.redis", "dispatch grant_listener pending pool replies session store throughput"),
+        _parts("permits.redis", "dispatch grant_listener pool replies session store throughput"),
         (
             *(f"tests/permits/test_{what}.py" for what in ("store_calls", "misuse", "state_machine", "drift")),
             *(*_CONTRACT, "-k", "not memory and not redis-"),
