@@ -8,6 +8,7 @@ import pytest
 
 from frameproto.exchange import Exchange, encode_exchange
 from frameproto.history import REFUSED
+from frameproto.kinds import Buffer
 from history_service.blobs.base import BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.ingest import Ingest
@@ -25,7 +26,7 @@ class FullBlobs(FolderBlobs):
 
     full = True
 
-    async def put(self, key: str, data: bytes | memoryview, content_type: str) -> None:
+    async def put(self, key: str, data: Buffer, content_type: str) -> None:
         if self.full:
             raise BlobsUnavailable("the disk is full")
         await super().put(key, data, content_type)
@@ -39,7 +40,7 @@ class Meanwhile(FolderBlobs):
         self._happen = happen
         self.stored = 0
 
-    async def put(self, key: str, data: bytes | memoryview, content_type: str) -> None:
+    async def put(self, key: str, data: Buffer, content_type: str) -> None:
         self.stored += 1
         if self.stored == 1:
             await self._happen()

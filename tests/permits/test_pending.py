@@ -75,7 +75,6 @@ async def test_what_is_queued_is_sent_once_releases_apart_and_only_for_those_who
     assert pod.woken == 4
     pod.pending.abandon(gone)
     assert pod.woken == 4, "the store never knew of it"
-    assert pod.pending.queued
     assert pod.pending.take_queue() == ([release], [asked, query])
     assert (asked.sent, gone.sent, gone.over) == (True, False, True)
     assert not pod.pending.queued
