@@ -168,16 +168,17 @@ async def _chunks(batch: Batch) -> AsyncIterator[bytes]:
     """Yield a batch as it goes over the wire. Media are read from disk in pieces, and are never held whole."""
     piece = bytearray(batch_header(len(batch.records)))
     for record in batch.records:
+        if len(piece) + len(record.opening) > CHUNK_BYTES:
+            yield bytes(piece)
+            piece.clear()
         piece += record_header(record.size_bytes)
         piece += record.opening
-        media = record.read_media()
-        while record.media is not None and (chunk := await asyncio.to_thread(next, media, b"")):
-            piece += chunk
+        if record.media is not None:
             yield bytes(piece)
             piece.clear()
-        if len(piece) >= CHUNK_BYTES:
-            yield bytes(piece)
-            piece.clear()
+            media = record.read_media()
+            while chunk := await asyncio.to_thread(next, media, b""):
+                yield chunk
     yield bytes(piece)
 
 

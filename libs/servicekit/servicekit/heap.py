@@ -14,6 +14,7 @@ M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 
 BLOCK_BYTES: Final = 128 * 1024  # from here on a block is apart; glibc's own threshold before it raises it
+KEPT_BYTES: Final = 1024 * 1024  # of free heap; otherwise each message takes it from the system anew, page by page
 ARENAS: Final = 2  # one for the event loop, one for the threads beside it
 
 
@@ -23,5 +24,5 @@ def return_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    options = ((M_MMAP_THRESHOLD, BLOCK_BYTES), (M_TRIM_THRESHOLD, BLOCK_BYTES), (M_ARENA_MAX, ARENAS))
+    options = ((M_MMAP_THRESHOLD, BLOCK_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_ARENA_MAX, ARENAS))
     return bool(sum(mallopt(option, value) for option, value in options) == len(options))
