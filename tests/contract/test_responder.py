@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from botkit import AudioInfo, BotError, Memory, RequestKind, Turn, VideoInfo
 from botkit.testing import MONDAY_MORNING
 from chat_service.bot.choice import open_bot
+from chat_service.bot.names import BuiltInBot
 from chat_service.message_handler import Bot, MessageHandler
 from chat_service.metrics import ChatMetrics
 from chat_service.settings import ChatSettings
@@ -21,8 +22,8 @@ from tests.chat.conversation_parts import MediaStandIn
 from tests.support.model_api import streamed, words
 
 HANDS_OVER = "script, which hands over"
-STREAM = ("llm", "http", "own_bot:Factory", HANDS_OVER)
-BOTS = ("script", *STREAM)
+BOTS = (*(bot.value for bot in BuiltInBot), "own_bot:Factory", HANDS_OVER)
+STREAM = tuple(bot for bot in BOTS if bot != BuiltInBot.SCRIPT)
 FAIL = STREAM  # a script always has something to say
 ECHO = 'say = "{client} said {text}"'
 SCRIPT = f"""

@@ -19,7 +19,7 @@ from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
 
-from chat_service.bot.names import HTTP, MODEL, SCRIPT, is_bot_name
+from chat_service.bot.names import OWN_BOT_FORM, BuiltInBot, built_in
 from chat_service.hours import OpeningHours
 from chat_service.media.settings import SpeechSettings
 from chat_service.setting_fields import BaseUrl, Seconds, Token
@@ -156,7 +156,9 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
         2, description="how long history may take to answer what a bot remembers, or a message that is sent again"
     )
 
-    bot: str = Field(SCRIPT, description="script, llm, http, or a bot of your own: package.module:attribute")
+    bot: str = Field(
+        BuiltInBot.SCRIPT.value, description=f"{', '.join(BuiltInBot)}, or a bot of your own: {OWN_BOT_FORM}"
+    )
     bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")
     bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; more wait")
     bot_max_reply_characters: int = Field(8000, ge=1, le=100_000, description="a longer reply of a bot is cut")
@@ -221,14 +223,13 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
 
     @model_validator(mode="after")
     def _bot_is_whole(self) -> Self:
-        if not is_bot_name(self.bot):
-            raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use script, llm, http, or package.module:attribute')
-        if self.bot == MODEL and not self.llm_model:
-            raise ValueError("CHAT_BOT=llm needs CHAT_LLM_MODEL, the name of the model")
+        bot = built_in(self.bot)
+        if bot is None and ":" not in self.bot:
+            raise ValueError(f'CHAT_BOT: "{self.bot}" is no bot; use {", ".join(BuiltInBot)}, or {OWN_BOT_FORM}')
+        if bot is not None and self.lacks_setting_of(bot):
+            raise ValueError(f"CHAT_BOT={bot} needs {bot.needs}, {bot.needs_meaning}")
         if self.llm_api_key is not None and self.llm_api_key_file is not None:
             raise ValueError("CHAT_LLM_API_KEY and CHAT_LLM_API_KEY_FILE exclude each other")
-        if self.bot == HTTP and self.bot_url is None:
-            raise ValueError("CHAT_BOT=http needs CHAT_BOT_URL, the address to which turns are posted")
         return self
 
     @model_validator(mode="after")
@@ -240,6 +241,10 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
                 "ingest (`chat-client token --ingest` makes one)"
             )
         return self
+
+    def lacks_setting_of(self, bot: BuiltInBot) -> bool:
+        """Say whether the setting is missing without which this bot does not start."""
+        return bool(bot.needs) and not getattr(self, bot.needs.removeprefix("CHAT_").lower())
 
     def hours(self, kind: RequestKind) -> OpeningHours:
         """Return when this kind of message is served. Each kind has a setting of its own."""

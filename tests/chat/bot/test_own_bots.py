@@ -12,6 +12,7 @@ from botkit import BotError, load_bot, memory
 from botkit.testing import BotClient
 from chat_service.bot.choice import CannotStartBot, open_bot
 from chat_service.bot.http import sign
+from chat_service.bot.names import BuiltInBot
 from chat_service.metrics import ChatMetrics
 from chat_service.settings import ChatSettings
 from servicekit.settings import load
@@ -116,6 +117,10 @@ def test_settings_that_do_not_fit(
     with pytest.raises(SystemExit):
         settings(monkeypatch, **given)
     assert re.search(why, capsys.readouterr().err)
+
+
+def test_the_page_lists_every_bot_of_the_service() -> None:
+    assert set(re.findall(r"^\| `(\w+)`[^|]*\| ", PAGE.split("\n## ")[0], re.MULTILINE)) == {"CHAT_BOT", *BuiltInBot}
 
 
 def test_the_page_lists_every_setting_with_its_usual_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from botkit import BotNotFound, Responder, load_bot
 from chat_service.bot.http import HttpBot
-from chat_service.bot.names import HTTP, MODEL, SCRIPT
+from chat_service.bot.names import BuiltInBot, built_in
 from chat_service.bot.runner import BotObserver, BotRunner, CircuitBreaker
 from chat_service.bot.script import ScriptError, load_script
 from chat_service.bot.script_watch import follow_file, stamp_of
@@ -43,7 +43,7 @@ async def open_bot(settings: "ChatSettings", observer: BotObserver) -> AsyncIter
         scripted = ScriptedBot(script, others)
         if path is not None:
             await stack.enter_async_context(background(follow_file(path, scripted, stamp), name="bot-script"))
-        is_script = settings.bot == SCRIPT
+        is_script = settings.bot == BuiltInBot.SCRIPT
         runner = _runner(
             scripted if is_script else _bot(settings.bot, settings, observer),
             settings.bot,
@@ -58,12 +58,9 @@ async def open_bot(settings: "ChatSettings", observer: BotObserver) -> AsyncIter
 
 async def _open_other(name: str, settings: "ChatSettings", observer: BotObserver, stack: AsyncExitStack) -> BotRunner:
     """Open a bot that the script hands over to. Raises CannotStartBot."""
-    for bot, variable, value in (
-        (MODEL, "CHAT_LLM_MODEL", settings.llm_model),
-        (HTTP, "CHAT_BOT_URL", settings.bot_url),
-    ):
-        if name == bot and not value:
-            raise CannotStartBot(f"CHAT_BOT_SCRIPT: the script hands over to {name}, which needs {variable}")
+    bot = built_in(name)
+    if bot is not None and settings.lacks_setting_of(bot):
+        raise CannotStartBot(f"CHAT_BOT_SCRIPT: the script hands over to {bot}, which needs {bot.needs}")
     runner = _runner(_bot(name, settings, observer), name, settings, observer, settings.bot_breaker_failures, None)
     return await _enter(runner, name, "CHAT_BOT_SCRIPT", stack)
 
@@ -96,13 +93,26 @@ def _runner(
 
 
 def _bot(name: str, settings: "ChatSettings", observer: BotObserver) -> Responder:
-    if name == HTTP:
-        assert settings.bot_url is not None  # noqa: S101 - the settings were checked
-        return HttpBot(
-            str(settings.bot_url), secret=settings.bot_secret, max_characters=settings.bot_max_reply_characters
-        )
-    if name == MODEL:
-        return _model(settings, observer)
+    bot = built_in(name)
+    match bot:
+        case BuiltInBot.HTTP:
+            return _http(settings)
+        case BuiltInBot.MODEL:
+            return _model(settings, observer)
+        case BuiltInBot.SCRIPT:
+            raise AssertionError("the script is opened before all others")
+        case None:
+            return _own(name)
+        case _:
+            assert_never(bot)
+
+
+def _http(settings: "ChatSettings") -> Responder:
+    assert settings.bot_url is not None  # noqa: S101 - the settings were checked
+    return HttpBot(str(settings.bot_url), secret=settings.bot_secret, max_characters=settings.bot_max_reply_characters)
+
+
+def _own(name: str) -> Responder:
     try:
         return load_bot(name)
     except BotNotFound as exc:
@@ -134,7 +144,7 @@ def _model(settings: "ChatSettings", observer: BotObserver) -> Responder:
             request_seconds=settings.llm_request_seconds,
             images=settings.llm_images,
         ),
-        on_tokens=lambda asked, replied: observer.used_tokens(MODEL, asked=asked, replied=replied),
+        on_tokens=lambda asked, replied: observer.used_tokens(BuiltInBot.MODEL, asked=asked, replied=replied),
     )
 
 

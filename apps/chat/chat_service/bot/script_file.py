@@ -1,6 +1,5 @@
 """The shape of a script's TOML file, and the sentences in which its mistakes are told."""
 
-import re
 from collections.abc import Mapping
 from datetime import time
 from string import Formatter
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from chat_service.bot.names import OWN_BOT, OWN_BOT_FORM, BuiltInBot
 from chat_service.bot.patterns import Pattern, PatternError, parse_pattern
 from chat_service.bot.reply import SPEECHLESS, presentable
 from frameproto import RequestKind
@@ -16,7 +16,7 @@ from frameproto import RequestKind
 MAX_NAME_CHARACTERS: Final = 64
 MAX_TEMPLATE_CHARACTERS: Final = 1_000
 KINDS: Final = {kind.message_kind.value: kind for kind in RequestKind}
-OTHER_BOT: Final = re.compile(r"llm|http|\w+(?:\.\w+)*:\w+(?:\.\w+)*")
+OTHER_BOTS: Final = tuple(bot for bot in BuiltInBot if bot is not BuiltInBot.SCRIPT)
 
 # Fields that a template may use, by what its rule answers. Patterns add the names of their gaps.
 ALWAYS: Final = frozenset({"bot", "client", "greeting", "time", "date", "iso_date", "weekday", "zone"})
@@ -119,8 +119,9 @@ def _greetings(value: object) -> tuple[tuple[time, str], ...]:
 
 
 def _other_bot(value: object) -> str:
-    if not isinstance(value, str) or not OTHER_BOT.fullmatch(value):
-        raise mistake('bot must be "llm", "http" or "package.module:attribute"')
+    if not isinstance(value, str) or not (value in OTHER_BOTS or OWN_BOT.fullmatch(value)):
+        others = ", ".join(f'"{bot}"' for bot in OTHER_BOTS)
+        raise mistake(f'bot must be {others} or "{OWN_BOT_FORM}"')
     return value
 
 
