@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
+from chat_service.loop_metrics import NAMESPACE, Counter, Histogram
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
 from frameproto.kinds import Outcome
@@ -62,30 +63,25 @@ class ChatMetrics:
             "message_seconds",
             "From the arrival of a message to its answer being kept.",
             ["kind"],
-            namespace="chatbot",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
         )
-        self.pieces = self._counter("message_pieces", "Pieces of replies that clients of v2 were to be shown.")
+        self.pieces = self._counter("message_pieces", "Pieces of replies that clients of v2 were to be shown.").labels()
         self._first_piece_seconds = Histogram(
             "message_first_piece_seconds",
             "From the arrival of a message to the first piece of its reply, over v2.",
-            namespace="chatbot",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
-        )
+        ).labels()
         # Shown at zero from the start, so that the first event is a rise and not an appearance.
         for close_code in CloseCode:
             self._closed.labels(str(int(close_code)))
         self._in_process_now = dict.fromkeys(RequestKind, 0)
         for kind in RequestKind:
             self._in_process.labels(kind.message_kind).set_function(partial(self._in_process_now.__getitem__, kind))
-        self._seconds_by = {kind: self._seconds.labels(kind.message_kind) for kind in RequestKind}
-        self._answered_by = {
-            (kind, outcome): self._answered.labels(kind.message_kind, outcome.value)
-            for kind in RequestKind
-            for outcome in Outcome
-        }
+            self._seconds.labels(kind.message_kind)
+            for outcome in Outcome:
+                self._answered.labels(kind.message_kind, outcome)
         for code in FAULTS:
             self._refused.labels(code)
         self._refused.labels("cancelled")
@@ -125,8 +121,9 @@ class ChatMetrics:
 
     def answered(self, kind: RequestKind, exchange: "Exchange") -> None:
         """Count a message whose exchange has just been kept."""
-        self._answered_by[kind, exchange.outcome].inc()
-        self._seconds_by[kind].observe((exchange.answered_at - exchange.received_at).total_seconds())
+        self._answered.labels(kind.message_kind, exchange.outcome).inc()
+        seconds = (exchange.answered_at - exchange.received_at).total_seconds()
+        self._seconds.labels(kind.message_kind).observe(seconds)
 
     def first_piece(self, seconds: float) -> None:
         """Count the time to the first piece of a reply."""
@@ -152,10 +149,10 @@ class ChatMetrics:
         return app
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(name, help_text, labels, namespace="chatbot", registry=self.registry)
+        return Gauge(name, help_text, labels, namespace=NAMESPACE, registry=self.registry)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, namespace="chatbot", registry=self.registry)
+        return Counter(name, help_text, labels, registry=self.registry)
 
 
 class BotMetrics:
@@ -163,23 +160,16 @@ class BotMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, help_text: str) -> Histogram:
-            return Histogram(
-                f"bot_{name}", help_text, ["bot"], namespace="chatbot", buckets=BOT_SECONDS, registry=registry
-            )
+            return Histogram(f"bot_{name}", help_text, ["bot"], bounds=BOT_SECONDS, registry=registry)
 
         def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"bot_{name}", help_text, ["bot", *labels], namespace="chatbot", registry=registry)
+            return Counter(f"bot_{name}", help_text, ["bot", *labels], registry=registry)
 
         self._seconds = histogram("seconds", "From a turn to the whole reply of the bot.")
         self._first_piece_seconds = histogram("first_piece_seconds", "From a turn to the first words of the reply.")
         self._pieces = counter("pieces", "Pieces in which replies came.")
         self._tokens = counter("tokens", "Tokens that a model told of, by direction.", "direction")
         self._failures = counter("failures", "Turns to which the bot did not reply, by code.", "code")
-        self._replied = cache(self._children)
-
-    def _children(self, bot: str) -> "tuple[Histogram, Histogram, Counter]":
-        """Return what each reply of a bot is counted with; looking these up for each takes longer than counting."""
-        return self._seconds.labels(bot), self._first_piece_seconds.labels(bot), self._pieces.labels(bot)
 
     def begin(self, bot: str) -> None:
         """Show a bot's counters at zero, so that the first failure is a rise and not an appearance."""
@@ -191,10 +181,9 @@ class BotMetrics:
 
     def replied(self, bot: str, *, seconds: float, first_piece_seconds: float, pieces: int) -> None:
         """See `BotObserver.replied`."""
-        of_reply, of_first_piece, count = self._replied(bot)
-        of_reply.observe(seconds)
-        of_first_piece.observe(first_piece_seconds)
-        count.inc(pieces)
+        self._seconds.labels(bot).observe(seconds)
+        self._first_piece_seconds.labels(bot).observe(first_piece_seconds)
+        self._pieces.labels(bot).inc(pieces)
 
     def failed(self, bot: str, code: str) -> None:
         """See `BotObserver.failed`."""
@@ -211,19 +200,18 @@ class DeliveryMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"delivery_{name}", help_text, labels, namespace="chatbot", registry=registry)
+            return Counter(f"delivery_{name}", help_text, labels, registry=registry)
 
         self._exchanges = counter("exchanges", "Exchanges that history has answered for, by outcome.", "outcome")
-        self._bytes = counter("bytes", "Bytes of the batches that history has taken.")
-        self._retries = counter("retries", "Deliveries that had to be tried again.")
-        self._denied = counter("denied", "Deliveries whose token history did not accept.")
+        self._bytes = counter("bytes", "Bytes of the batches that history has taken.").labels()
+        self._retries = counter("retries", "Deliveries that had to be tried again.").labels()
+        self._denied = counter("denied", "Deliveries whose token history did not accept.").labels()
         self._seconds = Histogram(
             "delivery_seconds",
             "From the sending of a batch to the answer of history.",
-            namespace="chatbot",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=registry,
-        )
+        ).labels()
         for outcome in ("delivered", "refused"):
             self._exchanges.labels(outcome)
 
@@ -253,10 +241,10 @@ class PermitMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, help_text: str) -> Gauge:
-            return Gauge(f"permits_{name}", help_text, ["pool"], namespace="chatbot", registry=registry)
+            return Gauge(f"permits_{name}", help_text, ["pool"], namespace=NAMESPACE, registry=registry)
 
         def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"permits_{name}", help_text, ["pool", *labels], namespace="chatbot", registry=registry)
+            return Counter(f"permits_{name}", help_text, ["pool", *labels], registry=registry)
 
         self._held = gauge("held", "Permits held in the cluster.")
         self._waiting = gauge("waiting", "Waiting in line in the cluster.")
@@ -276,21 +264,14 @@ class PermitMetrics:
             "permits_wait_seconds",
             "From asking for a permit to having it.",
             ["pool"],
-            namespace="chatbot",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=registry,
         )
-        self._of_grant = cache(self._children)
-
-    def _children(self, pool: str, how: str) -> "tuple[Counter, Histogram]":
-        """Return what each grant is counted with; looking these up for each takes longer than counting."""
-        return self._granted.labels(pool, how), self._wait_seconds.labels(pool)
 
     def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
         """See `PoolObserver.granted`."""
-        count, of_wait = self._of_grant(pool, WAITED if in_line else AT_ONCE)
-        count.inc()
-        of_wait.observe(waited_seconds)
+        self._granted.labels(pool, WAITED if in_line else AT_ONCE).inc()
+        self._wait_seconds.labels(pool).observe(waited_seconds)
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:  # noqa: ARG002 - as long as the settings allow
         """See `PoolObserver.timed_out`."""
