@@ -7,12 +7,17 @@ share words with it, and not with the number of rules. The order of the rules de
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Final
 
 from chat_service.bot.patterns import Part, Pattern, Utterance
 from chat_service.bot.script import Rule
 
 Candidate = tuple[int, Rule, Pattern | None]
 """The place in the order of a script, a rule, and one of its patterns; None: the rule applies to any text."""
+
+
+_PLACE: Final = itemgetter(0)
 
 
 class RuleMatcher:
@@ -53,9 +58,9 @@ class RuleMatcher:
         """
         said = Utterance.of(text)
         candidates = list(self._anywhere)
-        for word in said.known:
+        for word in said.places:
             candidates += self._by_word.get(word, ())
-        candidates.sort(key=_place)
+        candidates.sort(key=_PLACE)
         for _, rule, pattern in candidates:
             if rule.needs_speech and not text:
                 continue
@@ -67,10 +72,6 @@ class RuleMatcher:
             if gaps is not None:
                 return rule, gaps
         raise LookupError("no rule applies")
-
-
-def _place(candidate: Candidate) -> int:
-    return candidate[0]
 
 
 def _needed(part: Part) -> frozenset[str]:

@@ -6,14 +6,15 @@
     *                        any words, also none
     {name}                   one word or more, kept under this name as the client wrote them
 
-Matching takes time in proportion to the parts of the pattern times the words of the text, whatever both look like; that
-is why these are not regular expressions, some of which a client can make take forever.
+Matching takes time in proportion to the parts of the pattern, each times the words of the text at worst, whatever both
+look like; that is why these are not regular expressions, some of which a client can make take forever.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
-from typing import Final, Self
+from itertools import islice
+from typing import Final, NamedTuple, Self
 
 MAX_WORDS: Final = 100  # of a text; what a bot understands stands at its beginning
 MAX_CHARACTERS: Final = 2_000
@@ -28,34 +29,36 @@ class PatternError(ValueError):
     """This is not a pattern; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(NamedTuple):
     """A text, split into words once for all the patterns that it is compared with.
 
     Attributes:
         text: its beginning.
-        keys: its words as they are compared.
-        spans: where each of them stands in the text.
-        known: the same words, for a quick look.
+        matches: its words as they stand in the text.
+        keys: the same as they are compared.
+        places: where each of these stands: bit n is set for word n.
     """
 
     text: str
-    keys: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
-    known: frozenset[str]
+    matches: Sequence[re.Match[str]]
+    keys: Sequence[str]
+    places: Mapping[str, int]
 
     @classmethod
     def of(cls, text: str) -> Self:
         """Split the beginning of a text into words: letters and digits, with apostrophes inside."""
         text = text[:MAX_CHARACTERS]
-        found = list(islice(WORD.finditer(text), MAX_WORDS))
-        keys = tuple([_key(match.group()) for match in found])
-        return cls(text, keys, tuple([match.span() for match in found]), frozenset(keys))
+        matches = list(islice(WORD.finditer(text), MAX_WORDS))
+        keys = [_key(match[0]) for match in matches]
+        places: dict[str, int] = {}
+        for at, key in enumerate(keys):
+            places[key] = places.get(key, 0) | 1 << at
+        return cls(text, matches, keys, places)
 
     def between(self, begin: int, end: int) -> str:
         """Return the words from one on to before another, with the signs that belong to them."""
-        start = self.spans[begin - 1][1] if begin else 0
-        stop = self.spans[end - 1][1] if end < len(self.spans) else len(self.text)
+        start = self.matches[begin - 1].end() if begin else 0
+        stop = self.matches[end - 1].end() if end < len(self.matches) else len(self.text)
         return self.text[start:stop].lstrip(LEADING).strip()
 
 
@@ -81,20 +84,10 @@ class Pattern:
     Attributes:
         source: as it was written.
         parts: what it is made of.
-        least: how many words a text must have.
-        most: how many it may have; None: any number.
-        head: words that a text must begin with, one of each.
-        tail: words that it must end with.
-        middle: the parts between them, which words may fill in several ways.
     """
 
     source: str
     parts: tuple[Part, ...]
-    least: int
-    most: int | None
-    head: tuple[frozenset[str], ...]
-    tail: tuple[frozenset[str], ...]
-    middle: tuple[Part, ...]
 
     @property
     def names(self) -> frozenset[str]:
@@ -103,67 +96,43 @@ class Pattern:
 
     def match(self, said: Utterance) -> dict[str, str] | None:
         """Return what stands in the named gaps, each as short as can be, or None when something else was said."""
-        keys, count = said.keys, len(said.keys)
-        if count < self.least or (self.most is not None and count > self.most):
-            return None
-        begin, end = len(self.head), count - len(self.tail)
-        for at, words in enumerate(self.head):
-            if keys[at] not in words:
-                return None
-        for at, words in enumerate(self.tail, end):
-            if keys[at] not in words:
-                return None
-        match self.middle:
-            case ():
-                return {}
-            case (Part(is_gap=True, name=name),):
-                return {name: said.between(begin, end)} if name else {}
-            case _:
-                return self._fill(said, begin, end)
-
-    def _fill(self, said: Utterance, begin: int, end: int) -> dict[str, str] | None:
-        """Share the words from one on to before another out to the parts of the middle."""
-        for part in self.middle:
-            if not (part.is_gap or part.may_be_missing) and part.words.isdisjoint(said.known):
-                return None
-        words = said.keys[begin:end]
-        fits = self._fits(words)
-        if not fits[0][0]:
+        rests = self._rests(said)
+        if rests is None or not rests.pop() & 1:
             return None
         found: dict[str, str] = {}
         at = 0
-        for part, rest in zip(self.middle, fits[1:], strict=True):
-            first = at
+        for part in self.parts:
+            rest, first = rests.pop() >> at, at
             if part.is_gap:
-                at += 1 if part.name else 0
-                while not rest[at]:
-                    at += 1
-            elif at < len(words) and words[at] in part.words and rest[at + 1]:
+                steps = 1 if part.name else 0
+                while not rest >> steps & 1:
+                    steps += 1
+                at += steps
+            elif rest & 2 and said.keys[at] in part.words:
                 at += 1
             if part.name:
-                found[part.name] = said.between(begin + first, begin + at)
+                found[part.name] = said.between(first, at)
         return found
 
-    def _fits(self, words: tuple[str, ...]) -> list[list[bool]]:
-        """Return a table: whether the parts from one on match the words from one on. Filled from its end."""
-        count = len(words)
-        rest = [False] * count + [True]
-        table = [rest]
-        for part in reversed(self.middle):
-            here = [False] * (count + 1)
+    def _rests(self, said: Utterance) -> list[int] | None:
+        """Return from which words on the last parts match the rest of the text: none of them, the last one, and so on.
+
+        Bit n is set when they match from word n on. None: there is no such word for some of the last parts.
+        """
+        rest = 1 << len(said.keys)
+        rests = [rest]
+        for part in reversed(self.parts):
             if part.is_gap:
-                more = False
-                for at in range(count, -1, -1):
-                    here[at] = more or (not part.name and rest[at])
-                    more = here[at] or rest[at]
+                rest = (1 << rest.bit_length() - (1 if part.name else 0)) - 1
             else:
-                for at in range(count, -1, -1):
-                    taken = at < count and words[at] in part.words and rest[at + 1]
-                    here[at] = taken or (part.may_be_missing and rest[at])
-            table.append(here)
-            rest = here
-        table.reverse()
-        return table
+                places = 0
+                for word in part.words:
+                    places |= said.places.get(word, 0)
+                rest = places & rest >> 1 | (rest if part.may_be_missing else 0)
+            if not rest:
+                return None
+            rests.append(rest)
+        return rests
 
 
 def parse_pattern(source: str) -> Pattern:
@@ -180,15 +149,7 @@ def parse_pattern(source: str) -> Pattern:
     names = [part.name for part in parts if part.name]
     if len(names) != len(set(names)):
         raise PatternError("has two gaps of the same name; name each differently")
-    least = sum(part.is_needed or bool(part.name) for part in parts)
-    most = None if any(part.is_gap for part in parts) else len(parts)
-    head = tuple(part.words for part in takewhile(_is_needed, parts))
-    tail = tuple(part.words for part in takewhile(_is_needed, reversed(parts[len(head) :])))[::-1]
-    return Pattern(source, parts, least, most, head, tail, parts[len(head) : len(parts) - len(tail)])
-
-
-def _is_needed(part: Part) -> bool:
-    return part.is_needed
+    return Pattern(source, parts)
 
 
 def _part(raw: str) -> Part:
