@@ -1,5 +1,4 @@
 import asyncio
-import dataclasses
 import os
 import subprocess
 import sys
@@ -62,7 +61,7 @@ async def test_callers_are_told_once_each_in_the_order_of_a_session_after_the_ca
             told[session].append(number)
 
         text = "x" * (200_000 if number % 4 == 0 else 10)
-        outbox.keep(dataclasses.replace(exchange(text), session_id=session), on_kept)
+        outbox.keep(exchange(text)._replace(session_id=session), on_kept)
     assert told == {session: [] for session in sessions}
     async with asyncio.timeout(20):
         while sum(map(len, told.values())) < 20:  # noqa: ASYNC110 - the callbacks are what is waited for

@@ -1,7 +1,6 @@
 """The log of the outbox: segments, what is in memory of them, and what becomes of damaged ones."""
 
 import asyncio
-import dataclasses
 import errno
 import os
 import shutil
@@ -318,7 +317,7 @@ async def test_what_is_taken_away_from_a_running_process_is_noticed_and_memory_s
 
 async def test_bytes_of_a_client_that_look_like_a_record_are_never_taken_for_one(tmp_path: Path) -> None:
     forged = pack_header(RecordName(7, 1), encode_exchange(exchange("forged"))) + encode_exchange(exchange("forged"))
-    asked = dataclasses.replace(exchange("a"), request=b"\x00" + forged * 20)
+    asked = exchange("a")._replace(request=b"\x00" + forged * 20)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for one in (asked, exchange("b")):
         await append(outbox, one)

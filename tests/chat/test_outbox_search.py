@@ -1,6 +1,5 @@
 """The answer to a message that is sent again is found in the outbox, as long as history does not have it."""
 
-import dataclasses
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -61,7 +60,7 @@ async def test_of_several_answers_that_of_the_last_attempt_is_found(tmp_path: Pa
 
 async def test_an_id_within_a_text_is_no_answer(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
-    quoted = dataclasses.replace(attempt(1, message_id=uuid4()), request=b"\0" + MESSAGE.bytes)
+    quoted = attempt(1, message_id=uuid4())._replace(request=b"\0" + MESSAGE.bytes)
     await append(outbox, quoted)
     assert await outbox.find("anna", MESSAGE) is None
     await outbox.close()

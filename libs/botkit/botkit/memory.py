@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from botkit.turn import Turn
 from frameproto import RequestKind
@@ -21,8 +21,7 @@ class Speaker(StrEnum):
     BOT = "bot"
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """One thing that was said.
 
     Attributes:
@@ -59,12 +58,12 @@ class Memory:
     turns: int = 0
     first_text: str = ""
     notes: dict[str, int] = field(default_factory=dict)
-    _said: deque[Said] = field(default_factory=deque)
+    _said: deque[tuple[Said, int]] = field(default_factory=deque)  # each with its bytes
     _bytes: int = 0
 
     def __iter__(self) -> Iterator[Said]:
         """Iterate over what was said, oldest first."""
-        return iter(tuple(self._said))
+        return iter([said for said, _ in self._said])
 
     def __len__(self) -> int:
         return len(self._said)
@@ -72,15 +71,16 @@ class Memory:
     @property
     def client_texts(self) -> Sequence[str]:
         """What the client wrote or said lately, oldest first. Voice and video hold words when speech is recognized."""
-        return [said.words for said in self._said if said.words]
+        return [said.words for said, _ in self._said if said.words]
 
     def add(self, turn: Turn, reply: str) -> None:
         """Remember a turn that was answered, and the reply. White space alone is not remembered."""
         self.turns += 1
-        asked = self._cut(turn.describe())
-        words = self._cut(turn.words)
+        kind, words = turn.kind, self._cut(turn.words)
+        asked = words if kind is RequestKind.TEXT else self._cut(turn.describe())
         self.first_text = self.first_text or words
-        self._keep(Said(Speaker.CLIENT, asked, turn.kind, words), Said(Speaker.BOT, self._cut(reply), turn.kind))
+        self._keep(Said(Speaker.CLIENT, asked, kind, words))
+        self._keep(Said(Speaker.BOT, self._cut(reply), kind))
 
     def recall(self, said: Iterable[Said]) -> None:
         """Begin with what was said before this memory was made, oldest first; for a conversation that goes on."""
@@ -99,16 +99,13 @@ class Memory:
     def _cut(self, text: str) -> str:
         return text.strip()[: self.text_characters]
 
-    def _keep(self, *said: Said) -> None:
-        for each in said:
-            if each.text:
-                self._said.append(each)
-                self._bytes += _size(each)
-        while self._said and (len(self._said) > self.max_messages or self._bytes > self.max_bytes):
-            self._bytes -= _size(self._said.popleft())
-
-
-def _size(said: Said) -> int:
-    """Return the bytes of the texts, as UTF-8; the words of a text message are the same string."""
-    words = 0 if said.words == said.text else len(said.words.encode())
-    return len(said.text.encode()) + words
+    def _keep(self, said: Said) -> None:
+        if not said.text:
+            return
+        size = len(said.text.encode())
+        if said.words != said.text:  # the words of a text message are the same string
+            size += len(said.words.encode())
+        self._said.append((said, size))
+        self._bytes += size
+        while len(self._said) > self.max_messages or self._bytes > self.max_bytes:
+            self._bytes -= self._said.popleft()[1]

@@ -1,7 +1,6 @@
 """Handing exchanges in."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -225,6 +224,6 @@ async def test_a_session_id_that_two_others_were_first_to_use_is_refused_and_spo
 
 
 async def test_ids_need_not_be_of_version_7(pod: Pod) -> None:
-    plain = replace(exchange(), id=UUID(int=1))
+    plain = exchange()._replace(id=UUID(int=1))
     assert await pod.hand_in(plain) == ["stored"]
     assert (await pod.json(f"/v1/messages/{plain.id}.request"))["text"] == "hello"
