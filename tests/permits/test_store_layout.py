@@ -19,7 +19,7 @@ from devtools.valkey import run_valkey
 from permits import PermitError
 from permits.redis import RedisPool
 from permits.redis.keys import channel_of, keys_of
-from permits.redis.scripts import load_scripts
+from permits.redis.scripts import inline_constants, load_scripts
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, in_line, until
 
@@ -51,6 +51,12 @@ def test_the_scripts_come_with_the_package() -> None:
     scripts = load_scripts().all()
     assert len({script.sha for script in scripts}) == len(scripts) == len(SCRIPTS)
     assert all(script.text.startswith("#!lua flags=") for script in scripts)
+
+
+def test_constants_of_the_scripts_cost_no_local() -> None:
+    constants = "local ONE, TWO = 1, 'two' -- why\nlocal FIRST = KEYS[1]\n"
+    lua = constants + "local T = {}\nreturn FIRST, ONE, TWO, 'TWO', TWO_T, T\n"
+    assert inline_constants(lua) == "local T = {}\nreturn KEYS[1], 1, 'two', 'TWO', TWO_T, T\n"
 
 
 def test_the_scripts_come_with_the_wheel(tmp_path: Path) -> None:

@@ -320,7 +320,8 @@ local function finish(own)
   end
   for pod, list in pairs(handed) do
     if pod ~= own then
-      redis.pcall('PUBLISH', CHANNEL .. string.match(pod, '^(.*)%.%d+$'), pod .. ' ' .. epoch .. ' ' .. table.concat(list, ' '))
+      local channel = channel_of(string.match(pod, '^(.*)%.%d+$'))
+      redis.pcall('PUBLISH', channel, pod .. ' ' .. epoch .. ' ' .. table.concat(list, ' '))
     end
   end
   return handed[own] or {}

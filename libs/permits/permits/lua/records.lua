@@ -30,9 +30,12 @@ local LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING = KEYS[6], KEYS[7], KEYS[8], 
 local PODS_HELD, REFUSED, LEASE_LENGTHS = KEYS[10], KEYS[11], KEYS[12]
 local PLACES, PLACES_UNTIL = KEYS[13], KEYS[14]
 local OLD_POOL, OLD_PERMITS = KEYS[15], KEYS[16]
-local CHANNEL = string.sub(POOL, 1, -#'pool' - 1) .. 'pod:'
 
 local call = redis.call
+
+local function channel_of(pod)
+  return string.sub(POOL, 1, -#'pool' - 1) .. 'pod:' .. pod
+end
 
 -- Set when something stands in the store that no script has written: the next heartbeat begins a new epoch.
 local damaged = false

@@ -14,7 +14,7 @@
 local what, value = ARGV[1], ARGV[2]
 
 local function somebody_listens()
-  local channels = redis.pcall('PUBSUB', 'CHANNELS', CHANNEL .. '*') -- which not every user may ask
+  local channels = redis.pcall('PUBSUB', 'CHANNELS', channel_of('*')) -- which not every user may ask
   return not channels.err and #channels > 0
 end
 

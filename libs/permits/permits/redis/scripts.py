@@ -53,6 +53,9 @@ _PODS = "-- HERE STANDS pods.lua"
 
 _LOOKS = re.compile(r"^local LOOKS = \d+ ", re.MULTILINE)
 
+_VALUE = r"(?:-?\d+|'\w+'|KEYS\[\d+\])"
+_CONSTANTS = re.compile(rf"^local ([A-Z_]+(?:, [A-Z_]+)*) = ({_VALUE}(?:, {_VALUE})*)(?: --.*)?\n", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class LuaScript:
@@ -103,8 +106,21 @@ def _compose(name: str, shared: str) -> LuaScript:
         body = body.replace(_PODS, _read("pods"))
     elif "no-writes" not in first_line:
         shared = f"{shared}\n{_read('pods')}"
-    text = f"{first_line}\n{shared}\n{body}"
+    text = inline_constants(f"{first_line}\n{shared}\n{body}")
     return LuaScript(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def inline_constants(text: str) -> str:
+    """Put the values of constants where their names stand.
+
+    Lua 5.1 makes an object for each local that a function of a script uses, in each call of the script. With the
+    constants that was an eighth of the time of a short call.
+    """
+    values: dict[str, str] = {}
+    for names, words in _CONSTANTS.findall(text):
+        values |= zip(names.split(", "), words.split(", "), strict=True)
+    names = "|".join(values)
+    return re.sub(rf"(?<![\w'])(?:{names})(?!\w)", lambda found: values[found[0]], _CONSTANTS.sub("", text))
 
 
 def _read(name: str) -> str:
