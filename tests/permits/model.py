@@ -8,7 +8,7 @@ from typing import Any
 from permits.redis.channel import Reply, Word
 from permits.redis.requests import AcquireRequest
 from permits.redis.scripts import CallStatus
-from tests.permits.virtual import NAMES, Clock, Flight, VirtualPod, VirtualStore
+from tests.permits.virtual import Clock, Flight, VirtualPod, VirtualStore
 
 SERVING = ("operate", "renew", "enter", "set", "leave")
 """The scripts that leave nobody in line who could be served, or say that there is more to do."""
@@ -249,12 +249,13 @@ class World:
     def arrive(self, flight: Flight) -> None:
         """Let the store carry out what is under way."""
         flight.replies = self.repeat(flight)
-        if not any(NAMES[str(sha)] == "enter" for _, sha, *_ in flight.commands):
+        if "enter" not in flight.scripts():
             self.executed = [*self.executed[-9:], flight]
 
     def repeat(self, flight: Flight) -> list[Reply]:
         """Let the store carry out what it may have carried out before."""
-        return [self.run(NAMES[str(sha)], *words[int(keys) :]) for _, sha, keys, *words in flight.commands]
+        argvs = [argv for _, argv in flight.commands]
+        return [self.run(script, *argv) for script, argv in zip(flight.scripts(), argvs, strict=True)]
 
     def run(self, script: str, *argv: Word) -> Reply:
         """Run a script, and compare what was before with what is then."""

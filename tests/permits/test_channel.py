@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from permits.redis import channel as channel_module
-from permits.redis.channel import Channel, open_connection
+from permits.redis.channel import Channel, CommandHead, open_connection
 from permits.redis.throughput import LEAD
 
 ROUNDS = 3000
@@ -38,7 +38,10 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
     monkeypatch.setattr(channel_module, "open_connection", recorded)
     ours = Channel(store, (), "key", lead=LEAD)
     await ours.connect()
-    assert await ours.exchange([("PUBLISH", channel, "permit"), ("ECHO", "done")]) == [0, b"done"]
+    assert await ours.exchange([(CommandHead("PUBLISH", channel), ("permit",)), (CommandHead("ECHO"), ("done",))]) == [
+        0,
+        b"done",
+    ]
     await ours.close()
 
     # Sockets that block see an order that the wake-up of an event loop would hide.

@@ -6,7 +6,7 @@ import pytest
 
 from permits.redis.store import Terms
 from tests.permits.model import World
-from tests.permits.virtual import NAMES, Clock, VirtualPod, VirtualStore
+from tests.permits.virtual import Clock, VirtualPod, VirtualStore
 
 LEASE_MS = 1600
 BEAT_MS = LEASE_MS // 8
@@ -34,7 +34,7 @@ def world(redis_url: str) -> Iterator[World]:
 
 def asked(world: World) -> list[str]:
     """Return what the first pod has under way."""
-    return [NAMES[str(sha)] for flight in world.pods[0].way.flights for _, sha, *_ in flight.commands]
+    return [script for flight in world.pods[0].way.flights for script in flight.scripts()]
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["empty", "a new epoch has begun"])

@@ -16,7 +16,7 @@ import redis
 from redis.asyncio import Redis as AsyncRedis
 
 from permits import PermitError
-from permits.redis.channel import Channel, Reply, StoreLost, Word
+from permits.redis.channel import Channel, Command, Reply, StoreLost, Word
 from permits.redis.dispatch import Dispatch
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.lease import RedisPermit
@@ -36,8 +36,6 @@ end
 SCRIPTS = load_scripts(SERVER_LUA, looks=2)
 NAMES = {script.sha: name for name, script in zip(SCRIPTS.__dataclass_fields__, SCRIPTS.all(), strict=True)}
 START_MS = 1_700_000_000_000
-
-Command = Sequence[Word]
 
 
 @dataclass
@@ -132,6 +130,10 @@ class Flight:
     commands: Sequence[Command]
     answer: "asyncio.Future[list[Reply]]"
     replies: list[Reply] | None = None
+
+    def scripts(self) -> list[str]:
+        """Return the names of the scripts that they call."""
+        return [NAMES[str(head.words[1])] for head, _ in self.commands]
 
     @property
     def orphaned(self) -> bool:

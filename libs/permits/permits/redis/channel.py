@@ -81,6 +81,34 @@ async def close_connection(connection: RedisConnection) -> None:
         return
 
 
+def _encode(words: Sequence[Word]) -> bytes:
+    """Return words as a command has them, behind the line that says how many there are."""
+    encode: Any = pack_command  # by its stub it takes one word, in truth any number
+    return bytes(encode(tuple(words))).partition(b"\n")[2]
+
+
+class CommandHead:
+    """The words with which many commands begin, encoded once: that is most of what it costs to encode a command.
+
+    Attributes:
+        words: the words themselves.
+    """
+
+    def __init__(self, *words: Word) -> None:
+        self.words = words
+        self._encoded = _encode(words)
+
+    def encode(self, others: Sequence[Word]) -> bytes:
+        """Return the command that goes on with these words."""
+        return b"*%d\r\n%b%b" % (len(self.words) + len(others), self._encoded, _encode(others))
+
+
+Command = tuple[CommandHead, Sequence[Word]]
+"""How it begins, and how it goes on."""
+
+_LOAD = CommandHead("SCRIPT", "LOAD")
+
+
 class Channel:
     """The pod's way to the store: one connection at a time, each with a higher generation than the one before.
 
@@ -91,11 +119,9 @@ class Channel:
         lead: commands that go in front of each write; their replies are dropped.
     """
 
-    def __init__(
-        self, redis: Client, scripts: Sequence[LuaScript], key: str, *, lead: Sequence[Sequence[Word]] = ()
-    ) -> None:
+    def __init__(self, redis: Client, scripts: Sequence[LuaScript], key: str, *, lead: Sequence[Command] = ()) -> None:
         self._redis = redis
-        self._lead = [_pack(command) for command in lead]
+        self._lead = [head.encode(words) for head, words in lead]
         self._key = key
         self._scripts = scripts
         self._redis_connection: RedisConnection | None = None
@@ -115,22 +141,22 @@ class Channel:
         if self._redis_connection is None:
             self._redis_connection = await open_connection(self._redis, self._key)
             self.generation += 1
-            await self.exchange([("SCRIPT", "LOAD", script.text) for script in self._scripts])
+            await self.exchange([(_LOAD, (script.text,)) for script in self._scripts])
 
-    async def exchange(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return their replies. Raises as `send` and `receive`."""
         await self.send(commands)
         return await self.receive(len(commands))
 
-    async def send(self, commands: Sequence[Sequence[Word]]) -> None:
+    async def send(self, commands: Sequence[Command]) -> None:
         """Send commands in one write. Whatever goes wrong ends the connection.
 
         Raises:
             StoreLost: not every command was sent; each of them may have been carried out or not.
         """
         try:
-            packed = [*self._lead, *(_pack(command) for command in commands)]
-            await self._connection().send_packed_command(packed, check_health=False)
+            encoded = [*self._lead, *[head.encode(words) for head, words in commands]]
+            await self._connection().send_packed_command(encoded, check_health=False)
         except BaseException as exc:
             await self._give_up(exc)
             raise
@@ -226,11 +252,6 @@ class Subscription:
     async def _say(self, *words: Word) -> None:
         if self._redis_connection is not None:
             try:
-                await self._redis_connection.send_packed_command([_pack(words)], check_health=False)
+                await self._redis_connection.send_packed_command([CommandHead(*words).encode(())], check_health=False)
             except (RedisError, OSError) as exc:
                 raise StoreLost(str(exc)) from exc
-
-
-def _pack(words: Sequence[Word]) -> bytes:
-    encode: Any = pack_command  # by its stub it takes one word, in truth any number
-    return bytes(encode(tuple(words)))

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from permits.redis.calls import Call, declaration_parts
-from permits.redis.channel import Channel, StoreLost, Word
+from permits.redis.channel import Channel, Command, CommandHead, StoreLost, Word
 from permits.redis.clock import Clock, lease_clock
 from permits.redis.keys import DEFAULT_PREFIX, keys_of, script_keys_of
 from permits.redis.lease import RedisPermit
@@ -55,9 +55,8 @@ class Witness:
         """Hear of the tickets and the longest lease in a result."""
         if result.lease.epoch != self.epoch:
             return
-        if result.answers:
-            newest = max(ticket for _, _, ticket, _ in result.answers)
-            self.ticket = max(self.ticket, newest)
+        for _, _, ticket, _ in result.answers:
+            self.ticket = max(self.ticket, ticket)
         if result.renewal is not None:
             self.longest_ms = result.renewal.longest_ms
 
@@ -94,8 +93,11 @@ class Store:
         self._channel = channel
         self._clock = clock
         self._scripts = scripts
-        self._keys = keys_of(name, prefix)
-        self._all_keys = script_keys_of(name, prefix)
+        keys, all_keys = keys_of(name, prefix), script_keys_of(name, prefix)
+        self._heads: dict[str, CommandHead] = {}
+        for script in scripts.all():  # only those that let pods in and keep them need the keys of the old layout
+            its_keys = all_keys if script in (scripts.enter, scripts.renew) else keys
+            self._heads[script.sha] = CommandHead("EVALSHA", script.sha, len(its_keys), *its_keys)
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
         self._limits = (terms.per_client or 0, terms.max_waiting)
@@ -126,7 +128,7 @@ class Store:
         terms = (before, self._terms.capacity, int(news))
         words = (incarnation, self._channel.generation, self._lease_ms, *self._knowledge(), *terms)
         sent_at = self._clock()
-        [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.enter, *words)])
+        [[status, *rest]] = await self._channel.exchange([self._command(self._scripts.enter, *words)])
         match CallStatus(status):
             case CallStatus.NEWER:
                 raise KeptOut("a newer version of permits uses this pool; update this pod")
@@ -163,7 +165,7 @@ class Store:
                 words += (permit.id, permit.ticket, permit.client_id)
             for waiter in some_waiters:
                 words += (waiter.id, waiter.ticket, waiter.client_id, waiter.wait_ms(now))
-            [[status, *rest]] = await self._channel.exchange([self._call(self._scripts.declare, *words)])
+            [[status, *rest]] = await self._channel.exchange([self._command(self._scripts.declare, *words)])
             match CallStatus(status):
                 case CallStatus.GONE:
                     return None
@@ -189,7 +191,7 @@ class Store:
         cursor = "0"
         while True:
             [[after, *ids]] = await self._channel.exchange(
-                [self._call(self._scripts.holdings, incarnation, what, cursor, epoch)]
+                [self._command(self._scripts.holdings, incarnation, what, cursor, epoch)]
             )
             if after == CallStatus.FORGOTTEN:
                 return None
@@ -209,7 +211,7 @@ class Store:
         await self._channel.connect()
         more = True
         while more:
-            [[_, more]] = await self._channel.exchange([self._call(self._scripts.leave, incarnation)])
+            [[_, more]] = await self._channel.exchange([self._command(self._scripts.leave, incarnation)])
 
     async def send(self, *calls: Call) -> None:
         """Send each of these calls in a write of its own. When the connection breaks, `receive` hears of it."""
@@ -246,9 +248,9 @@ class Store:
         pod = (lease.incarnation, self._channel.generation, self._lease_ms, lease.epoch, ticket)
         call.sent_at, now = self._clock(), asyncio.get_running_loop().time()
         commands = [
-            self._call(batch.script, *batch.argv)
+            self._command(batch.script, *batch.argv)
             if isinstance(batch, Query)
-            else self._call(
+            else self._command(
                 self._scripts.operate,
                 *pod,
                 *self._limits,
@@ -257,7 +259,7 @@ class Store:
             for batch in call.batches
         ]
         if call.beat:
-            commands.append(self._call(self._scripts.renew, *pod))
+            commands.append(self._command(self._scripts.renew, *pod))
         await self._channel.send(commands)
 
     async def _replies(self) -> CallResult:
@@ -282,8 +284,5 @@ class Store:
         """Close the connection."""
         await self._channel.close()
 
-    def _call(self, script: LuaScript, *argv: Word) -> Sequence[Word]:
-        """Return a command. Only the scripts that let pods in and keep them need the keys of the old layout."""
-        both = script is self._scripts.enter or script is self._scripts.renew
-        keys = self._all_keys if both else self._keys
-        return "EVALSHA", script.sha, len(keys), *keys, *argv
+    def _command(self, script: LuaScript, *argv: Word) -> Command:
+        return self._heads[script.sha], argv

@@ -15,13 +15,14 @@ Three things are here. Each can be switched off by its constant, and all of them
 from collections.abc import Sequence
 from typing import Final
 
+from permits.redis.channel import Command, CommandHead
 from permits.redis.replies import CallResult
 from permits.redis.requests import Release
 
 MANY_ANSWERS = 16  # in one result: enough to give them in two parts
 FEW_RELEASES = 8  # in one call, while somebody stands in line
 
-LEAD: Final[Sequence[Sequence[str]]] = (("PING",),)
+LEAD: Final[Sequence[Command]] = ((CommandHead("PING"), ()),)
 """Commands in front of each write. Their replies are read and dropped."""
 
 
