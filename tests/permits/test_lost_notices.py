@@ -91,3 +91,23 @@ def test_a_waiter_that_gives_up_meanwhile_hides_none(world: World) -> None:
     pod.way.open()
     world.settle()
     assert granted(world)[:3] == [True, False, False]
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["connected", "the connection breaks"])
+def test_a_grant_that_lies_unread_as_the_time_of_its_waiter_ends_is_kept(world: World, *, breaks: bool) -> None:
+    pod = world.pods[1]
+    for ask in pod.asks:
+        pod.cancel(ask)
+    world.settle()
+    pod.acquire("c", 300)
+    world.settle()
+    pod.paused = True
+    world.pods[0].held()[0].release()
+    world.settle()
+    if breaks:
+        pod.way.cut()
+    world.pass_time(400)
+    pod.paused = False
+    pod.settle()  # its timers ring before it reads anything
+    world.settle()
+    assert granted(world)[-1]
