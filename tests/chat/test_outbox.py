@@ -189,6 +189,32 @@ async def test_the_age_of_the_oldest_is_known(tmp_path: Path) -> None:
     await outbox.close()
 
 
+@pytest.mark.parametrize("text", ["a", LARGE], ids=["in the log", "in a file"])
+async def test_the_age_of_the_oldest_is_known_wherever_it_is(tmp_path: Path, text: str) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, now=lambda: moment)
+    await append(outbox, exchange(text))
+    moment += timedelta(seconds=60)
+    await append(outbox, exchange("b"))
+    await outbox.close()
+    moment += timedelta(seconds=5)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, now=lambda: moment)
+    ages = [outbox.oldest_age_seconds]
+    batch = await outbox.peek_batch(BIG, 1)
+    ages.append(outbox.oldest_age_seconds)
+    assert batch is not None
+    await outbox.defer(batch)
+    ages.append(outbox.oldest_age_seconds)
+    assert await drained(outbox) == ["b"]
+    ages.append(outbox.oldest_age_seconds)
+    assert ages == [pytest.approx(65)] * 4
+    again = await outbox.peek_deferred()
+    assert again is not None
+    await outbox.done(again)
+    assert outbox.oldest_age_seconds == 0
+    await outbox.close()
+
+
 async def test_refusing_again_after_the_queue_was_empty_overwrites_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", "b"):
