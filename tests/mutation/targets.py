@@ -28,7 +28,9 @@ _CONTRACT = tuple(
 TARGETS = (
     Target(
         _parts("chat_service", "relay delivery suspects pauses"),
-        tuple(f"tests/chat/test_{what}.py" for what in ("relay", "relay_poison", "delivery_spread")),
+        tuple(
+            f"tests/chat/test_{what}.py" for what in ("suspects", "pauses", "relay", "relay_poison", "delivery_spread")
+        ),
     ),
     Target(
         _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
