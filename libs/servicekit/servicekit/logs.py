@@ -6,6 +6,7 @@ tokens, never belong in a log: callers do not pass them, and `drop_sensitive` is
 """
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -38,6 +39,8 @@ SENSITIVE_KEYS = frozenset(
 """Names under which nothing is ever written to a log (compared in lower case)."""
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "event")
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_encode = json.JSONEncoder(default=repr).encode  # `json.dumps` makes an encoder for each call that has a `default`
 
 
 def configure(
@@ -68,8 +71,8 @@ def configure(
     ]
     renderer: Processor
     if format == "json" or (format == "auto" and not out.isatty()):
-        shared += [structlog.processors.format_exc_info, _familiar_order]
-        renderer = structlog.processors.JSONRenderer()
+        shared.append(structlog.processors.format_exc_info)
+        renderer = _as_json
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=wants_colour(out), exception_formatter=structlog.dev.plain_traceback
@@ -96,11 +99,11 @@ def drop_sensitive(_logger: object, _method: str, event: EventDict) -> EventDict
 
     Of bytes only their number is told, whatever their name: they are voices, pictures and frames.
     """
-    for key in [key for key in event if key.lower() in SENSITIVE_KEYS]:
-        del event[key]
-    for key, value in event.items():
-        event[key] = _harmless(value)
-    return event
+    return {
+        key: value if type(value) in _PLAIN else _harmless(value)
+        for key, value in event.items()
+        if key.lower() not in SENSITIVE_KEYS
+    }
 
 
 def _harmless(value: object) -> object:
@@ -118,10 +121,9 @@ def _harmless(value: object) -> object:
             return value
 
 
-def _familiar_order(_logger: object, _method: str, event: EventDict) -> EventDict:
-    ordered: EventDict = {key: event[key] for key in _FIRST_KEYS if key in event}
-    ordered.update(event)
-    return ordered
+def _as_json(_logger: object, _method: str, event: EventDict) -> str:
+    """Render an event as one line, the familiar keys first (a structlog processor)."""
+    return _encode({**{key: event[key] for key in _FIRST_KEYS if key in event}, **event})
 
 
 def _route_libraries(
