@@ -78,9 +78,9 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container, * for IPv6 as well")
     port: Port = Field(8000, description="port of /connect and the health checks; 0 picks a free one")
     metrics_port: Port = Field(9000, description="port of /metrics; 0 picks a free one")
-    log_level: LogLevel = Field("info", description="what is less than this is not logged")
+    log_level: LogLevel = Field("info", description="least severity that is logged")
     log_format: LogFormat = Field(
-        "auto", description="json for machines, console for people; auto asks whether this is a terminal"
+        "auto", description="json for machines, console for people; auto: console on a terminal, else json"
     )
 
     redis_password: SecretStr | None = Field(
@@ -99,27 +99,30 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     data_dir: Path = Field(Path("data/chat"), description="folder of the outbox; one process each")
 
     max_connections: int = Field(50, ge=1, le=10_000_000, description="connections at once, cluster-wide")
-    max_connections_per_client: int = Field(5, ge=1, description="the same for one client id, cluster-wide")
+    max_connections_per_client: int = Field(5, ge=1, description="connections of one client id at once, cluster-wide")
     max_connections_per_pod: int = Field(
-        0, ge=0, description="connections of one pod, which is not ready while it has them; 0: no limit of its own"
+        0, ge=0, description="connections of one pod; a full pod is not ready; 0: no limit for a pod"
     )
     max_messages: int = Field(500, ge=1, le=10_000_000, description="messages in process at once, cluster-wide")
-    max_waiting: int = Field(1000, ge=0, description="clients that may wait in line for a place, cluster-wide")
-    connect_wait_seconds: Seconds = Field(10, description="how long a client may wait in line for a place")
-    message_wait_seconds: Seconds = Field(5, description="how long a message may wait before it is answered busy")
+    max_waiting: int = Field(1000, ge=0, description="clients in the queue for a connection, cluster-wide")
+    connect_wait_seconds: Seconds = Field(10, description="longest wait of a client in the queue")
+    message_wait_seconds: Seconds = Field(
+        5, description="longest wait of a message for a permit; then it is answered busy"
+    )
     permits_prefix: str = Field(
         "permits",
         pattern=r"^[A-Za-z0-9_.:-]{1,200}$",
-        description="what the names of the limits in Redis begin with; pods with the same prefix share the limits",
+        description="prefix of the keys of the limits in Redis; pods with the same prefix share the limits",
     )
     lease_seconds: float = Field(
         15,
         ge=0.5,
         le=3600,
-        description="a dead pod's places return within 1.125 of it; a Redis outage of 3/4 of it closes connections",
+        description="lease: a dead pod's permits are free within 1.125 of it; a Redis outage of 3/4 of it closes "
+        "connections",
     )
 
-    window: int = Field(10, ge=1, le=1000, description="requests that one connection may have on the way")
+    window: int = Field(10, ge=1, le=1000, description="requests of one connection that may be unanswered at once")
     max_frame_bytes: ByteSize = Field(DEFAULT_MAX_FRAME_BYTES, ge=1024, description="largest frame accepted")
     max_text_bytes: ByteSize = Field(64 * KIB, ge=1, le=MAX_TEXT_BYTES, description="longest text accepted, as UTF-8")
     max_connection_bytes: ByteSize = Field(
@@ -127,63 +130,71 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     )
     max_pod_bytes: ByteSize = Field(512 * MIB, ge=1024, description="held for all connections before reading stops")
     first_message_seconds: Seconds = Field(
-        60, description="a client that sends nothing readable for this long is closed"
+        60, description="time for the first readable message of a connection; then it is closed"
     )
-    idle_seconds: Seconds = Field(600, description="a client that then falls silent for this long is closed")
-    send_seconds: Seconds = Field(30, description="a client that does not take a reply for this long is closed")
+    idle_seconds: Seconds = Field(
+        600, description="silence with no message in process after which a connection is closed"
+    )
+    send_seconds: Seconds = Field(30, description="time for a client to take a reply; then its connection is closed")
     ping_seconds: Seconds = Field(20, description="how often the server pings an open connection")
     pong_seconds: Seconds = Field(
-        20, description="a client that sends nothing for this long after a ping, no pong either, has vanished"
+        20, description="time for a client to send anything after a ping; then its connection is aborted"
     )
     min_upload_bytes_per_second: int = Field(
-        240, ge=0, le=1024 * MIB, description="least rate of a message that is arriving, in every CHAT_PONG_SECONDS"
+        240, ge=0, le=1024 * MIB, description="least bytes a second of an arriving message, in every CHAT_PONG_SECONDS"
     )
     drain_seconds: Seconds = Field(25, description="budget of a shutdown: answers, closes, delivery of the outbox")
-    drain_spread_seconds: float = Field(5, ge=0, description="the closes of a shutdown are spread over at most this")
+    drain_spread_seconds: float = Field(5, ge=0, description="a shutdown spreads its closes over at most this time")
 
     time_zones: Globs = Field(ServedZones(("*",)), description='served time zones as globs, e.g. "Europe/*,UTC,+0?:00"')
     hours_text: Hours = Field(
         OpeningHours(), description='when text is served in local time, e.g. "09:00-17:00"; empty: all day'
     )
-    hours_voice: Hours = Field(OpeningHours(), description="the same for voice")
-    hours_video: Hours = Field(OpeningHours(), description="the same for video")
+    hours_voice: Hours = Field(OpeningHours(), description="when voice is served")
+    hours_video: Hours = Field(OpeningHours(), description="when video is served")
 
-    history_token: Token | None = Field(None, description="the service token shown to the history service")
+    history_token: Token | None = Field(None, description="service token for history")
     context_token: Token | None = Field(
-        None, description="the one shown when history is read, with the scope context; without it CHAT_HISTORY_TOKEN"
+        None, description="token for reading history, with the scope context; CHAT_HISTORY_TOKEN without it"
     )
     history_seconds: Seconds = Field(
-        2, description="how long history may take to answer what a bot remembers, or a message that is sent again"
+        2, description="time-out for reading history: the memory of a bot, or the answer to a message sent again"
     )
 
     bot: str = Field(
         BuiltInBot.SCRIPT.value, description=f"{', '.join(BuiltInBot)}, or a bot of your own: {OWN_BOT_FORM}"
     )
     bot_seconds: Seconds = Field(60, description="how long a bot may take for one reply")
-    bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; more wait")
+    bot_turns: int = Field(100, ge=1, description="turns of a bot at once, in this pod; further ones wait")
     bot_max_reply_characters: int = Field(8000, ge=1, le=100_000, description="a longer reply of a bot is cut")
-    bot_fallback: bool = Field(default=True, description="the script answers while the bot fails all the time")
-    bot_breaker_failures: int = Field(5, ge=1, description="failures in a row after which a bot is passed by")
-    bot_breaker_seconds: Seconds = Field(30, description="how long it is passed by before it is tried again")
+    bot_fallback: bool = Field(default=True, description="the script replies while the breaker of the bot is open")
+    bot_breaker_failures: int = Field(5, ge=1, description="failures in a row that open the breaker of a bot")
+    bot_breaker_seconds: Seconds = Field(
+        30, description="time for which the breaker stays open before the bot is tried again"
+    )
     llm_base_url: BaseUrl = Field(
         AnyHttpUrl("https://api.openai.com/v1"), description="CHAT_BOT=llm: an OpenAI-compatible API, with its /v1"
     )
     llm_model: str = Field("", description="CHAT_BOT=llm: the name of the model")
     llm_api_key: Token | None = Field(None, description="CHAT_BOT=llm: the key of the API; some servers need none")
-    llm_api_key_file: Path | None = Field(None, description="the same as a file, read at the start")
-    llm_prompt_file: Path | None = Field(None, description="what the model is told before each conversation, UTF-8")
-    llm_temperature: float | None = Field(None, ge=0, le=2, description="how freely the model chooses its words")
-    llm_reply_tokens: int | None = Field(None, ge=1, description="longest reply of the model")
-    llm_context_tokens: int = Field(4000, ge=100, description="of the conversation that go along, four bytes each")
-    llm_request_seconds: Seconds = Field(30, description="how long to wait for the next words of the model")
-    llm_images: bool = Field(default=False, description="the model is shown a frame of each video")
-    bot_url: BaseUrl | None = Field(None, description="CHAT_BOT=http: where turns are posted")
-    bot_secret: Token | None = Field(None, description="CHAT_BOT=http: requests are signed with this secret")
-    bot_script: Path | None = Field(None, description="TOML script of the bot; its own by default")
-    bot_typing_seconds: float = Field(0, ge=0, le=60, description="how long the bot types before a reply leaves")
+    llm_api_key_file: Path | None = Field(None, description="file with the key of the API, read at the start")
+    llm_prompt_file: Path | None = Field(None, description="file with the system prompt, UTF-8")
+    llm_temperature: float | None = Field(None, ge=0, le=2, description="sampling temperature of the model")
+    llm_reply_tokens: int | None = Field(None, ge=1, description="longest reply of the model, in tokens")
+    llm_context_tokens: int = Field(
+        4000, ge=100, description="tokens of the conversation in a request, counted as four bytes each"
+    )
+    llm_request_seconds: Seconds = Field(30, description="time-out for the next tokens of the model")
+    llm_images: bool = Field(default=False, description="send the model a picture from each video")
+    bot_url: BaseUrl | None = Field(None, description="CHAT_BOT=http: address to which turns are posted")
+    bot_secret: Token | None = Field(None, description="CHAT_BOT=http: secret that signs requests")
+    bot_script: Path | None = Field(
+        None, description="TOML script of the built-in bot; without it, the included script"
+    )
+    bot_typing_seconds: float = Field(0, ge=0, le=60, description="pause before a reply leaves, as if the bot typed")
     media_processes: int = Field(2, ge=1, le=64, description="worker processes for voice and video")
     media_processes_per_client: int | None = Field(
-        None, ge=1, description="worker processes that one client may have at once; without it all but one"
+        None, ge=1, description="worker processes that one client may use at once; all but one without it"
     )
     media_cpu_seconds: Seconds = Field(
         20, description="CPU time of one media job; a file that takes more is refused as media_too_complex"
@@ -198,12 +209,12 @@ class ChatSettings(AccessSettings, HttpSettings, SpeechSettings):
     )
 
     outbox_max_bytes: ByteSize = Field(
-        1024 * MIB, ge=1024, description="the outbox never grows larger; full means busy"
+        1024 * MIB, ge=1024, description="largest size of the outbox; when it is full, messages are answered busy"
     )
     outbox_fsync: Literal["never", "always"] = Field(
-        "never", description="always: survives a crash of the machine, not only of the process"
+        "never", description="always: exchanges survive a crash of the machine; never: only of the process"
     )
-    delivery_seconds: Seconds = Field(30, description="a delivery not answered for this long is tried again")
+    delivery_seconds: Seconds = Field(30, description="time-out of a delivery; then it is tried again")
 
     @field_validator("redis_url")
     @classmethod

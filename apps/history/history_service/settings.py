@@ -28,9 +28,9 @@ class HistorySettings(AccessSettings, HttpSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container, * for IPv6 as well")
     port: Port = Field(8001, description="port of the HTTP interface and the health checks; 0 picks a free one")
     metrics_port: Port = Field(9001, description="port of /metrics; 0 picks a free one")
-    log_level: LogLevel = Field("info", description="what is less than this is not logged")
+    log_level: LogLevel = Field("info", description="least severity that is logged")
     log_format: LogFormat = Field(
-        "auto", description="json for machines, console for people; auto asks whether this is a terminal"
+        "auto", description="json for machines, console for people; auto: console on a terminal, else json"
     )
 
     data_dir: Path = Field(Path("data/history"), description="folder of SQLite and of media, where these are used")
@@ -40,7 +40,7 @@ class HistorySettings(AccessSettings, HttpSettings):
     mongodb_url: SecretStr | None = Field(None, description="mongodb:// address of the messages; SQLite without it")
     mongodb_driver: MongoDriver = Field("motor", description="driver for MongoDB; pymongo is the successor of motor")
     mongodb_database: str = Field("chatbot", min_length=1, description="name of the database")
-    s3_driver: S3Driver = Field("aioboto3", description="driver for S3; aiobotocore is what aioboto3 stands on")
+    s3_driver: S3Driver = Field("aioboto3", description="driver for S3; aiobotocore is the base of aioboto3")
     s3_bucket: str | None = Field(None, description="bucket of the media; a folder without it")
     s3_prefix: str = Field(
         "",
@@ -52,40 +52,38 @@ class HistorySettings(AccessSettings, HttpSettings):
         None, description="address of the S3 store as clients reach it, for redirects"
     )
     s3_region: str | None = Field(None, description="region of the bucket; credentials are found as boto3 does")
-    s3_create_bucket: bool = Field(False, description="make the bucket when it is not there")
+    s3_create_bucket: bool = Field(False, description="create the bucket if it does not exist")
     s3_encryption: Literal["AES256", "aws:kms"] | None = Field(
-        None, description="what S3 is asked to encrypt media with; what the bucket does by itself without it"
+        None, description="encryption that is requested of S3; the default of the bucket without it"
     )
     s3_kms_key_id: str | None = Field(None, min_length=1, description="key of aws:kms; the account's own without it")
-    store_seconds: Seconds = Field(5, description="how long a store may take to be reached")
+    store_seconds: Seconds = Field(5, description="time-out for reaching a store")
 
-    media_address_seconds: int = Field(300, ge=1, le=86_400, description="how long a signed media address opens")
+    media_address_seconds: int = Field(300, ge=1, le=86_400, description="validity of a signed media address")
     media_address_secrets: tuple[TokenSecret, ...] = Field(
         (), description="secrets that sign media addresses, two while rotating; HISTORY_TOKEN_SECRETS without them"
     )
-    media_redirect: bool = Field(False, description="send readers of media to S3 itself, by presigned addresses")
+    media_redirect: bool = Field(False, description="redirect readers of media to S3, with presigned addresses")
 
-    batch_seconds: Seconds = Field(30, description="how long a batch may take to arrive")
+    batch_seconds: Seconds = Field(30, description="time for a batch to arrive")
     upload_seconds: Seconds = Field(
-        30, description="how long storing the media of a batch may take; deletions wait for it, so long at most"
+        30, description="time for storing the media of a batch; deletions wait for at most this"
     )
-    max_batches: int = Field(8, ge=1, le=10_000, description="batches in work at once; the next ones wait in line")
+    max_batches: int = Field(8, ge=1, le=10_000, description="batches that are stored at once; further ones wait")
     max_ingest_bytes: ByteSize = Field(
-        128 * MIB, ge=1024, description="the same for their bytes; memory for ingest is about three times this"
+        128 * MIB,
+        ge=1024,
+        description="bytes of batches that are stored at once; ingest takes about three times this memory",
     )
-    ingest_wait_seconds: Seconds = Field(1, description="a batch that waits in line for longer is answered 429")
-    max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges taken in at once")
-    max_downloads: int = Field(
-        64, ge=1, le=10_000, description="media that are sent at once; the next ones wait in line"
-    )
-    max_downloads_per_client: int = Field(16, ge=1, le=10_000, description="the same for the media of one client")
-    download_wait_seconds: Seconds = Field(5, description="a download that waits in line for longer is answered 503")
+    ingest_wait_seconds: Seconds = Field(1, description="longest wait of a batch; then it is answered 429")
+    max_batch_bytes: ByteSize = Field(64 * MIB, ge=1024, description="largest batch of exchanges accepted")
+    max_downloads: int = Field(64, ge=1, le=10_000, description="downloads of media at once; further ones wait")
+    max_downloads_per_client: int = Field(16, ge=1, le=10_000, description="downloads of one client's media at once")
+    download_wait_seconds: Seconds = Field(5, description="longest wait of a download; then it is answered 503")
     retention_days: float | None = Field(
-        None, gt=0, le=36_500, description="how long an exchange is kept after its answer; for ever without it"
+        None, gt=0, le=36_500, description="retention of an exchange after its answer; unlimited without it"
     )
-    orphan_hours: float = Field(
-        24, ge=1, le=8760, description="how long media may be without a message before they are swept"
-    )
+    orphan_hours: float = Field(24, ge=1, le=8760, description="age from which media without a message are swept")
     sweep_orphans: Literal["on", "off", "dry-run"] = Field(
         "on", description="whether media without a message are swept; dry-run: only counted and logged"
     )
@@ -96,12 +94,10 @@ class HistorySettings(AccessSettings, HttpSettings):
         0.5, ge=0, le=1, description="a sweep that finds a larger share of the exchanges to be too old deletes none"
     )
     sweep_free_expired: int = Field(
-        1000, ge=0, description="so many exchanges that are too old are deleted in any case"
+        1000, ge=0, description="a sweep deletes up to this many exchanges that are too old, whatever their share"
     )
-    sweep_seconds: Seconds = Field(3600, description="how long from one sweep of expired and orphaned to the next")
-    drain_seconds: Seconds = Field(
-        25, description="how long requests that are under way may take when the pod is told to stop"
-    )
+    sweep_seconds: Seconds = Field(3600, description="interval between sweeps of expired exchanges and orphans")
+    drain_seconds: Seconds = Field(25, description="time for requests in flight at a shutdown")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

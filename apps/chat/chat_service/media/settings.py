@@ -16,17 +16,18 @@ class SpeechSettings(ServiceSettings):
     """A part of the settings of a chat pod."""
 
     media_max_waiting: int = Field(
-        500, ge=1, le=1_000_000, description="media jobs that may wait for a worker; one more is answered busy"
+        500, ge=1, le=1_000_000, description="media jobs that may wait for a worker; further ones are answered busy"
     )
     speech: Literal["off", "embedded", "endpoint"] = Field(
-        "off", description="what recognizes speech in voice notes and videos: Whisper in this pod, or a service"
+        "off",
+        description="recognition of speech in voice and video; embedded: Whisper in this pod; endpoint: a service",
     )
     speech_language: str = Field(
-        "", pattern="^([a-z]{2})?$", description="language of all speech, as en or de; without it, it is detected"
+        "", pattern="^([a-z]{2})?$", description="language of all speech, such as en or de; detected without it"
     )
     speech_seconds: Seconds = Field(60, description="how long speech recognition may take for one message")
     speech_max_recordings: int = Field(
-        64, ge=1, le=10_000, description="recordings in speech recognition or waiting for it; one more is answered busy"
+        64, ge=1, le=10_000, description="recordings that are or wait to be recognized; further ones are answered busy"
     )
     speech_model: Path = Field(
         FOLDER, description="CHAT_SPEECH=embedded: folder of a Whisper model, as CTranslate2 has it"
@@ -48,7 +49,8 @@ class SpeechSettings(ServiceSettings):
     speech_api_key: Token | None = Field(None, description="the key of the APIs of CHAT_SPEECH and CHAT_VOICE_ENGINE")
 
     voice_engine: Literal["espeak", "hibari", "endpoint"] = Field(
-        "espeak", description="what speaks: espeak-ng, hibari for English and espeak-ng for the rest, or a service"
+        "espeak",
+        description="speech synthesis; hibari: for English, espeak-ng for other languages; endpoint: a service",
     )
     voice: str = Field(
         "en-us",
@@ -60,12 +62,12 @@ class SpeechSettings(ServiceSettings):
         pattern=r"^([a-z]{2}=[A-Za-z0-9_+-]{1,40}(,|$)){0,100}$",
         description="voices of espeak-ng for other languages than its own choice, as de=de+f2,fr=fr-be",
     )
-    voice_cache: ByteSize = Field(16 * MIB, ge=0, le=1024 * MIB, description="speech kept for texts that are repeated")
+    voice_cache: ByteSize = Field(16 * MIB, ge=0, le=1024 * MIB, description="size of the cache of synthesized speech")
     voice_url: BaseUrl | None = Field(
         None, description="CHAT_VOICE_ENGINE=endpoint: an API as OpenAI's for speech, with its /v1"
     )
     voice_model: str = Field("tts-1", description="CHAT_VOICE_ENGINE=endpoint: the name of the model")
-    voice_name: str = Field("alloy", description="CHAT_VOICE_ENGINE=endpoint: who speaks")
+    voice_name: str = Field("alloy", description="CHAT_VOICE_ENGINE=endpoint: the name of the voice")
     voice_seconds: Seconds = Field(30, description="CHAT_VOICE_ENGINE=endpoint: how long it may take for one text")
 
     @model_validator(mode="after")

@@ -39,25 +39,27 @@ class AccessSettings(ServiceSettings):
     """Who may use a service: tokens, and pages of other origins."""
 
     allowed_origins: tuple[Origin, ...] = Field(
-        (), description="origins of web pages and apps that may use this service beside its own; * for all"
+        (), description="further origins of web pages and apps that may use this service; * for all"
     )
     allowed_hosts: tuple[HostPattern, ...] = Field(
         (),
-        description="hosts that requests may be for, as globs; without them any, but on loopback and without tokens "
-        "only this machine",
+        description="host names that requests may name, as globs; any without them, or this machine's only on "
+        "loopback without tokens",
     )
-    auth: Literal["none", "jwt"] = Field("none", description="none: everybody is who they say; jwt: they prove it")
+    auth: Literal["none", "jwt"] = Field(
+        "none", description="none: client ids are not checked; jwt: a token proves the client id"
+    )
     token_secrets: tuple[TokenSecret, ...] = Field((), description="HS256 secrets of tokens; two while rotating")
     token_jwks_url: Annotated[AnyHttpUrl, AfterValidator(_safe_source)] | None = Field(
         None, description="address of the issuer's key set (JWKS), for RS256 and ES256"
     )
-    token_jwks_file: Path | None = Field(None, description="the same as a file, read again when it is old")
+    token_jwks_file: Path | None = Field(None, description="file with the issuer's key set, read again when it is old")
     token_jwks_refresh_seconds: float = Field(
-        300, ge=1, le=86_400, description="how old the issuer's keys may become before they are fetched again"
+        300, ge=1, le=86_400, description="age at which the issuer's keys are fetched again"
     )
-    token_audience: str = Field("chatbot", min_length=1, description="what the aud of a token must hold")
-    token_issuer: str | None = Field(None, description="what the iss of a token must be; any without it")
-    token_leeway_seconds: float = Field(10, ge=0, le=300, description="how far the clock of an issuer may be off")
+    token_audience: str = Field("chatbot", min_length=1, description="audience (aud) that a token must name")
+    token_issuer: str | None = Field(None, description="issuer (iss) that a token must name; any without it")
+    token_leeway_seconds: float = Field(10, ge=0, le=300, description="largest difference to the clock of the issuer")
 
     def served_hosts(self, listens_on: str) -> AllowedHosts | None:
         """Return what requests may be for; None: anything."""

@@ -12,24 +12,22 @@ class HttpSettings(ServiceSettings):
     http_max_connections: int | None = Field(
         None,
         ge=1,
-        description="connections of the process at once; what its limit of file descriptors leaves without it",
+        description="HTTP connections of the process at once; derived from its file descriptor limit without it",
     )
-    http_head_bytes: ByteSize = Field(64 * 1024, ge=1024, le=1024 * 1024, description="largest head of a request")
-    http_head_seconds: float = Field(20, gt=0, le=3600, description="how long it may take to arrive")
-    http_body_seconds: float = Field(
-        60, gt=0, le=86_400, description="how long the body of a request may take to arrive"
-    )
+    http_head_bytes: ByteSize = Field(64 * 1024, ge=1024, le=1024 * 1024, description="largest request head")
+    http_head_seconds: float = Field(20, gt=0, le=3600, description="time for a request head to arrive")
+    http_body_seconds: float = Field(60, gt=0, le=86_400, description="time for a request body to arrive")
     http_idle_seconds: float = Field(
         5,
         gt=0,
         le=86_400,
-        description="how long a connection is kept without a request, or for a body that is not wanted",
+        description="time for which a connection is kept without a request, or to discard an unwanted body",
     )
     http_stall_seconds: float = Field(
-        10, gt=0, le=3600, description="a peer is cut that is below the least rate for this long"
+        10, gt=0, le=3600, description="a connection that is slower than the least rate for this long is cut"
     )
     http_min_bytes_per_second: int = Field(
-        2048, ge=1, le=1024 * 1024, description="the least rate of a body that arrives, and of an answer that is taken"
+        2048, ge=1, le=1024 * 1024, description="least rate of a body that arrives, and of a response that is sent"
     )
 
     def http_limits(self) -> HttpLimits:
