@@ -195,6 +195,16 @@ def test_memory_is_enough_for_speech(speech: dict[str, Any], settings: dict[str,
     }
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 16 * 2**20, 16 * 2**20 + 1, 2**30])
+@pytest.mark.parametrize("mode", ["", "embedded"])
+def test_memory_is_enough_for_kept_speech(mode: str, cache_bytes: int) -> None:
+    chat = {"speech": {"mode": mode}, "settings": {"CHAT_VOICE_CACHE": cache_bytes}}
+    read = {"speech": mode or "off", "voice_cache": cache_bytes}
+    worst = worst_pod_bytes(ChatSettings.model_validate(read), connections=50)
+    limits = release(merged(LEAST, {"chat": chat})).container("chat")["resources"]["limits"]
+    assert limits == {"memory": f"{math.ceil(worst / 1024**2)}Mi"}
+
+
 @pytest.mark.parametrize(
     ("chat", "repository"),
     [

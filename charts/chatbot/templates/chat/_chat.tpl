@@ -117,12 +117,17 @@
 {{- end }}
 {{- end }}
 
-{{/* What speech recognition takes at worst: the processes, and the sound that waits, 32 kB a second and at most half an hour. */}}
+{{/*
+The most that speech takes: the processes of recognition, the sound that waits for them, 32 kB a second and at most half an hour, and
+the cache of synthesized speech above 16 MiB, which the service's own 200 MiB cover.
+*/}}
 {{- define "chatbot.chat.speechMiB" -}}
-{{- $longest := get (.Values.chat.settings | default dict) "CHAT_MEDIA_MAX_SECONDS" | default 120 }}
+{{- $settings := .Values.chat.settings | default dict }}
+{{- $longest := get $settings "CHAT_MEDIA_MAX_SECONDS" | default 120 }}
+{{- $cache := maxf 0 (subf (get $settings "CHAT_VOICE_CACHE" | default 0) 16777216) }}
 {{- with .Values.chat.speech }}
 {{- $sound := ternary (mulf .maxRecordings (minf $longest 1800) 32000) 0 (ne (.mode | default "") "") }}
-{{- add (mul (include "chatbot.chat.hearing" $ | int) .maxProcessMiB) (divf $sound 1048576 | ceil | int) }}
+{{- add (mul (include "chatbot.chat.hearing" $ | int) .maxProcessMiB) (divf (addf $sound $cache) 1048576 | ceil | int) }}
 {{- end }}
 {{- end }}
 
