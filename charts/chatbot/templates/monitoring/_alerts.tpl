@@ -1,6 +1,6 @@
 {{/*
-Every alert: what is wrong, for how long it may be, and how much it matters. "critical" is for what clients feel or what may
-lose answers; "warning" can wait until the morning. docs/operations.md says of each what to do.
+Every alert: its condition, for how long the condition must hold, and its severity. "critical": clients notice it, or answers may be
+lost. "warning": it can wait until the morning. docs/operations.md says for each what to do.
 */}}
 {{- define "chatbot.alerts" -}}
 {{- $pods := include "chatbot.monitoring.selector" . }}
@@ -10,8 +10,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     absent(chatbot_connections_open{ {{- $pods -}} })
   for: 5m
   severity: critical
-  summary: No chat pod can be seen.
-  description: Prometheus has read no metrics of chat for 5 minutes; nobody can connect, or nobody can tell.
+  summary: There are no metrics of chat.
+  description: Prometheus has read no metrics of any chat pod for 5 minutes. No chat pod runs, or Prometheus does not reach them.
 
 {{- with include "chatbot.alerts.leastPods" .Values.chat }}
 
@@ -22,7 +22,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: warning
   summary: Chat pods are missing.
   description: >-
-    {{ `Prometheus reads the metrics of {{ $value }} chat pods, where at least ` }}{{ . }}{{ ` should run.` }}
+    {{ `Prometheus reads the metrics of {{ $value }} chat pods; at least ` }}{{ . }}{{ ` should run.` }}
 {{- end }}
 
 - alert: ChatbotHistoryMissing
@@ -31,8 +31,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     absent(chatbot_history_batch_bytes_count{ {{- $pods -}} })
   for: 5m
   severity: critical
-  summary: No history pod can be seen.
-  description: Prometheus has read no metrics of history for 5 minutes; answers wait in the outboxes, history cannot be read.
+  summary: There are no metrics of history.
+  description: >-
+    Prometheus has read no metrics of any history pod for 5 minutes. If none runs, exchanges wait in the outboxes and history cannot be read.
 
 {{- with include "chatbot.alerts.leastPods" .Values.history }}
 
@@ -44,7 +45,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: warning
   summary: History pods are missing.
   description: >-
-    {{ `Prometheus reads the metrics of {{ $value }} history pods, where at least ` }}{{ . }}{{ ` should run.` }}
+    {{ `Prometheus reads the metrics of {{ $value }} history pods; at least ` }}{{ . }}{{ ` should run.` }}
 {{- end }}
 
 - alert: ChatbotLimitsUnreadable
@@ -53,8 +54,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 2m
   severity: critical
   summary: >-
-    {{ `The limits of {{ $labels.pool }} cannot be read.` }}
-  description: A chat pod does not reach Redis; it lets nobody in, and closes its connections after most of a lease.
+    {{ `The limits of the pool {{ $labels.pool }} cannot be read.` }}
+  description: A chat pod does not reach Redis. It accepts no connections, and closes those it has after 3/4 of a lease.
 
 - alert: ChatbotLimitsLearning
   expr: >-
@@ -62,8 +63,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: {{ mul 4 (ceil .Values.limits.leaseSeconds) }}s
   severity: warning
   summary: >-
-    {{ `The limits of {{ $labels.pool }} are being learned for too long.` }}
-  description: Redis may have forgotten who holds permits, and nothing new is granted. That should take one lease.
+    {{ `The pool {{ $labels.pool }} is learning for too long.` }}
+  description: Redis may have lost permits, so no new ones are granted. That should take one lease.
 
 - alert: ChatbotPermitsLost
   expr: >-
@@ -71,8 +72,8 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 0m
   severity: warning
   summary: >-
-    {{ `Permits of {{ $labels.pool }} were lost while they were held.` }}
-  description: A pod could not renew its lease in time, so its connections were closed with 1013.
+    {{ `Permits of the pool {{ $labels.pool }} were lost while they were held.` }}
+  description: A pod could not renew its lease in time. Its connections were closed with 1013.
 
 - alert: ChatbotPodVanished
   expr: >-
@@ -80,17 +81,17 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 0m
   severity: warning
   summary: >-
-    {{ `Permits of {{ $labels.pool }} were taken back from a pod that fell silent.` }}
-  description: A chat pod ended without draining (killed, out of memory, or its node is gone), or was cut off for a lease.
+    {{ `Permits of the pool {{ $labels.pool }} were taken from a pod whose lease ended.` }}
+  description: A chat pod ended without a drain (killed, out of memory, or its node is gone), or did not reach Redis for a lease.
 
 - alert: ChatbotClientsWaiting
   expr: >-
     max(chatbot_permits_waiting{ {{- $pods }},pool="connections"}) > 0
   for: 10m
   severity: warning
-  summary: Clients are waiting in line for a place.
+  summary: Clients wait in the queue for a connection.
   description: >-
-    {{ `All places have been taken for 10 minutes; {{ $value }} wait.` }}
+    {{ `All permits of the pool connections have been held for 10 minutes. {{ $value }} clients wait.` }}
 
 - alert: ChatbotQueueLong
   expr: >-
@@ -100,9 +101,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 5m
   severity: warning
   summary: >-
-    {{ `The queue for {{ $labels.pool }} is longer than usual.` }}
+    {{ `The queue of the pool {{ $labels.pool }} is longer than usual.` }}
   description: >-
-    {{ `{{ $value | humanize }} wait on average, more than three times what did in the day before.` }}
+    {{ `{{ $value | humanize }} wait on average, more than three times the average of the day before.` }}
 
 - alert: ChatbotPodsFull
   expr: >-
@@ -111,7 +112,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: warning
   summary: Chat pods are full.
   description: >-
-    {{ `{{ $value | humanize }} handshakes met a pod that has all the connections one pod may have.` }}
+    {{ `{{ $value | humanize }} handshakes within 10 minutes were denied by a pod that has all the connections that one pod may have.` }}
 
 - alert: ChatbotClientsTurnedAway
   expr: >-
@@ -119,18 +120,18 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     + sum(increase(chatbot_permits_refused_total{ {{- $pods }},pool="connections",reason="line_full"}[10m])) > 0
   for: 5m
   severity: critical
-  summary: Clients are turned away.
+  summary: Clients are denied because the limits are reached.
   description: >-
-    {{ `{{ $value | humanize }} clients found no place within 10 minutes, though they waited.` }}
+    {{ `{{ $value | humanize }} handshakes within 10 minutes were denied: they waited in vain, or the queue was full.` }}
 
 - alert: ChatbotConnectionsExhausted
   expr: sum by (pod) (increase(chatbot_http_connections_cut_total{ {{- $pods }},reason="turned_away"}[10m])) > 0
   for: 5m
   severity: critical
   summary: >-
-    {{ `Pod {{ $labels.pod }} has all the connections that it can have.` }}
+    {{ `Pod {{ $labels.pod }} has all the HTTP connections that it can have.` }}
   description: >-
-    {{ `{{ $value | humanize }} newcomers were answered 503 within 10 minutes, whatever they wanted.` }}
+    {{ `{{ $value | humanize }} new connections within 10 minutes were answered 503, whatever they requested.` }}
 
 - alert: ChatbotMessagesBusy
   expr: >-
@@ -141,7 +142,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: critical
   summary: Messages are answered busy.
   description: >-
-    {{ `{{ $value | humanizePercentage }} of messages get no answer: too many are in process, or an outbox is full.` }}
+    {{ `{{ $value | humanizePercentage }} of messages are answered busy: too many are in process, or an outbox is full.` }}
 
 - alert: ChatbotAnswersSlow
   expr: >-
@@ -152,7 +153,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: >-
     {{ `Answers to {{ $labels.kind }} are slow.` }}
   description: >-
-    {{ `One in twenty takes more than {{ $value | humanizeDuration }}.` }}
+    {{ `The 95th percentile is {{ $value | humanizeDuration }}.` }}
 
 - alert: ChatbotFaults
   expr: >-
@@ -161,7 +162,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     or sum(increase(chatbot_permits_faults_total{ {{- $pods -}} }[15m])) > 0
   for: 0m
   severity: warning
-  summary: A fault of ours.
+  summary: An internal error happened.
   description: A connection was closed with 1011, a message was answered "internal" or "media_failed", or a pool of permits failed.
 
 - alert: ChatbotOutboxOld
@@ -170,7 +171,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 5m
   severity: warning
   summary: >-
-    {{ `Answers of {{ $labels.pod }} do not reach history.` }}
+    {{ `Exchanges of {{ $labels.pod }} do not reach history.` }}
   description: >-
     {{ `The oldest has waited for {{ $value | humanizeDuration }}.` }}
 
@@ -181,16 +182,16 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   severity: critical
   summary: >-
     {{ `History does not accept the token of {{ $labels.pod }}.` }}
-  description: Its answers stay in the outbox until the token is replaced.
+  description: Exchanges stay in the outbox of the pod until the token is replaced.
 
 - alert: ChatbotDeliveryTokenEnding
   expr: >-
     min(chatbot_delivery_token_ends_timestamp_seconds{ {{- $pods -}} }) - time() < 30 * 86400
   for: 10m
   severity: warning
-  summary: The token of chat for history ends soon.
+  summary: The token of chat for history expires soon.
   description: >-
-    {{ `It ends in {{ $value | humanizeDuration }}; then history takes no answers any more.` }}
+    {{ `It expires in {{ $value | humanizeDuration }}. History then accepts no exchanges.` }}
 
 - alert: ChatbotOutboxFilling
   expr: >-
@@ -200,7 +201,7 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   summary: >-
     {{ `The outbox of {{ $labels.pod }} is nearly full.` }}
   description: >-
-    {{ `It holds {{ $value | humanize1024 }}B, over four fifths; when it is full, messages are answered busy.` }}
+    {{ `It holds {{ $value | humanize1024 }}B, more than 80 % of its largest size. When it is full, messages are answered busy.` }}
 
 - alert: ChatbotOutboxSetAside
   expr: >-
@@ -208,9 +209,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
   for: 0m
   severity: warning
   summary: >-
-    {{ `Exchanges of {{ $labels.pod }} were set aside.` }}
+    {{ `Exchanges of {{ $labels.pod }} are dead letters.` }}
   description: >-
-    {{ `History cannot take {{ $value }}, or the disk damaged them; they are not in history.` }}
+    {{ `History refused {{ $value }} exchanges, or the disk damaged them. They are not in history.` }}
 
 - alert: ChatbotHistoryFailing
   part: history
@@ -219,9 +220,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     / sum(rate(chatbot_history_request_seconds_count{ {{- $pods }},route!~"/healthz|/readyz"}[5m])) > 0.05
   for: 10m
   severity: critical
-  summary: History fails.
+  summary: Requests to history fail.
   description: >-
-    {{ `{{ $value | humanizePercentage }} of its requests are answered 5xx.` }}
+    {{ `{{ $value | humanizePercentage }} of the requests are answered 5xx.` }}
 
 - alert: ChatbotStoreFailing
   part: history
@@ -239,9 +240,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     max by (reason) (chatbot_history_sweep_blocked{ {{- $pods -}} }) > 0
   for: 5m
   severity: warning
-  summary: History deletes no media.
+  summary: The sweep of history is blocked.
   description: >-
-    {{ `What is kept does not fit together ({{ $labels.reason }}); media without a message stay, and unless the reason is orphan_share or expired_share nothing is erased either, until somebody has looked.` }}
+    {{ `The messages and the media do not fit together ({{ $labels.reason }}). Orphans are not deleted until an operator has mended that. Unless the reason is orphan_share or expired_share, nothing is erased either.` }}
 
 - alert: ChatbotErasureUnfinished
   part: history
@@ -249,9 +250,9 @@ lose answers; "warning" can wait until the morning. docs/operations.md says of e
     max(chatbot_history_unfinished_erasures{ {{- $pods -}} }) > 0
   for: 15m
   severity: warning
-  summary: History cannot erase what it was told to erase.
+  summary: History cannot finish an erasure.
   description: >-
-    {{ `The media of {{ $value }} erasures cannot be deleted; each sweep tries them again.` }}
+    {{ `The media of {{ $value }} erasures cannot be deleted. Each sweep tries again.` }}
 {{- end }}
 
 {{/* How many pods of a service there are at least, where that is more than one; one that is missing is another alert. Takes its values. */}}
