@@ -84,6 +84,14 @@ async def test_a_whole_batch_waits_for_nothing(tmp_path: Path, monkeypatch: pyte
         assert all(len(texts) == 1 for texts in way.history.asked)
 
 
+async def test_a_batch_of_many_small_records_is_whole_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "BATCH_INTERVAL_SECONDS", 3600)
+    monkeypatch.setattr(relay, "BATCH_RECORDS", 2)
+    async with on_its_way(tmp_path, History(), *"abcdef") as way:
+        await way.all_gone()
+        assert way.history.asked == [["a", "b"], ["c", "d"], ["e", "f"]]
+
+
 async def test_batches_are_as_large_as_they_may_be_and_a_larger_record_goes_alone(tmp_path: Path) -> None:
     large = "c" * 30_000
     async with on_its_way(tmp_path, History(), "a", "b", large, "d", batch_bytes=10_000) as way:
