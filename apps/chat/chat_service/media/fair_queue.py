@@ -116,6 +116,7 @@ class FairWorkerQueue(Generic[W]):
         except asyncio.CancelledError:
             if waiter in client.waiting:
                 client.waiting.remove(waiter)
+                self._forget_idle()
             elif turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give_back(turn.result())  # handed out, and cancelled before this task ran
             raise
@@ -128,6 +129,7 @@ class FairWorkerQueue(Generic[W]):
         client.tag += client.last_seconds
         self._tag += client.last_seconds / sum(not each.idle for each in self._clients.values())
         client.running -= 1
+        self._forget_idle()
         self.add(worker)
 
     def close(self) -> None:
@@ -151,6 +153,9 @@ class FairWorkerQueue(Generic[W]):
             self._running[waiter.job_class] = self._running.get(waiter.job_class, 0) + 1
             self._taken[id(worker)] = client, waiter.job_class, asyncio.get_running_loop().time()
             waiter.turn.set_result(worker)
+
+    def _forget_idle(self) -> None:
+        """Forget clients that are idle and have used no more than they would get anew."""
         if all(client.idle for client in self._clients.values()):
             self._clients.clear()  # what was used while others waited matters only as long as somebody waits
         for client_id in [known for known, client in self._clients.items() if client.idle and client.tag <= self._tag]:
