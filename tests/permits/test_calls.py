@@ -2,7 +2,7 @@
 
 import pytest
 
-from permits.redis.calls import MAX_OPERATIONS, Call, declaration_parts
+from permits.redis.calls import MAX_OPERATIONS, MAX_WITH_PLACES, Call, declaration_parts
 from permits.redis.lease import Lease
 from permits.redis.requests import AcquireRequest, Query, Release, Request
 from permits.redis.scripts import load_scripts
@@ -20,6 +20,13 @@ async def test_operations_are_joined_in_their_order_up_to_so_many(*, with_a_quer
     assert sizes == ([1, 1, MAX_OPERATIONS, MAX_OPERATIONS, 2] if with_a_query else [MAX_OPERATIONS, MAX_OPERATIONS, 3])
     assert [one for batch in batches for one in ([batch] if isinstance(batch, Query) else batch)] == requests
     query.tell(None)
+
+
+async def test_fewer_are_joined_when_some_have_places_in_line() -> None:
+    requests = [AcquireRequest(f"request-{number}", "anna", 1.0) for number in range(2 * MAX_WITH_PLACES)]
+    requests.append(AcquireRequest("last", "anna", 1.0, place_name="a" * 32))
+    batches = Call(Lease("pod/1.1", lambda _: None), requests, beat=False).batches
+    assert [len(batch) for batch in batches if not isinstance(batch, Query)] == [MAX_WITH_PLACES, MAX_WITH_PLACES, 1]
 
 
 async def test_a_call_that_wants_nothing_has_no_batches() -> None:

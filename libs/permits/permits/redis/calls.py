@@ -8,6 +8,7 @@ from permits.redis.lease import Lease, RedisPermit
 from permits.redis.requests import AcquireRequest, Operation, Query, Request
 
 MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
+MAX_WITH_PLACES = 100  # of those that come back to a place, or may: each takes two to three times as long
 MAX_DECLARED = 200  # permits and waiters in one part of a declaration
 
 Batch = Query | Sequence[Operation]
@@ -38,15 +39,16 @@ class Call:
 
 def _batches(requests: Sequence[Request]) -> Iterator[Batch]:
     """Join neighbouring operations, for they go out as one script call."""
+    most = _most_operations(requests)
     if Query not in map(type, requests):  # as nearly always
-        for at in range(0, len(requests), MAX_OPERATIONS):
-            yield cast(Sequence[Operation], requests[at : at + MAX_OPERATIONS])
+        for at in range(0, len(requests), most):
+            yield cast(Sequence[Operation], requests[at : at + most])
         return
     operations: list[Operation] = []
     for request in requests:
         if not isinstance(request, Query):
             operations.append(request)
-            if len(operations) < MAX_OPERATIONS:
+            if len(operations) < most:
                 continue
         if operations:
             yield operations
@@ -55,6 +57,15 @@ def _batches(requests: Sequence[Request]) -> Iterator[Batch]:
             yield request
     if operations:
         yield operations
+
+
+def _most_operations(requests: Sequence[Request]) -> int:
+    """Return how many of these go into one script call."""
+    if len(requests) > MAX_WITH_PLACES and any(
+        isinstance(request, AcquireRequest) and request.place_name for request in requests
+    ):
+        return MAX_WITH_PLACES
+    return MAX_OPERATIONS
 
 
 def declaration_parts(
