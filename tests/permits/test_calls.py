@@ -3,7 +3,7 @@
 import pytest
 
 from permits.redis.calls import MAX_OPERATIONS, MAX_WITH_PLACES, Call, declaration_parts
-from permits.redis.lease import Lease
+from permits.redis.lease import Lease, RedisPermit
 from permits.redis.requests import AcquireRequest, Query, Release, Request
 from permits.redis.scripts import load_scripts
 
@@ -40,3 +40,14 @@ def test_a_declaration_of_nothing_is_one_part() -> None:
 def test_waiters_are_declared_in_parts() -> None:
     waiters = [AcquireRequest(f"request-{number}", "anna", None) for number in range(401)]
     assert [len(some) for _, some in declaration_parts([], waiters)] == [200, 200, 1]
+
+
+async def test_permits_are_declared_in_parts_before_the_waiters() -> None:
+    lease = Lease("pod/1.1", lambda _: None)
+    permits = [RedisPermit(f"permit-{number}", "anna", 1, lease, lambda _: None) for number in range(601)]
+    waiters = [AcquireRequest(f"request-{number}", "anna", None) for number in range(201)]
+    parts = list(declaration_parts(permits, waiters))
+    sizes = [(len(held), len(waiting)) for held, waiting in parts]
+    assert sizes == [(200, 0), (200, 0), (200, 0), (1, 0), (0, 200), (0, 1)]
+    assert [permit for held, _ in parts for permit in held] == permits
+    assert [waiter for _, waiting in parts for waiter in waiting] == waiters

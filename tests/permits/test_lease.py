@@ -81,6 +81,23 @@ async def test_a_timer_that_rings_before_the_deadline_is_set_again() -> None:
     assert now() == pytest.approx(2 * TEN)
 
 
+async def test_each_renewal_replaces_the_timer_of_the_one_before() -> None:
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return now()
+
+    lease = Lease("pod/1.1", lambda _: None, clock=clock)
+    for _ in range(100):
+        lease.renewed(now(), 10)
+        await asyncio.sleep(1)
+    looks = 0
+    await lease.over.wait()
+    assert looks < 10
+
+
 async def test_a_permit_that_was_released_is_never_lost() -> None:
     ends = Ends()
     lease = ends.lease()
