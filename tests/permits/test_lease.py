@@ -1,6 +1,7 @@
 """When a lease ends, and what hangs on it then."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -96,6 +97,15 @@ async def test_each_renewal_replaces_the_timer_of_the_one_before() -> None:
     looks = 0
     await lease.over.wait()
     assert looks < 10
+
+
+async def test_no_timer_holds_a_lease_that_has_ended() -> None:
+    lease = Lease("pod/1.1", lambda _: None, clock=now)
+    lease.renewed(now(), 10)
+    lease.end()
+    gone = weakref.ref(lease)
+    del lease
+    assert gone() is None
 
 
 async def test_a_permit_that_was_released_is_never_lost() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import weakref
 
 import pytest
 
@@ -79,6 +80,16 @@ async def test_nothing_rings_once_it_was_stopped() -> None:
         async with time_limit:
             await asyncio.sleep(60)
     assert now() == pytest.approx(10)
+
+
+async def test_no_timer_holds_one_that_was_stopped() -> None:
+    time_limit = ReusableTimeout(10)
+    async with time_limit:
+        pass
+    time_limit.stop()
+    gone = weakref.ref(time_limit)
+    del time_limit
+    assert gone() is None
 
 
 @pytest.mark.looptime(False)

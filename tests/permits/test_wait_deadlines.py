@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -79,3 +80,12 @@ async def test_nobody_is_told_once_it_was_stopped() -> None:
     told.add("b", 11)
     await asyncio.sleep(10)
     assert told.over == [("b", 11)]
+
+
+async def test_no_timer_holds_deadlines_that_were_stopped() -> None:
+    deadlines = WaitDeadlines(lambda _: None)
+    deadlines.add(100, AcquireRequest("a", "anna", 100))
+    deadlines.stop()
+    gone = weakref.ref(deadlines)
+    del deadlines
+    assert gone() is None
