@@ -36,14 +36,15 @@ TARGETS = (
         _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
         (
             *(f"tests/chat/test_conversation{what}.py" for what in ("", "_v2", "_machine")),
-            *(f"tests/chat/test_{what}.py" for what in ("again", "ends", "hours")),
+            *(f"tests/chat/test_{what}.py" for what in ("dialect", "again", "ends", "hours")),
         ),
     ),
     Target(
         _parts("permits", "memory pool arguments base memory_line memory_permit memory_places")
         + _parts("permits", "memory_request observer permit_block"),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("arguments", "misuse", "places")),
+            *(f"tests/permits/test_{what}.py" for what in ("arguments", "memory_line", "memory_places")),
+            *(f"tests/permits/test_{what}.py" for what in ("misuse", "places")),
             *(*_CONTRACT, "-k", "memory or not redis"),
         ),
     ),
