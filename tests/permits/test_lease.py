@@ -113,8 +113,10 @@ async def test_a_permit_that_was_released_is_never_lost() -> None:
     lease = ends.lease()
     permit = ends.permit(lease)
     assert permit.counts()
+    assert lease.held == {permit.id: permit}
     permit.release()
     assert not permit.counts()
+    assert lease.held == {}
     lease.end()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3600):

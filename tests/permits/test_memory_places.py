@@ -12,7 +12,8 @@ def test_a_place_is_found_by_its_owner_until_its_time_is_over() -> None:
     places.keep("anna", "first", kept, most=5, now=0)
     assert places.find("anna", "first", 9.9) is kept
     assert places.find("anna", "first", 10) is None
-    assert [places.find(*others, 1) for others in (("anna", "other"), ("ben", "first"), ("anna", None))] == [None] * 3
+    others = [("anna", "other"), ("ben", "first"), ("anna", None)]
+    assert [places.find(client_id, wait_id, 1) for client_id, wait_id in others] == [None] * 3
     places.drop("anna", None)
     places.drop("ben", "first")
     assert places.find("anna", "first", 1) is kept
