@@ -14,7 +14,7 @@ from aiohttp import web
 from chat_service.outbox import Outbox
 from chat_service.relay import OutboxRelay
 from frameproto.exchange import decode_batch, decode_exchange
-from tests.chat.outbox_parts import append
+from tests.chat.outbox.parts import append
 from tests.support.exchanges import exchange
 
 BIG = 1 << 30

@@ -18,7 +18,7 @@ from chat_service.outbox import Outbox, OutboxUnwritable
 from devtools.ports import free_port
 from frameproto import Request, RequestKind
 from frameproto.exchange import encode_batch, encode_exchange
-from tests.chat.outbox_parts import append
+from tests.chat.outbox.parts import append
 from tests.chat.relay_parts import (
     BIG,
     Answer,

@@ -20,7 +20,7 @@ from chat_service.relay import OutboxRelay
 from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
 from servicekit.tasks import background
-from tests.chat.outbox_parts import BIG, append, drained, files
+from tests.chat.outbox.parts import BIG, append, drained, files
 from tests.chat.relay_parts import (
     Answer,
     History,

@@ -28,9 +28,7 @@ _CONTRACT = tuple(
 TARGETS = (
     Target(
         _parts("chat_service", "relay delivery suspects pauses"),
-        tuple(
-            f"tests/chat/test_{what}.py" for what in ("suspects", "pauses", "relay", "relay_poison", "delivery_spread")
-        ),
+        tuple(f"tests/chat/test_{what}.py" for what in ("suspects", "pauses", "relay", "relay_poison", "delivery")),
     ),
     Target(
         _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
@@ -51,7 +49,7 @@ TARGETS = (
     Target(
         _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
         + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
-        tuple(f"tests/chat/test_outbox{what}.py" for what in ("", "_log", "_faults", "_search")),
+        tuple(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "log", "faults", "search")),
     ),
     Target(
         _parts("history_service", "ingest api.access"),

@@ -11,7 +11,7 @@ from devtools.ports import free_port
 from devtools.processes import running
 from devtools.watching import eventually
 from frameproto import Request, RequestKind, ResponseKind, decode_response, encode_request
-from tests.chat.outbox_parts import BIG, append, drained, files, text_of
+from tests.chat.outbox.parts import BIG, append, drained, files, text_of
 from tests.chat.relay_parts import History
 from tests.support.disk import small_disk
 from tests.support.exchanges import exchange

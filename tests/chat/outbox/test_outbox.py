@@ -15,7 +15,7 @@ from chat_service.outbox import Outbox, OutboxError, OutboxFull, OutboxLocked, O
 from chat_service.outbox.records import CHECKSUM_BYTES
 from frameproto import Request, RequestKind
 from frameproto.exchange import decode_exchange, encode_exchange
-from tests.chat.outbox_parts import BIG, append, drained, files, payload
+from tests.chat.outbox.parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000
@@ -424,7 +424,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from chat_service.outbox import Outbox
-from tests.chat.outbox_parts import BIG, append, drained, files, payload
+from tests.chat.outbox.parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000
@@ -453,7 +453,7 @@ async def test_killed_at_any_moment_it_has_each_record_whose_append_returned(tmp
         [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     ) as writer:
         assert writer.stdout is not None
         said = [writer.stdout.readline().strip() for _ in range(lines)]

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from chat_service.outbox import Outbox, OutboxUnwritable, RecordName
 from chat_service.outbox.records import CHECKSUM_BYTES
 from devtools.servers import ROOT
-from tests.chat.outbox_killed import BATCH, CALLS, LARGE, LEFT, REFUSED, TEXTS, WRITES
-from tests.chat.outbox_parts import BIG, append, drained, files, payload
+from tests.chat.outbox.killed import BATCH, CALLS, LARGE, LEFT, REFUSED, TEXTS, WRITES
+from tests.chat.outbox.parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
 
 SMALL_APPEND = ["pwrite"]
@@ -76,7 +76,7 @@ async def judge(folder: Path, said: list[str]) -> list[str]:
 @pytest.mark.parametrize("mode", ["fsync", "no fsync"])
 async def test_killed_at_any_call_it_has_what_was_answered_and_nothing_half_written(tmp_path: Path, mode: str) -> None:
     subprocess.run(
-        [sys.executable, "-m", "tests.chat.outbox_killed", str(tmp_path), mode], cwd=ROOT, check=True, timeout=250
+        [sys.executable, "-m", "tests.chat.outbox.killed", str(tmp_path), mode], cwd=ROOT, check=True, timeout=250
     )
     complaints: list[str] = []
     journals = sorted(tmp_path.glob("*.journal"))

@@ -101,7 +101,7 @@ def test_nor_do_the_other_commands_end_in_a_traceback(tmp_path: Path, command: l
     entry = [str(Path(sys.executable).with_name("permits"))] if command[0] == "permits" else None
     done = subprocess.run(
         [*(entry or [sys.executable, "-m", command[0]]), *command[1:]],
-        env={**environment(**POSIX), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**environment(**POSIX), "PYTHONPATH": str(Path(__file__).parents[3])},
         cwd=tmp_path,
         capture_output=True,
         check=False,

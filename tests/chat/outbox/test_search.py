@@ -7,7 +7,7 @@ import pytest
 
 from chat_service.outbox import Outbox
 from frameproto.exchange import Exchange
-from tests.chat.outbox_parts import BIG, append, drained, files
+from tests.chat.outbox.parts import BIG, append, drained, files
 from tests.support.exchanges import exchange
 
 MESSAGE = UUID("0197b0c8-0000-7000-8000-00000000000a")

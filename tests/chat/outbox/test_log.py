@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from chat_service.outbox import Outbox, OutboxError, OutboxUnwritable, RecordName
 from chat_service.outbox.records import HEADER_BYTES, checksum_of, pack_header
 from frameproto.exchange import Exchange, encode_exchange
-from tests.chat.outbox_parts import BIG, append, drained, files, text_of
+from tests.chat.outbox.parts import BIG, append, drained, files, text_of
 from tests.support.exchanges import exchange
 
 LARGE = "x" * 200_000

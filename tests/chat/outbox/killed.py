@@ -1,4 +1,4 @@
-"""Processes that use an outbox and are killed at a chosen call to the system. `test_outbox_faults.py` runs this."""
+"""Processes that use an outbox and are killed at a chosen call to the system. `test_faults.py` runs this."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chat_service.outbox import Outbox
-from tests.chat.outbox_parts import append, files, text_of
+from tests.chat.outbox.parts import append, files, text_of
 from tests.support.exchanges import exchange
 
 CALLS = (
