@@ -22,10 +22,10 @@ from tests.frameproto.test_protocol_doc import section
 REPOSITORY = Path(__file__).parents[2]
 NOTHING = "\N{EN DASH}"
 SENTENCES = {
-    Reconnect.NEVER: (NOTHING, "mend itself", "not send it again"),
+    Reconnect.NEVER: (NOTHING, "be corrected", "not send this message again"),
     Reconnect.AT_ONCE: ("reconnect at once, with jitter",),
     Reconnect.LATER: ("reconnect with back-off", NOTHING),
-    Reconnect.WHEN_READY: ("reconnect when there is something to say", "reconnect when it can read"),
+    Reconnect.WHEN_READY: ("reconnect when it has something to send", "reconnect when it can read"),
     Reconnect.FRESH_TOKEN: ("reconnect with a fresh token",),
 }
 
