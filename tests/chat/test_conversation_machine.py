@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -514,7 +514,7 @@ def test_whatever_happens_in_whatever_order(steps: list[Step], at_once: frozense
     assert world.finished_times == (driver.machine.state is ConnectionState.CLOSED)
 
 
-@pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, Event)))
+@pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, get_args(Event))))
 def test_the_table_is_all_there_is(stage: Stage, event: Event) -> None:
     message = PendingMessage(b"\x00a", NOW)
     message.stage = stage
@@ -522,7 +522,7 @@ def test_the_table_is_all_there_is(stage: Stage, event: Event) -> None:
         message.move(event)
         assert message.stage is NEXT[stage, event]
     else:
-        with pytest.raises(IllegalEvent, match=f"{event.name} while {stage.name}"):
+        with pytest.raises(IllegalEvent, match=f"{event} while {stage.name}"):
             message.move(event)
 
 

@@ -33,7 +33,7 @@ from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from chat_service.pending import AT_WORK, UNANSWERED, Event, IllegalEvent, PendingMessage, Stage
+from chat_service.pending import AT_WORK, UNANSWERED, IllegalEvent, PendingMessage, Stage
 from frameproto import FrameError, RequestKind, encode_response, error_response
 from frameproto.connection import CloseCode
 
@@ -89,7 +89,7 @@ class Conversation:
 
     Attributes:
         state: of the connection.
-        end: how it ended, once it has.
+        end: how it ended, once it is CLOSED.
         left_garbage: messages were under way at the end; tracebacks of what was cancelled hold them in cycles.
     """
 
@@ -171,7 +171,7 @@ class Conversation:
 
     def received(self, message: PendingMessage) -> None:
         """A frame came. Once reading is paused there must be none."""
-        if self.state is not ConnectionState.OPEN or not self._reads:
+        if not self._reads:
             self._pause()
             return
         if self._in_hand is not None:
@@ -185,7 +185,7 @@ class Conversation:
 
     def caught_up(self) -> None:
         """The peer has read enough for another frame."""
-        if self.state is ConnectionState.CLOSED:
+        if self.end is not None:
             return
         self._is_stuck, self._stuck_at = False, inf
         message, self._sending = self._sending, None
@@ -211,38 +211,38 @@ class Conversation:
     def admitted(self, message: PendingMessage) -> None:
         """A message has its permit."""
         if not self._is_over(message):
-            message.move(Event.ADMITTED)
+            message.move("admitted")
             self._work.prepare(message)
 
     def prepared(self, message: PendingMessage) -> None:
         """The bot can be told of a message."""
-        if self.state is not ConnectionState.CLOSED:
-            message.move(Event.PREPARED)
+        if self.end is None:
+            message.move("prepared")
             self._give_turns()
 
     def spoken(self, message: PendingMessage) -> None:
         """The bot's turn is over; the next message may have its own. `answered` implies it."""
         message.is_spoken = True
-        if self.state is not ConnectionState.CLOSED:
+        if self.end is None:
             self._give_turns()
 
     def piece(self, message: PendingMessage, text: str) -> None:
         """A part of a reply is ready to leave, before the reply is whole."""
-        if self.state is not ConnectionState.CLOSED:
-            message.move(Event.PIECE)
+        if self.end is None:
+            message.move("piece")
             message.add_piece(text)
             self._send_piece(message)
 
     def status(self, message: PendingMessage, progress: "Progress") -> None:
         """Something else happens to a message now. A peer that does not keep up is not told."""
-        if self.state is not ConnectionState.CLOSED and not self._is_stuck and message.stage in UNANSWERED:
+        if self.end is None and not self._is_stuck and message.stage in UNANSWERED:
             self._hand_over(self._dialect.status(message, progress))
 
     def answered(self, message: PendingMessage, reply: bytes, *, keep: bool) -> None:
         """The reply to a message is there; `keep`: it leaves only after the exchange is in the outbox."""
         if self._is_over(message):
             return
-        message.move(Event.ANSWERED)
+        message.move("answered")
         message.answer(reply, keep=keep)
         if not message.is_spoken:
             message.is_spoken = True
@@ -271,6 +271,7 @@ class Conversation:
         """Read no more; when all that was taken is answered, close with 1012."""
         if self.state is ConnectionState.OPEN:
             self.state = ConnectionState.DRAINING
+            self._reads = False
             self._in_hand = None
             charging, self._charging = self._charging, None
             if charging is not None:
@@ -298,7 +299,7 @@ class Conversation:
     def wake(self) -> None:
         """A deadline may have passed."""
         self._wakes_at = inf
-        if self.state is ConnectionState.CLOSED:
+        if self.end is not None:
             return
         now = self._clock()
         if now >= self._stuck_at:
@@ -328,7 +329,7 @@ class Conversation:
             self._pause()
             return
         self._in_hand = None
-        message.move(Event.TAKE)
+        message.move("take")
         for order in (self._line, self._turns, self._unkept):
             order.append(message)
         self._own_bytes += size
@@ -341,7 +342,7 @@ class Conversation:
 
     def _begin(self, message: PendingMessage) -> None:
         """Read a frame that is charged, and have it admitted."""
-        message.move(Event.CHARGED)
+        message.move("charged")
         error = self._decode(message)
         if error is None:
             self._work.admit(message)
@@ -369,7 +370,7 @@ class Conversation:
     def _check(self, message: PendingMessage) -> bytes | None:
         """Return the error frame for a request that can be read and must not be; None: it is in order."""
         request, most = message.request, self._limits.max_text_bytes
-        if request is not None and request.kind is RequestKind.TEXT and len(request.body) > most:
+        if request is not None and len(request.body) > most and request.kind is RequestKind.TEXT:
             return self._refuse("text_too_long", f"this text has {len(request.body):,} bytes; {most:,} is the most")
         message_id = message.message_id
         if message_id is None or len(self._line) == 1:
@@ -397,7 +398,7 @@ class Conversation:
 
     def _read_on(self) -> None:
         """Read again where a slot or bytes became free."""
-        if self._charging is None and self.state is ConnectionState.OPEN:
+        if self._charging is None:
             self._take()
             if self._is_paused and self._reads and self._in_hand is None and self._charging is None:
                 self._is_paused = False
@@ -416,7 +417,7 @@ class Conversation:
             if not message.is_spoken:
                 if message.stage is not Stage.READY or message.is_cancelled:
                     break
-                message.move(Event.TURN)
+                message.move("turn")
                 self._work.take_turn(message)
                 if not message.is_spoken:
                     break
@@ -433,7 +434,7 @@ class Conversation:
         while unkept and unkept[0].stage is Stage.ANSWERED:
             message = unkept.pop(0)
             if message.must_keep:
-                message.move(Event.KEEP)
+                message.move("keep")
                 self._work.keep(message)
             else:
                 self._keep(message)
@@ -442,7 +443,7 @@ class Conversation:
 
     def _keep(self, message: PendingMessage) -> None:
         """Nothing stands between a reply and the peer any more but the replies before."""
-        message.move(Event.KEPT)
+        message.move("kept")
         message.unsent = ""
         size = len(message.reply)
         self._own_bytes += size - message.size_bytes
@@ -458,7 +459,7 @@ class Conversation:
             message = self._line[0]
             if message.stage is not Stage.KEPT:
                 return
-            message.move(Event.SEND)
+            message.move("send")
             if not self._hand_over(self._dialect.response(message)):
                 self._sending = message
                 return
@@ -466,7 +467,7 @@ class Conversation:
 
     def _send_piece(self, message: PendingMessage) -> None:
         """Send what the bot has said so far and did not leave, as one piece."""
-        if message.unsent and not self._is_stuck and self.state is not ConnectionState.CLOSED:
+        if message.unsent and not self._is_stuck and self.end is None:
             text, message.unsent = message.unsent, ""
             self._hand_over(self._dialect.piece(message, text))
 
@@ -480,7 +481,7 @@ class Conversation:
         return False
 
     def _sent(self, message: PendingMessage) -> None:
-        message.move(Event.SENT)
+        message.move("sent")
         self._finish(message)
         self._be_patient()
         if message.is_last:
@@ -491,14 +492,15 @@ class Conversation:
     # Ending.
 
     def _end_drained(self) -> None:
-        if self.state is ConnectionState.DRAINING and not self._line:
+        if not self._line and self.state is ConnectionState.DRAINING:
             self._close(_DRAINED)
 
     def _close(self, end: End) -> None:
-        if self.state is ConnectionState.CLOSED:
+        if self.end is not None:
             return
         self.state = ConnectionState.CLOSED
         self.end = end
+        self._reads = False
         self._in_hand = self._charging = self._sending = None
         self._turns.clear()
         self._unkept.clear()
@@ -521,7 +523,7 @@ class Conversation:
 
     def _is_over(self, message: PendingMessage) -> bool:
         """Say whether the connection is closed; a message that somebody was working on is then let go."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.end is None:
             return False
         if message.stage is not Stage.DONE:
             self._finish(message)
@@ -544,7 +546,7 @@ class Conversation:
             self._wake_by(self._idle_at)
 
     def _wake_by(self, when: float) -> None:
-        if when < self._wakes_at and self.state is not ConnectionState.CLOSED:
+        if when < self._wakes_at and self.end is None:
             self._wakes_at = when
             self._effects.wake_at(when)
 

@@ -1,7 +1,7 @@
 """A message that a conversation has read and not answered yet, and the stages that it goes through."""
 
-from enum import IntEnum, auto
-from typing import TYPE_CHECKING, Final
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,38 +32,26 @@ class Stage(IntEnum):
     DONE = 10
 
 
-class Event(IntEnum):
-    """What moves a message on."""
-
-    TAKE = 0
-    CHARGED = auto()
-    ADMITTED = auto()
-    PREPARED = auto()
-    TURN = auto()
-    PIECE = auto()
-    ANSWERED = auto()
-    KEEP = auto()
-    KEPT = auto()
-    SEND = auto()
-    SENT = auto()
+Event = Literal["take", "charged", "admitted", "prepared", "turn", "piece", "answered", "keep", "kept", "send", "sent"]
+"""What moves a message on."""
 
 
-NEXT: Final = {
-    (Stage.IN_HAND, Event.TAKE): Stage.CHARGING,
-    (Stage.CHARGING, Event.CHARGED): Stage.ADMITTING,
-    (Stage.ADMITTING, Event.ADMITTED): Stage.PREPARING,
-    (Stage.ADMITTING, Event.ANSWERED): Stage.ANSWERED,  # unreadable, too long, no permit, or cancelled: an error frame
-    (Stage.PREPARING, Event.PREPARED): Stage.READY,
-    (Stage.PREPARING, Event.ANSWERED): Stage.ANSWERED,  # refused, failed, cancelled, or answered before
-    (Stage.READY, Event.TURN): Stage.REPLYING,
-    (Stage.READY, Event.ANSWERED): Stage.ANSWERED,  # cancelled
-    (Stage.REPLYING, Event.PIECE): Stage.REPLYING,
-    (Stage.REPLYING, Event.ANSWERED): Stage.ANSWERED,
-    (Stage.ANSWERED, Event.KEEP): Stage.KEEPING,
-    (Stage.ANSWERED, Event.KEPT): Stage.KEPT,  # there is no exchange to keep
-    (Stage.KEEPING, Event.KEPT): Stage.KEPT,
-    (Stage.KEPT, Event.SEND): Stage.SENDING,
-    (Stage.SENDING, Event.SENT): Stage.DONE,
+NEXT: Final[dict[tuple[Stage, Event], Stage]] = {
+    (Stage.IN_HAND, "take"): Stage.CHARGING,
+    (Stage.CHARGING, "charged"): Stage.ADMITTING,
+    (Stage.ADMITTING, "admitted"): Stage.PREPARING,
+    (Stage.ADMITTING, "answered"): Stage.ANSWERED,  # unreadable, too long, no permit, or cancelled: an error frame
+    (Stage.PREPARING, "prepared"): Stage.READY,
+    (Stage.PREPARING, "answered"): Stage.ANSWERED,  # refused, failed, cancelled, or answered before
+    (Stage.READY, "turn"): Stage.REPLYING,
+    (Stage.READY, "answered"): Stage.ANSWERED,  # cancelled
+    (Stage.REPLYING, "piece"): Stage.REPLYING,
+    (Stage.REPLYING, "answered"): Stage.ANSWERED,
+    (Stage.ANSWERED, "keep"): Stage.KEEPING,
+    (Stage.ANSWERED, "kept"): Stage.KEPT,  # there is no exchange to keep
+    (Stage.KEEPING, "kept"): Stage.KEPT,
+    (Stage.KEPT, "send"): Stage.SENDING,
+    (Stage.SENDING, "sent"): Stage.DONE,
 }
 """Every stage but DONE also leads to DONE when the connection is CLOSED and nothing works on the message any more."""
 
@@ -179,7 +167,7 @@ class PendingMessage:
         try:
             self.stage = NEXT[self.stage, event]
         except KeyError:
-            raise IllegalEvent(f"{event.name} while {self.stage.name}") from None
+            raise IllegalEvent(f"{event} while {self.stage.name}") from None
 
     def answer(self, reply: bytes, *, keep: bool) -> None:
         """Take the reply in place of the request, which is not to stay in memory for as long as a reader takes."""
