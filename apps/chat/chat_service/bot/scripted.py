@@ -1,7 +1,6 @@
 """The scripted bot: the first rule that fits a message says what to reply."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -52,12 +51,13 @@ class ScriptedBot:
         Raises:
             BotError: the other bot cannot reply, and its rule has nothing to say in its place.
         """
-        is_spoken = turn.kind is RequestKind.VOICE and bool(turn.words)
-        matcher = self._spoken if is_spoken else self._matchers[turn.kind]
-        rule, gaps = matcher.choose(turn.words, lambda rule: _applies(rule, memory))
-        said = partial(self._say, self._script, rule, gaps, turn, memory)
+        words = turn.words
+        matcher = self._spoken if words and turn.audio is not None else self._matchers[turn.kind]
+        rule, gaps = matcher.choose(words, lambda rule: _applies(rule, memory))
+        fields = _Fields(gaps, self._script, turn, memory)
         if not rule.bot:
-            return said()
+            return _say(rule, fields)
+        said = partial(_say, rule, fields)
         instead = said if rule.templates else None
         try:
             reply = self._others[rule.bot].reply(turn, memory, on_piece)
@@ -68,12 +68,6 @@ class ScriptedBot:
         if isinstance(reply, str) or instead is None:
             return reply
         return PendingReply(partial(_wait_for, reply, instead), reply.close, on_piece)
-
-    def _say(self, script: Script, rule: Rule, gaps: Mapping[str, str], turn: Turn, memory: Memory) -> str:
-        template = rule.templates[memory.count(rule.name) % len(rule.templates)]
-        said = template.format_map(_Fields(_Asked(script, turn, memory), gaps))
-        said = presentable(said) or script.speechless
-        return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
 
 
 async def _wait_for(reply: PendingReply, instead: Callable[[], str], on_piece: OnPiece | None) -> str:
@@ -87,36 +81,35 @@ def _applies(rule: Rule, memory: Memory) -> bool:
     return memory.turns > 0 and (not rule.needs_memory or bool(memory.client_texts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What fields are made of."""
-
-    script: Script
-    turn: Turn
-    memory: Memory
-
-
 class _Fields(dict[str, str]):
-    """The fields of one reply; only those that its template names are made."""
+    """The fields of one reply, and what they are made of; only those that its template names are made."""
 
-    def __init__(self, asked: _Asked, gaps: Mapping[str, str]) -> None:
+    def __init__(self, gaps: Mapping[str, str], script: Script, turn: Turn, memory: Memory) -> None:
         super().__init__(gaps)
-        self._asked = asked
+        self.script = script
+        self.turn = turn
+        self.memory = memory
 
     def __missing__(self, name: str) -> str:
-        return FIELDS[name](self._asked)
+        return FIELDS[name](self)
 
 
-def _seconds(asked: _Asked) -> float:
+def _say(rule: Rule, fields: _Fields) -> str:
+    template = rule.templates[fields.memory.count(rule.name) % len(rule.templates)]
+    said = presentable(template.format_map(fields)) or fields.script.speechless
+    return said if len(said) <= MAX_REPLY_CHARACTERS else said[: MAX_REPLY_CHARACTERS - 1] + "…"
+
+
+def _seconds(asked: _Fields) -> float:
     said = asked.turn.audio or asked.turn.video
     return said.seconds if said else 0.0
 
 
-def _heard(asked: _Asked) -> str:
+def _heard(asked: _Fields) -> str:
     return wording.heard(asked.turn.audio) if asked.turn.audio else ""
 
 
-def _size(asked: _Asked) -> tuple[int, int]:
+def _size(asked: _Fields) -> tuple[int, int]:
     return (asked.turn.video.width, asked.turn.video.height) if asked.turn.video else (0, 0)
 
 
@@ -125,11 +118,11 @@ def _last_sent(memory: Memory) -> str:
     return sent[-1] if sent else ""
 
 
-def _with_sound(asked: _Asked) -> str:
+def _with_sound(asked: _Fields) -> str:
     return "with sound" if asked.turn.video and asked.turn.video.has_sound else "without sound"
 
 
-FIELDS: Final[Mapping[str, Callable[[_Asked], str]]] = {
+FIELDS: Final[Mapping[str, Callable[[_Fields], str]]] = {
     "bot": lambda asked: asked.script.name,
     "client": lambda asked: asked.turn.client_id,
     "greeting": lambda asked: asked.script.greeting_at(asked.turn.local_time),
