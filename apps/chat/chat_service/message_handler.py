@@ -161,9 +161,7 @@ class MessageHandler:
 
 def decode_text(request: Request, *, client_id: str, session_id: "UUID", local_time: "datetime") -> Turn:
     """Turn a text into what the bot can reply to."""
-    return Turn(
-        kind=RequestKind.TEXT, client_id=client_id, session_id=session_id, local_time=local_time, text=request.text
-    )
+    return Turn(kind=request.kind, client_id=client_id, session_id=session_id, local_time=local_time, text=request.text)
 
 
 def failure_of(exc: Exception) -> Failure:

@@ -20,6 +20,7 @@ from chat_service.pending import PendingMessage, Stage
 from frameproto import RequestKind, Response, ResponseKind, encode_response
 from frameproto.exchange import MAX_TRANSCRIPT, Exchange
 from frameproto.kinds import Outcome
+from frameproto.requests import request_kind
 from frameproto.v2 import Progress
 from permits import PermitError, Reason
 
@@ -394,7 +395,7 @@ class MessageWork:
             why = "the answer could not be kept; send the message again later"
             self._conversation.kept(message, error_frame(error.code, why))
             return
-        kind = RequestKind(exchange.request[0])
+        kind = request_kind(exchange.request)
         pod.metrics.answered(kind, exchange)
         if pod.logs_answers:
             pod.log.debug(

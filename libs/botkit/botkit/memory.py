@@ -77,7 +77,7 @@ class Memory:
         """Remember a turn that was answered, and the reply. White space alone is not remembered."""
         self.turns += 1
         kind, words = turn.kind, self._cut(turn.words)
-        asked = words if kind is RequestKind.TEXT else self._cut(turn.describe())
+        asked = words if kind.part is None else self._cut(turn.describe())
         self.first_text = self.first_text or words
         self._keep(Said(Speaker.CLIENT, asked, kind, words))
         self._keep(Said(Speaker.BOT, self._cut(reply), kind))

@@ -6,7 +6,7 @@ from typing import Final
 from frameproto.errors import BodyEmpty, FrameEmpty, FrameTooLarge, KindUnknown, TextInvalid
 from frameproto.kinds import DEFAULT_MAX_FRAME_BYTES, Buffer, RequestKind
 
-_KINDS: Final = ", ".join(f"{kind:d} is {kind.message_kind}" for kind in RequestKind)
+_KINDS: Final = {int(kind): kind for kind in RequestKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,16 @@ def decode_request(frame: Buffer, *, max_bytes: int = DEFAULT_MAX_FRAME_BYTES) -
         FrameError: the frame is empty, over `max_bytes`, of no known kind, without a body, or a text that is not UTF-8.
     """
     check_size(frame, max_bytes)
-    try:
-        kind = RequestKind(frame[0])
-    except ValueError:
-        raise KindUnknown(f"{frame[0]} is not a kind of request; {_KINDS}") from None
-    return Request(kind, memoryview(frame)[1:])
+    return Request(request_kind(frame), memoryview(frame)[1:])
+
+
+def request_kind(frame: Buffer) -> RequestKind:
+    """Return the kind of the request in a frame that has at least one byte. Raises KindUnknown."""
+    kind = _KINDS.get(frame[0])
+    if kind is None:
+        known = ", ".join(f"{kind:d} is {kind.message_kind}" for kind in RequestKind)
+        raise KindUnknown(f"{frame[0]} is not a kind of request; {known}")
+    return kind
 
 
 def check_size(frame: Buffer, max_bytes: int) -> None:
