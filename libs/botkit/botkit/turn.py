@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID
 
 from frameproto import RequestKind
@@ -61,8 +61,7 @@ class VideoInfo:
     transcript: Transcript | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(NamedTuple):
     """One message of a client.
 
     Attributes:
