@@ -17,7 +17,9 @@ KEPT_CONTROLS: Final = "\n\t"
 INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and signs without ink, by which people send messages that look empty; Unicode calls none of them a space."""
-VARIATION_SELECTORS: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+VARIATION_SELECTORS: Final = frozenset(
+    map(chr, [*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+)
 FULL_LINE: Final = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 
 
@@ -96,9 +98,7 @@ def _sendable(said: str) -> str:
 
 
 def _is_seen(letter: str) -> bool:
-    if unicodedata.category(letter) in INVISIBLE or letter in BLANKS:
-        return False
-    return VARIATION_SELECTORS.match(letter) is None
+    return unicodedata.category(letter) not in INVISIBLE and letter not in BLANKS and letter not in VARIATION_SELECTORS
 
 
 def _shown(letter: str) -> str:
