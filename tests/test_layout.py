@@ -1,6 +1,7 @@
-"""Who may import whom."""
+"""Who may import whom, and that a name of a class says which one it is."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -20,6 +21,13 @@ MAY_IMPORT = {
     "standalone": {"chat_service", "history_service", "frameproto", "permits", "servicekit"},
 }
 """Which of our own packages a package may import: arrows point from apps to libs only."""
+
+TWINS = {
+    *("Asked", "Chat", "History"),  # chat_client.sync has the names of chat_client
+    *("Message", "Session", "SignedUrl"),  # as history writes them, and as its client reads them
+    *("Utf8", "_Console"),  # permits, which imports no other package of ours, and chat_client
+}
+"""Names of two classes that are the same thing in two places."""
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -88,3 +96,14 @@ def test_modules_of_a_package_do_not_import_each_other_in_a_circle(package: str)
         TopologicalSorter(graph).prepare()
     except CycleError as exc:
         pytest.fail(" -> ".join(exc.args[1]))
+
+
+def test_classes_that_differ_do_not_share_a_name() -> None:
+    files = [file for folder in PRODUCT for file in sources(ROOT / folder)]
+    names = Counter(
+        node.name
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name: count for name, count in names.items() if count > 1} == dict.fromkeys(TWINS, 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from chat_service.media.language import guess_language
-from chat_service.media.spoken_text import ENGLISH, LOOKED_AT_CHARACTERS, MARKDOWN, Rule, spoken_text
+from chat_service.media.spoken_text import ENGLISH, LOOKED_AT_CHARACTERS, MARKDOWN, Substitution, spoken_text
 from chat_service.media.text_to_speech import EndpointTextToSpeech, SpeechCache, SpokenText, SynthesisError, Voices
 from tests.chat.media.making import loudness, silent_mp3
 from tests.chat.media.test_workers import workers_of
@@ -66,7 +66,7 @@ def test_no_text_takes_long_on_the_event_loop(piece: str) -> None:
 
 @pytest.mark.parametrize("rule", [*MARKDOWN, *ENGLISH], ids=lambda rule: rule.pattern.pattern)
 @given(data=st.data())
-def test_whatever_a_pattern_matches_has_one_of_its_marks(rule: Rule, data: st.DataObject) -> None:
+def test_whatever_a_pattern_matches_has_one_of_its_marks(rule: Substitution, data: st.DataObject) -> None:
     text = data.draw(st.from_regex(rule.pattern))
     assert any(mark in text for mark in rule.marks)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 
-class Rule(NamedTuple):
+class Substitution(NamedTuple):
     """How one thing is read aloud.
 
     Attributes:
@@ -30,21 +30,23 @@ class Rule(NamedTuple):
 FENCE: Final = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?(?:^\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 BULLETS: Final = ("-", "*", "+", "•")
 MARKDOWN: Final = (
-    Rule(("<!--",), re.compile(r"<!--.*?-->", re.DOTALL), " "),
-    Rule(("<",), re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>"), " "),
-    Rule(("](",), re.compile(r"!?\[([^\[\]\n]{0,500})\]\([^()\n]{0,2000}\)"), r"\1"),  # links and pictures
-    Rule(("://", "www."), re.compile(r"\bhttps?://[^\s<>]+|\bwww\.[^\s<>]+"), " a link "),
-    Rule((">",), re.compile(r"^[ \t]*(?:>[ \t]?)+", re.MULTILINE), ""),
-    Rule(("#",), re.compile(r"^[ \t]*#{1,6}[ \t]+([^\n]{0,300}?)[ \t#]{0,9}$", re.MULTILINE), r"\1."),
-    Rule(("-", "*", "_"), re.compile(r"^[ \t]*(?:[-*_][ \t]*){3,}$", re.MULTILINE), ""),  # rules
-    Rule(("|",), re.compile(r"^[ |:-]{0,200}\|[ |:-]{0,200}$", re.MULTILINE), ""),  # the line under the head of a table
-    Rule(("|",), re.compile(r"^[ \t]*\|[ \t]*(.*?)[ \t]?\|[ \t]*$", re.MULTILINE), r"\1."),
-    Rule(("|",), re.compile(r"[ \t]*\|[ \t]*"), ", "),
-    Rule(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+(.*[^\s.!?:;,])[ \t]*$", re.MULTILINE), r"\1."),
-    Rule(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+", re.MULTILINE), ""),
-    Rule(("*", "~", "`"), re.compile(r"(\*{1,3}|~~|`+)(?=\S)([^\n]{1,300}?)(?<=\S)\1"), r"\2"),
-    Rule(("_",), re.compile(r"(?<!\w)(_{1,3})(?=\S)([^\n]{1,300}?)(?<=\S)\1(?!\w)"), r"\2"),
-    Rule(("*", "~", "`"), re.compile(r"[*`~]"), " "),
+    Substitution(("<!--",), re.compile(r"<!--.*?-->", re.DOTALL), " "),
+    Substitution(("<",), re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>"), " "),
+    Substitution(("](",), re.compile(r"!?\[([^\[\]\n]{0,500})\]\([^()\n]{0,2000}\)"), r"\1"),  # links and pictures
+    Substitution(("://", "www."), re.compile(r"\bhttps?://[^\s<>]+|\bwww\.[^\s<>]+"), " a link "),
+    Substitution((">",), re.compile(r"^[ \t]*(?:>[ \t]?)+", re.MULTILINE), ""),
+    Substitution(("#",), re.compile(r"^[ \t]*#{1,6}[ \t]+([^\n]{0,300}?)[ \t#]{0,9}$", re.MULTILINE), r"\1."),
+    Substitution(("-", "*", "_"), re.compile(r"^[ \t]*(?:[-*_][ \t]*){3,}$", re.MULTILINE), ""),  # rules
+    Substitution(
+        ("|",), re.compile(r"^[ |:-]{0,200}\|[ |:-]{0,200}$", re.MULTILINE), ""
+    ),  # the line under the head of a table
+    Substitution(("|",), re.compile(r"^[ \t]*\|[ \t]*(.*?)[ \t]?\|[ \t]*$", re.MULTILINE), r"\1."),
+    Substitution(("|",), re.compile(r"[ \t]*\|[ \t]*"), ", "),
+    Substitution(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+(.*[^\s.!?:;,])[ \t]*$", re.MULTILINE), r"\1."),
+    Substitution(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+", re.MULTILINE), ""),
+    Substitution(("*", "~", "`"), re.compile(r"(\*{1,3}|~~|`+)(?=\S)([^\n]{1,300}?)(?<=\S)\1"), r"\2"),
+    Substitution(("_",), re.compile(r"(?<!\w)(_{1,3})(?=\S)([^\n]{1,300}?)(?<=\S)\1(?!\w)"), r"\2"),
+    Substitution(("*", "~", "`"), re.compile(r"[*`~]"), " "),
 )
 EMOJI: Final = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u23e9-\u23fa\ufe0e\ufe0f\u200d\u20e3\U000e0000-\U000e007f]+"
@@ -95,25 +97,27 @@ def _money(found: "re.Match[str]") -> str:
 
 
 ENGLISH: Final = (
-    Rule((":",), re.compile(r"(?<![:\d])(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)\b(?!:)"), _time),
-    Rule(("-",), re.compile(r"\b(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b"), _date),
-    Rule(("$", "€", "£"), re.compile(r"(?P<sign>[$€£])\s?(?P<whole>\d[\d,]*)(?:\.(?P<cents>\d\d))?\b"), _money),
-    Rule(("g.", "G."), re.compile(r"\be\.\s?g\.", re.IGNORECASE), "for example"),
-    Rule(("e.", "E."), re.compile(r"\bi\.\s?e\.", re.IGNORECASE), "that is"),
-    Rule(("etc.",), re.compile(r"\betc\.(?=\s+[a-z])"), "et cetera"),
-    Rule(("etc.",), re.compile(r"\betc\."), "et cetera."),
-    Rule(("vs.",), re.compile(r"\bvs\."), "versus"),
-    Rule(("approx.",), re.compile(r"\bapprox\."), "about"),
-    Rule(("Dr.",), re.compile(r"\bDr\.(?=\s+[A-Z])"), "Doctor"),
-    Rule(("Mr.",), re.compile(r"\bMr\.(?=\s+[A-Z])"), "Mister"),
-    Rule(("Mrs.",), re.compile(r"\bMrs\.(?=\s+[A-Z])"), "Missis"),
-    Rule(("No.",), re.compile(r"\bNo\.(?=\s?\d)"), "number"),
-    Rule(("km/h",), re.compile(r"(?<=\d)\s?km/h\b"), " kilometres an hour"),
-    Rule(("km",), re.compile(r"(?<=\d)\s?km\b"), " kilometres"),
-    Rule(("kg",), re.compile(r"(?<=\d)\s?kg\b"), " kilograms"),
-    Rule(("°",), re.compile(r"(?<=\d)\s?°\s?C\b"), " degrees Celsius"),
-    Rule(("°",), re.compile(r"(?<=\d)\s?°\s?F\b"), " degrees Fahrenheit"),
-    Rule(("%",), re.compile(r"(?<=\d)\s?%"), " percent"),
-    Rule(("x", "\u00d7"), re.compile(r"(?<=\d)\s?[x\u00d7]\s?(?=\d)"), " by "),
-    Rule(("&",), re.compile(r"\s&\s"), " and "),
+    Substitution((":",), re.compile(r"(?<![:\d])(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)\b(?!:)"), _time),
+    Substitution(
+        ("-",), re.compile(r"\b(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b"), _date
+    ),
+    Substitution(("$", "€", "£"), re.compile(r"(?P<sign>[$€£])\s?(?P<whole>\d[\d,]*)(?:\.(?P<cents>\d\d))?\b"), _money),
+    Substitution(("g.", "G."), re.compile(r"\be\.\s?g\.", re.IGNORECASE), "for example"),
+    Substitution(("e.", "E."), re.compile(r"\bi\.\s?e\.", re.IGNORECASE), "that is"),
+    Substitution(("etc.",), re.compile(r"\betc\.(?=\s+[a-z])"), "et cetera"),
+    Substitution(("etc.",), re.compile(r"\betc\."), "et cetera."),
+    Substitution(("vs.",), re.compile(r"\bvs\."), "versus"),
+    Substitution(("approx.",), re.compile(r"\bapprox\."), "about"),
+    Substitution(("Dr.",), re.compile(r"\bDr\.(?=\s+[A-Z])"), "Doctor"),
+    Substitution(("Mr.",), re.compile(r"\bMr\.(?=\s+[A-Z])"), "Mister"),
+    Substitution(("Mrs.",), re.compile(r"\bMrs\.(?=\s+[A-Z])"), "Missis"),
+    Substitution(("No.",), re.compile(r"\bNo\.(?=\s?\d)"), "number"),
+    Substitution(("km/h",), re.compile(r"(?<=\d)\s?km/h\b"), " kilometres an hour"),
+    Substitution(("km",), re.compile(r"(?<=\d)\s?km\b"), " kilometres"),
+    Substitution(("kg",), re.compile(r"(?<=\d)\s?kg\b"), " kilograms"),
+    Substitution(("°",), re.compile(r"(?<=\d)\s?°\s?C\b"), " degrees Celsius"),
+    Substitution(("°",), re.compile(r"(?<=\d)\s?°\s?F\b"), " degrees Fahrenheit"),
+    Substitution(("%",), re.compile(r"(?<=\d)\s?%"), " percent"),
+    Substitution(("x", "\u00d7"), re.compile(r"(?<=\d)\s?[x\u00d7]\s?(?=\d)"), " by "),
+    Substitution(("&",), re.compile(r"\s&\s"), " and "),
 )
