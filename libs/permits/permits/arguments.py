@@ -1,4 +1,4 @@
-"""What callers may ask for, checked where it enters: what the store cannot take must not get that far."""
+"""Checks of arguments where they enter, so that nothing reaches the store that it cannot take."""
 
 from typing import Final
 
@@ -13,10 +13,10 @@ _NUMBERS: Final = (int, float)
 
 
 def check_client(client_id: object) -> None:
-    """Make sure that this can name a client.
+    """Check a client id.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not text.
         ValueError: it is too long, or cannot be written in UTF-8.
     """
     if not isinstance(client_id, str):
@@ -33,10 +33,10 @@ def check_client(client_id: object) -> None:
 
 
 def check_wait_id(wait_id: str) -> None:
-    """Make sure that this can name a place in line.
+    """Check a wait id.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not text.
         ValueError: it is empty or too long, or cannot be written in UTF-8.
     """
     if not isinstance(wait_id, str):
@@ -50,38 +50,38 @@ def check_wait_id(wait_id: str) -> None:
 
 
 def check_wait(wait_seconds: object) -> None:
-    """Make sure that this is a time to wait.
+    """Check how long to wait.
 
     Raises:
-        TypeError: it is no number.
-        ValueError: it is negative, not a number, or without end.
+        TypeError: it is not a number.
+        ValueError: it is negative, NaN, or too long.
     """
     if not isinstance(wait_seconds, _NUMBERS):
         raise TypeError(f"wait_seconds must be a number, not {wait_seconds!r}")
-    if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # not-a-number is neither
+    if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # NaN fails both comparisons
         raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")
 
 
 def check_request(client_id: object, wait_seconds: object, wait_id: str | None) -> None:
-    """Make sure that these can be asked for.
+    """Check the arguments of a request.
 
     Raises:
         TypeError: one of them is of another type.
-        ValueError: one of them cannot be taken.
+        ValueError: one of them is invalid.
     """
     if not (isinstance(wait_seconds, _NUMBERS) and 0 <= wait_seconds <= LONGEST_WAIT_SECONDS):
         check_wait(wait_seconds)
     if not (isinstance(client_id, str) and len(client_id) <= MOST_CLIENT_BYTES and client_id.isascii()):
-        check_client(client_id)  # as nearly every one is well, it costs each no call
+        check_client(client_id)  # inline above, so that valid arguments cost no call
     if wait_id is not None:
         check_wait_id(wait_id)
 
 
 def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> None:
-    """Make sure that these can be the numbers of a pool.
+    """Check the limits of a pool.
 
     Raises:
-        ValueError: one of them cannot.
+        ValueError: one of them is invalid.
     """
     terms: tuple[tuple[str, object, int], ...] = (
         ("capacity", capacity, 1),
@@ -94,10 +94,10 @@ def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> N
 
 
 def check_seconds(name: str, value: object) -> None:
-    """Make sure that this can be the length of a lease, or of the wait for an answer.
+    """Check the length of a lease, or of the wait for an answer.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it is invalid.
     """
     if not isinstance(value, int | float) or not SHORTEST_SECONDS <= value <= LONGEST_LEASE_SECONDS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The permit port: what every pool offers, wherever it keeps its truth."""
+"""The permit port: what every pool offers, whatever its store."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,55 +10,55 @@ from permits.errors import Reason
 
 
 class Permit(Protocol):
-    """The right to one of the places of a pool, until it is released or lost."""
+    """One unit of a pool's capacity, held until it is released or lost."""
 
     @property
     def client_id(self) -> str:
-        """Whose permit it is."""
+        """The client that holds it."""
 
     @property
     def ticket(self) -> int:
-        """The number taken on arrival. Those in line are granted permits in the order of their tickets.
+        """The number taken on arrival. Permits are granted in the order of tickets.
 
-        Numbers begin at the clock's microseconds, so those of a pool that begins anew are above all before, unless the
-        clock was set back. A place in line that was kept for a wait id keeps its number.
+        Tickets begin at the clock's microseconds, so a pool that starts anew continues above all earlier ones, unless
+        the clock was set back. A position that is kept for a wait id keeps its ticket.
         """
 
     def valid(self) -> bool:
-        """Say whether the place is still ours: neither released nor lost. Ask at each use."""
+        """Say whether the permit is held: neither released nor lost. Ask at each use."""
 
     async def lost(self) -> None:
-        """Return when the permit is lost: the pool can no longer prove that the place is ours.
+        """Return when the permit is lost: the pool can no longer prove that it is held.
 
-        A permit that is released first is never lost; waiting for it then takes for ever.
+        A permit that is released first is never lost, and this call never returns.
         """
 
     def on_lost(self, tell: Callable[[], None]) -> None:
-        """Call `tell` once, from the event loop, when the permit is lost; at most one function is told.
+        """Call `tell` once, from the event loop, when the permit is lost. Only one function can be registered.
 
         A permit that is released first is never lost.
         """
 
     def release(self) -> None:
-        """Give the place back. Synchronous and idempotent, so it is safe in any `finally`."""
+        """Release the permit. Synchronous and idempotent, so it is safe in any `finally`."""
 
 
 class PermitRequest(Protocol):
-    """A request for a permit that is under way, without a task that waits for it."""
+    """A pending request for a permit, without a task that waits for it."""
 
     def result(self) -> Permit:
         """Return the permit.
 
         Raises:
-            PermitError: there is none.
+            PermitError: none was granted.
         """
 
     def cancel(self) -> None:
-        """Give everything back, also a permit that was granted, and tell nobody. Idempotent."""
+        """Give up the request, and release a permit that was granted. `settled` is not called. Idempotent."""
 
 
 class Verdict(Enum):
-    """What `acquire` would meet now. `REASONS` says which refusal each stands for."""
+    """What `acquire` would do now. `REASONS` names the refusal that each stands for."""
 
     GRANTED = "granted"
     WAIT = "wait"
@@ -83,11 +83,11 @@ class Outlook:
     """The answer to a peek.
 
     Attributes:
-        verdict: what it would be.
-        place: the place in line that one would get; 0: none needed.
+        verdict: what `acquire` would do.
+        place: the position in the queue that it would get; 0: it would not wait.
         learning_seconds: for how much longer nothing is granted, when the pool is learning.
-        waited_seconds: how long ago the place of this wait id was taken; None: the pool knows none.
-        kept_seconds: for how much longer it is kept.
+        waited_seconds: for how long this wait id has had its position; None: the pool has none for it.
+        kept_seconds: for how much longer the position is kept.
     """
 
     verdict: Verdict
@@ -102,13 +102,13 @@ class PoolState:
     """A pool at one moment.
 
     Attributes:
-        held: permits held, everywhere.
-        capacity: permits there are. May be below `held` after it was lowered.
+        held: permits held in the whole cluster.
+        capacity: how many may be held. Below `held` for a while after it was lowered.
         high_water: the most that were ever held at once.
-        waiting: how many stand in line.
+        waiting: how many requests are queued.
         clients: permits held by each client id that holds any.
         learning_seconds: for how much longer nothing new is granted, because the store may have forgotten grants.
-        reaped: permits taken back from pods that were silent for a whole lease, so far.
+        reaped: permits taken back so far from pods that did not renew their lease.
     """
 
     held: int
@@ -121,39 +121,39 @@ class PoolState:
 
 
 class PermitPool(Protocol):
-    """Hands out permits, first come, first served, never more than its capacity."""
+    """Grants permits, first come, first served, never more than its capacity."""
 
     @property
     def name(self) -> str:
-        """What the pool is called, in metrics and in the store."""
+        """The name of the pool in metrics and in the store."""
 
     def ready(self) -> bool:
         """Say whether the pool has ever been able to grant, and is not closed."""
 
     def condition(self) -> Reason | None:
-        """Return why nothing new may be granted, as this process knows it; None: nothing keeps it from that."""
+        """Return why nothing new may be granted, as far as this process knows; None: it may."""
 
     def learning_seconds(self) -> float:
         """Return for how much longer nothing new is granted because the pool is learning, as this process knows it."""
 
     async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> Permit:
-        """Return a permit, waiting in line for it. Cancelling gives everything back.
+        """Return a permit, and queue for it if necessary. After a cancellation nothing is held.
 
         Calls of one process get tickets in the order in which they were made.
 
         Args:
-            client_id: who asks; counts against the limit per client, held and waiting together.
-            wait_seconds: how long to stand in line; 0 means now or never.
-            wait_id: 1 to 64 bytes that name this client's place in line, so that it can come back to it. Whoever knows
-                client id and wait id has the place, so it should be hard to guess. A place is kept for a lease longer
-                than one may wait for it, and ends with a permit. It is for one: a later request takes it over.
+            client_id: the client. Its held and queued permits together count against the limit per client.
+            wait_seconds: how long to wait in the queue; 0: do not wait.
+            wait_id: 1 to 64 bytes that name this client's position in the queue, so that a later request can take it
+                over. Anybody who knows client id and wait id can do so: it must be hard to guess. The position is
+                kept for `wait_seconds` and one lease, and ends when a permit is granted.
 
         Raises:
             PermitTimeout: nothing became free in time.
             PoolLearning: nothing was granted in time, because the store may have forgotten grants.
-            ClientLimitReached: at once, so that the head of the line may always be served.
+            ClientLimitReached: at once, so that the head of the queue can always be served.
             LineFull: too many are waiting.
-            WaitReplaced: a later request with the same wait id has taken the place.
+            WaitReplaced: a later request with the same wait id has taken the position over.
             PoolUnavailable: the store cannot be asked.
             PoolClosed: the pool was closed, also while waiting.
         """
@@ -168,14 +168,14 @@ class PermitPool(Protocol):
     ) -> PermitRequest:
         """Ask for a permit as `acquire` does, without a task.
 
-        `settled` is called once, from the event loop and after this returned, when there is a permit or a refusal; then
-        `result` tells which.
+        `settled` is called once, from the event loop and after this method has returned, when there is a permit or a
+        refusal. `result` then returns or raises it.
         """
 
     async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
-        """Say what `acquire` would meet now; joins no line, and takes no place over.
+        """Say what `acquire` would do now. Nothing is queued, and no position is taken over.
 
-        With the wait id of a request that waits, or waited, this is about its place in line.
+        With the wait id of a request that waits, or has waited, the answer describes its position.
 
         Raises:
             PoolUnavailable: the store cannot be asked.
@@ -183,14 +183,14 @@ class PermitPool(Protocol):
         """
 
     async def state(self) -> PoolState:
-        """Return what is held and who waits, in the whole cluster.
+        """Return the permits held and the requests queued in the whole cluster.
 
         Raises:
             PoolUnavailable: the store cannot be asked.
         """
 
     async def close(self) -> None:
-        """Grant no more. Those in line are told; permits that are held stay until they are released."""
+        """Grant no more, and refuse the queued requests. Held permits stay held until they are released."""
 
     async def __aenter__(self) -> Self:
         """Start what the pool needs to run."""
@@ -198,4 +198,4 @@ class PermitPool(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the pool and let go of everything."""
+        """Close the pool and free its resources."""

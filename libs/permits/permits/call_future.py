@@ -1,4 +1,4 @@
-"""What one call of a thread comes to, handed from the thread of the pool to the thread that waits."""
+"""The result of one call, passed from the pool's thread to the thread that called."""
 
 import asyncio
 import threading
@@ -11,17 +11,17 @@ from permits.errors import PoolUnavailable
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 1.0
-"""How often a thread that waits looks whether the pool's is alive."""
+"""How often a waiting thread checks whether the pool's thread is alive."""
 
 
 class CallFuture(Generic[T]):
-    """What one call comes to. The pool's thread settles or abandons it; the thread that called waits and takes it.
+    """The result of one call. The pool's thread settles or abandons it; the calling thread waits and takes it.
 
-    A bare lock tells of it. An exception may come at any moment in a thread that waits, and of all there is to wait
-    with only the lock is in one piece: it is taken or it is not.
+    It is signalled by a bare lock. Ctrl-C and time limits raise exceptions at any point of a waiting thread, and of the
+    primitives of `threading` only a lock is atomic under that: it is acquired or it is not.
 
     Args:
-        undo: what to do with a value that nobody takes.
+        undo: called with a value that the thread no longer takes.
     """
 
     def __init__(self, undo: Callable[[T], object] | None = None) -> None:
@@ -35,7 +35,7 @@ class CallFuture(Generic[T]):
         self.task: asyncio.Task[None] | None = None
 
     def succeed(self, value: T) -> None:
-        """There is a value."""
+        """Settle with a value."""
         if not self._abandoned:
             self._value = value
             self._settle()
@@ -43,7 +43,7 @@ class CallFuture(Generic[T]):
             self._undo(value)
 
     def fail(self, error: BaseException) -> None:
-        """There is an error."""
+        """Settle with an error."""
         self._error = error
         self._settle()
 
@@ -52,7 +52,7 @@ class CallFuture(Generic[T]):
         self._latch.release()
 
     def abandon(self) -> None:
-        """Nobody waits any more."""
+        """Give up: the calling thread no longer waits."""
         self._abandoned = True
         if self.task is not None:
             self.task.cancel()
@@ -63,7 +63,7 @@ class CallFuture(Generic[T]):
         """Wait for the value and return it; raise the error.
 
         Raises:
-            PoolUnavailable: nothing was heard for so long, or the thread that would tell is not alive.
+            PoolUnavailable: there was no result in time, or the pool's thread is not alive.
         """
         over_at = time.monotonic() + seconds
         while True:

@@ -11,7 +11,7 @@
     └── PermitLost             permit_lost          the permit of a `permit()` block was lost, and the block cancelled
 
     RuntimeError
-    └── PoolMisuse                                  a mistake of the caller: not open, another event loop, a fork
+    └── PoolMisuse                                  an error of the caller: not open, another event loop, a fork
 
 A docstring is the message of its exception.
 """
@@ -38,7 +38,7 @@ class PermitError(Exception):
 
     code: ClassVar[Reason]
     left_seconds: float = 0.0
-    """For how much longer nothing is granted, at most, when the pool is learning."""
+    """Upper bound of the time for which nothing is granted, when the pool is learning."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
@@ -52,7 +52,7 @@ class PermitTimeout(PermitError):
     def __init__(self, place: int) -> None:
         super().__init__()
         self.place = place
-        """The place in line when the time was over; 1 was next."""
+        """The position in the queue at the time-out; 1 was next."""
 
 
 class ClientLimitReached(PermitError):
@@ -82,7 +82,7 @@ class PoolLearning(PermitError):
         super().__init__(f"{(type(self).__doc__ or '').strip()} That takes {left_seconds:.1f} s more at most.")
         self.left_seconds = left_seconds
         self.place = place
-        """The place in line when the time was over; 0: there was none."""
+        """The position in the queue at the time-out; 0: there was none."""
 
 
 class PoolUnavailable(PermitError):

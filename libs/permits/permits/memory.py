@@ -1,4 +1,4 @@
-"""The pool of one process: the same rules without a store. It is also the test double of the pool in Redis."""
+"""A pool of one process: the same rules without a store. Tests use it in place of the pool in Redis."""
 
 import asyncio
 import time
@@ -19,15 +19,15 @@ from permits.pool import Pool
 
 
 class MemoryPool(Pool):
-    """Hands out permits of this process.
+    """Grants permits within this process.
 
     Args:
-        name: what metrics call it.
-        capacity: permits there are, at least 1.
-        per_client: permits one client may hold and wait for; None: no limit of its own.
-        max_waiting: how many may stand in line.
-        lease_seconds: how long a place in line is kept for its wait id; permits of this process have no lease.
-        observer: is told what becomes of those who ask.
+        name: its name in metrics.
+        capacity: how many permits may be held, at least 1.
+        per_client: how many one client may hold and wait for together; None: no limit.
+        max_waiting: how many requests may be queued.
+        lease_seconds: how long a position is kept for its wait id after its wait. Permits have no lease here.
+        observer: is told the outcome of each request.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MemoryPool(Pool):
         self._max_waiting = max_waiting
         self._lease_seconds = lease_seconds
         self._places = KeptPlaces()
-        self._tickets = 0  # the last one
+        self._tickets = 0  # the last ticket
         self._held = 0
         self._high_water = 0
         self._held_by: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class MemoryPool(Pool):
         return Reason.DRAINING if self._closed else None
 
     def learning_seconds(self) -> float:
-        """See `PermitPool.learning_seconds`. Memory forgets nothing."""
+        """See `PermitPool.learning_seconds`. This pool never learns."""
         return 0.0
 
     async def acquire(self, client_id: str, *, wait_seconds: float, wait_id: str | None = None) -> MemoryPermit:
@@ -108,7 +108,7 @@ class MemoryPool(Pool):
         return request
 
     def _grant_now(self, client_id: str, wait_seconds: float, wait_id: str | None) -> MemoryPermit | None:
-        """Return a permit, or None: it takes a place in line. Raises PermitError."""
+        """Return a permit; None: the request must be queued. Raises PermitError."""
         place = self._place_of(client_id, wait_id)
         if place is not None and wait_seconds > 0 and (earlier := self._line.with_ticket(place.ticket)) is not None:
             self._line.leave(earlier)
@@ -140,7 +140,7 @@ class MemoryPool(Pool):
         return self._places.find(client_id, wait_id, asyncio.get_running_loop().time())
 
     def _next_ticket(self) -> int:
-        """Return a ticket above all before it: of this pool, and by the clock also of the process before this one."""
+        """Return a ticket above all earlier ones of this pool, and, by the clock, above those of an earlier process."""
         self._tickets = max(self._tickets + 1, time.time_ns() // 1000)
         return self._tickets
 
@@ -151,7 +151,7 @@ class MemoryPool(Pool):
                 return await granted
         except TimeoutError:
             if granted.done() and not granted.cancelled():
-                return granted.result()  # the grant and the end of the wait came in the same turn of the loop
+                return granted.result()  # granted and timed out in the same iteration of the loop
             raise PermitTimeout(self._line.place(waiter.ticket)) from None
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
@@ -182,7 +182,7 @@ class MemoryPool(Pool):
         )
 
     def _meets(self, client_id: str, replaced: int, number: int, max_waiting: int) -> tuple[Verdict, int]:
-        """Return what a request would meet that replaces so many of this client's, and its place in line."""
+        """Return the verdict on a request that replaces so many of this client's, and its position in the queue."""
         asked = self._held_by[client_id] + self._line.count(client_id) - replaced
         if self._per_client is not None and asked >= self._per_client:
             return Verdict.CLIENT_LIMIT, 0
@@ -228,7 +228,7 @@ class MemoryPool(Pool):
         self._serve_line()
 
     def _serve_line(self) -> None:
-        """Hand what is free to the head of the line. A waiter that gave up meanwhile takes itself out."""
+        """Grant free permits to the head of the queue. Waiters that give up remove themselves."""
         while self._held < self._capacity and self._line:
             waiter = self._line.pop_head()
             if not waiter.granted.done():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class MemoryPermit:
-    """A permit of a `MemoryPool`. Memory forgets nothing, so it is lost only when somebody calls `lose`."""
+    """A permit of a `MemoryPool`. It is lost only when `lose` is called."""
 
     __slots__ = ("_give_back", "_lost", "_on_lost", "_over", "_released", "_report_lost", "client_id", "ticket")
 
@@ -62,7 +62,7 @@ class MemoryPermit:
                 self._give_back(self)
 
     def lose(self) -> None:
-        """Lose the permit, as happens to one in Redis when the store is away; for tests of what a holder does then."""
+        """Lose the permit, as happens with Redis when the store is unavailable. For tests of holders."""
         if self.valid():
             self._lost = True
             if self._over is not None:

@@ -1,4 +1,4 @@
-"""A request to the pool of one process that is under way without a task."""
+"""A pending request to the pool of one process, without a task."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class MemoryRequest:
         self._result: MemoryPermit | PermitError | None = None
 
     def wait(self, waiter: Waiter, seconds: float) -> None:
-        """Settle when the place in line leads to something, or after so many seconds."""
+        """Settle when the waiter does, or after so many seconds."""
         self._waiter = waiter
         waiter.granted.add_done_callback(self._granted)
         self._timer = waiter.granted.get_loop().call_later(seconds, self._over, waiter)
@@ -51,7 +51,7 @@ class MemoryRequest:
             self._tell()
 
     def settle(self, result: MemoryPermit | PermitError) -> None:
-        """It is settled already."""
+        """Settle at once."""
         self._result = result
         asyncio.get_running_loop().call_soon(self._tell)
 

@@ -1,4 +1,4 @@
-"""The observer port: a pool tells what becomes of those who ask it, for metrics and the like."""
+"""The observer port: a pool reports the outcome of each request, for metrics and the like."""
 
 import asyncio
 import logging
@@ -11,33 +11,33 @@ log = logging.getLogger(__name__)
 
 
 REFUSED_REASONS: Final = tuple(reason for reason in Reason if reason not in (Reason.CLUSTER_FULL, Reason.PERMIT_LOST))
-"""What `PoolObserver.refused` may be told. A time-out and a loss have calls of their own."""
+"""The reasons that `PoolObserver.refused` may get. Time-outs and losses have methods of their own."""
 
 
 class PoolObserver(Protocol):
-    """Is told at once, in the event loop, so it must be quick. `pool` is the name of the pool that tells.
+    """Called at once in the event loop, so it must be quick. `pool` is the name of the pool.
 
     Cancelled waiters are not reported.
     """
 
     def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
-        """Hear that a permit was granted: at once, or to somebody who had to stand in line."""
+        """A permit was granted, at once or after a wait in the queue."""
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:
-        """Hear that nothing became free in time."""
+        """A request timed out in the queue."""
 
     def refused(self, pool: str, reason: Reason) -> None:
-        """Hear of a refusal for any other reason; each is one of `REFUSED_REASONS`."""
+        """A request was refused for one of `REFUSED_REASONS`."""
 
     def lost(self, pool: str, permits: int) -> None:
-        """Hear that permits were lost while they were held."""
+        """Permits were lost while they were held."""
 
     def failed(self, pool: str) -> None:
-        """Hear of a fault that nobody foresaw; the pool refuses, and tries again."""
+        """An unexpected error occurred. The pool refuses the request, and tries again."""
 
 
 class Report:
-    """What one pool has to tell. A fault of the observer is logged and harms nobody who holds or wants a permit.
+    """Calls the observer of one pool. Its exceptions are logged and do not affect requests or permits.
 
     Args:
         pool: its name.
@@ -49,13 +49,13 @@ class Report:
         self._observer = observer
 
     def granted(self, begun_at: float, *, in_line: bool) -> None:
-        """Tell of a permit that was asked for at this event loop time."""
+        """Report a permit that was requested at this event loop time."""
         if (observer := self._observer) is not None:
             waited_seconds = _since(begun_at)
             self._tell(lambda: observer.granted(self._pool, waited_seconds=waited_seconds, in_line=in_line))
 
     def refused(self, begun_at: float, refusal: PermitError) -> None:
-        """Tell why there is no permit."""
+        """Report a refusal."""
         if (observer := self._observer) is None:
             return
         if isinstance(refusal, PermitTimeout):
@@ -65,12 +65,12 @@ class Report:
             self._tell(lambda: observer.refused(self._pool, refusal.code))
 
     def lost(self, permits: int) -> None:
-        """Tell that so many permits were lost, if any."""
+        """Report lost permits, if any."""
         if (observer := self._observer) is not None and permits:
             self._tell(lambda: observer.lost(self._pool, permits))
 
     def failed(self) -> None:
-        """Tell of a fault of ours."""
+        """Report an unexpected error."""
         if (observer := self._observer) is not None:
             self._tell(lambda: observer.failed(self._pool))
 

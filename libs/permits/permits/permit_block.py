@@ -1,4 +1,4 @@
-"""Blocks that hold a permit, and are cancelled when it is lost."""
+"""Blocks that hold a permit and are cancelled when it is lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,17 +10,17 @@ from permits.errors import PermitLost, PoolMisuse
 
 
 class HeldPermit(Permit, Protocol):
-    """A permit as the pools of this package hand it out."""
+    """A permit as the pools of this package return it."""
 
     def counts(self) -> bool:
-        """Say the same as `valid` and change nothing, so that other threads may ask."""
+        """Return what `valid` would, without side effects, so that other threads may call it."""
 
 
 class PermitBlock:
-    """An `async with` block that holds a permit, and is cancelled when that is lost; for one use.
+    """An `async with` block that holds a permit and is cancelled when the permit is lost. For one use.
 
     Args:
-        acquire: gets it.
+        acquire: gets the permit.
     """
 
     def __init__(self, acquire: Callable[[], Awaitable[HeldPermit]]) -> None:
@@ -51,26 +51,26 @@ class PermitBlock:
 
 
 class LossGuard:
-    """Cancels what its task does within `async with guard:` when a permit is lost, and raises `PermitLost` instead.
+    """Cancels the body of `async with guard:` when a permit is lost, and raises `PermitLost`.
 
     Args:
-        permit: which one. It is watched until `stop` is called.
+        permit: the permit. It is watched until `stop` is called.
     """
 
     def __init__(self, permit: HeldPermit) -> None:
         self._permit = permit
         self._task: asyncio.Task[Any] | None = None
-        self._cancels = 0  # of others, when the block began
+        self._cancels = 0  # pending cancellations when the block began
         self._lost = False
         self._cancelled = False
         self._watch = asyncio.create_task(self._wait_for_loss())
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._watch.cancel()
 
     def enter(self) -> None:
-        """Begin a block. After the loss nothing begins any more.
+        """Begin a block. After the loss no block can begin.
 
         Raises:
             PermitLost: the permit is lost already.
@@ -94,7 +94,7 @@ class LossGuard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the block. When others have cancelled the task as well, that goes first."""
+        """End the block. A cancellation by others takes precedence over `PermitLost`."""
         task, self._task = self._task, None
         if not self._cancelled or task is None:
             return

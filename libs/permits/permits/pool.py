@@ -1,7 +1,7 @@
-"""What every pool offers around `acquire`, and the rule of who may use one.
+"""What every pool offers around `acquire`, and the rule where it may be used.
 
-A pool belongs to the event loop and the process in which it was opened. Elsewhere its connections, timers and waiters
-are only copies, or are touched behind the loop's back, so each call made there is refused at once.
+A pool belongs to the event loop and the process in which it was opened. Every call from elsewhere is refused: after a
+fork its connections and timers are only copies, and in another thread access to them is not synchronized.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any] | As
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Where a pool was opened. A process that was forked since has another number of forks."""
+    """Where a pool was opened. A forked process has another number of forks."""
 
     loop: asyncio.AbstractEventLoop
     pid: int
@@ -35,11 +35,11 @@ class _Owner:
 
 
 _forks = 0
-"""How often this process, or one that it was forked from, was forked; cheaper to look at than the process id."""
+"""How many forks led to this process. Cheaper to read than the process id."""
 
 
 def _count_fork() -> None:
-    global _forks  # noqa: PLW0603 - of the process, as is what it counts
+    global _forks  # noqa: PLW0603 - it counts for the whole process
     _forks += 1
 
 
@@ -51,7 +51,7 @@ class Pool(ABC):
     """A pool that is opened by `async with`, once, and used on that event loop.
 
     Args:
-        name: what it is called.
+        name: its name.
     """
 
     def __init__(self, name: str) -> None:
@@ -115,7 +115,7 @@ class Pool(ABC):
         """Return a decorator: each call of the function holds a permit, and an async generator until it is closed.
 
         Args:
-            client_id: who asks; or a function that is called with the arguments of the call and returns that.
+            client_id: the client, or a function that returns it, called with the arguments of the call.
             wait_seconds: how long to wait, as for `acquire`.
 
         Raises:
@@ -157,7 +157,7 @@ class Pool(ABC):
                     step = partial(generator.asend, None)
                     while True:
                         try:
-                            async with guard:  # the caller, who has the turn in between, is not cancelled
+                            async with guard:  # the consumer, which runs between two items, is not cancelled
                                 value = await step()
                         except StopAsyncIteration:
                             return
@@ -174,7 +174,7 @@ class Pool(ABC):
         return limited
 
     def _open(self) -> None:
-        """Take the pool into use.
+        """Open the pool.
 
         Raises:
             PoolMisuse: it was opened before.
@@ -184,14 +184,14 @@ class Pool(ABC):
         self._owner = _Owner(asyncio.get_running_loop(), os.getpid(), _forks)
 
     def _is_ours(self) -> bool:
-        """Say whether this process has opened the pool, and was not forked off the one that has."""
+        """Say whether this process has opened the pool, and not a process that it was forked from."""
         return self._owner is not None and self._owner.forks == _forks
 
     def _check_use(self) -> asyncio.AbstractEventLoop:
-        """Return the event loop, which is that of the pool.
+        """Check that the pool is used where it was opened; return the event loop.
 
         Raises:
-            PoolMisuse: the pool is not open, or not here.
+            PoolMisuse: the pool is not open, or was opened elsewhere.
         """
         owner = self._owner
         if owner is None:
@@ -220,10 +220,10 @@ class Pool(ABC):
 
 
 def client_of(client_id: ClientOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return who asks, for a call with these arguments."""
+    """Return the client of a call with these arguments."""
     return client_id if isinstance(client_id, str) else client_id(*args, **kwargs)
 
 
 def name_of(function: object) -> str:
-    """Return what to call a function in a message."""
+    """Return the name of a function for messages."""
     return getattr(function, "__qualname__", None) or repr(function)

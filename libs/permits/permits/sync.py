@@ -7,12 +7,11 @@
     with pool.permit("anna", wait_seconds=5) as permit:
         ...
 
-One background thread runs an event loop with a pool on it; heartbeats go on there while the threads work. The promises
-are those of the pool: what a caller was granted and cannot take any more, because of Ctrl-C, a time limit of Celery or
-any other exception in its thread, is given back.
+One background thread runs an event loop with the pool, which renews the lease while the threads work. When Ctrl-C, a
+time limit of Celery or another exception interrupts a thread that waits, a permit granted meanwhile is released.
 
-A pool opens with its first use, in each process anew: a fork begins without it, and opens its own. It closes with
-`close`, at the end of a `with` block, or as the interpreter ends.
+A pool opens at its first use, separately in each process: a forked process opens its own. It closes with `close`, at
+the end of a `with` block, or when the interpreter exits.
 """
 
 import asyncio
@@ -42,8 +41,8 @@ class SyncPool:
     """A pool that threads share.
 
     Args:
-        make: makes the pool, and the client of its store with it; or returns another `async with` block that yields a
-            pool. Called in the background thread, once in each process.
+        make: creates the pool and the client of its store, or another async context manager that yields a pool.
+                Called in the background thread, once in each process.
     """
 
     def __init__(self, make: Make) -> None:
@@ -54,7 +53,7 @@ class SyncPool:
         _pools.add(self)
 
     def open(self) -> None:
-        """Open the pool now rather than with its first use.
+        """Open the pool now instead of at its first use.
 
         Raises:
             PoolMisuse: called on an event loop, or by a callback of this pool.
@@ -70,13 +69,13 @@ class SyncPool:
     def acquire(
         self, client_id: str, *, wait_seconds: float, on_lost: Callable[[SyncPermit], object] | None = None
     ) -> SyncPermit:
-        """Return a permit, waiting in line for it; as `PermitPool.acquire`, and it blocks its thread only.
+        """Return a permit, and queue for it if necessary. As `PermitPool.acquire`, but it blocks the calling thread.
 
         Args:
-            client_id: who asks.
-            wait_seconds: how long to wait; 0: now or never.
-            on_lost: called when the permit is lost, in the background thread, so it must be quick and ask nothing of
-                the pool.
+            client_id: the client.
+            wait_seconds: how long to wait; 0: do not wait.
+            on_lost: called in the background thread when the permit is lost. It must be quick and must not call
+                    the pool.
 
         Raises:
             PermitError: as `PermitPool.acquire`.
@@ -93,7 +92,7 @@ class SyncPool:
     def permit(
         self, client_id: str, *, wait_seconds: float, on_lost: Callable[[SyncPermit], object] | None = None
     ) -> Iterator[SyncPermit]:
-        """Hold a permit for the length of a `with` block. A thread cannot be cancelled: ask `valid()`, or be told.
+        """Hold a permit for the length of a `with` block. A thread cannot be cancelled: use `valid()` or `on_lost`.
 
         Arguments and errors are those of `acquire`.
         """
@@ -107,7 +106,7 @@ class SyncPool:
         """Return a decorator: each call of the function holds a permit, and a generator until it is closed.
 
         Args:
-            client_id: who asks; or a function that is called with the arguments of the call and returns that.
+            client_id: the client, or a function that returns it, called with the arguments of the call.
             wait_seconds: how long to wait, as for `acquire`.
 
         Raises:
@@ -148,9 +147,9 @@ class SyncPool:
         return self._opened().call(lambda pool: pool.state())
 
     def close(self) -> None:
-        """Grant no more, tell those who wait, and give everything back; what threads still hold is lost for them.
+        """Grant no more, refuse waiting threads, and release all permits. Permits that threads still hold are lost.
 
-        The pool is not opened again. Returns within bounded time, with a store that is away, too.
+        The pool cannot be opened again. Returns within bounded time, also when the store is unavailable.
         """
         _refuse_on_a_loop()
         with self._lock:
@@ -185,12 +184,12 @@ class SyncPool:
             return self._worker
 
     def settle(self) -> None:
-        """Wait until no pool is being opened: what its thread imports or locks meanwhile would be locked in a fork."""
+        """Wait until no pool is being opened: locks that its thread holds would stay locked in a forked process."""
         if self._lock.acquire(timeout=FORK_SECONDS):
             self._lock.release()
 
     def forget(self) -> None:
-        """Begin again, in a process that was just forked: its parent goes on with what was."""
+        """Reset the state in a forked process. The parent keeps the old pools."""
         self._lock = threading.Lock()
         if self._worker is not None:
             _of_the_parent.append(self._worker)
@@ -209,7 +208,7 @@ def _refuse_on_a_loop() -> None:
 
 _pools: WeakSet[SyncPool] = WeakSet()
 _of_the_parent: list[Worker] = []
-"""Kept as they are: freeing the copy of an event loop would close what the parent goes on with."""
+"""Never freed: freeing the copy of an event loop would close descriptors that the parent uses."""
 
 
 def _close_all() -> None:

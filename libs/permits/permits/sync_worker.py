@@ -1,4 +1,4 @@
-"""The background thread of a pool for threads, and the permits that threads hold by it."""
+"""The background thread of a pool for threads, and the permits that threads hold."""
 
 import asyncio
 import logging
@@ -18,10 +18,10 @@ from permits.pool import Pool
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 30.0
-"""Beyond what a caller waits for: a loop that is silent for longer is stuck."""
+"""Added to the caller's wait. A loop that has not replied by then is stuck."""
 CLOSE_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 1.0
-"""How often the thread looks for permits that nobody has."""
+"""How often the thread looks for abandoned permits."""
 
 Make = Callable[[], AbstractAsyncContextManager[Pool]]
 T = TypeVar("T")
@@ -47,11 +47,11 @@ class SyncPermit:
         """See `Permit.release`."""
         if not self._released:
             self._worker.tell(partial(self._worker.let_go, self._permit))
-            self._released = True  # only now: an exception may come in between, and the next call makes good for it
+            self._released = True  # last: if an exception interrupts this, the next call does it again
 
 
 class _Held(NamedTuple):
-    """What the pool's thread knows of a permit that a thread holds: the thread's own, and who waits for its loss."""
+    """A permit as the pool's thread knows it: the object that a thread holds, and the callback for its loss."""
 
     permit: "ref[SyncPermit]"
     watch: "asyncio.Task[None] | None"
@@ -71,7 +71,7 @@ class Worker:
     """The background thread: an event loop with an open pool.
 
     Args:
-        make: makes the pool.
+        make: creates the pool.
     """
 
     def __init__(self, make: Make) -> None:
@@ -87,7 +87,7 @@ class Worker:
         self.pool: Pool | None = None
 
     def ours(self) -> bool:
-        """Whether this is the process in which the thread runs."""
+        """Whether the thread runs in this process."""
         return self._pid == os.getpid()
 
     def alive(self) -> bool:
@@ -112,7 +112,7 @@ class Worker:
             log.warning("permits: the thread of a pool does not end; its lease will")
 
     def tell(self, what: Callable[[], object]) -> None:
-        """Have something done in the thread. When that has ended, nothing is left to be done."""
+        """Call a function in the thread. After the thread has ended this does nothing."""
         if self._loop is not None and self.ours():
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(what)
@@ -124,9 +124,9 @@ class Worker:
         wait_seconds: float = 0,
         undo: Callable[[T], object] | None = None,
     ) -> T:
-        """Return what a coroutine returns that runs in the thread.
+        """Run a coroutine in the thread and return its result.
 
-        Whatever breaks off the wait, the coroutine is cancelled, or what it has returned is undone.
+        If an exception interrupts the wait, the coroutine is cancelled, or its result is undone.
         """
         outcome = CallFuture(undo)
         try:
@@ -150,7 +150,7 @@ class Worker:
             self._main.cancel()
 
     def hold(self, permit: HeldPermit, on_lost: Callable[[SyncPermit], object] | None) -> SyncPermit:
-        """Return a permit for a thread. For the thread of the pool, as `let_go`."""
+        """Return a permit for a thread. Called in the pool's thread, as `let_go`."""
         held = SyncPermit(permit, self)
         watch = None
         if on_lost is not None:
@@ -162,14 +162,14 @@ class Worker:
         return held
 
     def let_go(self, permit: HeldPermit) -> None:
-        """Give a permit back."""
+        """Release a permit."""
         permit.release()
         held = self._held.pop(permit, None)
         if held is not None and held.watch is not None:
             held.watch.cancel()
 
     def _sweep(self) -> None:
-        """Give back what nobody can release any more, such as the permit of a thread that was broken off."""
+        """Release permits that no thread can release any more, such as those of interrupted threads."""
         for permit in [permit for permit, held in self._held.items() if held.permit() is None]:
             self.let_go(permit)
         self._sweeping = bool(self._held)
@@ -196,12 +196,12 @@ class Worker:
             try:
                 await self._loop.create_future()
             finally:
-                await pool.close()  # which refuses those who wait
+                await pool.close()  # refuses the waiting requests
                 await asyncio.sleep(0)
 
 
 async def _answer(ask: Callable[[Pool], Coroutine[Any, Any, T]], pool: Pool, outcome: CallFuture[T]) -> None:
     try:
         outcome.succeed(await ask(pool))
-    except Exception as exc:  # noqa: BLE001 - raised by the thread that called
+    except Exception as exc:  # noqa: BLE001 - raised again in the calling thread
         outcome.fail(exc)

@@ -1,4 +1,4 @@
-"""From settings to an authenticator: with the task that keeps the keys of an issuer fresh, where there is one."""
+"""Makes the authenticator that the settings describe, with the task that refreshes an issuer's keys."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,12 +18,12 @@ from servicekit.tokens.key_sources import from_file, from_url
 
 @dataclass(frozen=True, slots=True)
 class KeySetLimits:
-    """Within which bounds the keys of an issuer are fetched.
+    """Bounds for fetching the keys of an issuer.
 
     Attributes:
-        cooldown_seconds: the least time between fetches that tokens with unknown keys bring about.
+        cooldown_seconds: the least time between fetches caused by tokens with unknown keys.
         fetch_seconds: how long the issuer may take to answer.
-        max_bytes: the largest set that is read.
+        max_bytes: the largest key set that is read.
     """
 
     cooldown_seconds: float = 10.0
@@ -38,13 +38,13 @@ USUAL_LIMITS: Final = KeySetLimits()
 async def open_authenticator(
     settings: AccessSettings, health: Health, *, now: Now = utc_now, limits: KeySetLimits = USUAL_LIMITS
 ) -> AsyncIterator[Authenticator]:
-    """Check tokens as the settings say. With the keys of an issuer, ready only when they have come.
+    """Yield an authenticator. With an issuer, the service is ready only after the first fetch of its keys.
 
     Args:
-        settings: which tokens count.
-        health: told whether the keys have come, as `token_keys`.
+        settings: which tokens are accepted.
+        health: gets the readiness check `token_keys`.
         now: the wall clock.
-        limits: within which bounds keys are fetched.
+        limits: bounds for fetching keys.
     """
     if settings.auth == "none":
         yield NoAuth()
@@ -75,6 +75,6 @@ async def _source(settings: AccessSettings, limits: KeySetLimits, stack: AsyncEx
         return from_file(settings.token_jwks_file, max_bytes=limits.max_bytes)
     if settings.token_jwks_url is None:
         return None
-    # Nothing is unpacked: a small answer must not become a large one.
+    # No decompression: a small response must not become a large one.
     http = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True, auto_decompress=False))
     return from_url(http, str(settings.token_jwks_url), seconds=limits.fetch_seconds, max_bytes=limits.max_bytes)

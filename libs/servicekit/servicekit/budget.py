@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 
 class ByteBudget:
-    """Bytes to be taken before something is held in memory, and given back afterwards.
+    """Bytes that are acquired before something is held in memory, and released afterwards.
 
-    Whoever asks first is served first: a small item never overtakes a large one that waits. An item larger
-    than the whole limit is let through when nothing else is held, because refusing it for ever would be a
-    deadlock. One event loop only; not for threads.
+    Requests are served in order: a small item never overtakes a large one that waits. An item larger than the
+    whole limit is admitted when nothing else is held, since it would otherwise wait for ever. For one event loop; not
+    for threads.
 
     Args:
         limit_bytes: the most that may be held at once, at least 1.
@@ -41,7 +41,7 @@ class ByteBudget:
 
     @property
     def waiting(self) -> int:
-        """How many callers stand in line."""
+        """How many callers wait."""
         return len(self._line)
 
     def try_acquire(self, size_bytes: int) -> bool:
@@ -57,7 +57,7 @@ class ByteBudget:
         return True
 
     def charge(self, size_bytes: int) -> None:
-        """Take `size_bytes` without asking, over the limit if need be: for what is in memory already.
+        """Take `size_bytes` without waiting, beyond the limit if necessary: for what is in memory already.
 
         Raises:
             ValueError: the size is negative.
@@ -66,7 +66,7 @@ class ByteBudget:
         self._used += size_bytes
 
     async def acquire(self, size_bytes: int) -> None:
-        """Wait for one's turn and take `size_bytes`. A cancelled wait takes nothing.
+        """Wait until `size_bytes` fit, in order of arrival, and take them. A cancelled wait takes nothing.
 
         Raises:
             ValueError: the size is negative.
@@ -80,13 +80,13 @@ class ByteBudget:
         except asyncio.CancelledError:
             self._line.pop(turn, None)
             if turn.done() and not turn.cancelled():
-                # Cancelled between the grant and the moment this task would have run: hand the bytes on.
+                # Cancelled after the grant, before this task ran: release the bytes.
                 self._used -= size_bytes
             self._serve_line()
             raise
 
     def release(self, size_bytes: int) -> None:
-        """Give `size_bytes` back and let in whoever now fits. Synchronous, so it is safe in any `finally`.
+        """Release `size_bytes` and serve waiting callers. Synchronous, so it is safe in any `finally`.
 
         Raises:
             ValueError: the size is negative, or more than is held (a bug of the caller).
@@ -113,7 +113,7 @@ class ByteBudget:
         while self._line:
             turn, size_bytes = next(iter(self._line.items()))
             if turn.cancelled():
-                # Its task has been cancelled but has not run yet; it must not hold up those behind it.
+                # Its task is cancelled but has not run yet. It must not block the callers behind it.
                 del self._line[turn]
                 continue
             if not self._fits(size_bytes):

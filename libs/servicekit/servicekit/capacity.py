@@ -1,7 +1,7 @@
-"""How many connections a process takes: fewer than its limit of file descriptors, so that newcomers can be told so.
+"""How many connections a process accepts: fewer than file descriptors, so that the others can be answered.
 
-A process without descriptors can accept nothing: newcomers see their connection reset, or wait. So some are kept back:
-for files, stores and workers, and for newcomers that are only told that there is no room.
+A process without free descriptors cannot accept: new connections are reset, or wait. So some are reserved for files,
+stores and workers, and for connections that are only told that there is no room.
 """
 
 import resource
@@ -16,16 +16,16 @@ MIN_RESERVE: Final = 64
 
 
 def raise_descriptor_limit() -> None:
-    """Take as many file descriptors as there may be. The usual soft limit, 1024, is for programs that use select()."""
+    """Raise the soft limit of file descriptors to the hard one. The usual 1024 is for programs that use select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft < most:
-        with suppress(OSError, ValueError):  # some systems have another limit below the one they tell
+        with suppress(OSError, ValueError):  # some systems enforce a lower limit than they report
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Holder(Protocol):
-    """A connection that may have to go."""
+    """A connection that may be closed to make room."""
 
     def make_room(self) -> None:
         """Close at once: there is no request under way."""
@@ -34,9 +34,9 @@ class Holder(Protocol):
 class Capacity:
     """The connections of a process.
 
-    When it is full, the connection that has been without a request for longest makes room for a newcomer: it may be one
-    that never sends any. When all have requests, the newcomer is turned away with an answer. Few are being told so at
-    once; the oldest of them makes room, too.
+    When it is full, the connection that has been idle for longest is closed for a new one: it may never send a request.
+    When all have requests, the new connection gets a refusal. Few refusals are in progress at once; beyond that
+    the oldest of them is closed.
 
     Args:
         limit: how many connections there may be; None: as many as the limit of file descriptors leaves, and never more.
@@ -59,11 +59,11 @@ class Capacity:
 
     @property
     def used(self) -> int:
-        """How many connections count."""
+        """The number of connections."""
         return sum(map(len, self._ports)) - len(self._told) - len(self._leaving)
 
     def admit(self, newcomer: Holder) -> bool:
-        """Say whether there is room for a newcomer, which is counted already. It begins without a request."""
+        """Say whether there is room for a new connection, which is counted already. It begins idle."""
         if self.used > self.limit:
             if not self._idle:
                 self._told[newcomer] = None

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Now = Callable[[], datetime]
-"""Gives the current moment as an aware datetime in UTC."""
+"""Returns the current time as an aware datetime in UTC."""
 
 
 def utc_now() -> datetime:
-    """Return the current moment by the machine's clock, aware and in UTC."""
+    """Return the current time of the system clock, aware and in UTC."""
     return datetime.now(UTC)

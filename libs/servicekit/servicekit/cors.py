@@ -1,4 +1,4 @@
-"""Pages of other origins: which may read answers, and which headers of them."""
+"""CORS: which pages of other origins may read responses, and which headers."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,16 +22,16 @@ PREFLIGHT_SECONDS: Final = 600
 
 
 class _OriginsInAnyCase(CORSMiddleware):
-    """App shells write the host of an origin in any case; the settings have it in lower case."""
+    """App shells send origins in any case; the settings hold them in lower case."""
 
     def is_allowed_origin(self, origin: str) -> bool:
         return super().is_allowed_origin(origin.lower())
 
 
 def allow_origins(app: Starlette, origins: Sequence[str]) -> None:
-    """Let pages of these origins use `app`; call it last, so that every answer is covered, a 500 as well.
+    """Let pages of these origins use `app`. Call it last, so that every response is covered, also a 500.
 
-    Cookies play no part: who asks is told by a bearer token, which no browser adds by itself.
+    Cookies are not used: a bearer token identifies the sender, and no browser adds it by itself.
     """
     if origins:
         app.add_middleware(

@@ -1,7 +1,7 @@
 """Signals while a program is still being loaded: import this first.
 
-Loading takes a good second, in which Python would die of SIGTERM, and end with a traceback at SIGINT. Nothing has been
-opened yet, so there is nothing to end in good order.
+Loading takes more than a second. By default SIGTERM would kill the process, and SIGINT would print a traceback. Nothing
+has been opened yet, so the process just exits.
 """
 
 import os

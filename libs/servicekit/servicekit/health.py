@@ -1,7 +1,7 @@
-"""Is this process alive, and may it be given work: `/healthz` and `/readyz`.
+"""Liveness and readiness of a process: `/healthz` and `/readyz`.
 
-Alive means that the event loop turns; nothing outside the process may make it look dead, or a broken store
-would restart every pod. Ready means that each registered check passes and that the process is not draining.
+Alive means that the event loop runs. Nothing outside the process affects it, otherwise a broken store would restart
+every pod. Ready means that each registered check passes and that the process is not draining.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one readiness check said.
+    """The result of one readiness check.
 
     Attributes:
         ok: whether it passed.
-        reason: says more, also when it passed, and holds nothing a store said.
-        left_seconds: for how much longer the reason holds, where that is known; it is told, and no change is news.
+        reason: explains the result, also of a check that passed. It holds no text of a store.
+        left_seconds: for how much longer the reason holds, if known. It is shown, and its changes are not logged.
     """
 
     ok: bool
@@ -40,13 +40,13 @@ class CheckResult:
     left_seconds: float = field(default=0.0, compare=False)
 
     def told(self) -> str:
-        """Return what a probe is told."""
+        """Return the text for the probe."""
         left = f", {math.ceil(self.left_seconds)} s left" if self.left_seconds > 0 else ""
         return f"{self.reason or 'ok'}{left}"
 
 
 Check = Callable[[], "bool | CheckResult | Awaitable[bool]"]
-"""Says whether one thing this process needs is there; an exception counts as no."""
+"""Checks one thing that this process needs. An exception means that it is missing."""
 
 
 class Health:
@@ -66,7 +66,7 @@ class Health:
         self._draining = False
 
     def register(self, name: str, check: Check, *, timeout_seconds: float = DEFAULT_CHECK_SECONDS) -> None:
-        """Ask `check` at each readiness probe; no answer within `timeout_seconds` counts as no.
+        """Call `check` at each readiness probe. Without an answer within `timeout_seconds` it fails.
 
         Raises:
             ValueError: a check of this name is there already.
@@ -77,7 +77,7 @@ class Health:
 
     @property
     def draining(self) -> bool:
-        """Whether this process is on its way out; there is no way back."""
+        """Whether this process is shutting down."""
         return self._draining
 
     def start_draining(self) -> None:
@@ -85,11 +85,11 @@ class Health:
         self._draining = True
 
     async def verdicts(self) -> dict[str, CheckResult]:
-        """Ask all checks side by side, each within its own time."""
+        """Run all checks concurrently, each with its own time-out."""
         names = list(self._checks)
         verdicts = dict(zip(names, await asyncio.gather(*map(self._ask, names)), strict=True))
         for name, verdict in verdicts.items():
-            # Probes come every few seconds; only a change is news.
+            # Probes come every few seconds, so only changes are logged.
             if verdict != self._last.get(name, CheckResult(ok=True)):
                 left = {"left_seconds": math.ceil(verdict.left_seconds)} if verdict.left_seconds > 0 else {}
                 _log.warning("readiness check changed", check=name, ok=verdict.ok, reason=verdict.reason, **left)
@@ -108,7 +108,7 @@ class Health:
                 passed = await answer if inspect.isawaitable(answer) else answer
         except TimeoutError:
             return CheckResult(ok=False, reason=f"no answer within {timeout_seconds:g} s")
-        except Exception as exc:  # noqa: BLE001 - whatever a check raises, the probe must be answered
+        except Exception as exc:  # noqa: BLE001 - the probe must be answered after any exception
             return CheckResult(ok=False, reason=type(exc).__name__)
         if isinstance(passed, CheckResult):
             return passed

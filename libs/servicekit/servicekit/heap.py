@@ -1,8 +1,8 @@
-"""The heap of a process that handles large messages: what is freed goes back to the system.
+"""Heap settings for processes with large messages: freed memory returns to the system.
 
-glibc raises its threshold for blocks of their own to the size of the largest block that was freed, up to 32 MiB. After
-one large message the next ones lie in the heap, among small objects that live on, and what is freed between them stays
-with the process for good. A fixed threshold keeps every large block apart, so it goes back when it is freed.
+glibc maps large blocks separately, above a threshold that grows to the largest freed block, up to 32 MiB. After one
+large message, later ones are put into the heap among long-lived small objects, and the memory freed between those is
+never returned. With a fixed threshold every large block is mapped separately, and unmapped when it is freed.
 """
 
 import ctypes
@@ -13,13 +13,13 @@ M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 
-BLOCK_BYTES: Final = 128 * 1024  # from here on a block is apart; glibc's own threshold before it raises it
+BLOCK_BYTES: Final = 128 * 1024  # blocks of this size are mapped separately; glibc's initial threshold
 KEPT_BYTES: Final = 1024 * 1024  # of free heap; otherwise each message takes it from the system anew, page by page
 ARENAS: Final = 2  # one for the event loop, one for the threads beside it
 
 
 def return_freed_memory() -> bool:
-    """Let this process give back large blocks as they are freed. Return whether its C library can; only glibc can."""
+    """Make this process return large blocks when they are freed. Return False if the C library is not glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

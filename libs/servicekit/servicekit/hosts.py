@@ -1,8 +1,8 @@
-"""The names by which a service may be asked for.
+"""The host names for which a service accepts requests.
 
-A browser lets a page talk to the host that it came from. Whoever owns a name can point it at 127.0.0.1 after the page
-has been loaded (DNS rebinding), and the page then talks to a service on the machine of whoever looks at it. What gives
-it away is the `Host` of its requests.
+A browser lets a page send requests to the host that it came from. The owner of that name can point it at 127.0.0.1
+after the page has been loaded (DNS rebinding). The page then reaches a service on the visitor's machine. Only the
+`Host` of its requests is wrong.
 """
 
 import ipaddress
@@ -20,28 +20,28 @@ _DEFAULT_PORTS: Final = ("80", "443")
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """Which values of `Host` are for this service.
+    """The values of `Host` that a service accepts.
 
     Attributes:
         patterns: as `parse_host_pattern` returns them.
-        setting: the variable in which an operator names more, for the answer to a request for another host.
+        setting: the variable in which an operator names more, for the message of a refusal.
     """
 
     patterns: tuple[str, ...]
     setting: str
 
     def allow(self, host: str) -> bool:
-        """Say whether a request for this host, with or without a port, is meant for this service."""
+        """Say whether this host, with or without a port, is accepted."""
         name, port = _split(host.lower())
         name = name.removesuffix(".")
         return any(_matches(pattern, name, port) for pattern in self.patterns)
 
 
 def parse_host_pattern(raw: str) -> str:
-    """Return a host in lower case, perhaps with `*` and `?` in it, perhaps with a port; without it all are meant.
+    """Return a host pattern in lower case. It may have `*`, `?` and a port; without a port any port matches.
 
     Raises:
-        ValueError: it is none, such as an address with a scheme.
+        ValueError: it is not a host, such as an address with a scheme.
     """
     pattern = raw.lower()
     if _PATTERN.fullmatch(pattern) is None:
@@ -52,12 +52,12 @@ def parse_host_pattern(raw: str) -> str:
 
 
 def allowed_hosts(patterns: Iterable[str], *, listens_on: str, protected: bool, setting: str) -> AllowedHosts | None:
-    """Return what a service may be asked for; None: anything.
+    """Return the hosts that a service accepts; None: any.
 
     Args:
-        patterns: what an operator has named. Names of this machine itself are always among it.
+        patterns: the hosts that an operator has named. The names of this machine are added.
         listens_on: the address that the service listens on.
-        protected: whether requests prove who they are from, so that those of a stranger's page fail anyway.
+        protected: whether requests need a token, so that those of a stranger's page fail anyway.
         setting: the variable of `patterns`.
     """
     named = tuple(patterns)
@@ -68,7 +68,7 @@ def allowed_hosts(patterns: Iterable[str], *, listens_on: str, protected: bool, 
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine itself reaches what listens on `host`."""
+    """Say whether `host` is a loopback address or name."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""How long a peer may take: one that stalls holds a connection, a file descriptor, and perhaps part of a store."""
+"""Time limits for HTTP peers: one that stalls holds a connection, a file descriptor, and perhaps part of a store."""
 
 import asyncio
 import fcntl
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What one HTTP connection may do.
+    """Limits of one HTTP connection.
 
     Attributes:
         max_head_bytes: how large the head of a request may be.
         head_seconds: how long it may take to arrive, from the connection or from its own first byte on.
         body_seconds: how long a body may take to arrive.
-        idle_seconds: how long a connection is kept without a request, and how long the rest of a body that nobody wants
-            may take.
+        idle_seconds: how long a connection is kept without a request, and how long the unread rest of a body may
+                take.
         stall_seconds: the time over which the least rate is measured.
-        min_bytes_per_second: the least rate at which a peer has to send a body or take an answer.
+        min_bytes_per_second: the least rate at which a peer must send a body or receive a response.
     """
 
     max_head_bytes: int = 64 * 1024
@@ -31,12 +31,12 @@ class HttpLimits:
 
 
 class LeastRate:
-    """Gives up a peer that gets on too slowly.
+    """Gives up a peer that transfers data too slowly.
 
     Args:
-        limits: how slow that is.
-        progress: how many bytes have got there; None while the peer could not get on.
-        give_up: called when it was too slow.
+        limits: the least rate, and the time over which it is measured.
+        progress: returns the bytes transferred; None while the peer can't make progress.
+        give_up: called when the peer was too slow.
     """
 
     def __init__(self, limits: HttpLimits, progress: Callable[[], int | None], give_up: Callable[[], None]) -> None:
@@ -47,13 +47,13 @@ class LeastRate:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Measure from now on, if it is not measured already."""
+        """Start measuring, if not started already."""
         if self._timer is None:
             self._mark = self._progress()
             self._timer = asyncio.get_running_loop().call_later(self._limits.stall_seconds, self._look)
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -69,11 +69,11 @@ class LeastRate:
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """Return how many bytes the peer has not taken yet, those that the kernel holds included, where it tells."""
+    """Return how many bytes the peer has not received yet, including those in the kernel where it reports them."""
     waiting = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     try:
         told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-    except (OSError, ValueError):  # not every system knows, and the socket may be gone
+    except (OSError, ValueError):  # not supported by every system, and the socket may be closed
         return waiting
     return waiting + int(struct.unpack("i", told)[0])

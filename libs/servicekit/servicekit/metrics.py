@@ -17,7 +17,7 @@ from servicekit.problems import Problem, problem_response
 
 
 def new_registry() -> CollectorRegistry:
-    """Return a registry of our own, never the global one, that already tells what the process itself uses."""
+    """Return a registry of our own, never the global one, with the metrics of the process itself."""
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -29,7 +29,7 @@ CUT_REASONS: Final = ("turned_away", "made_room", "head_too_slow", "body_too_slo
 
 
 def count_cuts(registry: CollectorRegistry) -> Callable[[str], None]:
-    """Return what counts HTTP connections that were turned away or given up, by reason (`Listener.on_cut`)."""
+    """Return a function that counts HTTP connections that were refused or aborted, by reason (`Listener.on_cut`)."""
     counter = Counter(
         "http_connections_cut",
         "HTTP connections that were turned away, made room for others, or were given up as too slow.",

@@ -1,4 +1,4 @@
-"""What a shared secret must be: long enough not to be guessed, and no secret's public half."""
+"""Checks of a shared secret: it is long enough, and not a public key."""
 
 from typing import Final
 

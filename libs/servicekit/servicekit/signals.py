@@ -1,4 +1,4 @@
-"""When a process is asked to stop: SIGTERM and SIGINT as things to wait for."""
+"""SIGTERM and SIGINT as events to wait for."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from typing import Self
 from servicekit.logs import get_logger
 
 FORCED_EXIT_SECONDS = 2.0
-"""After a second signal, how long the program may take to let go of its resources."""
+"""How long the program may take to free its resources after a second signal."""
 
 EXIT_FORCED = 1
 
@@ -24,13 +24,13 @@ _log = get_logger(__name__)
 
 
 class StopSignals:
-    """Listens for SIGTERM and SIGINT (in the main thread; elsewhere only the `stop` of `claimed` counts).
+    """Handles SIGTERM and SIGINT, in the main thread only. Elsewhere only the `stop` of `claimed` has an effect.
 
     Attributes:
-        first: done when a first signal came, or `stop` was set: end in good order.
-        second: done when a second signal came: end at once. What is not over within `FORCED_EXIT_SECONDS`, or at a
-            third signal, is cut off by ending the process.
-        is_claimed: somebody has begun to act on signals; what was before that is the start of the program.
+        first: done after the first signal, or when `stop` is set: shut down gracefully.
+        second: done after the second signal: end at once. After `FORCED_EXIT_SECONDS`, or at a third signal, the
+            process exits.
+        is_claimed: signals are handled now. Before that the program is starting.
     """
 
     def __init__(self) -> None:
@@ -51,14 +51,14 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _listening.reset(self._token)
-        # After a second signal the handlers stay, so that a third one is heard while the program lets go.
+        # After a second signal the handlers stay, so that a third one has an effect while the program ends.
         if self._installed and not self.second.done():
             for number in _SIGNALS:
                 self._loop.remove_signal_handler(number)
 
     @contextmanager
     def claimed(self, stop: asyncio.Event | None = None) -> Iterator[Self]:
-        """Act on signals for the length of a `with` block, and on `stop` as on a first one."""
+        """Handle signals for the length of a `with` block. `stop` counts as a first signal."""
         self.is_claimed = True
         watch = None if stop is None else asyncio.create_task(self._await(stop), name="stop")
         try:
@@ -90,7 +90,7 @@ def stop_signals() -> AbstractContextManager[StopSignals]:
 
 
 def leave_with(code: int) -> None:
-    """From now on, let a signal end this process with `code`: there is nothing left to end in good order."""
+    """From now on a signal ends this process with `code`: nothing is left to shut down."""
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, lambda *_: os._exit(code))

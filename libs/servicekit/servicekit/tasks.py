@@ -1,4 +1,4 @@
-"""Background tasks with an owner, work that ends although it is cancelled, bounded gathering, and back-off."""
+"""Background tasks with an owner, work that finishes although cancelled, bounded gathering, and back-off."""
 
 import asyncio
 import random
@@ -13,19 +13,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LONGEST_DOUBLING: Final = 16
-"""More than this only makes large numbers; the longest pause has been reached before."""
+"""Bounds the exponent. The longest pause is reached before."""
 
 _log = get_logger(__name__)
 
 
 @asynccontextmanager
 async def background(work: Coroutine[Any, Any, object], *, name: str) -> AsyncIterator[asyncio.Task[object]]:
-    """Run `work` beside an `async with` block, and cancel it at the end of the block.
+    """Run `work` in the background of an `async with` block, and cancel it at the end of the block.
 
-    Work that fails is logged at that moment: nobody awaits it before the block ends.
+    A failure is logged at once, because the task is awaited only when the block ends.
 
     Args:
-        work: what runs.
+        work: the coroutine.
         name: of the task, in the log.
     """
     task = asyncio.create_task(work, name=name)
@@ -47,7 +47,7 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 async def finish(work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
     """Return what `work` returns. A cancellation takes effect only after it has ended.
 
-    For work in threads and processes, which nothing stops. What cancelled work returns or raises is dropped.
+    For work in threads and processes, which can't be cancelled. After a cancellation its result or error is dropped.
     """
     running = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -63,13 +63,13 @@ async def finish(work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
             raise cancelled
         return running.result()
     finally:
-        del work, running, cancelled  # a traceback through this frame would hold itself, and what the work holds
+        del work, running, cancelled  # avoids a reference cycle through the traceback of this frame
 
 
 async def gather_bounded(do: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int) -> list[R]:
-    """Do the same to every item, to at most `limit` at once, and return the results in the order of the items.
+    """Apply a function to every item, at most `limit` at once. Return the results in the order of the items.
 
-    The first failure cancels the rest and is raised. Items are taken one by one, as they are begun.
+    The first failure cancels the rest and is raised. Items are taken from the iterable as they are started.
     """
     numbered = enumerate(items)
     results: dict[int, R] = {}

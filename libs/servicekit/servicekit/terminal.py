@@ -1,4 +1,4 @@
-"""What may be written to a terminal."""
+"""What a terminal can show: colours and characters."""
 
 import codecs
 import os
@@ -16,7 +16,7 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def put_up_with_few_characters() -> None:
-    """Write "?" for what the encoding of a terminal has not, such as that of a POSIX locale, instead of failing."""
+    """Write "?" for characters that the terminal's encoding lacks, as in a POSIX locale, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
             narrow = codecs.lookup(stream.encoding).name != "utf-8"

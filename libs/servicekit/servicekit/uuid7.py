@@ -1,4 +1,4 @@
-"""UUIDv7 (RFC 9562, section 5.7): ids that sort by the time they were made. Python has them from 3.14 on."""
+"""UUIDv7 (RFC 9562, section 5.7): ids that sort by the time of creation. Python has them from 3.14 on."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ _FRESH_MASK: Final = (1 << (_COUNTER_BITS - 1)) - 1
 
 
 class _RandomBytes:
-    """Random bytes of the system, fetched in blocks: one call to it for some 400 ids. A forked child starts anew."""
+    """Random bytes of the system, in blocks: one system call for about 400 ids. A forked child fetches its own."""
 
     def __init__(self) -> None:
         self._block = b""
@@ -42,10 +42,10 @@ _lock: Final = threading.Lock()
 
 
 class IdMint:
-    """Makes ids, each greater than the one before, whatever the clock does. Safe to share between threads.
+    """Makes ids, each greater than the one before, whatever the clock does. Thread-safe.
 
-    Millisecond and 74 random bits form one number. When time stands still or goes back, that number counts on from the
-    last one instead (method 2 of section 6.2), in steps that are random so that ids cannot be guessed.
+    Millisecond and 74 random bits form one number. When the clock does not advance, a random step is added to the last
+    number instead (method 2 of section 6.2), so that ids cannot be guessed.
 
     Args:
         after_millisecond: each id is greater than all that were made before this moment, in milliseconds since 1970.

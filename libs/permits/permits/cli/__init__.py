@@ -1,4 +1,4 @@
-"""The `permits` command: what there is to see of the pools in a store, and what can be changed by hand."""
+"""The `permits` command: shows the pools in a store and changes them by hand."""
 
 try:
     from permits.cli.commands import main

@@ -1,4 +1,4 @@
-"""The commands, and what each of them does."""
+"""The commands of `permits`."""
 
 import sys
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ Try it, where CHAT_REDIS_URL is set or with --redis redis://host:6379/0:
 
 
 class Permits(click.Group):
-    """Shows no password, should an address stand where it is not expected."""
+    """Hides passwords in error messages, in case an address is given in a wrong position."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run a command."""

@@ -1,4 +1,4 @@
-"""What several commands take."""
+"""Options that several commands share."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -22,12 +22,12 @@ Command = Callable[..., Any]
 
 
 class Utf8(click.ParamType[str]):
-    """Text. A POSIX locale hands us its bytes one by one, which are UTF-8 all the same."""
+    """Text in UTF-8, also under a POSIX locale, where Python passes its bytes as surrogates."""
 
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or refuse what is none."""
+        """Return the text, or fail for bytes that are not UTF-8."""
         try:
             return value.encode(errors="surrogateescape").decode()
         except UnicodeError:
@@ -53,10 +53,10 @@ def _pod_name(_context: click.Context, _argument: click.Parameter, name: str) ->
 
 
 def _store(url: str) -> Redis:
-    """Return a client that tries once and waits for a few seconds at most.
+    """Return a client without retries and with short time-outs.
 
     Raises:
-        ValueError: this is not the address of a store.
+        ValueError: it is not the address of a store.
     """
     parts = urlsplit(url)
     database = parts.path.strip("/")
@@ -71,16 +71,16 @@ def _store(url: str) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         client_name="permits",
-        password=os.environ.get(PASSWORD_SETTING, "").rstrip("\r\n") or None,  # one in the address counts more
+        password=os.environ.get(PASSWORD_SETTING, "").rstrip("\r\n") or None,  # a password in the address wins
     )
     redis.connection_pool.connection_kwargs["decode_responses"] = False
     make_connection: Any = redis.connection_pool.make_connection  # it has no type
-    make_connection()  # knows what may stand behind the question mark of an address
+    make_connection()  # checks the query of the address
     return redis
 
 
 def _address(_context: click.Context, _option: click.Parameter, url: str) -> str:
-    url = url.strip()  # an address that was read from a file ends in a line feed
+    url = url.strip()  # an address read from a file ends in a line feed
     try:
         _store(url)
     except (ValueError, TypeError):

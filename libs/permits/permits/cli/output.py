@@ -1,7 +1,7 @@
-"""What the command says, and how it ends.
+"""Output and exit codes of the command.
 
 Answers go to standard output, everything else to standard error, so that a pipe gets answers only.
-`chat_client.cli.output` has some of these lines, too, as `permits` depends on no package of ours.
+`chat_client.cli.output` repeats some of this code, because `permits` depends on no other package of this project.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ STORE_AWAY: Final = 5
 OUTPUT_BROKEN: Final = 6
 INTERRUPTED: Final = 130
 
-PIPE_WIDTH: Final = 240  # of a table that nobody sees on a terminal; nothing is cut off
+PIPE_WIDTH: Final = 240  # of a table outside a terminal: wide enough to cut nothing off
 STEERING: Final = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Control characters, and those that turn the direction of writing."""
 REPLACED: Final = dict.fromkeys((*STEERING, 0x2028, 0x2029, *range(0xD800, 0xE000)), "\ufffd")
@@ -37,11 +37,11 @@ PASSWORD: Final = re.compile(r"(://)\S*@")
 
 
 class NotThere(Exception):
-    """What is named on the command line is not in the pool."""
+    """A name on the command line is not in the pool."""
 
 
 def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED) -> NoReturn:
-    """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
+    """Run a command and exit: with its exit code, or with a one-line error message."""
     for stream in (sys.stdout, sys.stderr):
         _put_up_with_few_characters(stream)
     try:
@@ -61,7 +61,7 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
 
 
 def _put_up_with_few_characters(stream: TextIO) -> None:
-    """Write "?" for what the encoding of the terminal has not; bytes of file names pass through UTF-8 unchanged."""
+    """Write "?" for characters that the terminal's encoding lacks. In UTF-8, bytes of file names stay unchanged."""
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         narrow = codecs.lookup(stream.encoding).name != "utf-8"
         if narrow or stream.errors == "strict":
@@ -69,31 +69,31 @@ def _put_up_with_few_characters(stream: TextIO) -> None:
 
 
 def _give_up_output(trouble: OSError) -> int:
-    if not isinstance(trouble, BrokenPipeError):  # whoever read has had enough
+    if not isinstance(trouble, BrokenPipeError):  # the reader has closed the pipe
         with suppress(OSError):
             complain(f"the output cannot be written: {trouble.strerror}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written would fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing the rest at exit would fail again
     return OUTPUT_BROKEN
 
 
 def complain(what: str) -> None:
-    """Say that something went wrong."""
+    """Print an error message."""
     notes().print(f"[bold red]error[/] {escape(printable(without_password(what)))}", soft_wrap=True)
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to `run`, as any other trouble with the output."""
+        """Raise, so that `run` handles it like other output errors."""
         raise BrokenPipeError
 
 
 def notes() -> Console:
-    """Return the console for what is not an answer."""
+    """Return the console for messages (standard error)."""
     return _Console(stderr=True, highlight=False)
 
 
 def answers() -> Console:
-    """Return the console for answers."""
+    """Return the console for answers (standard output)."""
     console = _Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -101,16 +101,16 @@ def answers() -> Console:
 
 
 def printable(text: str) -> str:
-    """Return text that a terminal only shows, in one line: what clients and pods call themselves must not steer it."""
+    """Return text on one line without control characters: names of clients and pods must not control the terminal."""
     return text.translate(REPLACED)
 
 
 def without_password(text: str) -> str:
-    """Return text in which addresses do not say who logs in with what."""
+    """Return text with the credentials in addresses replaced."""
     return PASSWORD.sub(r"\1***@", text)
 
 
 def print_json(content: object) -> None:
-    """Print an object on a line of its own, in ASCII, and send it on at once."""
+    """Print an object as one line of ASCII JSON, and flush."""
     click.echo(json.dumps(content))
     sys.stdout.flush()

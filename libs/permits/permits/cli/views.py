@@ -1,4 +1,4 @@
-"""A pool as people and as programs read it."""
+"""A pool as tables for people and as JSON for programs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -43,7 +43,7 @@ def as_tables(name: str, view: PoolView) -> RenderableType:
 
 
 def seconds(value: float) -> str:
-    """Return a time as people read it."""
+    """Format a duration for people."""
     return f"{value:.1f} s"
 
 
@@ -111,5 +111,5 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, total: int 
 def _time(epoch_ms: int) -> str:
     try:
         return datetime.fromtimestamp(epoch_ms / 1000).astimezone().isoformat(sep=" ", timespec="seconds")
-    except (ValueError, OverflowError, OSError):  # somebody has written it by hand
+    except (ValueError, OverflowError, OSError):  # a value that was written by hand
         return str(epoch_ms)

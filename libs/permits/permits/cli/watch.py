@@ -1,4 +1,4 @@
-"""`permits watch`: looking at a pool again and again."""
+"""`permits watch`: shows a pool repeatedly."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ async def watch_pool(name: str, url: str, prefix: str, *, refresh_seconds: float
 
     Raises:
         PoolUnknown: there is no such pool.
-        PoolUnavailable: the store cannot be asked. On a terminal this is only raised by the first look.
+        PoolUnavailable: the store cannot be asked. On a terminal only the first attempt raises it.
     """
     async with open_store(url) as redis:
         operator = PoolOperator(name, redis, prefix)
@@ -45,6 +45,6 @@ async def _show_live(operator: PoolOperator, refresh_seconds: float) -> None:
             try:
                 shown = as_tables(operator.name, await operator.show())
                 live.update(Group(shown, "", hint))
-            except (PoolUnavailable, PoolUnknown) as exc:  # whoever watches an incident wants to see its end
+            except (PoolUnavailable, PoolUnknown) as exc:  # go on: the store may come back
                 why = f"[red]{escape(printable(str(exc)))}; this is how it was[/]"
                 live.update(Group(why, shown, "", hint))

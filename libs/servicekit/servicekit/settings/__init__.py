@@ -1,7 +1,7 @@
 """Settings of a service: environment variables, typed, bounded and explained.
 
-A service declares one subclass of `ServiceSettings` with its prefix, and its program calls `load` once. Whoever
-runs it reads `--help`, and whoever gets values wrong reads one line for each error.
+A service declares one subclass of `ServiceSettings` with its prefix, and its program calls `load` once. `--help` lists
+the variables. Each wrong value is reported on one line.
 """
 
 from servicekit.settings.access import AccessSettings, TokenSecret

@@ -1,4 +1,4 @@
-"""The settings of who may do what, the same in every service."""
+"""The settings of access control, the same in every service."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -23,11 +23,11 @@ def _safe_secret(secret: SecretStr) -> SecretStr:
 
 
 TokenSecret = Annotated[SecretStr, AfterValidator(_safe_secret)]
-"""A secret that signs tokens: never shown, and refused when it is too short to be safe."""
+"""A secret that signs tokens. It is never shown, and refused when it is too short."""
 
 
 def _safe_source(url: AnyHttpUrl) -> AnyHttpUrl:
-    """Check that nobody on the way can put other keys in place of the issuer's."""
+    """Check that the issuer's keys can't be replaced in transit."""
     if url.username or url.password:
         raise ValueError("must be an address without a name and a password")
     if url.scheme != "https" and url.host not in _LOOPBACK:
@@ -36,7 +36,7 @@ def _safe_source(url: AnyHttpUrl) -> AnyHttpUrl:
 
 
 class AccessSettings(ServiceSettings):
-    """Who may use a service: tokens, and pages of other origins."""
+    """Tokens, hosts, and pages of other origins."""
 
     allowed_origins: tuple[Origin, ...] = Field(
         (), description="further origins of web pages and apps that may use this service; * for all"
@@ -62,14 +62,14 @@ class AccessSettings(ServiceSettings):
     token_leeway_seconds: float = Field(10, ge=0, le=300, description="largest difference to the clock of the issuer")
 
     def served_hosts(self, listens_on: str) -> AllowedHosts | None:
-        """Return what requests may be for; None: anything."""
+        """Return the hosts that are accepted; None: any."""
         protected = self.auth != "none"
         return allowed_hosts(
             self.allowed_hosts, listens_on=listens_on, protected=protected, setting=self._hosts_variable
         )
 
     def metrics_hosts(self, listens_on: str) -> AllowedHosts | None:
-        """Return the same for the metrics port, which no token protects and no ingress leads to."""
+        """Return the same for the metrics port, which has no tokens and no ingress."""
         return allowed_hosts((), listens_on=listens_on, protected=False, setting=self._hosts_variable)
 
     @property

@@ -1,4 +1,4 @@
-"""What every settings class has in common: where values come from and how they are read."""
+"""The base of settings classes: where values come from and how they are read."""
 
 from typing import Annotated, Any
 
@@ -13,14 +13,14 @@ ByteSize = Annotated[int, BeforeValidator(parse_byte_size)]
 
 
 class _Environment(EnvSettingsSource):
-    """The environment without the links that Kubernetes puts there."""
+    """The environment without the service links of Kubernetes."""
 
     def __call__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__call__().items() if not is_service_link(value)}
 
 
 class ServiceSettings(BaseSettings):
-    """Base of the settings of a service. Frozen; from the environment and `.env`, where the former wins.
+    """Base of the settings of a service. Frozen. Values come from the environment, then from `.env`.
 
     A subclass sets `model_config = SettingsConfigDict(env_prefix="CHAT_")` and gives each field a default, bounds
     and `Field(description=...)`: that text is the documentation. A name that ends in `_seconds`, `_ms` or `_bytes`
@@ -37,7 +37,7 @@ class ServiceSettings(BaseSettings):
         enable_decoding=False,
         extra="ignore",
         allow_inf_nan=False,
-        # An exception that escapes must not print a secret.
+        # An uncaught exception must not print a secret.
         hide_input_in_errors=True,
         validate_default=True,
     )
@@ -51,7 +51,7 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the environment through a source that knows what Kubernetes injects."""
+        """Read the environment through `_Environment`."""
         return init_settings, _Environment(settings_cls), dotenv_settings, file_secret_settings
 
     @field_validator("*", mode="before")

@@ -1,4 +1,4 @@
-"""What is wrong with the environment, one line for each error, in the words of whoever set it."""
+"""Error messages about the environment, one line each, in terms of the variables."""
 
 import difflib
 import re
@@ -39,7 +39,7 @@ _WORDS = {
 def error_lines(cls: type[BaseSettings], error: ValidationError) -> list[str]:
     """Return one line for each wrong setting, such as `CHAT_PORT: must be at most 65535 (got "70000")`.
 
-    What a secret was is never told, nor a password inside an address.
+    Secrets, and passwords in addresses, are never shown.
     """
     sayings: dict[str, list[str]] = {}
     endings: dict[str, str] = {}
@@ -60,10 +60,9 @@ def error_lines(cls: type[BaseSettings], error: ValidationError) -> list[str]:
 
 
 def warnings_about(cls: type[BaseSettings], variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each variable that has the prefix of `cls` and cannot be what was meant.
+    """Yield a line for each variable that has the prefix of `cls` and is probably a mistake.
 
-    Nothing is refused: Kubernetes puts variables of its own into the environment (`CHAT_SERVICE_HOST`), and those
-    are passed over in silence.
+    Nothing is refused. Variables that Kubernetes injects (`CHAT_SERVICE_HOST`) are ignored silently.
     """
     prefix = env_prefix(cls)
     known = [variable_name(cls, field_name) for field_name in cls.model_fields]
@@ -119,7 +118,7 @@ def _ending(cls: type[BaseSettings], field_name: str, found: ErrorDetails) -> st
 
 
 def _in_one_line(text: str) -> str:
-    """Escape what a terminal would obey, such as a line feed inside a value."""
+    """Escape control characters, such as a line feed inside a value."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""What can be told of a setting from its declaration, and of a variable from its value."""
+"""Properties of a setting by its declaration, and of a variable by its value."""
 
 import re
 from typing import Any, get_args, get_origin
@@ -10,7 +10,7 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 def env_prefix(cls: type[BaseSettings]) -> str:
-    """Return what the names of all variables of `cls` begin with, in upper case."""
+    """Return the prefix of all variables of `cls`, in upper case."""
     return str(cls.model_config.get("env_prefix", "")).upper()
 
 

@@ -1,4 +1,4 @@
-"""The help page of a program: a table of its environment variables, made from the settings classes."""
+"""The help page of a program: a table of its environment variables, generated from the settings classes."""
 
 import shutil
 import textwrap
@@ -27,7 +27,7 @@ _EXIT_CODES = "Exit codes: 0 ended in good order, 1 failed or left work over, 2 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One variable, as the help page shows it."""
+    """One variable on the help page."""
 
     name: str
     default: str
@@ -134,7 +134,7 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _plain(name: str, value: object) -> str:
-    """Write a default the way it would be set."""
+    """Format a default as it would be set."""
     text = str(value)
     match value:
         case bool():

@@ -7,7 +7,7 @@ from servicekit.settings.base import ByteSize, ServiceSettings
 
 
 class HttpSettings(ServiceSettings):
-    """What a peer may do before and after it has asked for something."""
+    """Limits of HTTP connections."""
 
     http_max_connections: int | None = Field(
         None,
@@ -31,7 +31,7 @@ class HttpSettings(ServiceSettings):
     )
 
     def http_limits(self) -> HttpLimits:
-        """Return them as a listener takes them."""
+        """Return the limits for a listener."""
         return HttpLimits(
             max_head_bytes=self.http_head_bytes,
             head_seconds=self.http_head_seconds,

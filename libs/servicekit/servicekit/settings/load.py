@@ -1,4 +1,4 @@
-"""What a program does first: read its settings, or tell what is wrong with them and leave."""
+"""The first step of a program: it reads its settings, or reports errors and exits."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ C = TypeVar("C", bound=ServiceSettings)
 def load(
     cls: type[A], argv: Sequence[str] | None = None, *, prog: str, description: str, version: str | None = None
 ) -> A:
-    """Read the settings of a program, or tell what is wrong with them and leave.
+    """Read the settings of a program, or report errors and exit.
 
     A line ending at the end of a variable is not part of its value.
 
@@ -33,7 +33,7 @@ def load(
         cls: the settings to read.
         argv: the arguments of the program without its name; `sys.argv[1:]` when absent. Only `--help` (`-h`) and
             `--version` are known.
-        prog: how the program is called, such as `python -m chat_service`.
+        prog: the command, such as `python -m chat_service`.
         description: what it does, in a sentence or two, for `--help`.
         version: what `--version` prints; the version of this workspace when absent.
 
@@ -75,7 +75,7 @@ def load_all(
     description: str,
     version: str | None = None,
 ) -> tuple[ServiceSettings, ...]:
-    """Do what `load` does for a program made of several services: one help page, all errors at once."""
+    """Do the same as `load` for a program made of several services: one help page, all errors at once."""
     _answer_arguments(classes, argv, prog, description, version)
     _drop_line_endings()
     wrong: list[str] = []
@@ -86,7 +86,7 @@ def load_all(
 
 
 def _drop_line_endings() -> None:
-    """Take the line ending off every variable that ends in one.
+    """Strip a line ending from the end of every variable.
 
     A file has one after its last line, and `kubectl create secret --from-file` keeps it. Variables of libraries, such
     as AWS_SECRET_ACCESS_KEY, come from the same files, so the environment itself is changed.

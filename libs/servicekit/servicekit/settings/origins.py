@@ -1,4 +1,4 @@
-"""Origins of web pages and of apps that are made of them, as browsers and app shells write them."""
+"""Origins of web pages and of apps made of them, as browsers and app shells write them."""
 
 import re
 from typing import Final
@@ -15,10 +15,10 @@ _FORM = "must be an origin such as https://app.example or capacitor://localhost,
 def parse_origin(raw: str) -> str:
     """Return an origin in lower case and without its default port, the form in which origins are compared.
 
-    `*` stands for all of them, and `null` for pages that have none to tell, such as files.
+    `*` stands for all origins, and `null` for pages without one, such as files.
 
     Raises:
-        ValueError: it is none, such as an address with a path, which would never match.
+        ValueError: it is not an origin, such as an address with a path, which would never match.
     """
     if raw in {ANY_ORIGIN, OPAQUE_ORIGIN}:
         return raw

@@ -1,4 +1,4 @@
-"""Addresses whose password comes from a setting of its own, such as `redis://user@host` and a password."""
+"""Addresses whose password comes from a separate setting, such as `redis://user@host` and a password."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ def with_password(address: SecretStr, password: SecretStr, *, needs_user: bool =
     Args:
         address: with or without a user, and without a password.
         password: as it is, not encoded.
-        needs_user: an address without a user is a mistake.
+        needs_user: whether an address without a user is an error.
 
     Raises:
         ValueError: the address has a password already, or has no user and needs one.

@@ -1,6 +1,6 @@
 """Sizes in bytes as people write them.
 
-`pydantic.ByteSize` is not used: it takes `16 MiB of it` and `16MiB;32` for 16 MiB, passing over what follows.
+`pydantic.ByteSize` is not used: it ignores trailing text, as in `16MiB;32`.
 """
 
 import re
@@ -17,7 +17,7 @@ _SIZE = re.compile(r"(\d{1,30})\s*([A-Za-z]*)", re.ASCII)
 def parse_byte_size(raw: object) -> object:
     """Turn `16MiB` into 16777216. `MB` is decimal, `MiB` binary, case does not matter.
 
-    What is not a string passes unchanged, for the type behind it to judge.
+    Other types than strings are returned unchanged, for pydantic to check.
 
     Raises:
         ValueError: a string that is not a size.
@@ -32,7 +32,7 @@ def parse_byte_size(raw: object) -> object:
 
 
 def format_byte_size(size_bytes: int) -> str:
-    """Write a size the short way that `parse_byte_size` reads back: 16777216 as `16MiB`, 1000 as `1000`."""
+    """Format a size so that `parse_byte_size` reads it back: 16777216 as `16MiB`, 1000 as `1000`."""
     for unit, name in ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
         if size_bytes and size_bytes % unit == 0:
             return f"{size_bytes // unit}{name}"

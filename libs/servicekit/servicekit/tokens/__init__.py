@@ -1,9 +1,9 @@
-"""Who asks: bearer tokens, checked into a `Principal`.
+"""Bearer tokens, and the `Principal` that a token proves.
 
-A principal (who asks) is a thing of its own, apart from the client id (whose data): services ask
-`principal.may_act_for(client_id)` and `principal.may_ingest()` and know nothing of tokens. Tokens are JWTs, signed with
-a shared secret (HS256) or by an issuer whose public keys are fetched (RS256, ES256); another source of identity is
-another `Authenticator`.
+The principal is the caller; the client id names the owner of the data. Services call
+`principal.may_act_for(client_id)` and `principal.may_ingest()` and do not read tokens. Tokens are JWTs, signed with
+a shared secret (HS256) or by an issuer whose public keys are fetched (RS256, ES256). Another source of identity
+needs another `Authenticator`.
 """
 
 from servicekit.tokens.bearer import SUBPROTOCOL_PREFIX, bearer_token

@@ -1,4 +1,4 @@
-"""Where a token stands in a request."""
+"""Finds the token in a request."""
 
 from starlette.requests import HTTPConnection
 
@@ -10,8 +10,8 @@ SUBPROTOCOL_PREFIX = "bearer."
 def bearer_token(connection: HTTPConnection) -> str | None:
     """Return the token that came with a request or a WebSocket handshake, or None.
 
-    It is taken from `Authorization: Bearer ...`, or, for browsers, from a subprotocol `bearer.<token>`; never
-    from the query, which would stand in access logs.
+    It is taken from `Authorization: Bearer ...` or, for browsers, from a subprotocol `bearer.<token>`. It is never
+    taken from the query, which is written to access logs.
 
     Raises:
         TokenError: `token_malformed`: another scheme, or more than one token.

@@ -1,4 +1,4 @@
-"""Checking JSON Web Tokens (RFC 7519)."""
+"""Checks JSON Web Tokens (RFC 7519)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,17 +14,17 @@ TOKEN_MISSING = "this server asks for a token: send Authorization: Bearer ..., o
 
 
 class JwtAuth:
-    """Checks JSON Web Tokens signed with one of our secrets, or by an issuer whose public keys we have.
+    """Checks JSON Web Tokens signed with a shared secret, or by an issuer whose public keys are known.
 
-    `sub` and `exp` must be there, `aud` must name us, `iss` the issuer when one is given. The algorithm is fixed by the
-    key; what a token says of itself only chooses among the keys that are there.
+    `sub` and `exp` must be present, `aud` must contain the audience, and `iss` must be the issuer, if one is given. The
+    key determines the algorithm. The header of a token only selects among the configured keys.
 
     Args:
-        secrets: the secrets that may have signed; two while they are being rotated.
-        audience: what `aud` must be or hold.
-        issuer: what `iss` must be, if it matters.
+        secrets: the shared secrets; two during a rotation.
+        audience: what `aud` must be or contain.
+        issuer: what `iss` must be; None: anything.
         public_keys: the keys of an issuer.
-        leeway_seconds: how far the clock of the issuer may be off.
+        leeway_seconds: how much the clock of the issuer may differ.
         now: the wall clock.
 
     Raises:
@@ -51,11 +51,11 @@ class JwtAuth:
         self._now = now
 
     def authenticate(self, token: str | None) -> Principal:
-        """Return who asks.
+        """Return the principal of a token.
 
         Raises:
             TokenError: `token_missing`, `token_malformed`, `token_expired`, `token_key_unknown` or `token_invalid`.
-            KeysUnavailable: it may be good, but the keys of the issuer have not come yet.
+            KeysUnavailable: the keys of the issuer have not been fetched yet.
         """
         if not token:
             raise TokenError("token_missing", TOKEN_MISSING)
@@ -85,7 +85,7 @@ class JwtAuth:
         raise TokenError("token_invalid", "the token was not signed by a key of this server")
 
     def _candidates(self, header: Mapping[str, object]) -> Sequence[TokenKey]:
-        """Return the keys that may have signed a token. Its `kid` is looked up, never part of an address."""
+        """Return the keys that may have signed a token. Its `kid` is only looked up, never used in an address."""
         algorithm, key_id = header.get("alg"), header.get("kid")
         if algorithm == HS256:
             return self._secrets
@@ -104,7 +104,7 @@ class JwtAuth:
                 algorithms=[key.algorithm],
                 audience=self._audience,
                 issuer=self._issuer,
-                # Moments are compared by our clock, not by the library's.
+                # Times are checked by our clock, which tests can set.
                 options={
                     "require": ["sub", "exp", "aud"],
                     "verify_exp": False,
@@ -128,14 +128,14 @@ class JwtAuth:
 
 
 def _header(token: str) -> Mapping[str, object]:
-    """Return what a token says of itself, which proves nothing."""
+    """Return the header of a token, which proves nothing."""
     try:
         header: dict[str, object] = jwt.get_unverified_header(token)
     except (jwt.DecodeError, UnicodeError, RecursionError) as exc:
         raise TokenError("token_malformed", "the token is not a JSON Web Token") from exc
     except jwt.PyJWTError as exc:
         raise TokenError("token_invalid", "the token is not acceptable") from exc
-    if "crit" in header:  # what we would have to understand (RFC 7515, section 4.1.11), and do not
+    if "crit" in header:  # extensions that must be understood (RFC 7515, section 4.1.11); there are none
         raise TokenError("token_invalid", "the token asks for extensions that this server does not have")
     return header
 
@@ -156,4 +156,4 @@ def _scopes(claims: Mapping[str, object]) -> list[str]:
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise TokenError("token_invalid", "the claim scope of the token is not a string")
-    return scope.split(" ")  # a space and no other (RFC 6749, 3.3)
+    return scope.split(" ")  # a space, and no other whitespace (RFC 6749, 3.3)

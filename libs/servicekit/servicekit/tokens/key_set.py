@@ -1,4 +1,4 @@
-"""The public keys of an issuer, kept fresh in the background."""
+"""The public keys of an issuer, refreshed in the background."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from servicekit.tasks import FullJitterBackoff, is_worth_logging
 from servicekit.tokens.keys import Keys, KeySetError, KeysUnavailable, TokenKey, read_keys
 
 Fetch = Callable[[], Awaitable[bytes]]
-"""Gets the key set of the issuer as it is now, within bounds of its own, or raises KeySetError."""
+"""Fetches the current key set of the issuer, within bounds of time and size. Raises KeySetError."""
 
 FIRST_RETRY_SECONDS = 0.2
 
@@ -20,14 +20,14 @@ _log = get_logger(__name__)
 class KeySet:
     """The public keys of an issuer.
 
-    `run` is to be kept running: it fetches the keys, again when they are old, and when a token names one that is not
-    known. While the issuer is away, the keys that came last are kept.
+    `run` must be kept running. It fetches the keys at the start, when they are old, and when a token names an unknown
+    one. While the issuer can't be reached, the last good keys are kept.
 
     Args:
-        fetch: gets the key set.
+        fetch: fetches the key set.
         refresh_seconds: how old keys may become.
-        cooldown_seconds: the least time between a fetch and the next one that tokens ask for, and the longest pause
-            after a failed one.
+        cooldown_seconds: the least time from one fetch to the next that a token causes, and the longest pause after
+            a failed one.
         jitter: a number in [0, 1), fresh at each call.
     """
 
@@ -48,11 +48,11 @@ class KeySet:
         self._wanted = asyncio.Event()
 
     def ready(self) -> bool:
-        """Say whether keys have come."""
+        """Say whether keys have been fetched."""
         return bool(self._keys)
 
     def find(self, key_id: str | None, algorithm: str) -> TokenKey | None:
-        """See `PublicKeys.find`. A token that names no key means the only one of its algorithm."""
+        """See `PublicKeys.find`. A token without a key id selects the only key of its algorithm."""
         if not self._keys:
             raise KeysUnavailable
         if key_id is None:
@@ -64,7 +64,7 @@ class KeySet:
         return key
 
     async def run(self) -> Never:
-        """Fetch until cancelled; nothing else ends it."""
+        """Fetch until cancelled."""
         while True:
             self._wanted.clear()
             await self._refresh()
@@ -84,7 +84,7 @@ class KeySet:
     async def _refresh(self) -> None:
         try:
             keys = read_keys(await self._fetch())
-        except Exception as exc:  # noqa: BLE001 - nobody would start the task again
+        except Exception as exc:  # noqa: BLE001 - the task must go on, nothing restarts it
             self._failures += 1
             if is_worth_logging(self._failures):
                 unforeseen = not isinstance(exc, KeySetError)

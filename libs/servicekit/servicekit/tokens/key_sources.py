@@ -1,4 +1,4 @@
-"""Where the public keys of an issuer are fetched from: an address, or a file. Both within bounds of size and time."""
+"""Sources of an issuer's public keys: an address or a file."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ _OK = 200
 
 
 def from_url(http: aiohttp.ClientSession, url: str, *, seconds: float, max_bytes: int) -> Fetch:
-    """Return what fetches a key set over HTTP. Redirects are not followed: keys come from where the settings say."""
+    """Return a function that fetches a key set over HTTP. Redirects are not followed."""
 
     async def fetch() -> bytes:
         try:
@@ -32,7 +32,7 @@ def from_url(http: aiohttp.ClientSession, url: str, *, seconds: float, max_bytes
 
 
 def from_file(path: Path, *, max_bytes: int) -> Fetch:
-    """Return what reads a key set from a file, such as a mounted one that is replaced from time to time."""
+    """Return a function that reads a key set from a file, such as a mounted one that is replaced."""
 
     def read() -> bytes:
         try:

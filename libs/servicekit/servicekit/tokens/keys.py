@@ -1,4 +1,4 @@
-"""The keys that verify tokens, each bound to the one algorithm it is for (never to the one a token claims)."""
+"""The keys that verify tokens. Each has one algorithm, whatever a token claims."""
 
 import json
 from collections.abc import Mapping
@@ -47,10 +47,10 @@ class PublicKeys(Protocol):
     """The public keys of an issuer. Looking one up does no I/O."""
 
     def find(self, key_id: str | None, algorithm: str) -> TokenKey | None:
-        """Return the key that a token names, if it is known.
+        """Return the key that a token names; None: it is unknown.
 
         Raises:
-            KeysUnavailable: no keys have come yet.
+            KeysUnavailable: no keys have been fetched yet.
         """
         ...
 
@@ -65,10 +65,10 @@ def shared_secret(secret: str | bytes) -> TokenKey:
 
 
 def read_keys(raw: bytes) -> Keys:
-    """Read a JSON Web Key Set (RFC 7517). Keys that cannot verify RS256 or ES256 are passed over.
+    """Read a JSON Web Key Set (RFC 7517). Keys that cannot verify RS256 or ES256 are ignored.
 
     Raises:
-        KeySetError: it is none, or no key is left.
+        KeySetError: it is not a key set, or no key is left.
     """
     try:
         members = json.loads(raw)["keys"]
@@ -81,7 +81,7 @@ def read_keys(raw: bytes) -> Keys:
 
 
 def _public_key(member: dict[str, Any]) -> TokenKey | None:
-    """Return a key of a set, or nothing when it is not for us. Private members are never read."""
+    """Return a key of a set; None: it can't be used. Private members are never read."""
     if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
         return None
     if not isinstance(member.get("kid", ""), str):
@@ -95,7 +95,7 @@ def _public_key(member: dict[str, Any]) -> TokenKey | None:
         case _:
             return None
     try:
-        # Key by key and not as a jwt.PyJWKSet: there one point that is not on its curve spoils the whole set.
+        # Key by key and not as a jwt.PyJWKSet, which fails as a whole if one point is not on its curve.
         key = jwt.PyJWK({name: member[name] for name in names}, algorithm).key
     except (jwt.PyJWTError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Signing tokens: for tests and development. In production an issuer does it."""
+"""Signs tokens, for tests and development. In production an issuer does that."""
 
 import math
 from datetime import timedelta
@@ -44,9 +44,9 @@ def mint(
 
 
 def ends_at(token: str) -> float | None:
-    """Return when a token ends by its own word, as seconds since 1970; None when it does not say, or is no token.
+    """Return the expiry that a token claims, in seconds since 1970; None: it has none, or is not a token.
 
-    Nothing is checked: this is for a service that tells how long its own token still counts.
+    Nothing is checked. A service uses it to report how long its own token is valid.
     """
     try:
         end = jwt.decode(token, options={"verify_signature": False}).get("exp")

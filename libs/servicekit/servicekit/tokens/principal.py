@@ -1,4 +1,4 @@
-"""Who asks, and what they may do."""
+"""The caller of a request, and what they may do."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,14 +29,14 @@ class AccessDenied(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks.
+    """The caller of a request.
 
     Attributes:
         subject: the client id of a client, or the name of a service.
-        service: a service of ours, which may hand in exchanges; it may not act for a client.
-        context: a service of ours, which may read the last messages of sessions; it may not act for a client.
-        expires_at: when what proves it ends (aware, UTC); None when never.
-        unchecked: nobody checks tokens here, so everything is allowed.
+        service: a service that may store exchanges; it may not act for a client.
+        context: a service that may read the last messages of sessions; it may not act for a client.
+        expires_at: when the token expires (aware, UTC); None: never.
+        unchecked: tokens are not checked, so everything is allowed.
     """
 
     subject: str
@@ -50,7 +50,7 @@ class Principal:
         return self.unchecked or (not self.service and not self.context and self.subject == client_id)
 
     def may_ingest(self) -> bool:
-        """Say whether this principal may hand in exchanges."""
+        """Say whether this principal may store exchanges."""
         return self.unchecked or self.service
 
     def may_read_context(self) -> bool:
@@ -58,7 +58,7 @@ class Principal:
         return self.unchecked or self.context
 
     def require_client(self, client_id: str) -> None:
-        """Pass when it may act for `client_id`.
+        """Check that it may act for `client_id`.
 
         Raises:
             AccessDenied: it may not.
@@ -67,7 +67,7 @@ class Principal:
             raise AccessDenied("this token is not for that client id")
 
     def require_ingest(self) -> None:
-        """Pass when it may hand in exchanges.
+        """Check that it may store exchanges.
 
         Raises:
             AccessDenied: it may not.
@@ -76,7 +76,7 @@ class Principal:
             raise AccessDenied(f'handing in exchanges needs a token with the scope "{INGEST_SCOPE}"')
 
     def require_context(self) -> None:
-        """Pass when it may read the last messages of sessions.
+        """Check that it may read the last messages of sessions.
 
         Raises:
             AccessDenied: it may not.
@@ -86,19 +86,19 @@ class Principal:
 
 
 class Authenticator(Protocol):
-    """Tells from a token who asks. It does no I/O: keys are fetched beforehand."""
+    """Returns the principal of a token. It does no I/O: keys are fetched beforehand."""
 
     def authenticate(self, token: str | None) -> Principal:
-        """Return who asks.
+        """Return the principal.
 
         Raises:
-            TokenError: the token is missing or not to be trusted.
+            TokenError: the token is missing or not accepted.
         """
         ...
 
 
 class NoAuth:
-    """Believes everyone: for a laptop, or behind something that checks already."""
+    """Accepts every request: for a laptop, or behind a gateway that authenticates."""
 
     def authenticate(self, token: str | None) -> Principal:  # noqa: ARG002 - the interface's parameter
         """Return a principal that may do everything, whatever the token."""
