@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import pytest
 from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botkit import Responder
 from chat_service.admission import Admission
@@ -23,7 +26,7 @@ from chat_service.metrics import ChatMetrics
 from chat_service.pod import PodServices
 from chat_service.websocket import chat_protocol
 from chat_service.zones import ServedZones
-from frameproto import RequestKind
+from frameproto import Request, RequestKind, encode_request
 from permits.memory import MemoryPool
 from servicekit.clock import utc_now
 from servicekit.problems import install
@@ -195,3 +198,27 @@ async def raw_connection(house: House) -> tuple[asyncio.StreamReader, asyncio.St
 def masked(frame: bytes) -> bytes:
     """One binary WebSocket message with a mask of zeros."""
     return b"\x82\xff" + len(frame).to_bytes(8, "big") + bytes(4) + frame
+
+
+def text(words: str) -> bytes:
+    return encode_request(Request(RequestKind.TEXT, words.encode()))
+
+
+async def denial(url: str, **options: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Connect, expect to be turned away, and return status, problem and headers."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(url, **options):
+            pass
+    response = refused.value.response
+    assert response.headers["content-type"] == "application/problem+json"
+    return response.status_code, json.loads(response.body or b""), dict(response.headers)
+
+
+async def eventually(house: House, *, held: int, waiting: int = 0) -> None:
+    """Wait until so many places are held and so many clients wait."""
+    async with asyncio.timeout(10):
+        while True:
+            state = await house.connections.state()
+            if (state.held, state.waiting) == (held, waiting):
+                return
+            await asyncio.sleep(0.005)

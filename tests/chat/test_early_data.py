@@ -9,8 +9,7 @@ import pytest
 
 from frameproto import Request, RequestKind, decode_response, encode_request
 from tests.chat.conversation_parts import limits
-from tests.chat.door_parts import MAX_EARLY_BYTES, House, masked, open_house, upgrade
-from tests.chat.test_connect import eventually
+from tests.chat.door_parts import MAX_EARLY_BYTES, House, eventually, masked, open_house, upgrade
 from tests.support.websocket_peer import Peer
 
 SEGMENTS = pytest.mark.parametrize("segments", [1, 2], ids=["the same segment", "the next segment"])

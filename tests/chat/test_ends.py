@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from frameproto import Request, RequestKind, encode_request
 from tests.chat.conversation_parts import limits
-from tests.chat.door_parts import House, masked, open_house, upgrade
-from tests.chat.test_connect import eventually
+from tests.chat.door_parts import House, eventually, masked, open_house, upgrade
 from tests.support.websocket_peer import Peer
 
 

@@ -75,7 +75,10 @@ TARGETS = (
     Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
     Target(
         _parts("chat_service", "admission connect connection connections denials zones"),
-        tuple(f"tests/chat/test_{what}.py" for what in ("access", "connect", "denials", "zones", "early_data", "ids")),
+        tuple(
+            f"tests/chat/test_{what}.py"
+            for what in ("access", "admission", "connect", "denials", "zones", "early_data", "ids")
+        ),
     ),
     Target(
         ("chat_client.outgoing", "chat_client.retry"),
