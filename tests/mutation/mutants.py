@@ -89,7 +89,8 @@ def _is_left_out(parent: ast.AST, child: ast.AST) -> bool:
     """Return whether what a node holds is not changed.
 
     Type annotations and the flags of declarations (`slots`, `frozen`, `kw_only`) are checked by mypy and make no
-    difference to a test. What is logged is for people to read. `if TYPE_CHECKING` is never true.
+    difference to a test. What is logged is for people to read. `if TYPE_CHECKING` is never true, and
+    `assert_never` never runs.
     """
     match parent:
         case ast.AnnAssign() | ast.arg():
@@ -99,7 +100,7 @@ def _is_left_out(parent: ast.AST, child: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id=called)):
             return called in _DECLARATIONS
         case ast.Expr():
-            return _only_logs(parent)
+            return _only_tells(parent)
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
     return False
@@ -121,7 +122,7 @@ def _changes(node: ast.AST) -> Iterator[Change]:
             pass
         case ast.If() | ast.While() | ast.IfExp() if not isinstance(node.test, ast.Compare | ast.BoolOp | ast.UnaryOp):
             yield _negate
-        case ast.Expr(value=ast.Call() | ast.Await()) if not _only_logs(node):
+        case ast.Expr(value=ast.Call() | ast.Await()) if not _only_tells(node):
             yield _drop
 
 
@@ -165,10 +166,12 @@ def _negate(node: ast.AST) -> ast.AST:
     return node
 
 
-def _only_logs(node: ast.Expr) -> bool:
+def _only_tells(node: ast.Expr) -> bool:
     call = node.value.value if isinstance(node.value, ast.Await) else node.value
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+    if not isinstance(call, ast.Call):
         return False
+    if not isinstance(call.func, ast.Attribute):
+        return isinstance(call.func, ast.Name) and call.func.id == "assert_never"
     return isinstance(call.func.value, ast.Name) and call.func.value.id in _LOGGERS
 
 

@@ -26,6 +26,7 @@ class Line:
     def take(self, kind: Literal[2] = THE_FIRST) -> Literal[3]:
         if TYPE_CHECKING:
             return self.kind
+        assert_never(kind)
 """
 
 

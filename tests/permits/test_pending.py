@@ -1,6 +1,8 @@
 """The requests of a pod that the store has not answered, without a store."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -16,12 +18,16 @@ pytestmark = pytest.mark.looptime
 LEASE_SECONDS = 10
 
 
+class Passed(list[AcquireRequest]):
+    """Requests whose deadlines have passed."""
+
+
 class Pod:
     """Pending requests, and what is under way."""
 
     def __init__(self) -> None:
         self.under_way: list[Request] = []
-        self.deadlines_passed: list[AcquireRequest] = []
+        self.deadlines_passed = Passed()
         self.woken = 0
         self.pending = PendingRequests(
             lambda: self.under_way, on_deadline=self.deadlines_passed.append, wake=self._wake
@@ -256,7 +262,8 @@ async def test_out_of_touch_only_those_in_line_stay_and_what_must_be_told_is_kep
     assert isinstance(sent.error, PoolUnavailable)
     assert isinstance(queued.error, PoolUnavailable)
     assert [await each.answer for each in (query, queued_query)] == [None, None]
-    kept = pod.pending.queued_releases()
+    kept = pod.pending.releases()
+    assert len(kept) == 5
     assert [(release.id, release.withdrawn) for release in kept[:3]] == [
         (name, False) for name in ("set aside", "under way", "queued")
     ]
@@ -272,8 +279,11 @@ async def test_each_request_that_is_not_over_is_in_one_place(pod: Pod) -> None:
     over = pod.held(2)
     pod.under_way = [sent]
     pod.pending.put(queued)
+    withdrawn = pod.begin()
+    pod.pending.withdraw(withdrawn, PoolClosed())
     places = pod.pending.places()
     assert over not in places
+    assert withdrawn not in places, "it is over, although it stands in the queue"
     assert {request: dict(where) for request, where in places.items()} == {
         in_line: {"in line": 1},
         sent: {"under way": 1},
@@ -290,6 +300,17 @@ async def test_once_stopped_everybody_is_refused_and_no_timer_is_left(pod: Pod) 
     assert await query.answer is None
     await asyncio.sleep(200)
     assert pod.deadlines_passed == []
+
+
+async def test_no_timer_is_left_of_one_that_was_stopped() -> None:
+    pod = Pod()
+    pod.in_line(1)
+    pod.pending.stop()
+    pod.lease.end()
+    gone = weakref.ref(pod.deadlines_passed)
+    del pod
+    gc.collect()
+    assert gone() is None
 
 
 async def test_ids_are_those_of_nobody_else_and_places_tell_nothing(pod: Pod) -> None:
