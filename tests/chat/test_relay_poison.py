@@ -13,13 +13,14 @@ from aiohttp import web
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
+from chat_service import relay
 from chat_service.metrics import ChatMetrics
 from chat_service.outbox import Outbox
 from chat_service.outbox.spool import Spool
 from chat_service.relay import OutboxRelay
 from devtools.processes import running
 from frameproto import Request, RequestKind, encode_request
-from servicekit.tasks import background
+from servicekit.tasks import background, first_of
 from tests.chat.outbox.parts import BIG, append, drained, files
 from tests.chat.relay_parts import (
     Answer,
@@ -167,8 +168,17 @@ async def test_one_that_always_takes_too_long_is_passed_by(tmp_path: Path) -> No
         assert way.outbox.refused == 0
 
 
-async def test_history_may_ask_for_a_pause_of_a_deferred_record(tmp_path: Path) -> None:
-    history, asked_to_wait = History(), asyncio.Event()
+async def test_history_may_ask_for_a_pause_of_a_deferred_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, asked_to_wait, waits = History(), asyncio.Event(), 0
+
+    async def counted(*events: Any, **options: Any) -> None:
+        nonlocal waits
+        waits += 1
+        await first_of(*events, **options)
+
+    monkeypatch.setattr(relay, "first_of", counted)
 
     async def later(request: web.Request, texts: Sequence[str]) -> web.StreamResponse:
         asked_to_wait.set()
@@ -183,6 +193,19 @@ async def test_history_may_ask_for_a_pause_of_a_deferred_record(tmp_path: Path) 
         await talk(way, 20)
         assert history.asked[tried:].count(["b"]) <= 1, "once more after the first success: it may have been an outage"
         assert (way.outbox.depth, way.outbox.deferred) == (1, 1)
+        assert waits < 200, "it sleeps meanwhile"
+
+
+async def test_a_record_that_is_deferred_is_a_failure_like_any_other_and_a_pause_follows(tmp_path: Path) -> None:
+    history = History()
+    history.usual = FAULT
+    long: dict[str, Any] = {"first_retry_seconds": 1000, "last_retry_seconds": 1000}
+    async with on_its_way(tmp_path, history, "a", max_failures=1, **long) as way:
+        await until(lambda: way.outbox.deferred == 1)
+        await way.keep("b")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(history.asked_times(2), 0.5)
+        assert history.asked == [["a"]]
 
 
 async def test_deferred_records_are_there_for_the_next_process(tmp_path: Path) -> None:
@@ -278,9 +301,9 @@ async def test_a_flush_ends_when_what_is_left_is_a_segment_that_cannot_be_read(t
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     file = break_file(tmp_path, "log", 0, "EISDIR")  # after it was looked through
     async with aiohttp.ClientSession() as http:
-        relay = OutboxRelay(outbox, history_url="http://127.0.0.1:9", http=http, first_retry_seconds=1000)
-        async with background(relay.run(), name="relay"), asyncio.timeout(20):
-            assert await relay.flush(1000) == 3
+        delivering = OutboxRelay(outbox, history_url="http://127.0.0.1:9", http=http, first_retry_seconds=1000)
+        async with background(delivering.run(), name="relay"), asyncio.timeout(20):
+            assert await delivering.flush(1000) == 3
     assert outbox.deferred == 3
     mend_file(tmp_path, file)
     assert await outbox.peek_deferred() is None

@@ -62,7 +62,7 @@ TARGETS = (
         _parts("permits.redis", "calls lease pending requests reusable_timeout wait_deadlines"),
         (
             *(f"tests/permits/test_{what}.py" for what in ("calls", "lease", "pending", "requests", "wait_deadlines")),
-            *("tests/permits/test_reusable_timeout.py", "-k", "not stood_still"),
+            "tests/permits/test_reusable_timeout.py",
         ),
     ),
     Target(

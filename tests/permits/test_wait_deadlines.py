@@ -3,6 +3,7 @@
 import asyncio
 import tracemalloc
 import weakref
+from random import Random
 
 import pytest
 
@@ -68,6 +69,18 @@ async def test_many_that_wait_no_more_are_forgotten_while_an_earlier_deadline_is
     told.add("second", 2)
     await asyncio.sleep(10)
     assert told.over == [("first", 1), ("second", 2)]
+
+
+async def test_they_are_told_in_order_also_after_many_have_gone() -> None:
+    told = Told()
+    names = list(range(2000))
+    Random(3).shuffle(names)
+    requests = [told.add(f"{name}", name) for name in names]
+    for request in requests:
+        if int(request.id) % 20:
+            told.deadlines.discard(request)
+    await asyncio.sleep(3000)
+    assert told.over == [(f"{name}", name) for name in range(0, 2000, 20)]
 
 
 async def test_nobody_is_told_once_it_was_stopped() -> None:
