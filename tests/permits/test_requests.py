@@ -1,6 +1,8 @@
 """What a request says to the store, and how it ends."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -41,6 +43,28 @@ def test_one_that_would_not_wait_says_so() -> None:
     assert request.wait_ms(90) == 0
     assert CancelWait(request).words(90) == ("leave", "one")
     assert Release("one").words(90) == ("release", "one")
+
+
+async def test_nothing_of_a_request_that_ended_is_left_to_the_garbage_collector() -> None:
+    class Holder:
+        def __init__(self, request: AcquireRequest) -> None:
+            self.request = request
+            request.on_settled(self.tell)
+
+        def tell(self) -> None:
+            self.told = True
+
+    holder = Holder(AcquireRequest("one", "anna", 100.0))
+    kept = weakref.ref(holder)
+    gc.disable()
+    try:
+        holder.request.grant(permit_for(holder.request))
+        await asyncio.sleep(1)
+        assert holder.told
+        del holder
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 async def test_the_first_end_counts() -> None:

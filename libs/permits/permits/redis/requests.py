@@ -124,8 +124,9 @@ class AcquireRequest:
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
-        if self._on_settled is not None:
-            asyncio.get_running_loop().call_soon(self._on_settled)
+        tell, self._on_settled = self._on_settled, None  # what is told usually holds this request: that was a cycle
+        if tell is not None:
+            asyncio.get_running_loop().call_soon(tell)
 
     def on_settled(self, tell: Callable[[], None]) -> None:
         """Have `tell` called from the event loop when it is granted or refused, which it is not yet."""
