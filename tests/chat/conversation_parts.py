@@ -365,7 +365,7 @@ class Scene:
     connections: MemoryPool
     permit: Losable
     connection: Connection
-    running: "asyncio.Task[End]"
+    running: "asyncio.Future[End]"
     pod: PodServices = field(repr=False)
 
     @property
@@ -440,7 +440,8 @@ async def open_scene(
         client_id, parse_time_zone(zone), SESSION, Principal(client_id, expires_at=expires_at), goes_on=goes_on
     )
     connection = Connection(line, dialect, visitor, permit, pod)
-    running = asyncio.create_task(connection.run())
+    running: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(connection.start, running.set_result)
     return Scene(line, bot, studio, ledger, connections, permit, connection, running, pod)
 
 

@@ -129,6 +129,7 @@ async def open_house(
             max_early_bytes=MAX_EARLY_BYTES,
             min_upload_bytes_per_second=min_upload_bytes_per_second,
             pod_bytes=pod.pod_bytes,
+            deadlines=pod.deadlines,
         ),
         ws_max_bytes=bounds.max_frame_bytes,
         ws_ping_seconds=ping_seconds,

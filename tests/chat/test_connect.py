@@ -9,12 +9,9 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from chat_service.transport import TRANSPORT
-from chat_service.websocket_transport import WebSocketTransport
 from frameproto import Request, RequestKind, decode_response, encode_request
 from permits import Outlook, PoolLearning, Verdict
 from servicekit.clock import utc_now
@@ -32,6 +29,7 @@ from tests.chat.door_parts import (
     upgrade,
 )
 from tests.permits.parts import until
+from tests.support.websocket_peer import Peer
 
 WAIT_ID = "7b0a1f0e-53c8-4b7c-9d37-0f6f6a3f2f11"
 SECRET = "a secret that is long enough for sha-256"
@@ -379,48 +377,17 @@ async def test_pongs_that_wait_behind_unread_frames_are_not_missed() -> None:
             assert decode_response(await chat.recv()).text == "you said voice"  # type: ignore[arg-type]
 
 
-class MutePeer:
-    """A WebSocket protocol whose peer says nothing."""
-
-    is_receiving = False
-
-    def send_frame(self, frame: bytes) -> bool:
-        raise AssertionError(f"nothing was asked, and {len(frame)} bytes are the answer")
-
-    def send_close(self, code: int, reason: str) -> None: ...
-
-    def read_on(self) -> None: ...
-
-    def stop_reading(self) -> None: ...
-
-
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_connection_that_is_broken_off_as_its_place_is_granted_gives_it_back(turns: int) -> None:
     async with open_house(capacity=1) as house:
         held = await house.connections.acquire("ben", wait_seconds=0)
-        events = iter([{"type": "websocket.connect"}])
-
-        async def receive() -> dict[str, str]:
-            event = next(events, None)
-            return event if event is not None else await asyncio.get_running_loop().create_future()
-
-        async def send(message: object) -> None: ...
-
-        scope = {
-            "type": "websocket",
-            "path": "/connect",
-            "query_string": b"clientId=anna&timeZone=UTC",
-            "headers": [],
-            "extensions": {TRANSPORT: {"transport": WebSocketTransport(MutePeer())}},
-        }
-        entering = asyncio.create_task(house.endpoint.handle_websocket(WebSocket(scope, receive, send)))
+        peer = await Peer.open(house.port)
+        await peer.write(upgrade())
         await until(house.connections, lambda state: state.waiting == 1)
         held.release()
         for _ in range(turns):
             await asyncio.sleep(0)
-        entering.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await entering
+        peer.reset()
         await until(house.connections, lambda state: (state.held, state.waiting) == (0, 0))
 
 

@@ -73,5 +73,9 @@ class Peer:
         assert found is not None
         return cast("socket.socket", found)
 
+    def reset(self) -> None:
+        """Break off at once, without a word."""
+        self._writer.transport.abort()
+
     def close(self) -> None:
         self._writer.close()

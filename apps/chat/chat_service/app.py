@@ -237,6 +237,7 @@ async def open_chat(
                 max_early_bytes=MAX_EARLY_BYTES,
                 min_upload_bytes_per_second=settings.min_upload_bytes_per_second,
                 pod_bytes=pod_bytes,
+                deadlines=pod.deadlines,
             ),
             metrics_app=metrics.app([connections, messages]),
             on_cut=metrics.cut_connection,

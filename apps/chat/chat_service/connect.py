@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
     from chat_service.admission import Admission, Visitor
     from chat_service.connections import ConnectionRegistry
+    from chat_service.conversation import End
     from chat_service.pod import PodServices
     from chat_service.websocket_transport import WebSocketTransport
     from permits import Permit, PermitPool
-
-log = get_logger(__name__)
 
 
 class ClientGone(Exception):
@@ -69,6 +68,7 @@ class ConnectEndpoint:
         self._wait_seconds = wait_seconds
         self._kept_seconds = kept_seconds if wait_seconds > 0 else 0
         self._garbage = GarbageTimer()
+        self._log = get_logger(__name__).bind()  # made once; a lazy one is made anew for each line
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of handshakes and preflights, with and without a slash at the end."""
@@ -79,25 +79,26 @@ class ConnectEndpoint:
         ]
 
     async def handle_websocket(self, websocket: "WebSocket") -> None:
-        """Serve one WebSocket handshake and, when it is let in, the whole connection."""
+        """Serve one WebSocket handshake. The connection of a client that is let in goes on without this call."""
         with bound_contextvars(connection_id=uuid4().hex):
             try:
                 visitor = self._admission.check(websocket)
                 permit = await self._wait_for_slot(websocket, visitor)
             except ClientGone:
-                log.info("connection.left_the_line")
+                self._log.info("connection.left_the_line")
                 self._pod.metrics.denied("left_the_line")
                 return
             except Problem as exc:
-                log.info("connection.denied", status=exc.status, code=exc.code)
+                self._log.info("connection.denied", status=exc.status, code=exc.code)
                 self._pod.metrics.denied(exc.code)
                 await deny(websocket, exc)
                 return
             with bound_contextvars(client_id=visitor.client_id):
                 try:
-                    await self._converse(websocket, visitor, permit)
-                finally:
+                    await self._open(websocket, visitor, permit)
+                except BaseException:
                     permit.release()
+                    raise
 
     async def preflight(self, request: "Request") -> "Response":
         """Answer what a handshake with the same parameters would meet now; or where the client stands in the queue."""
@@ -117,30 +118,38 @@ class ConnectEndpoint:
         except Problem as exc:
             return problem_response(exc)
 
-    async def _converse(self, websocket: "WebSocket", visitor: "Visitor", permit: "Permit") -> None:
+    async def _open(self, websocket: "WebSocket", visitor: "Visitor", permit: "Permit") -> None:
+        """Upgrade and begin the connection, which lives on by calls when this has returned."""
         subprotocol, dialect = choose(websocket.scope.get("subprotocols", ()))
         connection = Connection(_transport(websocket), dialect, visitor, permit, self._pod)
         self._registry.add(connection)
         try:
-            if not await _accept(websocket, visitor, subprotocol):
-                log.info("connection.left_before_accept")
-                return
-            log.info(
-                "connection.open",
-                session_id=str(visitor.session_id),
-                ticket=permit.ticket,
-                subprotocol=subprotocol or SUBPROTOCOL_V1,
-            )
-            if self._registry.is_draining:
-                connection.drain()
-            with self._pod.metrics.open_connection():
-                end = await connection.run()
-            log.info("connection.closed", close_code=end.code, reason=end.reason, by_peer=end.by_peer)
-            self._pod.metrics.closed(end.code)
-        finally:
-            if connection.left_garbage:
-                self._garbage.start()
+            is_there = await _accept(websocket, visitor, subprotocol)
+        except BaseException:
             self._registry.discard(connection)
+            raise
+        if not is_there:
+            self._log.info("connection.left_before_accept")
+            self._registry.discard(connection)
+            permit.release()
+            return
+        self._log.info(
+            "connection.open",
+            session_id=str(visitor.session_id),
+            ticket=permit.ticket,
+            subprotocol=subprotocol or SUBPROTOCOL_V1,
+        )
+        self._pod.metrics.opened()
+        connection.start(partial(self._ended, connection))
+        if self._registry.is_draining:
+            connection.drain()
+
+    def _ended(self, connection: Connection, end: "End") -> None:
+        self._log.info("connection.closed", close_code=end.code, reason=end.reason, by_peer=end.by_peer)
+        self._pod.metrics.closed(end.code)
+        if connection.left_garbage:
+            self._garbage.start()
+        self._registry.discard(connection)
 
     async def _wait_for_slot(self, websocket: "WebSocket", visitor: "Visitor") -> "Permit":
         """Return a connection permit, waiting in the queue for it.

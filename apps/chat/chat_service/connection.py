@@ -6,19 +6,19 @@ time (media, a bot that awaits, typing) has a task, which this object owns until
 """
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chat_service.conversation import Conversation, End
+from chat_service.conversation import Conversation
 from chat_service.fair_bytes import Use
 from chat_service.message_work import MessageWork
 from chat_service.pending import PendingMessage
 
 if TYPE_CHECKING:
     from chat_service.admission import Visitor
+    from chat_service.conversation import End
     from chat_service.deadlines import Deadline
     from chat_service.dialect import Dialect
     from chat_service.fair_bytes import Charge
@@ -40,9 +40,9 @@ class Connection:
         "_context",
         "_conversation",
         "_dialect",
-        "_finished",
         "_is_inside",
         "_loop",
+        "_on_end",
         "_permit",
         "_pod",
         "_token_deadline",
@@ -61,7 +61,6 @@ class Connection:
         self._pod = pod
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()  # what is logged on behalf of this connection names it
-        self._finished: asyncio.Future[None] = self._loop.create_future()
         self._is_inside = False  # a context cannot be entered twice
         self._wake_deadline: Deadline | None = None
         self._token_deadline: Deadline | None = None
@@ -74,29 +73,16 @@ class Connection:
         """See `Conversation.left_garbage`."""
         return self._conversation.left_garbage
 
-    async def run(self) -> End:
-        """Talk until the end and say how it ended. The connection permit is released as the connection closes."""
+    def start(self, on_end: "Callable[[End], None]") -> None:
+        """Talk, and call `on_end` when the connection has ended and nothing works on a message of it.
+
+        The connection permit is released as the connection closes.
+        """
+        self._on_end = on_end
         self._permit.on_lost(partial(self._run, self._conversation.permit_lost))
         self._run(self._conversation.start)
         self._watch_token()
         self._run(self._transport.attach, self)
-        try:
-            await self._finished
-        except asyncio.CancelledError:
-            await self._abort_to_the_end()
-            raise
-        end = self._conversation.end
-        assert end is not None  # noqa: S101 - states an invariant
-        return end
-
-    async def _abort_to_the_end(self) -> None:
-        """End, and return when the work on messages has ended, however often this is cancelled."""
-        if self._finished.cancelled():
-            self._finished = self._loop.create_future()
-        self._run(self._conversation.abort)
-        while not self._finished.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(self._finished)
 
     def drain(self) -> None:
         """Read no more; when all that was taken is answered, close with 1012."""
@@ -167,8 +153,9 @@ class Connection:
 
     def finished(self) -> None:
         """See `Effects.finished`."""
-        if not self._finished.done():
-            self._finished.set_result(None)
+        end = self._conversation.end
+        assert end is not None  # noqa: S101 - states an invariant
+        self._on_end(end)
 
     def wake_at(self, when: float) -> None:
         """See `Effects.wake_at`."""
@@ -205,7 +192,7 @@ class Connection:
     def _watch_token(self) -> None:
         """Ask the wall clock whether the token has expired, now and when it should."""
         expires_at = self._visitor.principal.expires_at
-        if expires_at is None or self._finished.done():
+        if expires_at is None or self._conversation.end is not None:
             return
         left = (expires_at - self._pod.now()).total_seconds()
         if left <= 0:

@@ -1,8 +1,7 @@
 """Every metric of the chat service, declared once."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
@@ -92,11 +91,9 @@ class ChatMetrics:
         self.delivery = DeliveryMetrics(self.registry)
         self.bot = BotMetrics(self.registry)
 
-    @contextmanager
-    def open_connection(self) -> Iterator[None]:
-        """Count a connection as open for the length of a `with` block."""
-        with self._open.track_inprogress():
-            yield
+    def opened(self) -> None:
+        """Count a connection as open, until it is `closed`."""
+        self._open.inc()
 
     def begin(self, kind: RequestKind) -> None:
         """Count a message as in process from now on."""
@@ -108,6 +105,7 @@ class ChatMetrics:
 
     def closed(self, code: int) -> None:
         """Count the end of a connection. The private codes of clients are one figure: there are thousands of them."""
+        self._open.dec()
         known = code < FIRST_FREE_CODE or code in set(CloseCode)
         self._closed.labels(str(int(code)) if known else "other").inc()
 

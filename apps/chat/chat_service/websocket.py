@@ -26,6 +26,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
 from websockets.frames import CTRL_OPCODES, Frame
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent, WebSocketResponseBodyEvent
     from websockets.http11 import Request
 
+    from chat_service.deadlines import Deadlines
     from chat_service.fair_bytes import Charge, FairByteBudget
 
 CLOSE_GRACE_SECONDS: Final = 5.0
@@ -62,16 +64,18 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         max_early_bytes: how much is read before the handshake is answered; the read that reaches it is the last one.
         pod_bytes: charged for it.
         min_upload_bytes_per_second: the least rate of a message that is arriving, over the time that a pong may take.
+        deadlines: ring for pings: a timer of the event loop for each connection takes more memory.
     """
 
     max_early_bytes: int
     pod_bytes: "FairByteBudget"
     min_upload_bytes_per_second: float
+    deadlines: "Deadlines"
 
     quiet_timer: asyncio.TimerHandle | None = None
     late_pong: bytes = b""
-    early: bytearray
-    early_charge: "Charge"
+    early: bytearray | None = None
+    early_charge: "Charge | None" = None
     frames_to: WebSocketTransport
     is_receiving: bool = False
     heard_at: float = 0.0
@@ -83,10 +87,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
     """Of a frame that the parser has begun. It stays above 0 when a client writes lengths in more bytes than needed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with nothing that came too early."""
+        """Begin with a transport for the conversation."""
         super().connection_made(transport)
-        self.early = bytearray()
-        self.early_charge = self.pod_bytes.charge_early()
         self.frames_to = WebSocketTransport(self)
 
     def handle_connect(self, event: "Request") -> None:
@@ -94,6 +96,26 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:
             self.scope["extensions"][TRANSPORT] = {"transport": self.frames_to}
+
+    async def run_asgi(self) -> None:
+        """Run the application on the handshake. A connection whose transport it has handed on outlives the call."""
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application\n")
+        self.send_500_response()  # unless it was answered
+        if not self.frames_to.is_attached and self.close_timer is None:
+            self.transport.close()
+        if self.handshake_complete:
+            self._let_go_of_handshake()
+
+    def _let_go_of_handshake(self) -> None:
+        """Keep nothing of it for the length of a connection; nobody awaits the events of ASGI any more."""
+        self.queue, self.writable = _NOBODY, _Flag(is_set=self.writable.is_set())  # type: ignore[assignment]
+        for name in ("request", "response", "scope"):
+            vars(self).pop(name, None)
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Pass one ASGI event of the handshake to the peer. Frames go through `frames_to`."""
@@ -145,6 +167,11 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = True
             self.transport.pause_reading()
             self._stop_upload()
+
+    def schedule_ping(self) -> None:
+        """See the parent; with an entry in the heap of the pod in place of a timer."""
+        delay = max(0.0, (self.ping_interval or 0.0) - self.last_ping_rtt)
+        self.ping_timer = self.deadlines.at(self.loop.time() + delay, self.send_keepalive_ping)  # type: ignore[assignment]
 
     def keepalive_timeout(self) -> None:
         """Abort a peer that was not heard since the ping, unless its pong may be waiting behind data we do not read."""
@@ -301,6 +328,8 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _keep_for_later(self, data: bytes) -> None:
         """Keep what came before the handshake is answered; what is over the limit stays in the sockets, unread."""
+        if self.early is None or self.early_charge is None:
+            self.early, self.early_charge = bytearray(), self.pod_bytes.charge_early()
         if not self.early_charge.try_resize(len(self.early) + len(data)):
             self._forget_early()
             self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL})
@@ -315,9 +344,10 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _forget_early(self) -> bytes:
         """Hand out what came early; from now on it is somebody else's memory."""
-        early = bytes(self.early)
-        self.early.clear()
-        self.early_charge.resize(0)
+        early, self.early = bytes(self.early or b""), None
+        if self.early_charge is not None:
+            self.early_charge.resize(0)
+            self.early_charge = None
         return early
 
     def _take_in_early(self) -> None:
@@ -410,14 +440,45 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
 
 
+class _Nobody:
+    """In place of a queue that nobody reads."""
+
+    __slots__ = ()
+
+    def put_nowait(self, event: object) -> None:
+        """Drop it."""
+
+
+_NOBODY: Final = _Nobody()
+
+
+class _Flag:
+    """In place of an `asyncio.Event` that nobody awaits, whose deque alone has 760 bytes."""
+
+    __slots__ = ("_is_set",)
+
+    def __init__(self, *, is_set: bool) -> None:
+        self._is_set = is_set
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+
 def chat_protocol(
-    *, max_early_bytes: int, min_upload_bytes_per_second: float, pod_bytes: "FairByteBudget"
+    *, max_early_bytes: int, min_upload_bytes_per_second: float, pod_bytes: "FairByteBudget", deadlines: "Deadlines"
 ) -> type[ChatWebSocketProtocol]:
     """Return the protocol class of one pod: uvicorn makes its instances, so a pod's own things are attributes."""
     own: dict[str, Any] = {
         "max_early_bytes": max_early_bytes,
         "min_upload_bytes_per_second": min_upload_bytes_per_second,
         "pod_bytes": pod_bytes,
+        "deadlines": deadlines,
     }
     return type("ChatWebSocketProtocol", (ChatWebSocketProtocol,), own)
 

@@ -52,6 +52,11 @@ class WebSocketTransport:
         self._on_left = tell
         self._tell_left()
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether a receiver is told what happens."""
+        return self._receiver is not None
+
     # The transport of a conversation.
 
     def attach(self, receiver: "Receiver") -> None:

@@ -108,9 +108,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
             piece, data = data[:end], data[end:]
             if not self._feed(piece):
-                # The peer talks WebSocket from here on.
-                if data:
-                    self.transport.get_protocol().data_received(data)  # type: ignore[attr-defined]
+                self._hand_over(data)
                 return
             if self._counted_bytes > self.listener.http.max_head_bytes:
                 self._fail(Problem(431, "head_too_large", "too much stands between the parts of the body"))
@@ -201,8 +199,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             if self._upgrades and not self._end_after_answers():
-                self._stop_timers()
-                self.handle_websocket_upgrade()
                 return False
             self._go_on()
         except httptools.HttpParserError:
@@ -211,6 +207,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._part is HeadPart.HEAD and self._reads_body:
             self.parser, self._reads_body = httptools.HttpRequestParser(self), False
         return True
+
+    def _hand_over(self, rest: bytes) -> None:
+        """The peer talks WebSocket from here on."""
+        self._stop_timers()
+        self.handle_websocket_upgrade()
+        transport = self.transport
+        vars(self).clear()  # these refer to each other, and would wait for the garbage collector
+        if rest:
+            transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]
 
     def _go_on(self) -> None:
         """Read what follows an upgrade that is not taken: the body, if there is one, as that of any request."""

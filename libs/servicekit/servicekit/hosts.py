@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 ANY_HOST: Final = "*"
@@ -81,7 +82,13 @@ def _split(host: str) -> tuple[str, str]:
 
 
 def _matches(pattern: str, name: str, port: str) -> bool:
-    name_pattern, port_pattern = _split(pattern)
+    names, port_pattern = _compiled(pattern)
     same_port = port_pattern in {"", "*", port} or (not port and port_pattern in _DEFAULT_PORTS)
-    glob = re.escape(name_pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return same_port and re.fullmatch(glob, name) is not None
+    return same_port and names.fullmatch(name) is not None
+
+
+@cache
+def _compiled(pattern: str) -> tuple[re.Pattern[str], str]:
+    """Return what a pattern says of the name, and of the port; there are as many as settings have."""
+    name, port = _split(pattern)
+    return re.compile(re.escape(name).replace(r"\*", ".*").replace(r"\?", ".")), port
