@@ -1,1 +1,1 @@
-"""The history service: takes in finished exchanges, and gives sessions, messages and media back."""
+"""The history service: stores finished exchanges, and serves sessions, messages and media."""

@@ -6,7 +6,7 @@
 import gc
 import sys
 
-import servicekit.early_stop  # noqa: F401 - signals are heard from here on
+import servicekit.early_stop  # noqa: F401 - handles signals from here on
 from history_service import adopt_bucket
 from history_service.app import QUIET_LIBRARIES, open_history
 from history_service.settings import HistorySettings
@@ -22,7 +22,7 @@ async def main(settings: HistorySettings) -> int:
             history.listeners(),
             history.drain,
             settings.drain_seconds,
-            close_seconds=settings.drain_seconds,  # the budget of requests under way: the drain itself takes no time
+            close_seconds=settings.drain_seconds,  # for requests in flight; the drain itself takes no time
             max_connections=settings.http_max_connections,
         )
 
@@ -39,5 +39,5 @@ if __name__ == "__main__":
     logs.configure(loaded.log_level, loaded.log_format, quiet=QUIET_LIBRARIES)
     if adopting:
         sys.exit(run(adopt_bucket.adopt(loaded, sys.argv[2:])))
-    gc.freeze()  # what was imported stays, so no collection looks at it
+    gc.freeze()  # imported objects are permanent, so the collector skips them
     sys.exit(run(main(loaded)))

@@ -1,4 +1,4 @@
-"""`python -m history_service adopt-bucket`: make a database the owner of the media that it has been pointed at."""
+"""`python -m history_service adopt-bucket`: make the database of this pod the owner of its bucket."""
 
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ a database that the bucket does not belong to. Without --yes it only tells what 
 
 
 async def adopt(settings: HistorySettings, arguments: Sequence[str]) -> int:
-    """Tell what was found, adopt the bucket when asked to, and return the exit code."""
+    """Print the state, adopt the bucket if asked to, and return the exit code."""
     if arguments not in ([], ["--yes"]):
         sys.stderr.write(USAGE)
         return 0 if arguments in (["--help"], ["-h"]) else 2

@@ -43,7 +43,7 @@ from servicekit.tasks import background
 log = get_logger(__name__)
 
 QUIET_LIBRARIES: Final = ("aiobotocore", "boto3", "botocore", "pymongo")
-"""Below warning these tell how each request to a store was signed or what a document held."""
+"""Below warning these log signatures of requests and contents of documents."""
 
 UPLOAD_MARGIN_SECONDS = 2.0
 
@@ -53,11 +53,11 @@ class HistoryServer:
     """A running pod, without its ports.
 
     Attributes:
-        settings: what it was opened with.
+        settings: its settings.
         app: the HTTP interface.
-        routes: what that serves, for whoever must know all of it.
+        routes: the routes of the HTTP interface.
         metrics_app: the metrics.
-        on_cut: counts connections that were given up.
+        on_cut: counts connections that were aborted.
         health: whether it is ready.
     """
 
@@ -97,7 +97,7 @@ class HistoryServer:
         ]
 
     async def drain(self) -> bool:
-        """Stop being ready. The server waits for requests under way when it closes, see `HISTORY_DRAIN_SECONDS`."""
+        """Stop being ready. The server waits for requests in flight when it closes, see `HISTORY_DRAIN_SECONDS`."""
         self.health.start_draining()
         return True
 
@@ -113,8 +113,8 @@ async def open_history(
     """Open everything a pod needs, and close it again in the right order.
 
     Args:
-        settings: which stores, which ports, who may do what.
-        store: where messages are kept, if not where the settings say; closed at the end, too.
+        settings: stores, ports and access.
+        store: a message store to use instead of the one in the settings; closed at the end, too.
         blobs: the same for media.
         now: the wall clock.
     """
@@ -207,19 +207,19 @@ def _app(
 
 
 def open_claim(settings: HistorySettings, store: MessageStore, blobs: BlobStore) -> BucketClaim:
-    """Return what compares the two."""
+    """Return the claim of the database to the bucket."""
     return BucketClaim(store, blobs, max_unknown_share=settings.sweep_max_orphan_share)
 
 
 def open_eraser(
     settings: HistorySettings, store: MessageStore, blobs: BlobStore, claim: BucketClaim, now: Now
 ) -> Eraser:
-    """Return what deletes for good."""
+    """Return the eraser."""
     return Eraser(store, blobs, claim, upload_seconds=settings.upload_seconds + UPLOAD_MARGIN_SECONDS, now=now)
 
 
 def sweep_limits(settings: HistorySettings) -> SweepLimits:
-    """Return what is swept."""
+    """Return the limits of sweeping."""
     return SweepLimits(
         retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
         orphan_age=timedelta(hours=settings.orphan_hours),

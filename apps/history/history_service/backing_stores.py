@@ -1,4 +1,4 @@
-"""The two stores of a pod: which ones they are by the settings, and preparing them in the background."""
+"""The two stores of a pod: their selection by the settings, and their preparation in the background."""
 
 import asyncio
 from typing import Final
@@ -17,11 +17,11 @@ log = get_logger(__name__)
 FIRST_RETRY_SECONDS: Final = 0.2
 LAST_RETRY_SECONDS: Final = 5.0
 MARKER_READS: Final = 4
-"""Connections that readers of media do not get: a deletion looks first whose the bucket is."""
+"""Connections reserved from readers of media: a deletion first reads the marker of the bucket."""
 
 
 def message_store(settings: HistorySettings) -> MessageStore:
-    """Return where the settings say that messages are kept."""
+    """Return the message store that the settings select."""
     if settings.mongodb_url is None:
         return SqliteStore(settings.data_dir / "messages.sqlite")
     return MongoStore(
@@ -33,7 +33,7 @@ def message_store(settings: HistorySettings) -> MessageStore:
 
 
 def blob_store(settings: HistorySettings) -> BlobStore:
-    """Return where the settings say that media are kept."""
+    """Return the media store that the settings select."""
     if settings.s3_bucket is None:
         return FolderBlobs(settings.data_dir / "media")
     return S3Blobs(
@@ -52,7 +52,7 @@ def blob_store(settings: HistorySettings) -> BlobStore:
 
 
 class Stores:
-    """The two stores of a pod, prepared in the background: a pod starts without them, and is ready with them."""
+    """The two stores of a pod, prepared in the background. A pod starts without them, and becomes ready with them."""
 
     def __init__(self, store: MessageStore, blobs: BlobStore, settings: HistorySettings) -> None:
         self._store = store
@@ -61,7 +61,7 @@ class Stores:
         self.prepared = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Prepare both, trying again for as long as it takes."""
+        """Prepare both, and retry until that succeeds."""
         pause = FIRST_RETRY_SECONDS
         while True:
             try:
@@ -84,7 +84,7 @@ class Stores:
                 return
 
     def _setting(self, failed: Exception) -> str:
-        """Return which settings say where the store is that cannot be used."""
+        """Return the settings that name the unusable store."""
         if isinstance(failed, BlobError):
             return (
                 "HISTORY_DATA_DIR" if self._settings.s3_bucket is None else "HISTORY_S3_BUCKET, HISTORY_S3_ENDPOINT_URL"
@@ -92,7 +92,7 @@ class Stores:
         return "HISTORY_DATA_DIR" if self._settings.mongodb_url is None else "HISTORY_MONGODB_URL"
 
     async def are_prepared(self) -> bool:
-        """Say whether both have been reached once."""
+        """Say whether both have been prepared."""
         return self.prepared.is_set()
 
     async def close(self) -> None:

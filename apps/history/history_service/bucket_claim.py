@@ -1,7 +1,7 @@
-"""A bucket belongs to one database, and only that one may delete from it. See ADR 0008.
+"""A bucket belongs to one database, and only that one may delete from it (ADR 0008).
 
-The database has an id, and so has the bucket, in a marker. Both also have the stamp of the last sweep: a backup of the
-database, or a copy of it, has the same id, but does not know the stamps that were written later.
+The database has an id, and the marker of the bucket holds the same id. Both also hold the stamp of the last sweep. A
+backup or copy of the database has the same id, but lacks later stamps.
 """
 
 import json
@@ -19,7 +19,7 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 SAMPLE: Final = 200
-"""So many media are looked at before a bucket without a marker is taken over."""
+"""How many media are checked before a bucket without a marker is claimed."""
 MARKER_BYTES: Final = 4096
 COMMAND: Final = "python -m history_service adopt-bucket"
 
@@ -57,24 +57,24 @@ class BucketRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What the bucket says: its database, and the stamp of the last sweep."""
+    """The marker of a bucket: its database, and the stamp of the last sweep."""
 
     database: UUID
     stamp: UUID
 
     def encode(self) -> bytes:
-        """Return the marker as it is kept, with a word for people who find it."""
+        """Return the stored form of the marker, with an explanation for people."""
         about = "This bucket belongs to one database of the chatbot's history. Do not delete or copy this object."
         return json.dumps({"database": str(self.database), "stamp": str(self.stamp), "about": about}).encode()
 
 
 class BucketClaim:
-    """Compares the database with the bucket, and lays claim to one that is nobody's.
+    """Compares the database with the bucket, and claims a bucket without an owner.
 
     Args:
         store: the messages.
         blobs: the media.
-        max_unknown_share: the largest share of media of unknown sessions in a bucket that is to be taken over.
+        max_unknown_share: the largest share of media of unknown sessions in a bucket that is claimed.
     """
 
     def __init__(self, store: MessageStore, blobs: BlobStore, *, max_unknown_share: float) -> None:
@@ -83,7 +83,7 @@ class BucketClaim:
         self._max_unknown_share = max_unknown_share
 
     async def require(self) -> None:
-        """Pass when this database may delete from the bucket; a bucket that is nobody's becomes its own if it fits.
+        """Check that this database may delete from the bucket. A bucket without an owner is claimed if its media fit.
 
         Raises:
             BucketRefused: it may not.
@@ -93,20 +93,20 @@ class BucketClaim:
             raise BucketRefused(refusal)
 
     async def renew(self) -> None:
-        """Write a new stamp into both, so that what is copied from the database today is older than it tomorrow.
+        """Write a new stamp into both, so that copies made of the database before it can be recognized.
 
         Raises:
-            BucketRefused: the bucket is not this database's.
+            BucketRefused: the bucket belongs to another database.
         """
         await self.require()
         stamp = uuid4()
-        # The database first: a marker with a stamp that it does not know would be foreign.
+        # The database first: a marker with an unknown stamp counts as foreign.
         await self._store.identity.add_stamp(stamp)
         identity = await self._store.identity.read()
         await self._blobs.put(MARKER, Marker(identity.id, stamp).encode(), "application/json")
 
     async def adopt(self) -> None:
-        """Make the bucket this database's, whatever it was. For people who know what they do."""
+        """Make this database the owner of the bucket, whatever its marker says. Only on an operator's request."""
         await self._store.identity.renew()
         stamp = uuid4()
         await self._store.identity.add_stamp(stamp)
@@ -121,7 +121,7 @@ class BucketClaim:
             return Refusal.MARKER_UNREADABLE
         if isinstance(marker, Refusal):
             return marker
-        identity = await self._store.identity.read()  # only now: a stamp is in the database before it is in the marker
+        identity = await self._store.identity.read()  # read last: a stamp is in the database before it is in the marker
         if marker.database != identity.id:
             return Refusal.FOREIGN
         if identity.is_copy:
@@ -129,7 +129,7 @@ class BucketClaim:
         return None if marker.stamp in identity.stamps else Refusal.STALE
 
     async def marker(self) -> Marker | None:
-        """Return what the bucket says; None: it has no marker.
+        """Return the marker of the bucket; None: it has none.
 
         Raises:
             ValueError: it cannot be read.
@@ -150,7 +150,7 @@ class BucketClaim:
             raise ValueError("the marker lacks its members") from exc
 
     async def _take(self) -> Marker | Refusal:
-        """Lay claim to a bucket without a marker, if the media in it are known here; return the marker that it has."""
+        """Claim a bucket without a marker, if its media are known here. Return its marker then."""
         identity = await self._store.identity.read()
         if identity.is_copy:
             return Refusal.COPY
@@ -164,7 +164,7 @@ class BucketClaim:
         return await self.marker() or Refusal.MARKER_UNREADABLE  # another database may have been faster
 
     async def _sample(self) -> tuple[int, int]:
-        """Look at some of the media: return how many, and how many are of sessions that the database does not know."""
+        """Check some of the media; return how many, and how many belong to unknown sessions."""
         keys: list[MediaKey] = []
         async with aclosing(self._blobs.list("")) as found:  # type: ignore[type-var]
             async for each in found:

@@ -1,6 +1,6 @@
-"""Deleting for good: messages, then their media by name, then what was stored for them and never became a message.
+"""Permanent deletion: messages, then their media by key, then media of uploads that never became a message.
 
-No time of an object is looked at. What is to be erased is written down first, so that a sweep ends what was broken off.
+Times of objects are not used. Each erasure is recorded first, so that a sweep can finish an interrupted one.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ POLL_SECONDS: Final = 0.05
 
 
 class Eraser:
-    """Deletes messages, sessions and all that a client has; when it returns, their media are gone.
+    """Deletes messages, sessions and clients. When a method returns, the media are deleted, too.
 
     Args:
         store: the messages.
         blobs: the media.
-        claim: whether the media are this database's to delete.
-        upload_seconds: how long ingest may be storing media for; who has begun earlier is not at it any more.
-        now: the wall clock, by which is decided what is new and stays.
+        claim: checks that the media belong to this database.
+        upload_seconds: how long ingest may take to store media. Older uploads are no longer running.
+        now: the wall clock. What is received later is new, and stays.
     """
 
     def __init__(
@@ -44,23 +44,23 @@ class Eraser:
         self._now = now
 
     async def erase_client(self, client_id: str) -> None:
-        """Erase all that a client has up to now."""
+        """Erase all data of a client up to now."""
         await self._begin(Erasure(id=uuid4(), client_id=client_id, at=self._now()))
 
     async def delete_session(self, session: Session) -> None:
-        """Delete a session with what was received for it up to now."""
+        """Delete a session with all exchanges received up to now."""
         await self._begin(Erasure(id=uuid4(), client_id=session.client_id, at=self._now(), session_id=session.id))
 
     async def delete_message(self, message: Message) -> None:
-        """Delete a message; the other one of its exchange stays."""
+        """Delete a message. The other message of its exchange stays."""
         keys = tuple(media.key for media in message.content.media)
         client_id = message.exchange.client_id
         await self._begin(Erasure(id=uuid4(), client_id=client_id, at=self._now(), message=message.id, keys=keys))
 
     async def finish_all(self) -> int:
-        """Finish what was broken off, by a process that ended or a store that failed.
+        """Finish erasures that were interrupted by the end of a process or a failure of a store.
 
-        One whose media cannot be deleted, such as a locked object, holds up no other; the next sweep tries it again.
+        If media cannot be deleted, such as a locked object, the others go on, and the next sweep tries again.
 
         Returns:
             How many could not be finished.
@@ -69,7 +69,7 @@ class Eraser:
         erasure: Erasure | None = None
         while page := await self._store.erasures.pending(after=erasure):
             for erasure in page:
-                if erasure.at > began:  # it is being finished by its request
+                if erasure.at > began:  # its own request is finishing it
                     return unfinished
                 try:
                     await self._finish(erasure)
@@ -77,7 +77,7 @@ class Eraser:
                     unfinished += 1
                     log.warning("erasure.not_finished", erasure=str(erasure.id), reason=str(exc))
                 else:
-                    log.info("erasure.finished")  # whose it was is what was to be forgotten
+                    log.info("erasure.finished")  # without the client id, which is erased, too
         return unfinished
 
     async def is_coming(self, client_id: str, exchange_id: UUID) -> bool:
@@ -103,7 +103,7 @@ class Eraser:
         await self._store.erasures.end(erasure)
 
     async def _delete_exchanges(self, erasure: Erasure) -> None:
-        """Delete exchanges and then their media; the messages all go, whatever the media store does."""
+        """Delete exchanges, then their media. All messages are deleted, even if the media store fails."""
         failed: BlobError | None = None
         more = True
         while more:
@@ -119,13 +119,13 @@ class Eraser:
             except BlobError as exc:
                 failed = exc
         if failed is not None:
-            raise failed  # the media that are left are found as leftovers
+            raise failed  # remaining media are found as leftovers later
 
     async def _end_uploads(self, erasure: Erasure) -> None:
-        """Wait for those who are storing media of what is erased, and delete what others have left.
+        """Wait for running uploads of erased exchanges, and delete media that other uploads have left.
 
-        Ingest says what it is about to store, and then looks whether that was erased: it is either seen here, or it has
-        seen that it is too late.
+        Ingest records an upload, and then checks for erasures. So either the upload is seen here, or ingest has seen
+        the erasure.
         """
         while True:
             uploads = [
@@ -147,11 +147,11 @@ class Eraser:
         return upload.active and upload.age_seconds <= self._upload_seconds
 
     async def _delete_leftovers(self, erasure: Erasure) -> None:
-        """Delete media of exchanges that are not here and are not coming: of deliveries that failed long ago, say."""
+        """Delete media of exchanges that are neither stored nor being uploaded, such as those of failed deliveries."""
         if erasure.message is not None:
             return
         async for keys in self._media(erasure):
-            # The uploads first: one that has ended since the media were listed has its exchange in the store.
+            # Read the uploads first: one that ended after the media were listed has stored its exchange.
             uploads = await self._store.uploads.of_client(erasure.client_id)
             coming = {each.exchange_id for each in uploads if not _concerns(erasure, each)}
             pointed_at = await self._store.exchanges.media_keys(erasure.client_id, {key.exchange_id for key in keys})

@@ -1,4 +1,4 @@
-"""Taking exchanges in: media first, then the messages, each exchange once, and one answer to each message."""
+"""Ingest: media are stored first, then messages. Each exchange is kept once, and each message has one answer."""
 
 import asyncio
 from collections import Counter
@@ -33,7 +33,7 @@ LARGEST_FRAME: Final = 1 << 31  # the batch bounds it
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Media to be kept beside an exchange."""
+    """Media of an exchange."""
 
     exchange_id: UUID
     key: str
@@ -45,9 +45,9 @@ class Ingest:
     """Stores exchange records.
 
     Args:
-        store: where messages go.
-        blobs: where media go.
-        metrics: what is counted.
+        store: the messages.
+        blobs: the media.
+        metrics: the counters.
         upload_seconds: how long storing the media of a batch may take.
     """
 
@@ -63,7 +63,7 @@ class Ingest:
         """Store encoded records, each once, and return one result for each, in order.
 
         Raises:
-            StoreError, BlobError: a store cannot be used; what was stored will be a duplicate when it comes again.
+            StoreError, BlobError: a store failed. Exchanges stored before are duplicates when they are sent again.
         """
         results: dict[int, ResultJson] = {}
         exchanges: dict[int, Exchange] = {}
@@ -93,7 +93,7 @@ class Ingest:
         return [results[index] for index in range(len(records))]
 
     async def _store_all(self, exchanges: Sequence[StoredExchange], blobs: Sequence[Blob]) -> list[InsertResult]:
-        """Store media, then messages; media that turn out not to be wanted are deleted before this returns."""
+        """Store media, then messages. Unwanted media are deleted before this returns."""
         uploads = [_upload(exchange) for exchange in exchanges if exchange.media_keys()]
         if not uploads:
             return await self._store.exchanges.add(exchanges)
@@ -115,7 +115,7 @@ class Ingest:
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
-        """Give up storing media in time: deletions wait no longer for it."""
+        """Bound the time for storing media, because deletions wait for it."""
         try:
             async with asyncio.timeout(self._upload_seconds):
                 yield
@@ -125,7 +125,7 @@ class Ingest:
     async def _delete_unwanted(
         self, exchanges: Sequence[StoredExchange], outcomes: Sequence[InsertResult], stored: Collection[UUID]
     ) -> None:
-        """Delete media that no message points at: it was erased meanwhile, or long ago, or a later answer is kept."""
+        """Delete media without a message: it was erased, or a later answer is kept."""
         for exchange, outcome in zip(exchanges, outcomes, strict=True):
             keys = exchange.media_keys()
             if outcome in {InsertResult.ERASED, InsertResult.SUPERSEDED}:
@@ -136,14 +136,14 @@ class Ingest:
                 )
 
     async def _end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
-        """Say that nothing more is stored. Where it cannot be said, others wait until it must have ended."""
+        """Record that the upload has ended. If that fails, others wait until it must have ended."""
         try:
             await self._store.uploads.end(uploads, failed=failed)
         except StoreError as exc:
             log.warning("ingest.upload_not_ended", reason=str(exc))
 
     async def _bind(self, exchanges: Iterable[Exchange]) -> dict[tuple[UUID, str], UUID | None]:
-        """Bind the sessions of a batch, all at once and each by its first exchange."""
+        """Bind the sessions of a batch in one call, each by its first exchange."""
         firsts: dict[tuple[UUID, str], Exchange] = {}
         for exchange in exchanges:
             firsts.setdefault((exchange.session_id, exchange.client_id), exchange)
@@ -178,10 +178,10 @@ def _check(exchange: Exchange) -> Exchange:
 
 
 def _keep(exchange: Exchange, session_id: UUID) -> tuple[StoredExchange, list[Blob]]:
-    """Take the two frames of an exchange apart into messages and blobs.
+    """Decode the two frames of an exchange into messages and blobs.
 
     Raises:
-        FrameError: one of them cannot be read.
+        FrameError: one of them cannot be decoded.
     """
     request = decode_request(exchange.request, max_bytes=LARGEST_FRAME)
     reply = decode_response(exchange.response, max_bytes=LARGEST_FRAME)

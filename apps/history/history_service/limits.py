@@ -1,4 +1,4 @@
-"""How much is in work at once: batches that are ingested, and media that are sent."""
+"""Limits of concurrent work: batches that are ingested, and media that are sent."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from servicekit.budget import ByteBudget
 
 
 class LimitReached(Exception):
-    """Nothing became free in time.
+    """No slot became free in time.
 
     Attributes:
         retry_seconds: when to try again.
@@ -35,10 +35,10 @@ class Limiter:
 
     @asynccontextmanager
     async def hold(self, *resources: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
-        """Acquire these in their order.
+        """Acquire the resources in their order.
 
         Raises:
-            LimitReached: one of them did not become free in time; none is held.
+            LimitReached: one of them was not free in time. None is held then.
         """
         async with AsyncExitStack() as held:
             try:
@@ -57,13 +57,13 @@ class Limiter:
 class IngestLimiter:
     """Slots for batches that are being read, decoded and stored.
 
-    A slow store must not fill this process with batches that wait for it. A batch without a slot has not been read: it
-    stays in the buffers of its connection and in the outbox that it comes from.
+    A slow store must not fill this process with waiting batches. A batch without a slot is not read: it stays in the
+    buffers of its connection and in the outbox of the chat pod.
 
     Args:
         max_batches: how many at once.
-        max_bytes: how many bytes all of them may have together.
-        wait_seconds: how long one waits for its slot.
+        max_bytes: how many bytes they may have in total.
+        wait_seconds: how long to wait for a slot.
     """
 
     def __init__(self, *, max_batches: int, max_bytes: int, wait_seconds: float) -> None:
@@ -73,12 +73,12 @@ class IngestLimiter:
 
     @property
     def batches(self) -> int:
-        """Batches in work now."""
+        """The number of batches being processed."""
         return self._limiter.in_use
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the batches in work now."""
+        """The bytes of the batches being processed."""
         return self._bytes.used
 
     def slot(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
@@ -87,12 +87,12 @@ class IngestLimiter:
 
 
 class DownloadLimiter:
-    """Slots for media that are being sent: each holds a connection to the store for as long as its reader takes.
+    """Slots for media that are being sent. Each holds a connection to the store until its reader is done.
 
     Args:
         max_downloads: how many at once.
         per_client: how many of one client.
-        wait_seconds: how long one waits for its slot.
+        wait_seconds: how long to wait for a slot.
     """
 
     def __init__(self, *, max_downloads: int, per_client: int, wait_seconds: float) -> None:
@@ -103,11 +103,11 @@ class DownloadLimiter:
 
     @property
     def under_way(self) -> int:
-        """Media that are being sent now."""
+        """The number of media being sent."""
         return self._limiter.in_use
 
     def slot(self, client_id: str) -> AbstractAsyncContextManager[None]:
-        """Hold a slot for media of a client, whose share comes first. Raises LimitReached."""
+        """Hold a slot for media of a client. Its own limit is checked first. Raises LimitReached."""
         share = self._shares.get(client_id)
         if share is None:
             share = self._shares[client_id] = asyncio.Semaphore(self._per_client)

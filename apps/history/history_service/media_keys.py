@@ -1,4 +1,4 @@
-"""Keys of media: `client/session/exchange/file`, made and read in this one place."""
+"""Keys of media: `client/session/exchange/file`. Only this module builds and parses them."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from uuid import UUID
 PARTS: Final = 4
 
 MARKER: Final = "_chatbot/database.json"
-"""Where a bucket says which database it belongs to. No client id begins with this character."""
+"""The key of the marker that names the bucket's database. No client id begins with this character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class MediaKey:
 
     @classmethod
     def parse(cls, key: str) -> Self | None:
-        """Read a key; None: it is not one of ours."""
+        """Parse a key; None: it is not a media key."""
         parts = key.split("/")
         if len(parts) != PARTS:
             return None
@@ -53,7 +53,7 @@ def session_folder(client_id: str, session_id: UUID) -> str:
 
 
 def by_client(keys: Iterable[MediaKey]) -> dict[str, list[MediaKey]]:
-    """Return keys by their client: the message store is asked for one client at a time."""
+    """Group keys by client, because the message store is queried for one client at a time."""
     sorted_out: dict[str, list[MediaKey]] = defaultdict(list)
     for key in keys:
         sorted_out[key.client_id].append(key)

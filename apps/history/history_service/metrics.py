@@ -14,7 +14,7 @@ BYTES: Final = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 
 class HistoryMetrics:
-    """What one pod counts."""
+    """The metrics of one pod."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or new_registry()
@@ -67,7 +67,7 @@ class HistoryMetrics:
             "chatbot",
             registry=self.registry,
         )
-        # Shown at zero from the start, so that the first event is a rise and not an appearance.
+        # Exported as zero from the start, so that the first event is an increase.
         for store in ("messages", "media"):
             self.store_errors.labels(store)
         for what in ("exchanges", "media"):
@@ -82,13 +82,13 @@ class HistoryMetrics:
         )
 
     def sweep_is_blocked(self, reason: str | None) -> None:
-        """Tell why nothing is deleted; None: nothing stands in the way."""
+        """Set the reason why the sweep deletes nothing; None: there is none."""
         self.sweep_blocked.clear()
         if reason is not None:
             self.sweep_blocked.labels(reason).set(1)
 
     def watch(self, ingest: IngestLimiter, downloads: DownloadLimiter) -> None:
-        """Report how much is being taken in and sent; read when somebody scrapes."""
+        """Export the load of both limiters, read at each scrape."""
         batches = Gauge("history_batches_in_work", "Batches in work now.", [], "chatbot", registry=self.registry)
         batches.set_function(lambda: ingest.batches)
         size = Gauge("history_bytes_in_work", "Bytes of these batches.", [], "chatbot", registry=self.registry)
@@ -101,7 +101,7 @@ class HistoryMetrics:
         return metrics_app(self.registry)
 
     def timing(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an app so that its requests are timed by route, never by path: paths name clients."""
+        """Wrap an app to time its requests by route, not by path, which holds client ids."""
 
         async def timed(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":

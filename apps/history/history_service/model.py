@@ -1,4 +1,4 @@
-"""What history keeps: sessions, exchanges with their two messages, and the media of these."""
+"""The model of history: sessions, exchanges with their two messages, and media."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from frameproto.media import UNFIT, by_suffix, media_type
 
 @dataclass(frozen=True, slots=True)
 class StoredMedia:
-    """Where a piece of media is kept."""
+    """A stored media part."""
 
     part: MediaPart
     key: str
@@ -22,12 +22,12 @@ class StoredMedia:
 
     @property
     def client_id(self) -> str:
-        """Whose it is, which the first folder of its key tells."""
+        """The client that it belongs to, from the first folder of its key."""
         return self.key.partition("/")[0]
 
     @property
     def content_type(self) -> str:
-        """Its media type, which the suffix of its key tells."""
+        """Its media type, from the suffix of its key."""
         file_format = by_suffix(self.key.rpartition(".")[2])
         return media_type(file_format, self.part) if file_format else UNFIT
 
@@ -37,10 +37,10 @@ class MessageContent:
     """One of the two messages of an exchange.
 
     Attributes:
-        kind: what it is.
-        text: what was written, spoken by the bot, or understood of what the client said.
-        media: where its media are.
-        transcribed: the text was not written by the client but understood from its voice or video.
+        kind: the kind of the message.
+        text: what was written, spoken by the bot, or recognized in the client's speech.
+        media: its media parts.
+        transcribed: the text was recognized in the client's voice or video.
     """
 
     kind: MessageKind
@@ -51,13 +51,13 @@ class MessageContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredExchange:
-    """A request and its reply, as they are kept: one record, so that both arrive or neither does.
+    """A request and its reply in one record, so that both are stored or neither.
 
-    A side is None once its message was deleted.
+    A side is None after its message was deleted.
 
     Attributes:
-        message_id: what the client called its message; None: it has no name, and has one answer.
-        rank: of several answers to a message the one with the highest rank counts, then the one with the highest id.
+        message_id: the message id chosen by the client; None: there is none (`chatbot.v1`).
+        rank: of several answers to a message, the one with the highest rank is kept, then the one with the highest id.
     """
 
     id: UUID
@@ -74,11 +74,11 @@ class StoredExchange:
 
     @property
     def precedence(self) -> tuple[int, UUID]:
-        """What answers to one message are compared by; the highest is kept."""
+        """The sort key of answers to one message. The highest is kept."""
         return self.rank, self.id
 
     def in_place_of(self, earlier: Self) -> Self:
-        """Return this exchange as it is kept after `earlier`: a message that was deleted there stays deleted."""
+        """Return this exchange as the replacement of `earlier`: a message deleted there stays deleted."""
         return replace(
             self,
             request=None if earlier.request is None else self.request,
@@ -86,7 +86,7 @@ class StoredExchange:
         )
 
     def messages(self) -> "Iterator[Message]":
-        """Yield the request, then the reply, as far as they are there."""
+        """Yield the request, then the reply, unless deleted."""
         if self.request is not None:
             yield Message(MessageId(self.id, Direction.REQUEST), self, self.request, self.received_at)
         if self.reply is not None:
@@ -99,7 +99,7 @@ class StoredExchange:
 
 @dataclass(frozen=True, slots=True)
 class MessageId:
-    """Names a message: the exchange, and which side of it. Written `<exchange id>.request` or `<exchange id>.reply`."""
+    """The id of a message: exchange and side. Written `<exchange id>.request` or `<exchange id>.reply`."""
 
     exchange_id: UUID
     direction: Direction
@@ -122,7 +122,7 @@ class MessageId:
 
     @property
     def key(self) -> tuple[UUID, bool]:
-        """What messages are sorted by."""
+        """The sort key of messages."""
         return self.exchange_id, self.direction is Direction.REPLY
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ class Message:
     sent_at: datetime
 
     def media(self, part: MediaPart) -> StoredMedia | None:
-        """Return a piece of its media, if it has it."""
+        """Return one of its media parts; None: it has no such part."""
         return next((media for media in self.content.media if media.part is part), None)
 
 
@@ -156,24 +156,24 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionStats:
-    """What a session has of messages. It is derived from its exchanges whenever it is asked for."""
+    """Counts of a session, computed from its exchanges at each query."""
 
     messages: int
     last_at: datetime | None
 
 
 def rank_of_answer(attempt: int) -> int:
-    """Return the rank of what was answered over the connection with this ticket."""
+    """Return the rank of an answer sent over the connection with this ticket."""
     return 2 * attempt + 1
 
 
 def rank_of_claim(attempt: int) -> int:
-    """Return the rank of what is handed out once more over the connection with this ticket.
+    """Return the rank of a stored answer that is claimed for the connection with this ticket.
 
-    An answer of that attempt counts more: it was made because the claim came to nothing.
+    A new answer of the same attempt ranks higher: it exists only if the claim failed.
     """
     return 2 * attempt
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Stores keep times as microseconds since then: what came over the wire comes back, in every store."""
+"""All stores keep times as microseconds since then, the precision of the wire."""

@@ -114,14 +114,14 @@ class HistorySettings(AccessSettings, HttpSettings):
             "media_redirect",
             "s3_encryption",
         ):
-            if getattr(self, name) and not self.s3_bucket:  # media would go to the folder, and nobody would notice
+            if getattr(self, name) and not self.s3_bucket:  # media would silently go to the folder
                 raise ValueError(f"HISTORY_{name.upper()} needs HISTORY_S3_BUCKET")
         if self.s3_kms_key_id and self.s3_encryption != "aws:kms":
             raise ValueError("HISTORY_S3_KMS_KEY_ID needs HISTORY_S3_ENCRYPTION=aws:kms")
         return self
 
     def address_secrets(self) -> tuple[SecretStr, ...]:
-        """Return what signs media addresses: nothing when everybody may read everything anyway."""
+        """Return the secrets that sign media addresses; none without access control."""
         return self.media_address_secrets or (self.token_secrets if self.auth == "jwt" else ())
 
     @field_validator("s3_prefix")

@@ -1,4 +1,4 @@
-"""What is too old, and media that nothing points at, are swept away now and then."""
+"""Periodic deletion of expired exchanges and of orphans, media without a message."""
 
 import asyncio
 import random
@@ -22,9 +22,9 @@ log = get_logger(__name__)
 
 BATCH: Final = 500
 MOST_FOLDERS: Final = 50_000
-"""So many exchanges with orphans are remembered at once; a sweep that finds more leaves the rest to the next."""
+"""How many exchanges with orphans a sweep remembers. It leaves the rest to the next."""
 MOST_FAILURES: Final = 10
-"""With so many orphans that cannot be deleted it is the store that fails, and the sweep ends."""
+"""After so many failed deletions the store is considered broken, and the sweep ends."""
 ORPHAN_SHARE: Final = "orphan_share"
 EXPIRED_SHARE: Final = "expired_share"
 
@@ -33,16 +33,16 @@ SweepOrphans = Literal["on", "off", "dry-run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepLimits:
-    """When something is swept, and when rather nothing.
+    """What is swept, and safety limits.
 
     Attributes:
         retention: how long an exchange is kept after its answer; None: for ever.
-        orphan_age: how long a medium must have been there, without a message, to be swept.
+        orphan_age: the least age of an orphan to be swept.
         orphans: whether orphans are swept, only counted, or not looked for.
-        max_orphan_share: with a larger share of orphans among the media that are old enough, none is deleted.
-        free_orphans: so many are deleted whatever their share.
-        max_expired_share: with a larger share of exchanges beyond the retention, none is deleted; clocks may be wrong.
-        free_expired: so many are deleted whatever their share.
+        max_orphan_share: no orphan is deleted if their share of the media that are old enough is larger.
+        free_orphans: up to this number the share does not matter.
+        max_expired_share: no exchange is deleted if the share of expired ones is larger: the clock may be wrong.
+        free_expired: up to this number the share does not matter.
     """
 
     retention: timedelta | None
@@ -56,26 +56,26 @@ class SweepLimits:
 
 @dataclass(slots=True)
 class Findings:
-    """What a look at all media has found."""
+    """The result of listing all media."""
 
     media: int = 0
     unknown: int = 0
     orphans: int = 0
     folders: dict[str, MediaKey] = field(default_factory=dict)
-    """Of the exchanges with orphans, by the prefix of their media."""
+    """The exchanges with orphans, by the prefix of their media."""
 
 
 class Sweeper:
-    """Sweeps the stores of a pod. Every pod may do it: what one has swept another does not find.
+    """Sweeps the stores of a pod. All pods may do so at the same time.
 
     Args:
         store: the messages.
         blobs: the media.
-        claim: whether the media are this database's to delete.
-        eraser: ends deletions that broke off.
-        metrics: counts what was swept.
-        limits: what is swept, and when rather nothing.
-        every: how long to wait from one sweep to the next.
+        claim: checks that the media belong to this database.
+        eraser: finishes interrupted deletions.
+        metrics: the counters.
+        limits: what is swept, and safety limits.
+        every: the time between sweeps.
         now: the wall clock.
     """
 
@@ -101,10 +101,10 @@ class Sweeper:
         self._now = now
 
     async def run(self, prepared: asyncio.Event) -> None:
-        """Sweep for as long as the pod lives, once its stores are there; the next makes up for one that fails."""
+        """Sweep periodically after the stores are prepared. A failed sweep is made up for by the next."""
         await prepared.wait()
         await self._guarded(self._begin())
-        await asyncio.sleep(self._every.total_seconds() * random.random())  # noqa: S311 - pods should take turns
+        await asyncio.sleep(self._every.total_seconds() * random.random())  # noqa: S311 - spreads the pods
         while True:
             await self._guarded(self.sweep())
             await asyncio.sleep(self._every.total_seconds())
@@ -118,7 +118,7 @@ class Sweeper:
             log.exception("sweep.failed")
 
     async def _begin(self) -> None:
-        """Tell at once, not only by the first sweep, when the media are another database's; finish what broke off."""
+        """At the start, report a bucket of another database, and finish interrupted deletions."""
         try:
             await self._claim.require()
         except BucketRefused as exc:
@@ -128,10 +128,10 @@ class Sweeper:
             await self._finish_erasures()
 
     async def sweep(self) -> None:
-        """Sweep once. Media of another database stay, and then messages stay, too: their media could not follow.
+        """Sweep once. If the bucket belongs to another database, nothing is deleted.
 
         Raises:
-            StoreError, BlobError: a store cannot be used; what was swept is swept.
+            StoreError, BlobError: a store failed. The sweep may be incomplete.
         """
         expired = orphans = 0
         try:
@@ -153,9 +153,9 @@ class Sweeper:
         self._metrics.unfinished_erasures.set(await self._eraser.finish_all())
 
     async def _may_expire(self) -> bool:
-        """Say whether few enough exchanges are beyond the retention.
+        """Say whether the share of expired exchanges is within the safety limit.
 
-        A clock that is years ahead makes all of them look so, and media that are just being stored look old.
+        With a clock that is years ahead, all exchanges look expired, and new media look old.
         """
         limits = self._limits
         if limits.retention is None:
@@ -177,7 +177,7 @@ class Sweeper:
         log.warning("sweep.refused", reason=reason, detail=why)
 
     async def _sweep_expired(self) -> int:
-        """Delete what is older than the retention, messages first; media that are left by a failure are orphans."""
+        """Delete expired exchanges, messages first. Media left by a failure become orphans."""
         if self._limits.retention is None:
             return 0
         before, swept = self._now() - self._limits.retention, 0
@@ -188,13 +188,12 @@ class Sweeper:
         return swept
 
     async def _sweep_orphans(self) -> int:
-        """Delete media that no message points at, and that none is about to point at.
+        """Delete media without a message, unless one is being stored.
 
-        Ingest stores the media of an exchange just before the exchange, and stores them anew whenever it is delivered
-        again: a medium without a message that has been there for long is of a delivery that failed, and one that is
-        still to come brings it along again.
+        Ingest stores the media of an exchange just before the exchange, and again at each delivery. So an old medium
+        without a message is from a failed delivery, and a later delivery stores it again.
 
-        All media are looked at before any is deleted.
+        All media are listed before any is deleted.
         """
         if self._limits.orphans == "off":
             self._metrics.sweep_is_blocked(None)
@@ -218,7 +217,7 @@ class Sweeper:
         for folder, key in found.folders.items():
             try:
                 swept += await self._delete_orphans(folder, key, before)
-            except BlobError as exc:  # one that cannot be deleted, such as a locked object, holds up no other
+            except BlobError as exc:  # go on: it may be a locked object
                 failures += 1
                 log.warning("sweep.orphan_stays", folder=folder, reason=str(exc))
                 if failures == MOST_FAILURES:
@@ -226,7 +225,7 @@ class Sweeper:
         return swept
 
     async def _delete_orphans(self, folder: str, key: MediaKey, before: datetime) -> int:
-        # Looking at everything took its time; a delivery may have come meanwhile, or the bucket another owner.
+        # Check again: since the listing an exchange may have been delivered, or the bucket adopted.
         fresh = [found async for found in self._blobs.list(folder)]
         if await self._eraser.is_coming(key.client_id, key.exchange_id):  # before its message is looked for
             return 0
@@ -244,7 +243,7 @@ class Sweeper:
             log.info("sweep.dry_run", media=found.media, orphans=found.orphans, of_unknown_sessions=found.unknown)
 
     async def look(self) -> Findings:
-        """Look at all media that have been there for long."""
+        """List all media that are old enough."""
         found = Findings()
         async for keys in self._old_media(self._now() - self._limits.orphan_age):
             found.media += len(keys)
@@ -255,7 +254,7 @@ class Sweeper:
     async def _look_at(self, client_id: str, keys: Sequence[MediaKey], found: Findings) -> None:
         pointed_at = await self._store.exchanges.media_keys(client_id, {key.exchange_id for key in keys})
         loose = [key for key in keys if str(key) not in pointed_at]
-        # Ingest makes the session before it stores media: those of a session that was never made here are not ours.
+        # Ingest creates the session before it stores media, so media of an unknown session are not ours.
         known: set[UUID] = set()
         if loose:
             known = await self._store.sessions.known(client_id, {key.session_id for key in loose})
@@ -268,7 +267,7 @@ class Sweeper:
                 found.folders.setdefault(key.folder, key)
 
     async def _old_media(self, before: datetime) -> AsyncIterator[list[MediaKey]]:
-        """Yield what has been there for long, in batches; what is not ours is left out."""
+        """Yield media that are old enough, in batches, without unknown keys."""
         batch: list[MediaKey] = []
         async for found in self._blobs.list(""):
             key = MediaKey.parse(found.key)

@@ -1,20 +1,20 @@
-"""The words by which messages are found: one definition, for every store and for every question."""
+"""The words by which messages are found, the same for all stores and queries."""
 
 import unicodedata
 from typing import Final
 
 MAX_WORD_CHARACTERS: Final = 64
-"""Of a longer word only so many characters count, in messages and in questions alike."""
+"""Longer words are cut to this length, in messages and in queries."""
 
 MAX_WORDS: Final = 2000
-"""A message is found by so many different words, its first ones."""
+"""How many different words of a message are indexed, its first ones."""
 
 ASCII_WORDS: Final = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
-"""What each character of ASCII counts as; a space is none of any word."""
+"""What each ASCII character is mapped to; a space separates words."""
 
 
 def tokenize(text: str) -> list[str]:
-    """Return the different words of a text, in the order in which they come first.
+    """Return the different words of a text, in the order of their first occurrence.
 
     A word is a run of letters, marks and digits (Unicode categories L, M and N). It is compared in compatibility form
     (NFKC) and case-folded, so that "STRASSE" is "Straße" and a full-width letter is the letter. The dot of an i does
@@ -34,8 +34,8 @@ def tokenize(text: str) -> list[str]:
 
 
 def _counts_as(character: str) -> str:
-    """Return what a character that is folded counts as; a space parts words."""
-    if "\N{VARIATION SELECTOR-1}" <= character <= "\N{VARIATION SELECTOR-16}":  # how an emoji looks
+    """Map a case-folded character; a space separates words."""
+    if "\N{VARIATION SELECTOR-1}" <= character <= "\N{VARIATION SELECTOR-16}":  # selects the look of an emoji
         return ""
     category = unicodedata.category(character)[0]
     if category in "LMN":

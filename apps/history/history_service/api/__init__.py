@@ -1,1 +1,1 @@
-"""The HTTP interface: one module a resource, and what these share."""
+"""The HTTP interface: one module for each resource, and shared parts."""

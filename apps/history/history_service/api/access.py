@@ -1,4 +1,4 @@
-"""Who may do what: a client reads what is its own, a service hands exchanges in."""
+"""Access control: a client reads its own data, a service stores exchanges."""
 
 from starlette.requests import Request
 
@@ -10,11 +10,11 @@ from servicekit.tokens import Authenticator, Principal, bearer_token
 
 
 class Access:
-    """Checks requests before anything is done for them, and finds the session or message that they name.
+    """Checks the permission of requests, and finds the session or message that they name.
 
     Args:
-        authenticator: tells from a token who asks.
-        store: where sessions and messages are.
+        authenticator: returns the principal of a token.
+        store: the sessions and messages.
     """
 
     def __init__(self, authenticator: Authenticator, store: MessageStore) -> None:
@@ -22,26 +22,26 @@ class Access:
         self._store = store
 
     def principal(self, request: Request) -> Principal:
-        """Return who asks. Raises a 401 problem."""
+        """Return the caller. Raises a 401 problem."""
         return self._authenticator.authenticate(bearer_token(request))
 
     def require_client(self, request: Request, client_id: str) -> None:
-        """Pass when the request may see and change this client's data. Raises a 401 or 403 problem."""
+        """Check that the request may see and change this client's data. Raises a 401 or 403 problem."""
         self.principal(request).require_client(client_id)
 
     def require_ingest(self, request: Request) -> None:
-        """Pass when the request may hand exchanges in. Raises a 401 or 403 problem."""
+        """Check that the request may store exchanges. Raises a 401 or 403 problem."""
         self.principal(request).require_ingest()
 
     def require_context(self, request: Request) -> None:
-        """Pass when the request may read what chat goes on with: contexts and answers. Raises a 401 or 403 problem."""
+        """Check that the request may read contexts and answers, as chat does. Raises a 401 or 403 problem."""
         self.principal(request).require_context()
 
     async def session(self, request: Request) -> Session:
-        """Return the session in the path.
+        """Return the session that the path names.
 
         Raises:
-            Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
+            Problem: 400, 401, or 404: it does not exist, or belongs to another client, which is not revealed.
         """
         principal = self.principal(request)
         session_id = path_uuid(request, "session")
@@ -51,10 +51,10 @@ class Access:
         return session
 
     async def message(self, request: Request, principal: Principal | None = None) -> Message:
-        """Return the message in the path, for `principal` if it is known already who asks.
+        """Return the message that the path names. `principal` is the caller, if known already.
 
         Raises:
-            Problem: 400, 401, or 404: it is not there, or is another client's, which is not for this one to know.
+            Problem: 400, 401, or 404: it does not exist, or belongs to another client, which is not revealed.
         """
         principal = principal or self.principal(request)
         try:
@@ -69,5 +69,5 @@ class Access:
 
 
 def _only_client(principal: Principal) -> str | None:
-    """Return the one client whose data this principal may see, so that a store looks at no other's; None: any."""
+    """Return the only client whose data this principal may see, which narrows queries; None: any."""
     return None if principal.unchecked else principal.subject

@@ -1,4 +1,4 @@
-"""The answer to a message that is sent again, for the chat service: claimed for the attempt that hands it out."""
+"""Stored answers to messages that are sent again. The chat service claims one for the new attempt."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -20,19 +20,19 @@ from servicekit.problems import Problem
 
 FRAME: Final = "application/octet-stream"
 MAX_TRIES: Final = 5
-"""An answer may be replaced while its media are opened, by that of a later attempt."""
+"""An answer may be replaced by that of a later attempt while its media are opened."""
 
 KIND_OF: Final = {kind.message_kind: kind for kind in ResponseKind}
 
 
 class Answers:
-    """Hands answers out that are kept already.
+    """Serves stored answers.
 
     Args:
-        store: where they are.
-        blobs: where their media are.
-        access: who may do what.
-        limiter: how many media are sent at once.
+        store: the messages.
+        blobs: the media.
+        access: checks permissions.
+        limiter: limits how many media are sent at once.
     """
 
     def __init__(self, store: MessageStore, blobs: BlobStore, access: Access, limiter: DownloadLimiter) -> None:
@@ -44,8 +44,8 @@ class Answers:
     async def claim(self, request: Request) -> Response:
         """Answer `POST /v1/clients/{client}/answers/{message}`: the response frame.
 
-        From now on it stands under the attempt that asks: an answer of an earlier attempt that is still to be
-        delivered does not replace what the client is shown now.
+        From now on it ranks as the answer of this attempt, so that an answer of an earlier attempt that is delivered
+        later does not replace what the client is shown now.
         """
         self._access.require_context(request)
         client_id, message_id, attempt = path_client(request), path_uuid(request, "message"), query_attempt(request)

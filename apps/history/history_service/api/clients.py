@@ -1,4 +1,4 @@
-"""All that is kept of a client, over HTTP."""
+"""Export and deletion of all data of a client, over HTTP."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +21,7 @@ from servicekit.logs import get_logger
 log = get_logger(__name__)
 
 EXPORT_PAGE: Final = 100
-"""So many sessions, or exchanges, are held at once while a client is exported."""
+"""How many sessions, or exchanges, an export holds in memory at once."""
 
 
 class Clients:
@@ -33,25 +33,25 @@ class Clients:
         self._access = access
 
     async def erase(self, request: Request) -> Response:
-        """Answer `DELETE /v1/clients/{client}`: everything up to now, for good. Asked again it goes on."""
+        """Answer `DELETE /v1/clients/{client}`: everything up to now, for good. A repeated request continues."""
         client_id = path_client(request)
         self._access.require_client(request, client_id)
         await self._eraser.erase_client(client_id)
-        log.info("client.erased")  # its id is what was to be forgotten
+        log.info("client.erased")  # without the client id, which is erased, too
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def export(self, request: Request) -> Response:
         """Answer `GET /v1/clients/{client}/export`: each session and its messages, one JSON object a line.
 
-        The lines are read from the store as they are sent. The last one counts the others: without it the export
-        broke off.
+        The lines are read from the store while they are sent. The last one counts the others: without it the export
+        is incomplete.
         """
         client_id = path_client(request)
         self._access.require_client(request, client_id)
         if request.method == "HEAD":
             return Response(media_type=NDJSON)
         lines = self._lines(client_id)
-        first = await anext(lines)  # there is always one, and a store that fails is told of before the answer begins
+        first = await anext(lines)  # there is always one; if the store fails, the response can still be an error
 
         async def body() -> AsyncIterator[bytes]:
             yield first

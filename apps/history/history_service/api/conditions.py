@@ -13,7 +13,7 @@ from servicekit.problems import Problem
 TAG: Final = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
-MAX_DIGITS: Final = 18  # of a position; one with more is behind the end of any media, and Python reads only so many
+MAX_DIGITS: Final = 18  # of a position; a longer one is beyond any media, and Python limits the length of numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class ByteRange:
 
 
 def http_date(moment: datetime) -> str:
-    """Return a moment in UTC as `Last-Modified` has it, to the second."""
+    """Format a time in UTC for `Last-Modified`, to the second."""
     return format_datetime(moment.replace(microsecond=0), usegmt=True)
 
 
 def is_known(headers: Headers, *, etag: str, modified_at: datetime) -> bool:
-    """Say whether the client has it: by `If-None-Match`, or only without that by `If-Modified-Since`."""
+    """Say whether the client has the current version: by `If-None-Match`, or without that by `If-Modified-Since`."""
     tags = ",".join(headers.getlist("if-none-match"))
     if tags:
         return tags.strip() == "*" or etag in TAG.findall(tags)
@@ -45,7 +45,7 @@ def is_same(headers: Headers, *, etag: str, modified_at: datetime) -> bool:
 
 
 def _date(raw: str | None) -> datetime | None:
-    """Return the moment of a date header; what cannot be read counts for nothing."""
+    """Return the time in a date header; None: it cannot be parsed."""
     try:
         parsed = None if raw is None else parsedate_to_datetime(raw)
     except (ValueError, OverflowError):
@@ -54,7 +54,7 @@ def _date(raw: str | None) -> datetime | None:
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
-    """Return the one range that is asked for; several, or another unit, may be answered by the whole (RFC 9110, 14.2).
+    """Return the requested range; None: several, or another unit, which may be answered in full (RFC 9110, 14.2).
 
     Raises:
         Problem: 416, the range is not within the media.
@@ -77,6 +77,6 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 
 def _position(digits: str) -> str:
-    """Return a position as it is, or one that is behind the end of any media."""
+    """Parse a position; a very long number becomes one beyond any media."""
     digits = digits.lstrip("0") or digits[:1]
     return digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS

@@ -1,4 +1,4 @@
-"""The last messages of a session, for a bot that goes on with it."""
+"""The last messages of a session, for the memory of a bot."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ from history_service.stores.base import MessageStore, foreign_session
 from servicekit.problems import Problem
 
 MAX_TEXT_BYTES: Final = 256 * 1024
-"""Older messages are left out when the texts of the newer ones have more bytes together."""
+"""Older messages are left out when the texts would have more bytes in total."""
 
 
 class Context:
-    """Shows the last messages of a session to the chat service: their texts, and nothing else of them."""
+    """Serves the texts of a session's last messages to the chat service."""
 
     def __init__(self, store: MessageStore, access: Access) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class Context:
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
     async def _session(self, request: Request, client_id: str) -> Session:
-        """Return the session that the client calls so, which may have another id here. Raises a 400 or 404 problem."""
+        """Return the client's session of this id, which may have another id here. Raises a 400 or 404 problem."""
         wanted = path_uuid(request, "session")
         for session_id in (wanted, foreign_session(wanted, client_id)):
             session = await self._store.sessions.find(session_id, client_id=client_id)

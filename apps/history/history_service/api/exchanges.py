@@ -1,4 +1,4 @@
-"""Handing exchanges in over HTTP."""
+"""Ingest over HTTP."""
 
 import asyncio
 from typing import Final
@@ -19,13 +19,13 @@ MSGPACK: Final = "application/msgpack"
 
 
 class Exchanges:
-    """Takes batches of exchange records from chat pods.
+    """Accepts batches of exchange records from chat pods.
 
     Args:
         ingest: stores them.
-        access: who may hand in.
+        access: checks permissions.
         metrics: counts the bytes.
-        limiter: how much is in work at once.
+        limiter: limits what is processed at once.
         max_batch_bytes: the largest batch.
         batch_seconds: how long one may take to arrive.
     """
@@ -62,7 +62,7 @@ class Exchanges:
             raise Problem(429, "ingest_busy", detail, headers={"Retry-After": str(exc.retry_seconds)}) from exc
 
     def _announced(self, request: Request) -> int:
-        """Return how many bytes a request will have at most, by its own word; without it, as many as one may have."""
+        """Return the announced size of a request; without one, the largest size allowed."""
         length = request.headers.get("content-length", "")
         announced = int(length) if length.isascii() and length.isdigit() else self._max_batch_bytes
         if announced > self._max_batch_bytes:
@@ -74,7 +74,7 @@ class Exchanges:
         try:
             async with asyncio.timeout(self._batch_seconds):
                 body = await read_bytes(request, max_bytes, self._too_large(), cut_off)
-        except TimeoutError as exc:  # its slot is wanted by others
+        except TimeoutError as exc:  # frees the slot
             raise Problem(408, "batch_too_slow", f"a batch has to arrive within {self._batch_seconds:g} s") from exc
         self._metrics.batch_bytes.observe(len(body))
         try:

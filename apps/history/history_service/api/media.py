@@ -20,7 +20,7 @@ from servicekit.tokens import Principal
 
 
 class BlobResponse(StreamingResponse):
-    """Streams an open blob, and closes it whatever happens to the client."""
+    """Streams an open blob, and always closes it."""
 
     def __init__(self, blob: OpenBlob, resources: AsyncExitStack, status: int, headers: dict[str, str]) -> None:
         super().__init__(blob.chunks, status_code=status, headers=headers)
@@ -36,11 +36,11 @@ class MediaFiles:
     """Serves the media of messages.
 
     Args:
-        blobs: where they are kept.
-        access: who may do what.
-        signed_urls: what opens without a token.
-        limiter: how many are sent at once.
-        redirect: whether to send readers to the store itself, where it has addresses of its own.
+        blobs: the media.
+        access: checks permissions.
+        signed_urls: checks signed addresses.
+        limiter: limits how many are sent at once.
+        redirect: whether to redirect readers to the store, if it has presigned addresses.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MediaFiles:
             if elsewhere is not None:
                 return RedirectResponse(elsewhere, status_code=307, headers={"Cache-Control": "no-store"})
         size = media.size_bytes
-        # A range is for GET alone (RFC 9110, 14.2).
+        # Ranges apply to GET only (RFC 9110, 14.2).
         ranged = request.method == "GET" and is_same(request.headers, etag=etag, modified_at=message.sent_at)
         span = parse_range(request.headers.get("range"), size) if ranged else None
         if span is not None:

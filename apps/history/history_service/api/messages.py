@@ -25,7 +25,7 @@ class Page:
 
 
 class Messages:
-    """Shows and searches conversations, shows single messages, and deletes these."""
+    """Lists and searches messages, and shows and deletes single ones."""
 
     def __init__(self, store: MessageStore, eraser: Eraser, access: Access) -> None:
         self._store = store
@@ -35,9 +35,9 @@ class Messages:
     async def list(self, request: Request) -> Response:
         """Answer `GET /v1/sessions/{session}/messages`.
 
-        Without a cursor the latest messages; `before` a message those just older, `after` one those just newer. The
-        messages of a page are always oldest first. A cursor is the id of a message, which need not be there any more.
-        Both together begin behind `after`, and end before `before`.
+        Without a cursor these are the latest messages, with `before` the next older ones, with `after` the next newer
+        ones. A page is always oldest first. A cursor is the id of a message, which may have been deleted. Both cursors
+        together give the messages between them, starting behind `after`.
         """
         session = await self._access.session(request)
         limit = query_limit(request)
@@ -53,8 +53,8 @@ class Messages:
     async def list_arrivals(self, request: Request) -> Response:
         """Answer `GET /v1/sessions/{session}/arrivals`.
 
-        The messages in the order in which they were added. That is for those who ask again and again: each message
-        comes once, however late it was delivered.
+        The messages in the order in which they were added, for clients that poll: each message comes once, however
+        late it was delivered.
         """
         session = await self._access.session(request)
         limit = query_limit(request)
@@ -71,7 +71,7 @@ class Messages:
         return _arrivals([message for _, message in shown], cursor)
 
     async def search(self, request: Request) -> Response:
-        """Answer `GET /v1/clients/{client}/search`: messages that hold all words, newest first, a page at a time."""
+        """Answer `GET /v1/clients/{client}/search`: messages that contain all words, newest first, in pages."""
         client_id = path_client(request)
         self._access.require_client(request, client_id)
         words, limit = query_words(request), query_limit(request)
@@ -89,7 +89,7 @@ class Messages:
         return JSONResponse(message_json(await self._access.message(request)))
 
     async def delete(self, request: Request) -> Response:
-        """Answer `DELETE /v1/messages/{message}`: with its media, for good; the other one of its exchange stays."""
+        """Answer `DELETE /v1/messages/{message}`: with its media, for good. The other message of the exchange stays."""
         await self._eraser.delete_message(await self._access.message(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -50,7 +50,7 @@ def path_uuid(request: Request, name: str) -> UUID:
 
 
 def query_limit(request: Request) -> int:
-    """Return how many items a page may have. Raises a 400 problem."""
+    """Return the page size. Raises a 400 problem."""
     raw = request.query_params.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,4}", raw) or not 1 <= int(raw) <= MAX_LIMIT:
         raise Problem(400, "limit_malformed", f"limit must be a whole number from 1 to {MAX_LIMIT}")
@@ -58,7 +58,7 @@ def query_limit(request: Request) -> int:
 
 
 def query_attempt(request: Request) -> int:
-    """Return the ticket of the connection over which a message came. Raises a 400 problem."""
+    """Return the ticket of the connection that sent a message. Raises a 400 problem."""
     raw = request.query_params.get("attempt", "")
     if not re.fullmatch(r"[0-9]{1,19}", raw) or int(raw) > MAX_ATTEMPT:
         raise Problem(400, "attempt_malformed", f"attempt must be a whole number from 0 to {MAX_ATTEMPT}")
@@ -66,7 +66,7 @@ def query_attempt(request: Request) -> int:
 
 
 def query_words(request: Request) -> list[str]:
-    """Return the words that are searched for. Raises a 400 problem."""
+    """Return the words to search for. Raises a 400 problem."""
     raw = request.query_params.get("q", "")
     if not 1 <= len(raw) <= MAX_QUERY_CHARACTERS:
         raise Problem(400, "query_malformed", f"q must have 1 to {MAX_QUERY_CHARACTERS} characters")
@@ -78,7 +78,7 @@ def query_words(request: Request) -> list[str]:
 
 
 def query_message_id(request: Request, name: str) -> MessageId | None:
-    """Return a cursor of the query, which need not name a message that is there. Raises a 400 problem."""
+    """Return a cursor from the query. Its message may have been deleted. Raises a 400 problem."""
     raw = request.query_params.get(name)
     try:
         return None if raw is None else MessageId.parse(raw)
@@ -99,14 +99,14 @@ def query_session_key(request: Request) -> SessionKey | None:
 
 
 def session_cursor(session: Session) -> str:
-    """Return the cursor behind a session: start and id, so that it outlives the session."""
+    """Return the cursor behind a session: its start and id, so that it works after the session is deleted."""
     key = microseconds(session.started_at).to_bytes(8, "big", signed=True) + session.id.bytes
     return base64.urlsafe_b64encode(key).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalCursor:
-    """How far a follower has read: the position of an exchange, and the message of it that was read last."""
+    """How far a follower has read: the position of an exchange, and the last message read of it."""
 
     position: int = 0
     direction: Direction = Direction.REPLY
@@ -121,7 +121,7 @@ class ArrivalCursor:
 
     @property
     def last_complete(self) -> int:
-        """The position of the last exchange of which both messages have been read."""
+        """The last position of which both messages have been read."""
         return self.position - (self.direction is Direction.REQUEST)
 
     def is_before(self, position: int, message: Message) -> bool:

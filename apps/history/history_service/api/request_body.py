@@ -1,4 +1,4 @@
-"""Small JSON bodies of requests."""
+"""Small JSON request bodies."""
 
 import json
 import re
@@ -13,19 +13,19 @@ from servicekit.problems import Problem
 MAX_BODY_BYTES: Final = 16 * 1024
 JSON: Final = "application/json"
 UNTELLABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and halves of characters, which no store can be asked to keep."""
+"""Control characters and lone surrogates, which stores cannot keep."""
 
 TIME_ZONE: Final = re.compile(TIME_ZONE_PATTERN)
 
 
 def require_content_type(request: Request, expected: str, what: str) -> None:
-    """Pass when the body of a request is of this media type. Raises a 415 problem."""
+    """Check the media type of a request body. Raises a 415 problem."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != expected:
         raise Problem(415, "content_type_unsupported", f"{what} must be {expected}")
 
 
 async def read_bytes(request: Request, max_bytes: int, too_large: Problem, cut_off: Problem) -> bytearray:
-    """Read the body of a request, up to `max_bytes` and no further. Raises one of the two problems."""
+    """Read a request body of at most `max_bytes`. Raises one of the two problems."""
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -38,7 +38,7 @@ async def read_bytes(request: Request, max_bytes: int, too_large: Problem, cut_o
 
 
 async def read_object(request: Request, members: Collection[str]) -> Mapping[str, Any]:
-    """Return the JSON object that came with a request.
+    """Return the JSON object in a request body.
 
     Raises:
         Problem: 400, it is none, or has other members; 413, it is too large; 415, it is not JSON.
@@ -59,7 +59,7 @@ async def read_object(request: Request, members: Collection[str]) -> Mapping[str
 
 
 def read_title(value: object) -> str | None:
-    """Return a title from a body; None is none.
+    """Return the title in a body; None: no title.
 
     Raises:
         Problem: 400, it cannot be one.

@@ -1,4 +1,4 @@
-"""The routes of the HTTP interface, and how failures of the stores are answered."""
+"""The routes of the HTTP interface, and the responses to store failures."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Endpoints:
 
 
 def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
-    """Return the HTTP interface. Failures of the stores are counted and answered 503."""
+    """Return the HTTP interface. Store failures are counted and answered with 503."""
     exchanges, clients, sessions = endpoints.exchanges, endpoints.clients, endpoints.sessions
     messages, media, documentation = endpoints.messages, endpoints.media, endpoints.documentation
 
@@ -85,14 +85,14 @@ def http_app(endpoints: Endpoints, metrics: HistoryMetrics) -> Starlette:
         ],
         exception_handlers={StoreError: unavailable, BlobError: unavailable, BucketRefused: refused},
     )
-    # A redirect would be built from the Host header, and lead from TLS to plain HTTP behind a balancer.
+    # No redirects: they are built from the Host header, and lead from TLS to plain HTTP behind a balancer.
     app.router.redirect_slashes = False
     install(app, hint="/docs and /openapi.json describe what there is")
     return app
 
 
 def resource(path: str, **methods: Endpoint) -> Route:
-    """Return the one route of a path, so that 405 tells all of its methods."""
+    """Return one route for a path, so that a 405 lists all of its methods."""
 
     async def answer(request: Request) -> Response:
         return await methods["GET" if request.method == "HEAD" else request.method](request)

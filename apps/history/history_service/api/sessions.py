@@ -28,7 +28,7 @@ class Sessions:
         self._now = now
 
     async def list(self, request: Request) -> Response:
-        """Answer `GET /v1/clients/{client}/sessions`: latest first, a page at a time."""
+        """Answer `GET /v1/clients/{client}/sessions`: latest first, in pages."""
         client_id = path_client(request)
         self._access.require_client(request, client_id)
         limit = query_limit(request)
@@ -63,7 +63,7 @@ class Sessions:
         return JSONResponse(session_json(session, SessionStats(0, None)), HTTPStatus.CREATED, headers=where)
 
     async def rename(self, request: Request) -> Response:
-        """Answer `PATCH /v1/sessions/{session}`: another title, or none."""
+        """Answer `PATCH /v1/sessions/{session}`: a new title, or none."""
         session = await self._access.session(request)
         body = await read_object(request, ("title",))
         if "title" in body:

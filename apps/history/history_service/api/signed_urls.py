@@ -1,7 +1,7 @@
-"""Addresses of media that open without a token for a while: `<audio>` and `<video>` cannot send a header.
+"""Signed addresses open media without a token for a while: `<audio>` and `<video>` cannot send a header.
 
-An address carries the client, when it ends, and a signature over these, the message and the part. The key comes from
-secrets that all pods share, so any pod serves what any other one signed.
+An address holds the client, its expiry, and a signature over these, the message and the part. The key is derived from
+secrets that all pods share, so any pod accepts what another one signed.
 """
 
 import base64
@@ -31,7 +31,7 @@ CLIENT, EXPIRY, SIGNATURE = "client", "expires", "signature"
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """Where media is, and until when; None when that does not end."""
+    """An address of media and its expiry; None: it does not expire."""
 
     href: str
     expires_at: datetime | None
@@ -41,19 +41,19 @@ class SignedUrls:
     """Signs and checks addresses.
 
     Args:
-        secrets: the first one signs, each counts; none when everybody may read anyway, and then nothing is signed.
-        seconds: how long an address opens, at the longest.
+        secrets: the first one signs, all are accepted. Without secrets nothing is signed: everybody may read.
+        seconds: the longest lifetime of an address.
         now: the wall clock.
     """
 
     def __init__(self, secrets: Sequence[str], *, seconds: int, now: Now) -> None:
-        # Derived, so that nothing signed here is ever a token, nor a token an address.
+        # Derived keys, so that a signature here is never valid for a token, nor the reverse.
         self._keys = tuple(hmac.digest(secret.encode(), PURPOSE, hashlib.sha256) for secret in secrets)
         self._seconds = seconds
         self._now = now
 
     def sign(self, message: Message, part: MediaPart, principal: Principal) -> SignedUrl:
-        """Return an address that ends no later than what `principal` came with."""
+        """Return an address that expires no later than the token of `principal`."""
         path = media_path(str(message.id), part.value)
         if not self._keys:
             return SignedUrl(path, None)
@@ -64,17 +64,17 @@ class SignedUrls:
         return SignedUrl(f"{path}?{query}", datetime.fromtimestamp(expires, UTC))
 
     def seconds_left(self, principal: Principal) -> int:
-        """Return how long something may open that `principal` is given."""
+        """Return the lifetime of an address for `principal`."""
         if principal.expires_at is None:
             return self._seconds
         left = (principal.expires_at - self._now()) // timedelta(seconds=1)
         return max(1, min(self._seconds, left))
 
     def principal(self, request: Request) -> Principal | None:
-        """Return whom a signed address speaks for, or nothing when the request brings no signature.
+        """Return the principal of a signed address; None: the request has no signature.
 
         Raises:
-            Problem: 403, it is not as it was signed, or it has ended.
+            Problem: 403, the signature is wrong, or the address has expired.
         """
         query = request.query_params
         if not self._keys or not (EXPIRY in query or SIGNATURE in query):
@@ -96,7 +96,7 @@ class SignedUrls:
 
 
 def _sign(key: bytes, client_id: str, message_id: str, part: str, expires: str) -> str:
-    # What we sign has three line feeds; a forged field that held another one would make four.
+    # The signed text has exactly three line feeds. A field with a line feed would make four.
     signed = f"{client_id}\n{message_id}\n{part}\n{expires}".encode(errors="replace")
     return base64.urlsafe_b64encode(hmac.digest(key, signed, hashlib.sha256)).rstrip(b"=").decode()
 

@@ -1,1 +1,1 @@
-"""Where voice, video and pictures are kept: one port, and an adapter for each kind of store."""
+"""The media store: one port, and an adapter for each kind of store."""

@@ -12,11 +12,11 @@ CHUNK_BYTES: Final = 256 * 1024
 
 
 class BlobError(Exception):
-    """The blob store did not do what it was asked."""
+    """The blob store failed."""
 
 
 class BlobsUnavailable(BlobError):
-    """The blob store cannot be reached, or does not answer in time. Asking again may work."""
+    """The blob store cannot be reached, or does not answer in time. A retry may work."""
 
 
 class BlobMissing(BlobError):
@@ -25,7 +25,7 @@ class BlobMissing(BlobError):
 
 @dataclass(frozen=True, slots=True)
 class OpenBlob:
-    """A blob, or a range of one, being read: its bytes in chunks of bounded size."""
+    """A blob, or a range of one, opened for reading in chunks of bounded size."""
 
     size_bytes: int
     chunks: AsyncIterator[bytes]
@@ -33,7 +33,7 @@ class OpenBlob:
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A blob that is there, and when it was put there, by the clock of the store."""
+    """An existing blob, and when it was stored, by the clock of the store."""
 
     key: str
     modified_at: datetime
@@ -46,39 +46,39 @@ class BlobStore(Protocol):
     """
 
     async def prepare(self) -> None:
-        """Connect, and check that the place for blobs is there; may be called again after it failed."""
+        """Connect, and check that the bucket or folder exists. May be called again after a failure."""
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
-        """Keep a blob, whole or not at all; the same key again replaces it."""
+        """Store a blob, completely or not at all. An existing one is replaced."""
 
     async def create(self, key: str, data: Buffer, content_type: str) -> bool:
-        """Keep a blob under a key that has none; False: it has one, which stays.
+        """Store a blob under a new key; False: the key exists, and its blob stays.
 
-        Where the store cannot make sure of it, two that create at once may both be told True, and one of the two
-        blobs stays. Read it back where that matters.
+        Some stores cannot guarantee this: two concurrent calls may both return True, and one of the blobs stays. Read
+        it back where that matters.
         """
 
     def open(self, key: str, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[OpenBlob]:
         """Open a blob to read the bytes from `start` up to, not including, `end`.
 
         Raises:
-            BlobMissing: there is none.
+            BlobMissing: it does not exist.
         """
 
     async def address(self, key: str, *, seconds: int) -> str | None:
-        """Return an address at which anybody may read a blob for so long, or nothing: not every store has such.
+        """Return an address at which anybody may read a blob for this time; None: the store has none.
 
-        Whether there is such a blob is not looked at.
+        The existence of the blob is not checked.
         """
 
     async def delete(self, key: str) -> None:
-        """Forget a blob; that there is none is fine."""
+        """Delete a blob, if it exists."""
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Yield the blobs whose keys begin with `prefix`, which is empty or ends with a slash, as they are found.
 
-        What is put or deleted meanwhile may be among them or not.
+        Blobs that are stored or deleted meanwhile may or may not be included.
         """

@@ -34,7 +34,7 @@ class FolderBlobs:
 
     async def put(self, key: str, data: Buffer, content_type: str) -> None:
         """See `BlobStore.put`."""
-        del content_type  # the key's suffix tells it
+        del content_type  # the key's suffix determines it
         path = self._path(key)
         try:
             await asyncio.to_thread(_write, path, data)
@@ -76,7 +76,7 @@ class FolderBlobs:
             yield OpenBlob(size, chunks())
 
     async def address(self, key: str, *, seconds: int) -> str | None:
-        """See `BlobStore.address`: a folder has none."""
+        """See `BlobStore.address`. Always None."""
         del key, seconds
         return None
 
@@ -97,18 +97,18 @@ class FolderBlobs:
             raise BlobsUnavailable(f"the media folder {self._folder} cannot be read: {exc.strerror}") from exc
 
     def _files(self, folder: Path) -> Iterator[BlobInfo]:
-        """Find the blobs in a folder and those below it. Names with a dot in front are files that are not whole yet."""
+        """Find the blobs in a folder and below. Names that start with a dot are incomplete files."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._files(Path(entry))
                 elif not entry.name.startswith("."):
-                    with suppress(FileNotFoundError):  # it was deleted meanwhile
+                    with suppress(FileNotFoundError):  # deleted meanwhile
                         modified_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
                         yield BlobInfo(Path(entry).relative_to(self._folder).as_posix(), modified_at)
 
     def _path(self, key: str) -> Path:
-        """Return where a key is kept; a key that would lead outside the folder is a bug of the caller."""
+        """Return the path of a key. A key that leads outside the folder is a bug of the caller."""
         parts = key.split("/")
         if any(part in {"", ".", ".."} or "\0" in part for part in parts):
             raise ValueError(f"{key!r} is not a key of a blob")
@@ -116,7 +116,7 @@ class FolderBlobs:
 
 
 class _Opening:
-    """A file that a thread opens, perhaps for a caller that is gone when it is open."""
+    """A file that a thread opens. The caller may be cancelled before it is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -161,7 +161,7 @@ def _write_new(path: Path, data: Buffer) -> bool:
 
 @contextmanager
 def _written(path: Path, data: Buffer) -> Iterator[Path]:
-    """Write a file beside the one it is to become."""
+    """Write to a temporary file in the same folder."""
     fresh = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with _create(fresh) as file:
@@ -175,16 +175,16 @@ def _written(path: Path, data: Buffer) -> Iterator[Path]:
 
 
 def _create(path: Path) -> BinaryIO:
-    """Open a new file; its folder may be taken away as empty just when it was made."""
+    """Open a new file. Its folder may be removed as empty just after it was created."""
     for _ in range(FOLDER_ATTEMPTS):
-        with suppress(FileNotFoundError, FileExistsError):  # FileExistsError: gone when mkdir looked what it is
+        with suppress(FileNotFoundError, FileExistsError):  # FileExistsError: removed while mkdir checked it
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("wb")
     return path.open("wb")
 
 
 def _remove(path: Path, root: Path) -> None:
-    """Delete a file, and the folders that are empty without it."""
+    """Delete a file, and folders that become empty."""
     path.unlink(missing_ok=True)
     for folder in path.parents:
         if folder == root:
@@ -193,5 +193,5 @@ def _remove(path: Path, root: Path) -> None:
             folder.rmdir()
         except FileNotFoundError:
             continue
-        except OSError:  # something else is in it
+        except OSError:  # not empty
             return

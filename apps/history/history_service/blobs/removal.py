@@ -13,6 +13,6 @@ async def delete_all(blobs: BlobStore, keys: Iterable[str]) -> None:
     """Delete these blobs, some at once.
 
     Raises:
-        BlobsUnavailable: some of them may be left.
+        BlobsUnavailable: some of them may remain.
     """
     await gather_bounded(blobs.delete, keys, limit=DELETES_AT_ONCE)

@@ -16,10 +16,10 @@ from history_service.blobs.base import CHUNK_BYTES, BlobInfo, BlobMissing, Blobs
 S3Driver = Literal["aioboto3", "aiobotocore"]
 
 UPLOADS_AT_ONCE: Final = 16
-"""Each holds a copy of its blob, whatever number of batches comes in at once."""
+"""Each upload holds a copy of its blob, so they are limited separately from batches."""
 
 POOL: Final = 50
-"""Connections for everything but reading: storing, deleting and listing never wait behind readers."""
+"""Connections for storing, deleting and listing, which never wait for readers."""
 
 MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 NO_BUCKET: Final = {"NoSuchBucket", "404", "NotFound"}
@@ -33,16 +33,16 @@ class S3Blobs:
 
     Args:
         bucket: the name of the bucket.
-        prefix: what all keys begin with in the bucket, with a slash at its end; nothing outside of it is touched.
-        endpoint_url: where the store is, when it is not AWS; buckets are then in the path.
-        public_url: where clients reach it, when they do not reach `endpoint_url`.
+        prefix: the prefix of all keys in the bucket, ending with a slash. Nothing outside of it is touched.
+        endpoint_url: the address of a store other than AWS; buckets are then in the path.
+        public_url: the address for clients, if they do not reach `endpoint_url`.
         region: the region of the bucket.
-        create_bucket: whether to make a bucket that is not there.
-        encryption: what to ask the store to encrypt blobs with, `AES256` or `aws:kms`; None: what the bucket does.
+        create_bucket: whether to create a missing bucket.
+        encryption: the encryption to request, `AES256` or `aws:kms`; None: the bucket's default.
         kms_key_id: the key of `aws:kms`; None: the account's own.
-        driver: aioboto3, or the aiobotocore that it stands on.
+        driver: aioboto3, or aiobotocore, which it is based on.
         wait_seconds: how long to wait for a connection, or for the next bytes.
-        max_open: how many blobs may be open at once; each holds a connection for as long as its reader takes.
+        max_open: how many blobs may be open at once; each holds a connection until its reader is done.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class S3Blobs:
             connect_timeout=wait_seconds,
             read_timeout=wait_seconds,
             retries={"mode": "standard", "max_attempts": 3},
-            signature_version="s3v4",  # for addresses, botocore would take the old one with some stores
+            signature_version="s3v4",  # botocore would use the old version for presigned addresses of some stores
             s3={"addressing_style": "path" if endpoint_url else "auto"},
-            # Newer checksums than the signature's own are unknown to many stores that speak S3.
+            # Many S3-compatible stores do not know checksums newer than the signature's own.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -85,7 +85,7 @@ class S3Blobs:
         self._resources = AsyncExitStack()
         self._client: Any = None
         self._reading: Any = None
-        self._signing: Any = None  # the host of an address is part of its signature
+        self._signing: Any = None  # the host is part of the signature of an address
 
     async def prepare(self) -> None:
         """See `BlobStore.prepare`."""
@@ -110,7 +110,7 @@ class S3Blobs:
                 await self._make_bucket()
 
     def _open_client(self, endpoint_url: str | None, config: Config) -> AbstractAsyncContextManager[Any]:
-        """Return a client of the driver. The only place that knows which one it is."""
+        """Return a client of the selected driver. Only this method depends on the driver."""
         opened: AbstractAsyncContextManager[Any]
         if self._driver == "aiobotocore":
             opened = get_session().create_client(
@@ -138,7 +138,7 @@ class S3Blobs:
             await self._put(key, data, content_type)
 
     async def create(self, key: str, data: Buffer, content_type: str) -> bool:
-        """See `BlobStore.create`. So look first: many stores know no conditions, and replace or refuse."""
+        """See `BlobStore.create`. Check for the key first: many stores ignore or refuse conditional writes."""
         with suppress(BlobMissing):
             async with self.open(key):
                 return False
@@ -196,7 +196,7 @@ class S3Blobs:
             await self._connected().delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See `BlobStore.list`. Pages of a thousand keys are held at once."""
+        """See `BlobStore.list`. A page of a thousand keys is held at once."""
         async with self._errors():
             paginator = self._connected().get_paginator("list_objects_v2")
             pages = paginator.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
@@ -211,7 +211,7 @@ class S3Blobs:
 
     @asynccontextmanager
     async def _errors(self, key: str = "") -> AsyncIterator[None]:
-        """Turn foreign exceptions into ours; the only place that does."""
+        """Translate exceptions of the driver into ours. Only done here."""
         try:
             yield
         except ClientError as exc:

@@ -1,1 +1,1 @@
-"""Where messages are kept: one port, and an adapter for each kind of store."""
+"""The message store: one port, and an adapter for each kind of store."""

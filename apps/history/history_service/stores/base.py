@@ -16,24 +16,24 @@ from history_service.model import (
 )
 
 ERASED_AT_ONCE: Final = 500
-"""So many exchanges are deleted by one call."""
+"""How many exchanges one call deletes."""
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked."""
+    """The store failed."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached, or does not answer in time. Asking again may work."""
+    """The store cannot be reached, or does not answer in time. A retry may work."""
 
 
 class StoreUnusable(StoreError):
-    """The store is there, but not ours to use: damaged, of a newer version, or closed to us."""
+    """The store can be reached but not used: damaged, of a newer version, or access denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstUse:
-    """A client uses a session id, perhaps for the first time."""
+    """The use of a session id by a client, perhaps the first."""
 
     session_id: UUID
     client_id: str
@@ -43,13 +43,13 @@ class FirstUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """Something that is to be deleted for good, written down until it is.
+    """A recorded permanent deletion. The record is removed when it is finished.
 
     Attributes:
-        id: its own.
-        client_id: whose it is.
-        at: what was received later stays.
-        session_id: the session; None, and no message: all that the client has.
+        id: the id of the erasure.
+        client_id: the client.
+        at: exchanges received later stay.
+        session_id: the session; None, without a message: all data of the client.
         message: the message.
         keys: the media of the message.
     """
@@ -64,14 +64,14 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingUpload:
-    """Media of an exchange that somebody is storing.
+    """A recorded upload of the media of an exchange.
 
     Attributes:
-        id: of this attempt; another delivery of the same exchange has another.
+        id: of this attempt; each delivery of an exchange has its own.
         client_id, session_id, exchange_id, received_at: of the exchange.
-        keys: what is stored.
-        active: it is under way, or its process has ended without a word.
-        age_seconds: how long ago it began, by the clock of the store.
+        keys: the media.
+        active: it is running, or its process died.
+        age_seconds: time since its start, by the clock of the store.
     """
 
     id: UUID
@@ -86,14 +86,14 @@ class PendingUpload:
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """Where a page of sessions begins: sessions are sorted by start, then id."""
+    """The position of a page of sessions, which are sorted by start, then id."""
 
     started_at: datetime
     id: UUID
 
 
 STAMPS: Final = 32
-"""How many stamps a database remembers: pods that write them at once must not push each other's out."""
+"""How many stamps a database keeps: pods that write them at once must not displace each other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ class Identity:
     """Which database this is, see ADR 0008.
 
     Attributes:
-        id: given when the database was made.
-        stamps: what was written into the bucket last, oldest first; a backup does not know the newer ones.
-        is_copy: the identity was written in another place, and came here with a copy of the data.
+        id: set when the database was created.
+        stamps: the last stamps written into the bucket, oldest first. A backup lacks the newer ones.
+        is_copy: the identity was written by another database, and was copied with the data.
     """
 
     id: UUID
@@ -115,18 +115,19 @@ class SessionStore(Protocol):
     """The sessions of a message store."""
 
     async def bind(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
-        """Make sessions that are new, and return the ids under which these clients have them, in the same order.
+        """Create new sessions. Return the ids under which the clients have their sessions, in the same order.
 
-        A session belongs to the client that first used its id, even when it is deleted. The same id from another
-        client names another session, see `foreign_session`, so that neither reads the other and no answered message
-        is turned away. A session that would begin before its client was erased is not made. None where that other id
-        is some other client's, too: somebody has worked it out and was there first.
+        A session belongs to the client that first used its id, even after it is deleted. The same id from another
+        client names another session, see `foreign_session`, so that neither client reads the other's and no answered
+        message is refused. A session that would begin before the erasure of its client is not created. None: the other
+        id is taken by yet another client, who must have computed it.
 
-        No client uses a session id twice in one call. A call takes as many commands for many as for few.
+        No client may use a session id twice in one call. The number of commands does not depend on the number of
+        sessions.
         """
 
     async def create(self, session: Session) -> None:
-        """Make a session whose id is fresh, without exchanges."""
+        """Create an empty session with a new id."""
 
     async def find(self, session_id: UUID, *, client_id: str | None) -> Session | None:
         """Return a session."""
@@ -135,40 +136,40 @@ class SessionStore(Protocol):
         """Return up to `limit` sessions of a client, latest start first, behind `after`."""
 
     async def stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
-        """Count what sessions of a client have, in the same order.
+        """Return the stats of sessions of a client, in the same order.
 
-        This takes longer the more it is, though only an index is read: it is for where it is shown.
+        The time grows with the number of exchanges, although only an index is read. Use it only to show the counts.
         """
 
     async def known(self, client_id: str, session_ids: Collection[UUID]) -> set[UUID]:
-        """Return those of a client's sessions that were ever made here, though they may be deleted by now.
+        """Return those of a client's sessions that were ever created here, including deleted ones.
 
         The sessions of an erased client are forgotten.
         """
 
     async def rename(self, session: Session, title: str | None) -> None:
-        """Give a session another title, or none; that it is gone meanwhile is fine."""
+        """Set or remove the title of a session. Does nothing if it was deleted meanwhile."""
 
 
 class ExchangeStore(Protocol):
     """The exchanges of a message store, with the messages in them."""
 
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
-        """Keep exchanges, each once however often it is handed in; the outcomes stand in the same order.
+        """Store exchanges, each once however often it is delivered. The results are in the same order.
 
-        Of the exchanges of a client with one message id the one of the highest `precedence` is kept, whatever comes
-        when. It takes the place of the one before: that one is gone, and its media are written down as an erasure. One
-        that loses is `SUPERSEDED`; to one that loses against another of the same call, `STORED` may be said.
+        Of a client's exchanges with the same message id, the one of the highest `precedence` is kept, in whatever order
+        they come. It replaces the earlier one, whose media are recorded as an erasure. One that loses is `SUPERSEDED`;
+        one that loses against another of the same call may be reported as `STORED`.
         """
 
     async def find(self, exchange_id: UUID, *, client_id: str | None) -> StoredExchange | None:
         """Return an exchange that has a message left."""
 
     async def find_answer(self, client_id: str, message_id: UUID) -> StoredExchange | None:
-        """Return the exchange with what a client calls so, though both of its messages may be deleted."""
+        """Return the exchange with this message id, even if both of its messages are deleted."""
 
     async def claim(self, exchange: StoredExchange, *, rank: int) -> bool:
-        """Raise the rank of an exchange to `rank` at least; say whether it and its reply are still there."""
+        """Raise the rank of an exchange to at least `rank`. Return whether it and its reply still exist."""
 
     async def page(self, session: Session, *, start: UUID | None, backward: bool, limit: int) -> list[StoredExchange]:
         """Return up to `limit` exchanges of a session in the order of their ids, which is the order of their time.
@@ -183,8 +184,8 @@ class ExchangeStore(Protocol):
     async def arrivals(self, session: Session, *, after: int, limit: int) -> list[tuple[int, StoredExchange]]:
         """Return up to `limit` exchanges of a session in the order in which they were added, with their positions.
 
-        Whoever has read up to a position will never find anything new at or below it, however many add at once. A
-        session that was deleted or erased and begins anew goes on behind its old positions.
+        A reader at a position never misses a later exchange at or below it, even with concurrent writers. A session
+        that was deleted or erased and is used again continues behind its old positions.
 
         Args:
             session: whose exchanges.
@@ -193,7 +194,7 @@ class ExchangeStore(Protocol):
         """
 
     async def last_arrival(self, session: Session) -> int:
-        """Return the position of the exchange that was added last, or 0. Whatever is added later comes behind it."""
+        """Return the position of the last exchange added, or 0. Later ones get higher positions."""
 
     async def search(
         self, client_id: str, words: Sequence[str], *, before: MessageId | None, limit: int
@@ -203,12 +204,12 @@ class ExchangeStore(Protocol):
         Args:
             client_id: whose messages.
             words: one or more, as `tokenize` returns them.
-            before: where to go on: only messages older than this one, which need not be there.
+            before: only messages older than this one, which may have been deleted.
             limit: how many at the most.
         """
 
     async def media_keys(self, client_id: str, exchange_ids: Collection[UUID]) -> set[str]:
-        """Return the keys of all media that these exchanges of a client point at."""
+        """Return the keys of all media of these exchanges of a client."""
 
 
 class DeletionStore(Protocol):
@@ -217,7 +218,7 @@ class DeletionStore(Protocol):
     async def delete_session(self, client_id: str, session_id: UUID, *, at: datetime) -> list[StoredExchange]:
         """Delete a session with the exchanges that were received up to `at`, for good: `ERASED_AT_ONCE` of these.
 
-        Later ones, sent while it was deleted, stay, and so does the session for them, under no title.
+        Later exchanges stay, and keep the session, without its title.
 
         Returns:
             What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
@@ -227,7 +228,7 @@ class DeletionStore(Protocol):
         """Delete a message for good; the other one of its exchange stays."""
 
     async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
-        """Delete what a client has up to `at`, for good: exchanges that were received, sessions that had begun.
+        """Delete the exchanges received and the sessions begun by a client up to `at`, for good.
 
         Returns:
             What was deleted, for its media to follow; fewer than `ERASED_AT_ONCE` when nothing is left.
@@ -248,52 +249,52 @@ class ErasureStore(Protocol):
     """Remembers what is to be erased until it is."""
 
     async def begin(self, erasure: Erasure) -> None:
-        """Write down what is to be erased."""
+        """Record an erasure."""
 
     async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
-        """Return what is written down behind `after`, oldest first: at most `ERASED_AT_ONCE`, and none at the end."""
+        """Return recorded erasures behind `after`, oldest first: at most `ERASED_AT_ONCE`; none at the end."""
 
     async def end(self, erasure: Erasure) -> None:
-        """Cross out what was erased, and forget the sessions of a client that was."""
+        """Remove the record of a finished erasure. After that of a client, its sessions are forgotten."""
 
 
 class UploadStore(Protocol):
     """Remembers whose media are being stored."""
 
     async def begin(self, uploads: Sequence[PendingUpload]) -> set[UUID]:
-        """Write down whose media are about to be stored; return the exchanges for which that is no use.
+        """Record uploads. Return the exchanges whose media are not needed.
 
-        These are here already, or `add` would turn them away. Who erases later sees the others until `end_uploads`.
+        Those are stored already, or `add` would refuse them. Later erasures see the other uploads until `end`.
         """
 
     async def of_client(self, client_id: str) -> list[PendingUpload]:
-        """Return whose media are being stored, or were by a delivery that failed or a process that ended."""
+        """Return the uploads of a client, including those of failed deliveries and dead processes."""
 
     async def end(self, uploads: Sequence[PendingUpload], *, failed: bool) -> None:
-        """Say that nothing more is stored; the latest that failed stays written down until the exchange comes again."""
+        """Record the end of uploads. The latest failed one is kept until the exchange is delivered again."""
 
 
 class IdentityStore(Protocol):
     """Which database this is, see ADR 0008."""
 
     async def read(self) -> Identity:
-        """Return which database this is; `prepare` gives it its id."""
+        """Return the identity; `prepare` creates it."""
 
     async def add_stamp(self, stamp: UUID) -> None:
-        """Remember a stamp as the latest."""
+        """Add the latest stamp."""
 
     async def renew(self) -> None:
-        """Give the database another id, here and now, without stamps: what was copied from it or to it is another."""
+        """Give the database a new id without stamps, so that it differs from its copies."""
 
 
 class MessageStore(Protocol):
     """Keeps sessions and exchanges. Every method of every part may raise StoreUnavailable.
 
-    Where a method takes a `client_id` that may be None, it is whose data may be meant, as far as that is known. A store
-    that is spread over machines by client then asks one of them, and else all.
+    A `client_id` that may be None is the owner of the data, if known. A store that is sharded by client then queries
+    one shard, otherwise all.
 
-    What was deleted does not come back by a late delivery: an exchange is turned away (`InsertResult.ERASED`) when it
-    was received no later than its client was erased or its session deleted, and a deleted message stays deleted.
+    A late delivery does not restore deleted data: an exchange is refused (`InsertResult.ERASED`) if it was received
+    before its client was erased or its session deleted, and a deleted message stays deleted.
     """
 
     @property
@@ -321,18 +322,18 @@ class MessageStore(Protocol):
         """Which database this is, see ADR 0008."""
 
     async def prepare(self) -> None:
-        """Connect, make tables or indexes as needed, and bring older data up to date; may be called again.
+        """Connect, create tables or indexes, and migrate older data. May be called again.
 
         Raises:
             StoreUnusable: the store holds data of a newer version, or is damaged.
         """
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
 
 
 def replacement(exchange: StoredExchange, earlier: StoredExchange) -> tuple[StoredExchange, Erasure | None]:
-    """Return an exchange as it takes the place of an earlier answer, and the erasure of the media that nobody needs."""
+    """Return an exchange as the replacement of an earlier answer, and the erasure of unneeded media."""
     kept = exchange.in_place_of(earlier)
     keys = (earlier.media_keys() | exchange.media_keys()) - kept.media_keys()
     if not keys:

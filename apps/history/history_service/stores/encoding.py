@@ -1,4 +1,4 @@
-"""How every store writes moments, messages and their words."""
+"""The encoding of times, messages and words that all stores share."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final

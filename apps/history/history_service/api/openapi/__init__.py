@@ -1,7 +1,7 @@
-"""What the service says about its own HTTP interface: an OpenAPI 3.1 document, and a page to read and try it.
+"""The description of the HTTP interface: an OpenAPI 3.1 document, and a page to read and try it.
 
-The document is written by hand, in the order of the routes. Tests hold it against the routes, against
-docs/http-api.md and, by schemathesis, against what a running service answers.
+The document is written by hand, in the order of the routes. Tests compare it with the routes, with docs/http-api.md
+and, by schemathesis, with the responses of a running service.
 """
 
 from importlib import metadata
@@ -36,7 +36,7 @@ HEADERS: Final = {
 
 
 def openapi_document(*, with_tokens: bool) -> dict[str, Any]:
-    """Return the document of a service that asks for tokens, or of one that does not."""
+    """Return the document of a service with or without tokens."""
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {

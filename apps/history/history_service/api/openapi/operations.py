@@ -62,7 +62,7 @@ def paths(*, with_tokens: bool) -> dict[str, Any]:
 
 
 def _finished(path: str, operation: Described, *, with_tokens: bool) -> Described:
-    """Add what all operations of the interface have in common."""
+    """Add what all operations have in common."""
     problems: dict[int, list[str]] = {}
     common = [COMMON_PROBLEMS, *([TOKEN_PROBLEMS] if with_tokens else [])] if path.startswith("/v1/") else []
     for each in (operation["problems"], *common):

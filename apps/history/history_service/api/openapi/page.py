@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page: whole without its script, which adds a form to each operation."""
+"""The OpenAPI document as a page. It is complete without its script, which adds a form to each operation."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The schemas of what goes in and comes out (JSON Schema 2020-12), from the shapes in `frameproto.history`."""
+"""The schemas of requests and responses (JSON Schema 2020-12), from the shapes in `frameproto.history`."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict

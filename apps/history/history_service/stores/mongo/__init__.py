@@ -1,4 +1,4 @@
-"""Messages in MongoDB. The only package that knows which driver that takes, see ADR 0004."""
+"""Messages in MongoDB. Only this package depends on the driver (ADR 0004)."""
 
 from history_service.stores.mongo.drivers import MongoDriver
 from history_service.stores.mongo.store import MongoStore, check_url

@@ -19,13 +19,13 @@ Answers = dict[tuple[str, UUID], StoredExchange]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What becomes of exchanges that are handed in together.
+    """The decision about exchanges that are added together.
 
     Attributes:
-        fresh: those to insert, as they are kept.
+        fresh: those to insert, in the form to store.
         superseded: those that lose against a later answer.
         replaced: those that are stored and lose, with their clients.
-        erasures: the media that nobody needs any more.
+        erasures: the media that are no longer needed.
     """
 
     fresh: dict[UUID, StoredExchange] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Choice:
 
 
 def choose(exchanges: Sequence[StoredExchange], known: Collection[UUID], answers: Answers) -> Choice:
-    """Decide about exchanges, when those with `known` ids and these answers are stored."""
+    """Decide about exchanges, given the `known` ids and the answers that are stored."""
     choice, answers = Choice(), dict(answers)
     for exchange in exchanges:
         if exchange.id in known or exchange.id in choice.fresh or exchange.id in choice.superseded:
@@ -60,7 +60,7 @@ def choose(exchanges: Sequence[StoredExchange], known: Collection[UUID], answers
 
 
 async def stored_answers(db: MongoDatabase, exchanges: Sequence[StoredExchange], transaction: Any) -> Answers:  # noqa: ANN401 - a session of the driver
-    """Return what is stored as the answer to the messages of these exchanges."""
+    """Return the stored answers to the messages of these exchanges."""
     wanted = {(one.client_id, one.message_id) for one in exchanges if one.message_id is not None}
     if not wanted:
         return {}
@@ -74,7 +74,7 @@ async def stored_answers(db: MongoDatabase, exchanges: Sequence[StoredExchange],
 
 
 async def make_room(db: MongoDatabase, choice: Choice, transaction: Any) -> None:  # noqa: ANN401 - a session of the driver
-    """Delete what is replaced, and write down which media go with it."""
+    """Delete replaced exchanges, and record the erasure of their media."""
     if choice.replaced:
         clients = sorted(set(choice.replaced.values()))
         query = {"client_id": {"$in": clients}, "_id": {"$in": list(choice.replaced)}}

@@ -1,8 +1,8 @@
-"""The order in which exchanges arrive in MongoDB, which is what followers read by (ADR 0011).
+"""The order in which exchanges arrive in MongoDB. Followers read by it (ADR 0011).
 
-The session's document has the position of its last exchange. A transaction raises it and inserts the exchanges with the
-positions that this gave. Two transactions cannot raise it at the same time, so a position becomes visible only after
-all below it: whoever has read up to a position will never find anything new at or below it.
+The session's document holds the position of its last exchange. A transaction raises it and inserts the exchanges with
+the new positions. Two transactions cannot raise it at the same time, so a position becomes visible only after all lower
+ones: a reader at a position never misses a later exchange at or below it.
 """
 
 import time
@@ -45,10 +45,10 @@ class ArrivalOrder:
         return int((document or {}).get("last_position", 0))
 
     async def insert(self, exchanges: Sequence[StoredExchange]) -> Choice:
-        """Insert exchanges whose ids are not there yet, one for each message id, and return what became of them."""
+        """Insert exchanges with new ids, one for each message id, and return the results."""
         clients = sorted({exchange.client_id for exchange in exchanges})
         ids = list({exchange.id for exchange in exchanges})
-        in_the_way: set[UUID] = set()  # in a place where the query does not look, such as another client
+        in_the_way: set[UUID] = set()  # stored where the query does not look, such as under another client
 
         async def insert(transaction: Any) -> Choice:  # noqa: ANN401 - a session of the driver
             query = {"client_id": {"$in": clients}, "_id": {"$in": ids}}
@@ -65,7 +65,7 @@ class ArrivalOrder:
                     doubles = [each for each in exc.details["writeErrors"] if each["code"] == DUPLICATE_KEY]
                     if not doubles:
                         raise
-                    # Another answer to the same message, that came meanwhile, is seen by the next attempt.
+                    # The next attempt sees another answer that was inserted meanwhile.
                     in_the_way.update(
                         fresh[each["index"]]["_id"] for each in doubles if "message_id" not in each["keyPattern"]
                     )
@@ -75,10 +75,10 @@ class ArrivalOrder:
         return await self._db.in_transaction(insert)
 
     async def _number(self, documents: Sequence[Document], transaction: Any) -> None:  # noqa: ANN401
-        """Give exchanges the next positions of their sessions, in their order.
+        """Assign the next positions of their sessions to exchanges, in order.
 
-        The first position of a session is the time in microseconds. So a session that was erased, and begins anew under
-        the same id, does not come to positions that a follower has behind it.
+        The first position of a session is the time in microseconds, so a session that is erased and used again starts
+        above all positions that followers have read.
         """
         by_session: dict[tuple[str, UUID], list[Document]] = defaultdict(list)
         for document in documents:
@@ -91,7 +91,7 @@ class ArrivalOrder:
                     [{"$set": {"last_position": {"$add": [{"$ifNull": ["$last_position", now_us]}, len(theirs)]}}}],
                     upsert=True,
                 )
-                for (client_id, session_id), theirs in sorted(by_session.items())  # all in one order: fewer conflicts
+                for (client_id, session_id), theirs in sorted(by_session.items())  # sorted, for fewer conflicts
             ],
             session=transaction,
         )
@@ -106,7 +106,7 @@ class ArrivalOrder:
                 document["position"] = position
 
     async def _adopt(self, session: Session) -> None:
-        """Give positions to exchanges that were inserted without one, by a version that knew none."""
+        """Assign positions to exchanges that an older version inserted without one."""
         query = {**_of(session), "position": None}
 
         async def adopt(transaction: Any) -> bool:  # noqa: ANN401

@@ -36,14 +36,14 @@ NO_REPLICA_SET: Final = "MongoDB runs without a replica set (--replSet), and his
 
 
 class TransactionInTheWay(Exception):
-    """A transaction has to be tried again."""
+    """A conflicting transaction: try again."""
 
 
 def check_url(url: str) -> None:
-    """Pass when this can be the address of a MongoDB; what `mongodb+srv` leads to is known to the DNS only.
+    """Check the address of a MongoDB. The hosts behind `mongodb+srv` are not looked up.
 
     Raises:
-        ValueError: it cannot; the message shows nothing of the address, which may hold a password.
+        ValueError: it is invalid. The message shows no part of the address, which may hold a password.
     """
     if url.startswith("mongodb+srv://"):
         return
@@ -93,7 +93,7 @@ class MongoDatabase:
         self.erased: Any = self.database["erased"]
 
     async def prepare(self) -> None:
-        """Make indexes as needed, and bring older data up to date. Raises StoreUnusable."""
+        """Create indexes, and migrate older data. Raises StoreUnusable."""
         async with errors():
             hello = await self._client.admin.command("hello")
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -105,7 +105,7 @@ class MongoDatabase:
         await settled(self._client.close())
 
     async def in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """Do work in a transaction: all of it, or nothing. It is done again while others are in the way."""
+        """Run work in a transaction. It is repeated after conflicts."""
         failures = 0
         deadline = time.monotonic() + self._transaction_seconds
         while True:
@@ -136,7 +136,7 @@ class MongoDatabase:
 
 
 async def insert_new(collection: Any, documents: Sequence[Document]) -> set[int]:  # noqa: ANN401 - of the driver
-    """Insert documents, and return the places of those whose id was there already."""
+    """Insert documents, and return the indexes of those whose id exists already."""
     try:
         await collection.insert_many(documents, ordered=False)
     except BulkWriteError as exc:
@@ -152,7 +152,7 @@ async def insert_new(collection: Any, documents: Sequence[Document]) -> set[int]
 
 @asynccontextmanager
 async def errors() -> AsyncIterator[None]:
-    """Turn foreign exceptions into ours; the only place that does."""
+    """Translate exceptions of the driver into ours. Only done here."""
     try:
         yield
     except (AutoReconnect, ExecutionTimeout, WTimeoutError) as exc:

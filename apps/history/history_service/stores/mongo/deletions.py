@@ -1,7 +1,7 @@
 """Deleting in MongoDB.
 
-A deletion that spans documents first says so where `MongoExchanges.add` looks, and then deletes. What is stopped
-half-way is still visible, and goes on when it is asked for again.
+A deletion of several documents is first marked where `MongoExchanges.add` checks, and then done. If it is interrupted,
+the rest stays visible, and a repeated request continues.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from history_service.stores.mongo.documents import MARKS, read_exchange
 from history_service.stores.mongo.sessions import MongoSessions
 
 FACTS: Final = {"started_us": "", "time_zone": "", "title": ""}
-"""What a session has that is not deleted."""
+"""The fields of a session that is not deleted."""
 
 LEFT: Final[dict[str, Any]] = {
     "$add": [{"$cond": [{"$eq": [f"${side.value}", None]}, 0, 1]} for side in Direction],
@@ -93,7 +93,7 @@ class MongoDeletions:
             return expired, max(expired, await self._db.exchanges.estimated_document_count())
 
     async def expire(self, before: datetime, *, limit: int) -> list[StoredExchange]:
-        """See `DeletionStore.expire`. What is old is asked of all shards, the only question without a client."""
+        """See `DeletionStore.expire`. The only query without a client: it goes to all shards."""
         query = {"answered_us": {"$lt": microseconds(before)}}
         async with errors():
             found = self._db.exchanges.find(query).sort("answered_us", 1).limit(limit)
@@ -109,7 +109,7 @@ class MongoDeletions:
         return expired
 
     async def _bury_empty(self, client_id: str, session_ids: Collection[UUID], before: datetime) -> None:
-        """Drop the facts of sessions that began before then and have no messages left."""
+        """Delete the fields of sessions that began before then and have no messages left."""
         query = {"client_id": client_id, "session_id": {"$in": list(session_ids)}, "messages": {"$gt": 0}}
         old = {"_id": {"$in": list(session_ids)}, "started_us": {"$lt": microseconds(before)}}
         async with errors():
@@ -118,7 +118,7 @@ class MongoDeletions:
         await self._bury(client_id, [each["_id"] for each in found if each["_id"] not in filled])
 
     async def _bury(self, client_id: str, session_ids: Collection[UUID]) -> None:
-        """Drop the facts of sessions; what has come for them meanwhile brings them back under new ones."""
+        """Delete the fields of sessions. Exchanges added meanwhile restore them."""
         query = {"client_id": client_id, "_id": {"$in": list(session_ids)}}
         async with errors():
             await self._db.sessions.update_many(query, {"$unset": FACTS})

@@ -15,7 +15,7 @@ from history_service.stores.encoding import (
 )
 
 MARKS: Final = {Direction.REQUEST: ">", Direction.REPLY: "<"}
-"""What stands before each word: one list, and one index, serve both messages of an exchange."""
+"""Prefixes of words by side, so that one list and one index serve both messages of an exchange."""
 
 
 def marked(direction: Direction, words: Sequence[str]) -> list[str]:

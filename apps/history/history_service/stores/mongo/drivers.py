@@ -12,7 +12,7 @@ MongoDriver = Literal["motor", "pymongo"]
 
 
 def open_client(driver: MongoDriver, url: str, **options: Any) -> Any:  # noqa: ANN401 - a client of either driver
-    """Return a client, which connects when it is used first."""
+    """Return a client. It connects at its first use."""
     if driver == "pymongo":
         return AsyncMongoClient(url, **options)
     from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - so that it can be left out

@@ -1,4 +1,4 @@
-"""What is to be erased, written down in MongoDB until it is."""
+"""Recorded erasures in MongoDB."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from history_service.stores.mongo.sessions import MongoSessions
 
 
 class MongoErasures:
-    """The erasures that are under way."""
+    """The unfinished erasures."""
 
     def __init__(self, db: MongoDatabase, sessions: MongoSessions) -> None:
         self._db = db

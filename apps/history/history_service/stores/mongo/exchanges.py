@@ -26,8 +26,8 @@ class MongoExchanges:
     async def add(self, exchanges: Sequence[StoredExchange]) -> list[InsertResult]:
         """See `ExchangeStore.add`.
 
-        What was erased is looked up after the exchanges are written, because whoever erases first says so and then
-        deletes: whichever of the two comes later finds what the other did.
+        Erasures are checked after the exchanges are written, and an erasure is recorded before it deletes. So the later
+        of the two sees what the other did.
         """
         if not exchanges:
             return []
@@ -42,11 +42,11 @@ class MongoExchanges:
                 outcomes.append(InsertResult.SUPERSEDED)
             else:
                 outcomes.append(InsertResult.STORED if exchange.id in inserted else InsertResult.DUPLICATE)
-                inserted.discard(exchange.id)  # the same once more is a duplicate
+                inserted.discard(exchange.id)  # a second one in the same call is a duplicate
         return outcomes
 
     async def _turn_away(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
-        """Delete those that came too late, and see to it that the others have their sessions; return the late ones."""
+        """Delete exchanges that came too late, and ensure that the others have sessions. Return the late ones."""
         by_session: dict[tuple[str, UUID], list[StoredExchange]] = defaultdict(list)
         for exchange in exchanges:
             by_session[exchange.client_id, exchange.session_id].append(exchange)
@@ -108,7 +108,7 @@ class MongoExchanges:
         if start is not None:
             query["_id"] = {"$lte" if backward else "$gte": start}
         async with errors():
-            # By any other index, that of ids say, it would matter how much there is of other sessions.
+            # With another index, such as that of ids, the time would depend on the size of other sessions.
             found = self._db.exchanges.find(query, hint="in_order").sort("_id", -1 if backward else 1).limit(limit)
             return [read_exchange(document) for document in await found.to_list(limit)]
 
@@ -131,7 +131,7 @@ class MongoExchanges:
         if before is not None:
             query["_id"] = {"$lte": before.exchange_id}
         async with errors():
-            # One more, of which the last page may have had a message already.
+            # One more, because the previous page may have included a message of the first one.
             found = self._db.exchanges.find(query).sort("_id", -1).limit(limit + 1)
             documents = await found.to_list(limit + 1)
         matches = [message for document in documents for message in _matches(document, words)]

@@ -1,7 +1,7 @@
-"""Which database this is, in MongoDB.
+"""The identity of the database in MongoDB.
 
-A copy of the data carries the id along, but is another collection: the server gives each a UUID of its own, which
-stands beside the id.
+A copy of the data has the same id but is another collection. The server gives each collection a UUID, which is stored
+beside the id.
 """
 
 from typing import Any, Final
@@ -55,7 +55,7 @@ class MongoIdentity:
         return {"id": uuid4(), "place": await self._place(), "stamps": list[UUID]()}
 
     async def _place(self) -> str:
-        """Return what tells this database from its copies; a server that gives no UUIDs tells them by name only."""
+        """Return what distinguishes this database from its copies: the UUID, or the name if the server has none."""
         found = await self._db.database.list_collections(filter={"name": COLLECTION})
         about = await found.to_list(1)
         given = about[0]["info"].get("uuid", b"") if about else b""
@@ -63,7 +63,7 @@ class MongoIdentity:
 
 
 async def _make(database: Any) -> None:  # noqa: ANN401 - a database of the driver
-    """Make the collection, which gives it its UUID; another pod may be first."""
+    """Create the collection, which gives it a UUID. Another pod may be first."""
     try:
         await database.create_collection(COLLECTION, check_exists=False)
     except CollectionInvalid:

@@ -1,4 +1,4 @@
-"""Indexes, and the way from an older schema to this one."""
+"""Indexes and migrations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -43,14 +43,14 @@ INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
         IndexModel([("since", 1)], name="forgotten", expireAfterSeconds=7 * 86_400),
     ],
 }
-"""All of them. Making one that is there changes nothing, so every pod may do it whenever it starts."""
+"""All indexes. Creating an existing one changes nothing, so every pod does it when it starts."""
 
 REPLACED: Final = {"exchanges": ["of_session"]}
 """Indexes of older schemas, by collection."""
 
 
 async def bring_up_to_date(database: Any) -> None:  # noqa: ANN401 - a database of the driver
-    """Make the database one of this schema, whatever it was. Several pods may do it at once.
+    """Migrate the database to this schema. Several pods may do so at once.
 
     The version is written last: a pod that is stopped half-way leaves the rest to the next.
 
@@ -90,7 +90,7 @@ async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401
         await exchanges.bulk_write(
             [
                 UpdateOne(
-                    # Not one that was changed meanwhile by a pod that is ahead.
+                    # Skip one that another pod has changed meanwhile.
                     {"_id": document["_id"], "client_id": document["client_id"], "words": {"$exists": False}},
                     {
                         "$set": {
@@ -106,7 +106,7 @@ async def _fill_word_lists(database: Any) -> None:  # noqa: ANN401
 
 
 async def _renew_word_lists(database: Any) -> None:  # noqa: ANN401
-    """Write the word lists anew that are others today."""
+    """Rewrite word lists that have changed."""
     exchanges = database["exchanges"]
     found = exchanges.find({}, ["client_id", "request", "reply", "words"], batch_size=BATCH)
     while documents := await found.to_list(BATCH):
@@ -116,7 +116,7 @@ async def _renew_word_lists(database: Any) -> None:  # noqa: ANN401
         ]
         changes = [
             UpdateOne(
-                # Not one that was changed meanwhile, by a deletion or a pod that is ahead.
+                # Skip one that was changed meanwhile by a deletion or another pod.
                 {"_id": document["_id"], "client_id": document["client_id"], "words": document["words"]},
                 {"$set": {"words": words}},
             )

@@ -1,6 +1,6 @@
 """Sessions in MongoDB.
 
-A session that was deleted leaves a document without a start: it says whose id it is, and since when it is deleted.
+A deleted session leaves a document without a start, with its client and the time of the deletion.
 """
 
 import math
@@ -29,7 +29,7 @@ class MongoSessions:
     async def bind(self, uses: Sequence[FirstUse]) -> list[UUID | None]:
         """See `SessionStore.bind`. One command when all are known, three when some are new.
 
-        A session that somebody else makes meanwhile is met as an id that is there; ids of other clients are, too.
+        A session created concurrently shows up as an existing id, as do ids of other clients.
         """
         bound = await self._owned(self._db.sessions, uses)
         if None not in bound:
@@ -47,7 +47,7 @@ class MongoSessions:
         return bound
 
     async def _owned(self, sessions: Any, uses: Sequence[FirstUse]) -> list[UUID | None]:  # noqa: ANN401 - a collection
-        """Return the ids under which clients have these sessions already."""
+        """Return the ids of sessions that the clients have already."""
         candidates = [(_own_id(use), _foreign_id(use)) for use in uses]
         query = {
             "client_id": {"$in": sorted({use.client_id for use in uses})},
@@ -62,7 +62,7 @@ class MongoSessions:
         ]
 
     async def _claim_all(self, claims: Sequence[tuple[UUID, FirstUse]]) -> list[UUID | None]:
-        """Make sessions under these ids; return under which ids these clients have them now, if they do."""
+        """Create sessions under these ids. Return the ids under which the clients have them, if any."""
         documents = [
             {
                 "_id": session_id,
@@ -77,7 +77,7 @@ class MongoSessions:
             known = sorted(await insert_new(self._db.sessions, documents))
         claimed: list[UUID | None] = [session_id for session_id, _ in claims]
         if known:
-            # What was in the way may be so new that a majority does not have it yet.
+            # A conflicting document may be so new that a majority does not have it yet.
             newest = self._db.sessions.with_options(
                 read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
             )
@@ -87,13 +87,13 @@ class MongoSessions:
         return claimed
 
     async def erased_at(self, client_ids: Collection[str]) -> dict[str, int]:
-        """Return when clients were erased, of those that were."""
+        """Return the time of erasure of clients that were erased."""
         async with errors():
             found = await self._db.erased.find({"client_id": {"$in": sorted(client_ids)}}).to_list(None)
         return {document["client_id"]: document["at_us"] for document in found}
 
     async def _claim(self, session_id: UUID, client_id: str, facts: Mapping[str, Any]) -> bool:
-        """Make a session that is not there; say whether the id is this client's."""
+        """Create a missing session. Return whether the id belongs to this client."""
         async with errors():
             try:
                 await self._db.sessions.update_one(
@@ -132,7 +132,7 @@ class MongoSessions:
             return [read_session(document) for document in await found.to_list(limit)]
 
     async def stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
-        """See `MessageStore.tallies`."""
+        """See `SessionStore.stats`."""
         ids = list(session_ids)
         pipeline: list[Mapping[str, Any]] = [
             {"$match": {"client_id": client_id, "session_id": {"$in": ids}, "messages": {"$gt": 0}}},
@@ -160,7 +160,7 @@ class MongoSessions:
     async def ends(
         self, sessions: Collection[tuple[str, UUID]]
     ) -> tuple[dict[tuple[str, UUID], int], set[tuple[str, UUID]], dict[str, int]]:
-        """Return up to when what sessions get is too late, which of them are there, and when clients were erased."""
+        """Return for sessions when exchanges are late, which sessions exist, and when clients were erased."""
         clients = {client_id for client_id, _ in sessions}
         erased = await self.erased_at(clients)
         query = {"client_id": {"$in": sorted(clients)}, "_id": {"$in": list({id_ for _, id_ in sessions})}}
@@ -176,7 +176,7 @@ class MongoSessions:
         return ends, begun, erased
 
     async def revive(self, client_id: str, session_ids: Collection[UUID]) -> None:
-        """Make sure that sessions which have exchanges are there, by the first of these."""
+        """Create missing sessions that have exchanges, with the first exchange's data."""
         for session_id in session_ids:
             query = {"client_id": client_id, "session_id": session_id, "messages": {"$gt": 0}}
             async with errors():

@@ -1,8 +1,8 @@
 """The message store in MongoDB.
 
-One document per exchange, `_id` the exchange id, so that handing one in again is a duplicate key and nothing else.
-Times are microseconds, as they came over the wire. Every query names the client, which is the sharding key, as far as
-the client is known; docs/scaling.md tells of the others.
+One document per exchange. `_id` is the exchange id, so a second delivery is just a duplicate key. Times are
+microseconds, as on the wire. Every query names the client, which is the sharding key, if it is known; docs/scaling.md
+lists the others.
 """
 
 from history_service.stores.mongo.database import MongoDatabase, check_url

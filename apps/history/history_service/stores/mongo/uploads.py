@@ -1,4 +1,4 @@
-"""Whose media are being stored, in MongoDB. A note that nobody ends is forgotten after a week, by an index."""
+"""Recorded uploads in MongoDB. A TTL index removes a record without an end after a week."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from history_service.stores.mongo.sessions import MongoSessions
 
 
 class MongoUploads:
-    """The uploads that are under way."""
+    """The unfinished uploads."""
 
     def __init__(self, db: MongoDatabase, sessions: MongoSessions) -> None:
         self._db = db
@@ -38,7 +38,7 @@ class MongoUploads:
         return settled
 
     async def of_client(self, client_id: str) -> list[PendingUpload]:
-        """See `UploadStore.of_client`. Their age is by the clock of the server, which wrote when they began."""
+        """See `UploadStore.of_client`. The age is by the clock of the server, which wrote the start."""
         age = {"$subtract": ["$$NOW", "$since"]}
         pipeline: list[dict[str, Any]] = [{"$match": {"client_id": client_id}}, {"$addFields": {"age_ms": age}}]
         async with errors():

@@ -24,10 +24,10 @@ class SqliteDatabase:
         self._writing = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Open the file and bring it up to date. Raises StoreUnusable."""
+        """Open the file and migrate it. Raises StoreUnusable."""
         if self._reader is not None:
             return
-        # A connection that is given up while it opens answers from its thread later, perhaps to a closed loop.
+        # A connection that is abandoned while it opens would call back later, perhaps into a closed loop.
         await finish(self._open())
 
     async def _open(self) -> None:
@@ -62,7 +62,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
-        """Write in a transaction: all of it, or nothing."""
+        """Write in a transaction."""
         async with self._errors(), self._writing:
             if self._writer is None:
                 raise StoreUnavailable("the message store is not open yet")
@@ -76,7 +76,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """Turn foreign exceptions into ours; the only place that does."""
+        """Translate exceptions of the driver into ours. Only done here."""
         try:
             yield
         except (sqlite3.OperationalError, OSError, ValueError) as exc:

@@ -1,4 +1,4 @@
-"""What is to be erased, written down in SQLite until it is."""
+"""Recorded erasures in SQLite."""
 
 import json
 from typing import Final
@@ -15,7 +15,7 @@ FIRST_US: Final = -(1 << 63)
 
 
 class SqliteErasures:
-    """The erasures that are under way."""
+    """The unfinished erasures."""
 
     def __init__(self, db: SqliteDatabase) -> None:
         self._db = db
@@ -57,7 +57,7 @@ class SqliteErasures:
 
 
 async def write_down(writer: aiosqlite.Connection, erasure: Erasure) -> None:
-    """Write down what is to be erased, as a part of a transaction."""
+    """Record an erasure within a transaction."""
     session = None if erasure.session_id is None else erasure.session_id.bytes
     message = None if erasure.message is None else str(erasure.message)
     at_us, keys = microseconds(erasure.at), json.dumps(erasure.keys)

@@ -133,7 +133,7 @@ async def _add(writer: aiosqlite.Connection, exchange: StoredExchange, position:
             if exchange.precedence < earlier.precedence:
                 return InsertResult.SUPERSEDED
             exchange = await _replace(writer, exchange, earlier)
-    # A session that is not there, or was deleted, begins anew with what comes after it.
+    # A missing or deleted session is created by the next exchange.
     await writer.execute(
         "INSERT INTO sessions (id, client_id, time_zone, started_us) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET alive = 1, title = NULL, time_zone = excluded.time_zone,"
@@ -149,7 +149,7 @@ async def _add(writer: aiosqlite.Connection, exchange: StoredExchange, position:
 
 
 async def _replace(writer: aiosqlite.Connection, exchange: StoredExchange, earlier: StoredExchange) -> StoredExchange:
-    """Delete an earlier answer; return the exchange as it takes its place."""
+    """Delete an earlier answer; return the exchange as its replacement."""
     kept, erasure = replacement(exchange, earlier)
     await writer.execute("DELETE FROM exchanges WHERE id = ?", (earlier.id.bytes,))
     if erasure is not None:

@@ -1,6 +1,6 @@
-"""Which database this is, in SQLite.
+"""The identity of the database in SQLite.
 
-A copy of the file carries the id along; where it is kept tells the two apart, for as long as both are there.
+A copy of the file has the same id. The path distinguishes the two, as long as both exist.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ class SqliteIdentity:
         self._db = db
 
     async def make(self) -> None:
-        """Give the database an identity if it has none. A file whose old place is empty was moved, and is the same."""
+        """Create an identity if there is none. If the old path is empty, the file was moved, and is the same."""
         async with self._db.transaction() as writer:
             rows = list(await writer.execute_fetchall("SELECT place FROM identity"))
             if not rows:
@@ -60,4 +60,4 @@ def _is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        return True  # it cannot be known
+        return True  # unknown

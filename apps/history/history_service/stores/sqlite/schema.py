@@ -1,4 +1,4 @@
-"""Tables, and the way from an older schema to this one."""
+"""Tables and migrations."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -127,11 +127,11 @@ STEPS: Final[Sequence[tuple[str, Fill | None]]] = (
     (SIXTH, _fill_word_lists),
     (SEVENTH, None),
 )
-"""From each schema to the next, beginning with an empty file."""
+"""The migration from each schema to the next, starting with an empty file."""
 
 
 async def bring_up_to_date(writer: aiosqlite.Connection, path: Path) -> None:
-    """Make the file one of this schema, whatever it was: wholly, or not at all.
+    """Migrate the file to this schema, completely or not at all.
 
     Raises:
         StoreUnusable: it holds data of a newer version.

@@ -50,7 +50,7 @@ class SqliteSessions:
         return [read_session(row) for row in rows]
 
     async def stats(self, client_id: str, session_ids: Sequence[UUID]) -> list[SessionStats]:
-        """See `MessageStore.tallies`."""
+        """See `SessionStore.stats`."""
         del client_id  # here a session has one client
         rows = [(await self._db.read(TALLY, (session_id.bytes,)))[0] for session_id in session_ids]
         return [SessionStats(messages, None if last_us is None else moment(last_us)) for messages, last_us in rows]
@@ -89,7 +89,7 @@ async def _bind(writer: aiosqlite.Connection, use: FirstUse) -> UUID | None:
 
 
 async def _owner(writer: aiosqlite.Connection, session_id: UUID) -> str | None:
-    """Return whose id this is."""
+    """Return the client that owns this id."""
     row = await (await writer.execute("SELECT client_id FROM sessions WHERE id = ?", (session_id.bytes,))).fetchone()
     return None if row is None else str(row[0])
 

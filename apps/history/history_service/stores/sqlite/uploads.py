@@ -1,4 +1,4 @@
-"""Whose media are being stored, in SQLite. A note that nobody ends is forgotten after a week."""
+"""Recorded uploads in SQLite. A record without an end is removed after a week."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ AGE: Final = "(julianday('now') - since) * 86400.0"
 
 
 class SqliteUploads:
-    """The uploads that are under way."""
+    """The unfinished uploads."""
 
     def __init__(self, db: SqliteDatabase) -> None:
         self._db = db
