@@ -1,9 +1,8 @@
-"""For how long one call of the permits keeps the store busy, with 10,000 in the queue: ./taskw bench:scripts.
+"""How long one call of permits keeps the store busy, with 10,000 in the queue: ./taskw bench:scripts.
 
-Each case is built by hand in a Valkey of its own, and then played by the scripts as pods would, call by call, until
-there is nothing more to do. The figures are the CPU time of the server's main thread, with reading the call and writing
-the reply, so that the load of the machine counts for little. Each case is played several times, and the round whose
-longest call was the shortest counts: what other processes add is no fault of the scripts.
+Each case is set up in a separate Valkey. Then the scripts are called as pods would, until there is nothing more to do.
+The server itself measures each script (`commandstats`), so network and Python are excluded. Each case is run several
+times. The round with the shortest longest call counts, because a busy machine only adds time.
 """
 
 import argparse
@@ -45,7 +44,7 @@ class Times:
 
 
 class MeasuredPool:
-    """A pool whose pods are this bench."""
+    """A pool whose pods are simulated here."""
 
     def __init__(self, redis: Any, name: str) -> None:  # noqa: ANN401 - its commands have no types
         self._redis = redis
@@ -75,7 +74,7 @@ class MeasuredPool:
         await self.run(SCRIPTS.set, "trust", "")
 
     async def operate(self, pod: str, *words: str | int) -> Any:  # noqa: ANN401 - as Redis answers
-        """Let a pod ask for something."""
+        """Send operations of a pod."""
         return await self.run(SCRIPTS.operate, pod, 1, LEASE_MS, self._epochs[pod], 0, 0, 1_000_000, *words)
 
     async def acquire(self, pod: str, many: int, wait_ms: int = 600_000) -> None:
@@ -86,7 +85,7 @@ class MeasuredPool:
             await self.operate(pod, *words)
 
     async def come_back(self, pod: str, many: int) -> None:
-        """Let a pod ask for many permits, each by the name of its place in line."""
+        """Let a pod request many permits, each with a wait id."""
         for start in range(0, many, MAX_WITH_PLACES):
             ids = range(start, min(many, start + MAX_WITH_PLACES))
             names = [(id_, f"{pod}-{id_}".ljust(24, "-") + f".{id_:032x}") for id_ in ids]
@@ -115,7 +114,7 @@ class MeasuredPool:
             more = (await self.run(SCRIPTS.set, "serve", ""))[2]
 
     async def run_out(self, *, leases: bool) -> None:
-        """Let the lease of every pod but the first be over, or the time of everybody in line."""
+        """Let the leases of all pods but the first expire, or the wait of all clients in the queue."""
         pool, _, lease_ends, *_ = self._keys
         if leases:
             names = await self._redis.zrange(lease_ends, 0, -1)

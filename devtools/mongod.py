@@ -49,7 +49,7 @@ def run_mongod(folder: Path, port: int | None = None, *, replica_set: bool = Tru
                 if replica_set:
                     client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             except OperationFailure as exc:
-                if exc.code != 23:  # it was initiated in an earlier life on this folder
+                if exc.code != 23:  # already initiated, by an earlier run on this folder
                     raise
             wait_until(is_primary, lambda: True, "mongod does not become primary", log)
             yield url

@@ -72,7 +72,7 @@ class ServiceProcess:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Ask it to end and return its exit code; what does not end in time is killed and fails the test."""
+        """Stop it and return its exit code. If it does not end in time, it is killed and the test fails."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
@@ -85,7 +85,7 @@ class ServiceProcess:
 
 
 def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: int | None = None) -> ServiceProcess:
-    """Start a service with these environment variables and nothing else of ours; wait until it listens.
+    """Start a service with these settings and no others; wait until it listens.
 
     With `max_files` it may have so many file descriptors.
     """
@@ -103,7 +103,7 @@ def start(module: str, log: Path, settings: Mapping[str, object], *, max_files: 
             stderr=out,
             env=environment,
             cwd=log.parent,
-            process_group=0,  # Ctrl-C is for us; whoever started a pod ends it
+            process_group=0,  # Ctrl-C must not reach it; the caller stops it
         )
     service = ServiceProcess(module, log, process)
     try:

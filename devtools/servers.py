@@ -1,4 +1,4 @@
-"""Where the real servers for tests are installed, and how their processes are kept."""
+"""The installed servers for tests, and their processes."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def server(
             stdout=out,
             stderr=out,
             env={**os.environ, **(env or {})},
-            process_group=0,  # Ctrl-C is for us; whoever started a server ends it
+            process_group=0,  # Ctrl-C must not reach it; the caller stops it
         )
     try:
         wait_until(ready, lambda: process.poll() is None, f"{command[0]} is not ready", log)

@@ -1,4 +1,4 @@
-"""What is broken in the middle of a run, when it is asked for: a chat process and the store of the limits."""
+"""Faults that are injected in the middle of a run on request: in a chat process and in the limits store."""
 
 import asyncio
 import signal

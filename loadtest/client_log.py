@@ -15,17 +15,17 @@ DIGEST_BYTES: Final = 8
 
 @dataclass(slots=True, kw_only=True)
 class Visit:
-    """One attempt to connect, and the stay that came of it. Times are seconds since 1970, as in all records of a run.
+    """One attempt to connect, and the connection. Times are seconds since 1970, as in all records of a run.
 
     Attributes:
         id: names it in the exchanges.
         habit: the kind of user.
-        entrance: how the attempt ended; `broken` is one that nobody answered, `gave_up` one that the swarm stopped.
-        answered_at: when that was known.
+        entrance: how the attempt ended. `broken`: there was no answer; `gave_up`: the swarm was stopped.
+        answered_at: when it ended.
         status, code, place: of a denial.
-        left_at: when the client was about to end the connection, or, where the server ended it, last heard of it.
+        left_at: when the client was about to end the connection, or last heard of a server that ended it.
         ended_at: when the end was noticed.
-        close_code: how it ended.
+        close_code: the close code.
         by_us: whether the client ended it.
     """
 
@@ -48,7 +48,7 @@ class Visit:
 
 @dataclass(slots=True, kw_only=True)
 class ClientExchange:
-    """One request and what came of it.
+    """One request and its outcome.
 
     Attributes:
         visit: in which connection.
@@ -59,7 +59,7 @@ class ClientExchange:
         reply: the digest of the reply's text.
         voice_bytes, image_bytes: how much media it had.
         fits: whether it was a reply to this request, as far as that can be told.
-        message_id: what the client called it; empty: over version 1 nothing has a name.
+        message_id: its message id; empty over version 1.
         attempts: how often it was sent.
     """
 
@@ -81,7 +81,7 @@ class ClientExchange:
 
 @dataclass(slots=True, kw_only=True)
 class SchedulingDelay:
-    """The swarm itself was not run for a while: what it measured just before may be later than it was."""
+    """The swarm was not scheduled for a while, so times measured just before may be too late."""
 
     at: float
     seconds: float
@@ -89,7 +89,7 @@ class SchedulingDelay:
 
 @dataclass(slots=True, kw_only=True)
 class UnexpectedEvent:
-    """A simulated client met something that nobody thought of."""
+    """A simulated client met something unexpected."""
 
     at: float
     met: str
@@ -107,7 +107,7 @@ Entry = Visit | ClientExchange | SchedulingDelay | UnexpectedEvent | ReconnectSt
 
 @dataclass(frozen=True, slots=True)
 class ClientLog:
-    """Where clients write down what they see.
+    """The log of what clients see.
 
     Args:
         write: takes one line.
@@ -122,7 +122,7 @@ class ClientLog:
 
 @dataclass(frozen=True, slots=True)
 class ClientRecords:
-    """A whole ledger."""
+    """All entries of a client log."""
 
     visits: dict[str, Visit]
     exchanges: list[ClientExchange]
@@ -132,7 +132,7 @@ class ClientRecords:
 
 
 def read_client_log(lines: Iterable[str]) -> ClientRecords:
-    """Return what stands in a ledger."""
+    """Read a client log."""
     seen = ClientRecords({}, [])
     kinds: tuple[type[Entry], ...] = (Visit, ClientExchange, SchedulingDelay, UnexpectedEvent, ReconnectStorm)
     for entry in read_lines(lines, *kinds):

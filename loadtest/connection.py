@@ -29,13 +29,13 @@ WRONG: Final = int(CloseCode.PROTOCOL_ERROR)
 
 
 class Denied(Exception):
-    """The server did not let us in, and said why.
+    """The server denied the connection with a reason.
 
     Attributes:
         status: of HTTP.
         code: of the problem; empty when the answer was none.
-        place: in line, when the time in it was over.
-        retry_after_seconds: when to come again.
+        place: the position in the queue at the time-out.
+        retry_after_seconds: when to try again.
     """
 
     def __init__(self, status: int, body: bytes, retry_after: str | None) -> None:
@@ -50,22 +50,22 @@ class Denied(Exception):
 
 
 class NoConnection(Exception):
-    """There was no connection, and nobody said why."""
+    """There was no connection, and no reason was given."""
 
 
 class ConnectionEnded(Exception):
-    """Nothing can be asked over this connection any more."""
+    """The connection has ended."""
 
 
 class NeverSent(ConnectionEnded):
-    """It was over before this was sent."""
+    """The connection ended before this was sent."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request that is on its way. `said` tells it from all others; `sent_at` is in seconds since 1970.
+    """A request in flight. `said` is its unique text; `sent_at` is in seconds since 1970.
 
-    Over version 2 it has a name, and counts how often it was sent.
+    Over version 2 it has a message id, and counts how often it was sent.
     """
 
     number: int
@@ -77,7 +77,7 @@ class PendingRequest:
 
 
 OnAnswer = Callable[[PendingRequest, Response | None], None]
-"""Called once for each request: with its response, or with nothing when the connection ended first."""
+"""Called once for each request: with its response, or with None when the connection ended first."""
 
 
 class UserConnection:
@@ -85,9 +85,9 @@ class UserConnection:
 
     Attributes:
         session_id: as the server named it.
-        is_v2: whether messages have names here.
-        ended_by_us: whether it was this side that ended it.
-        open_until: when it was certainly open still: at the server's last sign of life, or as this side broke off.
+        is_v2: whether it speaks version 2.
+        ended_by_us: whether this side ended it.
+        open_until: when it was certainly still open: at the last data from the server, or when this side ended it.
         ended_at: when this side noticed the end.
     """
 
@@ -128,7 +128,7 @@ class UserConnection:
         self._ask(PendingRequest(0, request, said, time.time(), uuid4() if self.is_v2 else None))
 
     def ask_again(self, earlier: PendingRequest) -> None:
-        """Send once more, over version 2, what an earlier connection did not answer.
+        """Send a request again, over version 2, that an earlier connection did not answer.
 
         Raises:
             ConnectionEnded: the connection ended first.
@@ -151,7 +151,7 @@ class UserConnection:
             self._expected.append(asked)
             try:
                 self._websocket.send(_frame(asked))
-            except ConnectionClosed:  # the reader tells everybody who waits
+            except ConnectionClosed:  # the reader reports the end to all that wait
                 raise ConnectionEnded from None
 
     def wait_for_answers(self, seconds: float) -> bool:
@@ -165,13 +165,13 @@ class UserConnection:
         return taken == self._window
 
     def leave(self) -> None:
-        """Say goodbye."""
+        """Close the connection."""
         self.ended_by_us = self.ended_by_us or not self.ended
         self._websocket.close()
         self._reader.join(CLOSE_SECONDS)
 
     def break_off(self) -> None:
-        """Vanish without a word, as a phone in a tunnel does."""
+        """Drop the connection without a close frame, as a phone in a tunnel does."""
         if not self.ended:
             self.ended_by_us, self.open_until = True, time.time()
         _hang_up(self._websocket.socket)
@@ -192,7 +192,7 @@ class UserConnection:
                 self._free.release()
         except ConnectionClosed as exc:
             self._close_code = exc.rcvd.code if exc.rcvd else BROKEN
-        except ValueError:  # a frame that is not of this protocol, or one too many
+        except ValueError:  # an invalid or unexpected frame
             self._close_code = WRONG
         finally:
             self.ended_at = time.time()
@@ -201,7 +201,7 @@ class UserConnection:
             self._expected.clear()
             for asked in unanswered:
                 self._on_answer(asked, None)
-            self._free.release(self._window)  # whoever waits for room finds the end
+            self._free.release(self._window)  # wakes callers that wait for room, which then see the end
 
 
 def open_connection(
@@ -216,11 +216,11 @@ def open_connection(
     token: str | None = None,
     subprotocol: str = SUBPROTOCOL_V1,
 ) -> UserConnection:
-    """Connect, standing in line for as long as it takes.
+    """Connect, and wait in the queue for as long as it takes.
 
     Raises:
-        Denied: the server did not let us in, and said why.
-        NoConnection: there is no connection, and nobody said why.
+        Denied: the server denied the connection with a reason.
+        NoConnection: there is no connection, and no reason was given.
     """
     query: dict[str, str] = {Parameter.CLIENT_ID: client_id, Parameter.TIME_ZONE: time_zone}
     if session_id:
@@ -250,7 +250,7 @@ def open_connection(
         raise Denied(response.status_code, bytes(response.body or b""), response.headers.get("Retry-After")) from exc
     except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as exc:
         raise NoConnection(str(exc) or type(exc).__name__) from exc
-    except BaseException:  # Locust stops this user; a socket left open would stand in line for nobody
+    except BaseException:  # Locust stops this user; an open socket would stay in the queue
         _hang_up(sock)
         raise
     return UserConnection(websocket, window=window, on_answer=on_answer)
@@ -279,9 +279,9 @@ def _response(frame: bytes, asked: PendingRequest) -> Response | None:
 
 
 def _hang_up(sock: socket.socket) -> None:
-    """End a connection under the hands of its reader, who finds the end and closes the socket.
+    """Shut down a connection while its reader runs. The reader then closes the socket.
 
-    Closing it here would take the descriptor from gevent's loop while it watches it, which ends the process.
+    Closing it here would close a descriptor that gevent's loop watches, which ends the process.
     """
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

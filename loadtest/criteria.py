@@ -1,4 +1,4 @@
-"""What a run is judged against: the limits, and the codes with which a correct server may refuse."""
+"""The criteria of a run: the limits, and the codes with which a correct server may refuse."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,13 +14,13 @@ EXPLAINED_CLOSES: Final = frozenset({CloseCode.GOODBYE, CloseCode.DRAINING, Clos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
-    """What the servers of a run are told, and so what they are held to.
+    """The limits that the servers of a run are configured with, and must keep.
 
     Attributes:
         connections, messages: the most at once, in the whole cluster.
-        window: requests that one connection may have on the way.
-        connect_wait_seconds: how long a client stands in line before it is denied.
-        lease_seconds: after a fault, things are back to normal within a few of these.
+        window: requests that one connection may have in flight.
+        connect_wait_seconds: how long a client waits in the queue before it is denied.
+        lease_seconds: the lease. After a fault the system recovers within a few leases.
         refused_share: the error budget: the share of messages that may be refused, with a code that is explained.
     """
 

@@ -1,4 +1,4 @@
-"""Records as JSON lines: what every part of a run writes down, and what the report is made of."""
+"""Records as JSON lines. Every part of a run writes them, and the report is made of them."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ def as_line(record: Any) -> str:  # noqa: ANN401 - any dataclass
 
 
 def read_lines(lines: Iterable[str], *kinds: type[Record]) -> Iterator[Record]:
-    """Yield the records of these kinds; a last line that was cut off by a crash is passed over."""
+    """Yield the records of these kinds. A last line that a crash cut off is skipped."""
     by_name = {kind.__name__: kind for kind in kinds}
     for line in lines:
         try:

@@ -24,10 +24,10 @@ MESSAGE_WAIT_SECONDS = 60.0
 
 @dataclass
 class LocalSystem:
-    """A running system, and what can be done to it.
+    """A running system, and the faults that can be injected.
 
     Attributes:
-        target: how it is reached.
+        target: its addresses.
         stack: its pods.
     """
 
@@ -36,12 +36,12 @@ class LocalSystem:
     _valkey: "Server"
 
     def restart_valkey(self) -> None:
-        """Stop the store of the limits, and start it again with what it had written down."""
+        """Stop the limits store, and start it again on its append-only file."""
         self._valkey.restart()
         self.refresh()
 
     def refresh(self) -> None:
-        """Let the target tell of pods and processes that were started again."""
+        """Update the target after pods and processes were restarted."""
         pods = {f"chat-{n}": pod for n, pod in enumerate(self.stack.chat)}
         histories = {f"history-{n}": pod for n, pod in enumerate(self.stack.history)}
         self.target.metrics = {
@@ -55,7 +55,7 @@ class LocalSystem:
 
 
 class Server:
-    """A Valkey that can be started again in the same place, with an append-only file."""
+    """A Valkey that can be restarted on its port, with an append-only file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,8 +83,8 @@ def run_system(
     """Run everything for the length of a `with` block; logs and data stay in the folder.
 
     Args:
-        folder: where all of it goes.
-        limits: what the chat pods are told.
+        folder: for logs and data.
+        limits: the limits of the chat pods.
         typing_seconds: how long a message is in process at least.
         chat: more settings of the chat pods.
     """
@@ -122,7 +122,7 @@ def run_system(
 
 
 async def _begin_at_once(redis_url: str) -> None:
-    """Vouch for a store that we have just started: nobody holds anything that it may have forgotten."""
+    """Declare a store trusted that was just started: no permits exist that it could have lost."""
     async with Redis.from_url(redis_url) as redis:
         for pool in POOLS:
             await PoolOperator(pool, redis).trust()

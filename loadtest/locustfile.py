@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # locust is a program of its own, and is told of this file only
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the locust program gets only this file
 
 from locust import events
 from locust.env import Environment
@@ -40,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 @events.init.add_listener
 def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-    """Open the ledger, here or in what travels to the master."""
+    """Open the client log: the file here, or the lines sent to the master."""
     options, runner = environment.parsed_options, environment.runner
     if options is None or runner is None:
         return
@@ -62,7 +62,7 @@ def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - 
 
 
 def _note_lateness(ledger: ClientLog) -> None:
-    """Write down when this process was not run: what its clients measured then is not the server's doing."""
+    """Record when this process was not scheduled: delays that its clients measured then are not the server's."""
     while True:
         before = time.monotonic()
         time.sleep(TICK_SECONDS)

@@ -1,4 +1,4 @@
-"""The metrics that reports and dashboards read, by the names the services give them, in one place."""
+"""The metrics that reports and dashboards read, by their names in the services."""
 
 import asyncio
 from collections import defaultdict
@@ -35,7 +35,7 @@ WANTED = frozenset(Metric)
 
 
 def read_exposition(text: str) -> dict[str, float]:
-    """Return those of our metrics that stand on a metrics page."""
+    """Return our metrics from a metrics page."""
     figures: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -45,7 +45,7 @@ def read_exposition(text: str) -> dict[str, float]:
 
 
 async def scrape(http: aiohttp.ClientSession, pages: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Return the metrics of each pod that answers, asked side by side.
+    """Return the metrics of each pod that answers, scraped concurrently.
 
     Args:
         http: asks.
@@ -73,7 +73,7 @@ async def resolve(pages: Mapping[str, str]) -> dict[str, str]:
         parts = urlsplit(page)
         try:
             answers = await loop.getaddrinfo(parts.hostname, parts.port, type=SOCK_STREAM)
-        except OSError:  # nobody is there at the moment
+        except OSError:  # not resolvable at the moment
             answers = []
         hosts = sorted({str(where[0]) for family, *_, where in answers if family == answers[0][0]})
         if len(hosts) <= 1:

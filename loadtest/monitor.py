@@ -33,8 +33,8 @@ class PoolSample:
     """One pool at one moment, as the store has it.
 
     Attributes:
-        newest_held: the highest ticket of those who hold a permit; 0: nobody does.
-        oldest_waiting: the lowest ticket of those who wait; 0: nobody does. Both are of one moment.
+        newest_held: the highest ticket of the permits held; 0: none is held.
+        oldest_waiting: the lowest ticket in the queue; 0: it is empty. Both are of one moment.
     """
 
     at: float
@@ -51,10 +51,10 @@ class PoolSample:
 
 @dataclass(slots=True, kw_only=True)
 class PodSample:
-    """What the pods say of themselves; those that do not answer are not there.
+    """The metrics of the pods. Those that do not answer are missing.
 
     Attributes:
-        took_seconds: from asking the first to having heard the last: they were not all looked at in the same moment.
+        took_seconds: from the first request to the last answer. Pods are not sampled at the same moment.
         figures: by pod and metric.
     """
 
@@ -65,7 +65,7 @@ class PodSample:
 
 @dataclass(slots=True, kw_only=True)
 class ProcessSample:
-    """What processes have used: CPU seconds since they began, and bytes of memory, their children included."""
+    """Usage of processes and their children: CPU seconds since their start, and bytes of memory."""
 
     at: float
     cpu_seconds: dict[str, float]
@@ -74,11 +74,11 @@ class ProcessSample:
 
 @dataclass
 class Monitor:
-    """Looks until it is told to stop.
+    """Takes samples until it is stopped.
 
     Args:
-        target: at what.
-        write: takes one line.
+        target: the system.
+        write: writes one line.
     """
 
     target: Target
@@ -87,7 +87,7 @@ class Monitor:
     _done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Look until `stop`, and then once more."""
+        """Take samples until `stop`, and then a last one."""
         async with (
             Redis.from_url(self.target.redis_url, socket_timeout=STORE_ANSWER_SECONDS) as redis,
             aiohttp.ClientSession() as http,
@@ -102,7 +102,7 @@ class Monitor:
                     tasks.create_task(self._repeat(look, every_seconds))
 
     def stop(self) -> None:
-        """Take the last look."""
+        """Stop after a last sample."""
         self._done.set()
 
     async def _repeat(self, look: Callable[[], Any], every_seconds: float) -> None:
@@ -111,7 +111,7 @@ class Monitor:
             last = self._done.is_set()
             found = await look()
             if task is not None and task.cancelling():
-                raise asyncio.CancelledError  # the Redis client swallows one that comes as it puts a connection back
+                raise asyncio.CancelledError  # the Redis client swallows a cancellation while it releases a connection
             if found is not None:
                 self.write(as_line(found))
             if isinstance(found, PoolSample):
@@ -170,7 +170,7 @@ class Monitor:
 
 
 async def check_store(redis_url: str, prefix: str) -> None:
-    """Check that the limits are where a monitor will look for them.
+    """Check that the limits are in the store that the monitor reads.
 
     Raises:
         ValueError: they are not, or the store does not answer.
@@ -187,7 +187,7 @@ async def check_store(redis_url: str, prefix: str) -> None:
 
 
 def usage(pid: int) -> tuple[float, int] | None:
-    """Return CPU seconds and bytes of memory of a process and its children; nothing when it is gone."""
+    """Return CPU seconds and bytes of memory of a process and its children; None: it has ended."""
     cpu, memory = 0.0, 0
     try:
         process = psutil.Process(pid)

@@ -1,4 +1,4 @@
-"""What simulated clients say, and their time zones."""
+"""The messages of simulated clients, and their time zones."""
 
 import random
 from collections.abc import Iterator
@@ -56,11 +56,11 @@ ECHOED: Final = ("good luck", "the quick brown fox", "naïve café", "one two th
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """One client's own sayings: no two texts are the same, so that each can be found again in history.
+    """The messages of one client. All texts differ, so that each can be identified in history.
 
     Args:
-        client: whose.
-        numbers: go on from one connection to the next.
+        client: the client id.
+        numbers: numbers that continue over all connections.
     """
 
     client: str
@@ -68,11 +68,11 @@ class Phrases:
 
     @classmethod
     def of(cls, client: str) -> "Phrases":
-        """Return the repertoire of a client."""
+        """Return the messages of a client."""
         return cls(client, count(1))
 
     def text(self) -> tuple[Request, str]:
-        """Return a request, and what it says."""
+        """Return a text request, and its text."""
         mark = f"({self.client} {next(self.numbers)})"
         chosen = random.choice((ECHO + random.choice(ECHOED), random.choice(REMARKS)))
         said = f"{chosen} {mark}"

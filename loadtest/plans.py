@@ -1,4 +1,4 @@
-"""The runs that there are: which shape, for how long, and what it is meant to reach."""
+"""The kinds of runs: shape, duration, and the limits to reach."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 SHAPES: Final = Path(__file__).parent / "shapes"
 GRACE_SECONDS: Final = 75.0
-"""What a run may take beyond its shape: the start of Locust, the last visits, the time in line."""
+"""How long a run may take beyond its shape: the start of Locust, the last visits, the wait in the queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +14,12 @@ class Plan:
     """One kind of run.
 
     Attributes:
-        name: of it.
+        name: its name.
         shape: the file that Locust loads; None: its web page says how many users there are.
         seconds: how long the shape takes; None: until Ctrl-C.
         must_reach: the pools whose limit the load is meant to reach.
         typing_seconds: how long the bot types, so that messages are in process for a while on any machine.
-        window: requests that one connection may have on the way.
+        window: requests that one connection may have in flight.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What history holds after a run, read over its HTTP interface once everything has been delivered."""
+"""Reads what history holds after a run, over HTTP, once everything has been delivered."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class ReadExchange:
 
 
 async def read_history(address: str, sessions: Mapping[str, Sequence[str]], write: Callable[[str], None]) -> None:
-    """Write down what history has of these sessions, by client.
+    """Record what history has of these sessions, by client.
 
     Raises:
         ClientError: history cannot be asked.
@@ -51,7 +51,7 @@ async def read_history(address: str, sessions: Mapping[str, Sequence[str]], writ
 
 
 def exchanges_of(session: str, messages: Iterable[Message]) -> list[ReadExchange]:
-    """Put requests and replies together, in the order of history."""
+    """Pair requests and replies, in the order of history."""
     found: dict[str, ReadExchange] = {}
     for message in messages:
         exchange_id, _, direction = message.id.rpartition(".")

@@ -1,4 +1,4 @@
-"""Everything that a run has written down, and where it stands in its folder."""
+"""The records of a run, and their files in its folder."""
 
 import json
 import math
@@ -34,7 +34,7 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class RunInfo:
-    """What was done.
+    """The facts of a run.
 
     Attributes:
         shape: of the load.
@@ -51,7 +51,7 @@ class RunInfo:
     troubles: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Put it into the folder."""
+        """Write it into the folder."""
         (folder / RUN).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -64,7 +64,7 @@ class RunInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecording:
-    """A run, and all that was seen of it."""
+    """A run with all its records."""
 
     run: RunInfo
     clients: ClientRecords
@@ -75,7 +75,7 @@ class RunRecording:
     stored: list[ReadExchange] = field(default_factory=list)
 
     def samples_of(self, pool: str) -> list[PoolSample]:
-        """Return the looks at one pool, in order of time."""
+        """Return the samples of one pool, in order of time."""
         return [look for look in self.pools if look.pool == pool]
 
     def disturbed(self, began_at: float, ended_at: float | None = None) -> bool:
@@ -90,7 +90,7 @@ class RunRecording:
     def longest_delay(self, began_at: float, ended_at: float) -> float:
         """Return for how long the swarm was not run, or the pods did not answer a look, at most, around that time.
 
-        All of them may share a few processors with others; what is measured to be later than it was is nobody's fault.
+        All of them may share a few processors with others, so measured times may be too late.
         """
         first = bisect_left(self._stalls, (began_at - self._longest_stall, 0.0))
         last = bisect_left(self._stalls, (ended_at, math.inf))
@@ -108,7 +108,7 @@ class RunRecording:
 
 
 def read_recording(folder: Path) -> RunRecording:
-    """Return what a run has written down; files that are not there are empty."""
+    """Read the records of a run. Missing files count as empty."""
     looks = _lines(folder / LOOKS)
     return RunRecording(
         run=RunInfo.read(folder),

@@ -1,4 +1,4 @@
-"""One load test from the first client to the last record: swarm, monitor, faults, then what history holds."""
+"""A whole load test: swarm, monitor and faults, then reading back from history."""
 
 import asyncio
 import math
@@ -29,7 +29,7 @@ PROGRESS_SECONDS = 10.0
 UNDER_WAY = (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS)
 
 Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
-"""Breaks things during a run, and writes down what."""
+"""Injects faults during a run, and records them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +37,15 @@ class LoadRun:
     """A run of a plan against a target.
 
     Args:
-        target: whom it visits.
-        plan: what it does.
-        folder: where everything is written down.
-        stop: ends the swarm early; what it did until then is judged.
-        breaker: breaks things meanwhile.
-        expected_workers: processes of the swarm that come from elsewhere.
-        locust_options: more of Locust's own.
-        env: of the swarm.
-        tell: is told in words how it goes.
+        target: the system.
+        plan: the kind of run.
+        folder: for all records.
+        stop: ends the swarm early. The part until then is judged.
+        breaker: injects faults.
+        expected_workers: worker processes of the swarm that come from elsewhere.
+        locust_options: more options of Locust.
+        env: the environment of the swarm.
+        tell: called with progress messages.
     """
 
     target: Target
@@ -59,7 +59,7 @@ class LoadRun:
     tell: Callable[[str], None] = print
 
     async def run(self) -> None:
-        """Do it; the folder holds a whole recording afterwards, also when the run did not go well."""
+        """Run it. The folder holds a whole recording afterwards, also after a failure."""
         troubles: list[str] = []
         began_at = time.time()
         (self.folder / recording.LEDGER).touch()  # Locust may end before it writes anything
@@ -117,7 +117,7 @@ class LoadRun:
         return [f"Locust ended with exit code {code}; see {LOG}"] if code else []
 
     async def _delivered(self, watcher: Monitor) -> list[str]:
-        """Wait until nobody holds a permit and no outbox holds anything, for as long as it becomes less."""
+        """Wait until no permit is held and all outboxes are empty, as long as there is progress."""
         least, last_progress = math.inf, time.monotonic()
         async with aiohttp.ClientSession() as http:
             while time.monotonic() < last_progress + DELIVERY_SECONDS:

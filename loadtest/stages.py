@@ -11,13 +11,13 @@ STORM = "storm"
 
 @dataclass(frozen=True, slots=True)
 class LoadStage:
-    """Until then, so many users, changed so fast.
+    """One stage: the number of users, and how fast it changes.
 
     Attributes:
         until: in seconds since the run began.
         users: how many there are in the end.
         per_second: how many come or go in a second.
-        storm: whether everybody loses the connection as the stage begins.
+        storm: whether all connections are cut when the stage begins.
     """
 
     until: float
@@ -40,7 +40,7 @@ class Stages(LoadTestShape):
     _begun = 0
 
     def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
-        """Return how many users there shall be now; nothing when the run is over."""
+        """Return the number of users now; None: the run is over."""
         at = self.get_run_time()
         for number, stage in enumerate(self.stages, start=1):
             if at < stage.until:

@@ -1,4 +1,4 @@
-"""Locust as a process of its own, told what to do by its command line."""
+"""Locust as a separate process, controlled by its command line."""
 
 import asyncio
 import os
@@ -21,10 +21,10 @@ def command(
     """Return the command line of a swarm.
 
     Args:
-        target: whom it visits.
+        target: the system.
         shape: the file of a shape; without one, Locust's web page says how many users there are.
-        ledger: where it writes down what clients see.
-        expected: workers that come from elsewhere; the run begins when all of them are there.
+        ledger: the client log.
+        expected: workers that come from elsewhere; the run begins when all of them are connected.
         more: options of Locust's own.
     """
     files = [HERE / "locustfile.py", *([shape] if shape else [])]
@@ -33,7 +33,7 @@ def command(
         "--host", ",".join(target.chat), "--ledger", str(ledger), "--window", str(target.limits.window),
         "--connect-patience", str(target.limits.connect_wait_seconds + PATIENCE_SECONDS),
         "--stop-timeout", str(STOP_SECONDS), "--loglevel", "INFO",
-        "--exit-code-on-error", "0",  # what clients met is in the ledger, for the verdicts
+        "--exit-code-on-error", "0",  # the verdicts use the client log
         *(["--headless"] if shape else []),
         *(_as_master(expected) if expected else []),
         *more,

@@ -1,4 +1,4 @@
-"""What a run is aimed at: the addresses of a running system, and the limits that it is held to."""
+"""The target of a run: the addresses of a running system, and its limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from permits.redis.keys import DEFAULT_PREFIX
 
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """A running system. What is local and can be ended and started again changes while it runs.
+    """A running system. Local processes may be restarted during a run, which changes it.
 
     Attributes:
         chat: where clients connect; several addresses take turns.
@@ -18,7 +18,7 @@ class Target:
         permits_prefix: what the keys of the limits begin with there.
         metrics: the address of the metrics page of each pod, by its name.
         pids: the processes of this machine to be watched, by name.
-        limits: what it promises.
+        limits: the limits that it must keep.
     """
 
     chat: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Tokens for simulated clients, where a system asks for them: signed with the first of its secrets."""
+"""Tokens for simulated clients, signed with the first secret of the system."""
 
 import os
 from datetime import timedelta

@@ -32,22 +32,22 @@ _addresses: "dict[str, cycle[str]]" = {}
 
 
 class Unexplained(Exception):
-    """Something that a client of a sound server does not meet."""
+    """Something that a correct server never does."""
 
 
 Tasks = list[TaskSet | Callable[..., Any]]
 
 
 class ChatUser(User):
-    """A client that comes, talks, leaves, and comes again.
+    """A client that connects, sends messages, disconnects, and connects again.
 
     Attributes:
-        window: how many messages it sends without an answer.
-        messages_a_visit: how many it has to say, at least and at most.
-        rest_seconds: how long it stays away between visits.
-        vanishes: whether it breaks off, and comes back to the same session, instead of saying goodbye.
+        window: how many messages it has in flight.
+        messages_a_visit: how many it sends in a connection, at least and at most.
+        rest_seconds: the pause between connections.
+        vanishes: whether it drops the connection without a close frame, and resumes the same session.
         subprotocol: which version of the protocol it speaks; over version 2 it sends again what was not answered.
-        ledger: where it writes down what it sees.
+        ledger: its log.
     """
 
     abstract = True
@@ -70,7 +70,7 @@ class ChatUser(User):
         self.unfinished: list[tuple[PendingRequest, ClientExchange]] = []
 
     def on_stop(self) -> None:
-        """Leave in good order; what was to be sent again stays unanswered."""
+        """Disconnect. Requests that were to be sent again stay unanswered."""
         self.end_visit()
         for _, exchange in self.unfinished:
             self.ledger.note(exchange)
@@ -115,7 +115,7 @@ class ChatUser(User):
             talk.ask_again(self.unfinished.pop(0)[0])
 
     def connect(self) -> bool:
-        """Stand in line for a place; say whether there is a connection. Who is denied rests a while."""
+        """Connect; return whether that succeeded. After a denial, pause."""
         options = self.environment.parsed_options
         wait_seconds = options.connect_patience if options else 75.0
         visit = Visit(
@@ -149,7 +149,7 @@ class ChatUser(User):
         return True
 
     def end_visit(self) -> None:
-        """Say goodbye, or vanish; nothing happens where there is no visit."""
+        """End the connection, if there is one, with or without a close frame."""
         talk, visit, self.talk, self.visit = self.talk, self.visit, None, None
         if talk is None or visit is None:
             return
@@ -185,7 +185,7 @@ class ChatUser(User):
             self._report("connect", "no answer", waited_seconds, wrong=True)
 
     def _report(self, what: str, name: str, seconds: float, *, size_bytes: int = 0, wrong: bool = False) -> None:
-        """Let it stand in Locust's statistics; as a failure where a sound server would not do that."""
+        """Add it to Locust's statistics, as a failure if a correct server would not do that."""
         self.environment.events.request.fire(
             request_type=what, name=name, response_time=seconds * 1000, response_length=size_bytes,
             exception=Unexplained(f"{what} {name}") if wrong else None, context={},
@@ -193,7 +193,7 @@ class ChatUser(User):
 
 
 class _Listener:
-    """Takes the answers of one visit."""
+    """Receives the answers of one connection."""
 
     def __init__(self, user: ChatUser, visit: Visit) -> None:
         self._user = user
@@ -224,14 +224,14 @@ class _Listener:
 
 
 class Chatter(ChatUser):
-    """Says one thing at a time, and thinks before the next."""
+    """Sends one message at a time, and pauses before the next."""
 
     weight = 6
     wait_time = between(1, 4)
 
 
 class Reporter(ChatUser):
-    """Speaks and films more than it writes, a few at a time."""
+    """Sends more voice and video than text, a few at a time."""
 
     weight = 2
     window = 3
@@ -240,7 +240,7 @@ class Reporter(ChatUser):
 
 
 class Rusher(ChatUser):
-    """Keeps its window full, as a program would; mostly with texts."""
+    """Keeps its window full, mostly with texts, as a program would."""
 
     weight = 8
     window = 20
@@ -256,7 +256,7 @@ class Rusher(ChatUser):
 
 
 class Resender(Rusher):
-    """Speaks version 2: it vanishes with a full window, and sends again what was not answered."""
+    """Speaks version 2. It drops the connection with a full window, and sends again what was not answered."""
 
     weight = 4
     messages_a_visit = 20, 50
@@ -266,7 +266,7 @@ class Resender(Rusher):
 
 
 class Wanderer(ChatUser):
-    """Is on a train: it vanishes in the middle of things, and goes on with its session when it is back."""
+    """Drops the connection at any time, as on a train, and resumes its session."""
 
     weight = 2
     window = 5

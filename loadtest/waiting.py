@@ -1,4 +1,4 @@
-"""Waiting after the run, so that somebody can fetch the report."""
+"""Waits after the run, so that the report can be fetched."""
 
 import signal
 from typing import Final
@@ -9,7 +9,7 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def wait_to_be_fetched(seconds: float, why: str) -> None:
     """Say so and wait, at most this long; a stop signal ends it.
 
-    The first process of a container must take its signals itself: no default action ends it.
+    The first process of a container must handle its signals: it has no default actions.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     print(f"staying for {seconds:g} s, {why}", flush=True)

@@ -1,7 +1,7 @@
 """Carries the log lines of Locust's workers to the master: with each report, and the rest when the run ends.
 
-Locust gives its workers half a second to end. Clients need longer to close, so the master asks each worker for its last
-lines, and waits for them, before Locust quits.
+Locust gives its workers half a second to end. Clients need longer to close, so the master requests the last lines of
+each worker, and waits for them, before Locust quits.
 """
 
 import threading
@@ -54,7 +54,7 @@ class ResultReceiver:
 
     Args:
         runner: of this process, the master.
-        ledger: takes the lines. A worker that began and did not say goodbye is a mishap in it.
+        ledger: gets the lines. A worker that did not finish is recorded as an unexpected event.
     """
 
     def __init__(self, runner: MasterRunner, ledger: ClientLog) -> None:

@@ -1,4 +1,4 @@
-"""Who takes part: what runs, and how a client speaks to it."""
+"""The contenders: how they are started, and how a client connects."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ COMMANDS: Final = {
 BARE: Final = (FLOOR, WS_BARE, STARLETTE_BARE)
 ALL: Final = (*BARE, WS_USUAL, STARLETTE_USUAL, OURS)
 LONG_SECONDS: Final = 86_400
-PATIENCE_SECONDS: Final = 60  # so that others at work on the machine make it slow, and no more than that
+PATIENCE_SECONDS: Final = 60  # generous, so that a busy machine does not make it fail
 OPENED_AT_ONCE: Final = 100
 SETTLE_SECONDS: Final = 0.2
 Step = Callable[[str], None]
@@ -51,7 +51,7 @@ Step = Callable[[str], None]
 
 
 def missing() -> dict[str, str]:
-    """Return who cannot take part, and why."""
+    """Return the contenders that cannot run, and why."""
     if shutil.which("node") is None:
         return dict.fromkeys((WS_BARE, WS_USUAL), "there is no node here (Debian: apt-get install nodejs npm)")
     if not (NODE / "node_modules").is_dir():
@@ -230,7 +230,7 @@ def open_testbed(folder: Path, valkey: ValkeyDatabase) -> Iterator[Testbed]:
 
 
 async def _begin_pools(redis_url: str, prefix: str) -> None:
-    """Vouch that the pools of a new pod are new, so that it need not learn for a whole lease."""
+    """Declare the pools of a new pod new, so that they need not learn for a lease."""
     async with Redis.from_url(redis_url) as redis:
         for name in ("connections", "messages"):
             await PoolOperator(name, redis, prefix=prefix).begin()

@@ -1,4 +1,4 @@
-"""What happens when many want few permits: how many grants there are, and in whose order."""
+"""Many tasks share few permits: grants per second, and their order."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ class Contended:
         per_second: grants.
         client_us: CPU time of the client, all threads, for one grant.
         overtaking: share of the grants that came while somebody who had asked earlier still waited.
-        longest_wait_ms: the longest that anybody waited; with a fair line, it is about the usual wait.
+        longest_wait_ms: the longest wait. With a fair queue it is close to the usual wait.
     """
 
     contender: str
@@ -40,7 +40,7 @@ class Contended:
 
 @dataclass(slots=True)
 class Book:
-    """Who asked and who got, in the order in which it happened in this process.
+    """Requests and grants of this process, in the order in which they happened.
 
     Attributes:
         end: when counting ends, by the performance counter.
@@ -55,13 +55,13 @@ class Book:
     longest_wait: float = 0.0
 
     def arrive(self) -> int:
-        """Note that somebody asks."""
+        """Record a request."""
         number = next(self.numbers)
         self.waiting[number] = time.perf_counter()
         return number
 
     def grant(self, number: int) -> None:
-        """Note that somebody got a permit."""
+        """Record a grant."""
         now = time.perf_counter()
         first = next(iter(self.waiting))
         wait = now - self.waiting.pop(number)
@@ -71,7 +71,7 @@ class Book:
             self.longest_wait = max(self.longest_wait, wait)
 
     def close(self) -> None:
-        """Note that those who still wait have waited until now at least."""
+        """Count the wait of those that still wait."""
         now = time.perf_counter()
         for since in self.waiting.values():
             self.longest_wait = max(self.longest_wait, now - since)
@@ -108,7 +108,7 @@ async def _turn(semaphore: Semaphore, seconds: float) -> tuple[float, float, flo
 
 
 async def _crowd(semaphore: Semaphore, book: Book) -> None:
-    """Run all tasks until the end; those who wait much longer than that are called off."""
+    """Run all tasks until the end; those that wait much longer are cancelled."""
     tasks = [asyncio.create_task(_one(semaphore, book)) for _ in range(TASKS)]
     grace = max(0.0, book.end - time.perf_counter()) + GRACE_SECONDS
     done, late = await asyncio.wait(tasks, timeout=grace)

@@ -25,13 +25,13 @@ class Semaphore(Protocol):
     """What every contender offers to the measurements."""
 
     async def acquire(self) -> Grant:
-        """Return when a permit is ours."""
+        """Return when a permit is granted."""
 
     async def release(self, grant: Grant) -> None:
-        """Give it back."""
+        """Release it."""
 
     async def settle(self) -> None:
-        """Return when nothing is on its way any more."""
+        """Return when no call is in flight any more."""
 
 
 Open = Callable[[str, str, int, int], AbstractAsyncContextManager[Semaphore]]
@@ -63,7 +63,7 @@ class Contender:
         return "" if self.package is None else metadata.version(self.package)
 
     def trouble(self) -> str | None:
-        """Say why it cannot take part; None: it can."""
+        """Return why it cannot run; None: it can."""
         try:
             importlib.import_module(self.module)
         except ImportError as exc:
@@ -86,7 +86,7 @@ class Ours:
         grant.release()
 
     async def settle(self) -> None:
-        """A question travels behind all that was asked before it."""
+        """A query is sent behind all earlier calls."""
         await self._pool.state()
 
 

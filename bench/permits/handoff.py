@@ -1,4 +1,4 @@
-"""How long it takes from a release in one process until the one that waits in another process has the permit."""
+"""The time from a release in one process until a waiting task of another process has the permit."""
 
 import asyncio
 import sys
@@ -40,13 +40,13 @@ class Handoff:
 
 
 class WaitingProcess:
-    """A process that waits for the permit when it is told to, and says when it got it."""
+    """A process that waits for the permit on command, and reports when it got it."""
 
     def __init__(self, process: "asyncio.subprocess.Process") -> None:
         self._process = process
 
     async def wait(self) -> None:
-        """Let it stand in line from now on."""
+        """Let it wait for the permit from now on."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"wait\n")
         await self._line()
@@ -107,7 +107,7 @@ async def hand_over(semaphore: Semaphore, waiter: WaitingProcess) -> int:
     """Return how long a permit takes from here to the waiter, in ns."""
     grant = await semaphore.acquire()
     await waiter.wait()
-    await asyncio.sleep(QUIET_SECONDS)  # by then it stands in line, and both processes idle
+    await asyncio.sleep(QUIET_SECONDS)  # by then it is queued, and both processes are idle
     released_at = time.monotonic_ns()
     await semaphore.release(grant)
     return await waiter.granted_at() - released_at

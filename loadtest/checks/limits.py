@@ -1,4 +1,4 @@
-"""Was a limit ever exceeded? The store, the pods and the clients are asked independently of each other."""
+"""Checks that no limit was exceeded, by independent records of the store, the pods and the clients."""
 
 import math
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ COUNTED: Final = {
     "connections": (Metric.CONNECTIONS_OPEN, Metric.CONNECTIONS_CLOSED),
     "messages": (Metric.MESSAGES_IN_PROCESS, Metric.MESSAGES_ANSWERED),
 }
-"""What a pod says it has, and how many of them it has ended so far."""
+"""The gauge of a pod, and the counter of those that have ended."""
 
 
 def by_store(recording: RunRecording, pool: str) -> Iterator[str]:
-    """Yield what the store itself says: a mark or a capacity above the limit."""
+    """Yield violations in the store: a high-water mark or a capacity above the limit."""
     limit: int = getattr(recording.run.limits, pool)
     looks = recording.samples_of(pool)
     mark = high_water(recording, pool)
@@ -45,10 +45,10 @@ def high_water(recording: RunRecording, pool: str) -> int:
 
 
 def by_pods(recording: RunRecording, pool: str) -> Iterator[str]:
-    """Yield when the pods together have more than the limit, at two looks in a row.
+    """Yield the times when the pods together exceed the limit in two samples in a row.
 
-    They are not all looked at in the same moment, so what may have ended at one and begun at another meanwhile is taken
-    off; and a pod counts a connection for a moment longer than it holds the place.
+    Pods are not sampled at the same moment, so what may have ended at one and begun at another meanwhile is
+    subtracted. A pod also counts a connection for a moment longer than it holds the permit.
     """
     limit: int = getattr(recording.run.limits, pool)
     gauge, ended = COUNTED[pool]
@@ -59,17 +59,17 @@ def by_pods(recording: RunRecording, pool: str) -> Iterator[str]:
 
 
 def by_clients(recording: RunRecording, pool: str) -> Iterator[str]:
-    """Yield when more clients than places were certainly inside at once."""
+    """Yield the times when certainly more clients were connected than there are permits."""
     most = most_open(recording)
     if pool == "connections" and most > recording.run.limits.connections:
         yield f"clients saw {most} of their own connections open at once"
 
 
 def open_over_time(recording: RunRecording, *, certainly: bool) -> list[tuple[float, int]]:
-    """Return how many connections were open for the clients, by each moment at which that changed.
+    """Return how many connections the clients had open, at each moment when that changed.
 
     Args:
-        recording: of what.
+        recording: the run.
         certainly: count a connection that the server ended to the server's last word only: the place is taken before
             the client knows that it has it, and free after that. Otherwise it counts until the client noticed the end.
     """
@@ -80,7 +80,7 @@ def open_over_time(recording: RunRecording, *, certainly: bool) -> list[tuple[fl
             left_at = recording.run.ended_at if left_at is None else left_at
             if left_at > visit.answered_at:
                 changes += [(visit.answered_at, 1), (left_at, -1)]
-    changes.sort()  # at the same moment, those who leave first
+    changes.sort()  # at the same moment, ends first
     there, found = 0, []
     for at, change in changes:
         there += change

@@ -36,7 +36,7 @@ def _in_session(
         last = -1
         for exchange in sorted(visit, key=lambda one: one.number):
             if exchange.outcome != "answered":
-                # An attempt before the one that was refused may have been answered and kept.
+                # An attempt before the refused one may have been answered and stored.
                 unanswered[exchange.kind, exchange.said] += exchange.outcome == "unanswered" or exchange.attempts > 1
                 continue
             free = [place for place in places[_likeness(exchange)] if place in unclaimed]
@@ -48,7 +48,7 @@ def _in_session(
                 yield f"{_name(exchange)} of session {session} is in history out of order"
             unclaimed.discard(place)
             last = max(last, place)
-    for place in sorted(unclaimed):  # what the server worked on when the connection ended may be there, or not
+    for place in sorted(unclaimed):  # in process when the connection ended: may be stored or not
         one = kept[place]
         if not unanswered[one.kind, one.said]:
             yield f"{_name(one)} of session {session} is in history once too often"

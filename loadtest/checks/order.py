@@ -1,4 +1,4 @@
-"""Were clients served first come, first served? Judged by the tickets in the store and by the clients' own times."""
+"""Checks that clients were served first come, first served, by the tickets in the store and by the clients' times."""
 
 from collections.abc import Iterator
 
@@ -7,12 +7,12 @@ from loadtest.monitor import POOLS, PoolSample
 from loadtest.recording import RunRecording
 
 SLACK_SECONDS = 1.0
-"""How much later somebody must have come, and how much earlier have been let in, to have overtaken for sure: pods and
-clients share few processors, and a pod that is not run for a moment takes its arrivals to the store later."""
+"""How much later a client must have arrived, and how much earlier been admitted, to count as overtaking. Pods and
+clients share few processors, and a pod that is not scheduled for a moment passes its arrivals to the store later."""
 
 
 def meaningful_samples(recording: RunRecording) -> list[PoolSample]:
-    """Return the looks at a line with somebody inside and somebody waiting."""
+    """Return the samples with permits held and clients in the queue."""
     return [
         look
         for pool in POOLS
@@ -22,7 +22,7 @@ def meaningful_samples(recording: RunRecording) -> list[PoolSample]:
 
 
 def tickets_out_of_turn(recording: RunRecording) -> list[str]:
-    """Return each look in which somebody inside had a higher ticket than somebody who still waited."""
+    """Return the samples in which a holder had a higher ticket than a waiter."""
     return [
         f"ticket {look.newest_held} of {look.pool} was served while {look.oldest_waiting} still waited"
         for look in meaningful_samples(recording)
@@ -31,7 +31,7 @@ def tickets_out_of_turn(recording: RunRecording) -> list[str]:
 
 
 def comparable_visits(recording: RunRecording) -> list[Visit]:
-    """Return the visits that were let in, or waited until their time was over, in the order of their arrival."""
+    """Return the visits that were admitted or timed out in the queue, in order of arrival."""
     told = (
         visit
         for visit in recording.clients.visits.values()
@@ -42,7 +42,7 @@ def comparable_visits(recording: RunRecording) -> list[Visit]:
 
 
 def arrivals_out_of_turn(recording: RunRecording) -> list[str]:
-    """Return who was let in clearly before somebody who had come clearly earlier."""
+    """Return visits that were admitted clearly before others that had arrived clearly earlier."""
     return list(_overtakings(recording))
 
 

@@ -14,13 +14,13 @@ BACK_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What became of the system after a fault.
+    """The recovery of the system after a fault.
 
     Attributes:
         fault: what was broken.
-        level: how many clients were inside just before.
-        lowest: how few there were at worst.
-        seconds: until nearly as many were inside again; None: never.
+        level: how many clients were connected just before.
+        lowest: the fewest afterwards.
+        seconds: until nearly as many were connected again; None: never.
     """
 
     fault: str

@@ -20,7 +20,7 @@ RECOVERY_LEASES: Final = 3.0
 
 
 class Judgement(StrEnum):
-    """What became of a promise."""
+    """Whether a promise was kept."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -34,7 +34,7 @@ class PromiseVerdict:
     Attributes:
         promise: its name in JSON.
         title: what is promised.
-        judgement: whether that was so.
+        judgement: whether it was kept.
         detail: the figures behind it, or what went wrong.
     """
 

@@ -1,4 +1,4 @@
-"""What a recording looks like over time: figures for the plots and the tables."""
+"""Time series of a recording, for the plots and the tables."""
 
 import math
 from bisect import bisect_left
@@ -16,7 +16,7 @@ from loadtest.recording import RunRecording
 T = TypeVar("T")
 Points = list[tuple[float, float]]
 POINTS: Final = 400
-"""As many as a picture can show."""
+"""The most points that a plot can show."""
 BUCKETS: Final = 40
 STORM_SECONDS: Final = 2.0
 PERCENTILES: Final = (50, 95, 99)

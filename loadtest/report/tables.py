@@ -36,7 +36,7 @@ def times(recording: RunRecording) -> dict[str, dict[str, float]]:
 
 
 def noes(recording: RunRecording) -> dict[str, dict[str, int]]:
-    """Return how often each code was said: denials at the door, refused messages, closes by the server."""
+    """Return how often each code occurred: denials before the upgrade, refused messages, closes by the server."""
     visits = recording.clients.visits.values()
     return {
         "denied": _counted(v.code or str(v.status) for v in visits if v.entrance == "denied"),

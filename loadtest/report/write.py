@@ -1,4 +1,4 @@
-"""Writes the report beside the recording that it is of, and says what it found."""
+"""Writes the report into the folder of its recording, and prints the verdicts."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ FIGURES: Final = "report.json"
 
 
 def write_report(folder: Path, tell: Callable[[str], None] = print) -> bool:
-    """Write page and JSON into the folder of a run, tell each verdict, and say whether all promises were kept."""
+    """Write page and JSON into the folder of a run, print each verdict, and return whether all promises were kept."""
     recording = read_recording(folder)
     verdicts = judge(recording)
     (folder / PAGE).write_text(page(recording, verdicts), encoding="utf-8")

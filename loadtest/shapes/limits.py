@@ -1,4 +1,4 @@
-"""Past both limits in under two minutes: ramp, hold, come down."""
+"""Above both limits in under two minutes: ramp up, hold, ramp down."""
 
 from typing import ClassVar
 

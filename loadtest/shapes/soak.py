@@ -1,4 +1,4 @@
-"""An hour at the limits, in waves; what leaks or drifts shows."""
+"""An hour at the limits, in waves, to show leaks and drift."""
 
 import os
 from math import ceil

@@ -1,4 +1,4 @@
-"""A reconnect storm: everybody loses the connection at the same moment, twice, and comes back at once."""
+"""A reconnect storm: all clients lose their connections at the same moment, twice, and reconnect at once."""
 
 from typing import ClassVar
 
