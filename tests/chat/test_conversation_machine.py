@@ -651,3 +651,12 @@ def test_an_unreadable_frame_is_answered_with_its_id(frame: bytes | None, messag
     response = decode_server_frame(driver.world.sent[0])
     assert isinstance(response, MessageResponse)
     assert (response.message_id, response.response.error_code) == (message_id, code)
+
+
+def test_the_last_message_of_a_drain_may_be_answered_and_sent_within_its_turn() -> None:
+    driver = talk(frozenset({"admit", "reply", "keep"}), 1)
+    driver.machine.drain()
+    driver._prepared(driver.read[0])
+    driver.check()
+    world = driver.world
+    assert (sent(world), world.close_code, world.finished_times) == ([reply_to(0)], CloseCode.DRAINING, 1)

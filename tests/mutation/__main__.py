@@ -26,9 +26,8 @@ from tests.mutation.targets import TARGETS, Target, path_of
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 LOADED = ("redis.asyncio", "hypothesis", "starlette.applications", "aiohttp", "pydantic_settings", "looptime")
 """What tests import of others; loaded once for all changes."""
-PATIENCE = 4.0
-"""Tests that take so many times as long with a change as without it are stopped."""
-LEAST_SECONDS = 20.0
+GRACE_SECONDS = 20.0
+"""Tests that take longer than when they were recorded, which made them slow already, are stopped after so much more."""
 STEADY_SECONDS = 0.3
 """A test that takes longer may fail because the machine is busy."""
 VOICE = os.fdopen(os.dup(1), "w")
@@ -177,7 +176,7 @@ def _try(module: Module, mutant: Mutant, tests: list[Test], change: Callable[[],
     chosen = [test for test in tests if mutant.function is None or test.executes(module.path, mutant.lines)]
     nodes = [test.node for test in chosen]
     slow = {test.node for test in chosen if test.seconds > STEADY_SECONDS}
-    seconds = LEAST_SECONDS + PATIENCE * sum(test.seconds for test in chosen)
+    seconds = GRACE_SECONDS + sum(test.seconds for test in chosen)
     if not nodes:
         score.unreached.append(where)
         _say(f"  unreached  {where}")
