@@ -93,6 +93,17 @@ async def test_a_message_is_told_to_wait_when_there_is_no_place_at_once() -> Non
     await goodbye(scene)
 
 
+@pytest.mark.parametrize(("seconds", "is_told"), [(b"0.3", False), (b"0.6", True)])
+async def test_a_message_that_waits_for_a_moment_only_is_not_told(seconds: bytes, *, is_told: bool) -> None:
+    """Those that wait are looked for four times a second, and told when they are seen twice."""
+    scene = await open_scene(dialect=V2, capacity=1)
+    scene.line.voice(seconds)
+    second = scene.line.text("late")
+    await scene.line.replies(2)
+    assert (Progress.WAITING in scene.line.told_of(second)) is is_told
+    await goodbye(scene)
+
+
 async def test_v1_is_told_nothing_on_the_way() -> None:
     scene = await open_scene(replies=Streamer(), capacity=1)
     scene.line.voice(b"2")
