@@ -240,6 +240,15 @@ async def test_a_session_that_goes_on_is_remembered_once_by_its_first_turn() -> 
     await goodbye(scene)
 
 
+async def test_a_session_that_goes_on_by_a_voice_note_is_remembered_too() -> None:
+    bot, archive = Streamer(), Archive(said=[Said(Speaker.BOT, "Hello Anna", RequestKind.TEXT)], seconds=1)
+    scene = await open_v2(replies=bot, history=archive, goes_on=True)
+    scene.line.voice(b"1")
+    await scene.line.replies(1)
+    assert (bot.memories, archive.contexts) == ([["Hello Anna"]], 1)
+    await goodbye(scene)
+
+
 @pytest.mark.parametrize("kind", ["text", "voice"])
 async def test_a_session_that_begins_asks_nobody(kind: str) -> None:
     bot, archive = Streamer(), Archive()

@@ -77,7 +77,11 @@ async def test_a_reply_grows_and_the_response_holds_the_whole() -> None:
 async def test_a_voice_note_is_listened_to_thought_about_and_answered_by_voice() -> None:
     scene = await open_v2(replies=Streamer())
     message = scene.line.voice(b"3")
+    await asyncio.sleep(1)
+    in_process = [scene.metrics.registry.get_sample_value("chatbot_messages_in_process", {"kind": "voice"})]
     await scene.line.replies(1)
+    in_process.append(scene.metrics.registry.get_sample_value("chatbot_messages_in_process", {"kind": "voice"}))
+    assert in_process == [1, 0]
     *before, response = scene.line.told_of(message)
     assert before == [Progress.LISTENING, Progress.THINKING, "voice ", Progress.SPEAKING]
     assert response == Response(ResponseKind.VOICE, "voice ", b"mp3 of voice ")
@@ -172,6 +176,8 @@ async def test_a_cancelled_voice_note_holds_its_permit_until_the_worker_has_ende
 
 async def test_a_message_that_waits_for_a_permit_is_cancelled_at_once() -> None:
     scene = await open_v2(capacity=1, changed=limits(message_wait_seconds=1000))
+    await asyncio.sleep(1)
+    deadlines = len(scene.pod.deadlines)
     scene.line.voice(b"5")
     waiting = scene.line.text("late")
     await asyncio.sleep(1)
@@ -179,6 +185,8 @@ async def test_a_message_that_waits_for_a_permit_is_cancelled_at_once() -> None:
     _, cancelled = await scene.line.replies(2)
     assert cancelled.error_code == "cancelled"
     assert (await scene.messages.state()).waiting == 0
+    await asyncio.sleep(1)
+    assert len(scene.pod.deadlines) == deadlines, "nobody is looked for any more"
     await goodbye(scene)
 
 
