@@ -1,4 +1,4 @@
-"""Run the swarm, watch the limits, and say whether the promises were kept: ./taskw load -- --help."""
+"""Run a swarm, watch the limits, and report whether the promises were kept: ./taskw load -- --help."""
 
 import argparse
 import asyncio
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except KeyboardInterrupt:  # before the swarm, or after it; meanwhile it ends the swarm
-        print("loadtest: stopped, with nothing judged", file=sys.stderr)
+        print("loadtest: stopped before there was anything to report", file=sys.stderr)
         return EXIT_FAILED
 
 
@@ -83,7 +83,7 @@ async def _drive(
     here = ["--web-host", LOCAL, "--web-port", str(options.web_port)] if plan.shape is None else []
     if options.expect_workers and not options.chat:  # the system is on this machine, and so must they be
         here += ["--master-bind-host", LOCAL]
-    print(f"{plan.name}: clients connect to {', '.join(target.chat)}; written down in {_short(folder)}")
+    print(f"{plan.name}: clients connect to {', '.join(target.chat)}; the recording is in {_short(folder)}")
     await LoadRun(
         target=target, plan=plan, folder=folder, stop=stop, breaker=breaker,
         expected_workers=options.expect_workers,
@@ -136,7 +136,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     plan = PLANS[options.plan]
     if options.seconds is not None:
         if plan.name != "soak":
-            raise ValueError("--seconds is for soak; the other shapes have a length of their own")
+            raise ValueError("--seconds is for soak; the other plans have a fixed length")
         plan = replace(plan, seconds=options.seconds)
     if options.chaos and options.chat:
         raise ValueError("--chaos breaks the system that is started here; leave out --chat")
@@ -163,43 +163,45 @@ def _parser() -> argparse.ArgumentParser:
     usual = RunLimits()
     parser = argparse.ArgumentParser(
         prog="loadtest",
-        description="Run a Locust swarm against a system on this machine or elsewhere, and judge what was seen of it.",
+        description="Run a Locust swarm against a system on this machine or elsewhere, and check its promises.",
         epilog="Exit codes: 0 all promises kept, 1 one broken, 2 wrong command line, 3 the system does not start or "
         "end. docs/load-testing.md says how to read the report.",
     )
     parser.add_argument(
         "plan", choices=[*PLANS, "report"], help="what to run; report: write the report of --folder anew"
     )
-    parser.add_argument("--folder", type=Path, help=f"where it is written down (a new one in {RUNS})")
+    parser.add_argument("--folder", type=Path, help=f"folder of the recording and the report (a new one in {RUNS})")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="report: write each plot as an SVG, too")
     parser.add_argument("--chaos", action="store_true", help="kill a chat process and restart Valkey in the middle")
     parser.add_argument("--seconds", type=_positive, help="how long a soak takes (3600)")
     parser.add_argument("--web-port", type=_natural, default=8089, help="of Locust's page, for ui (%(default)s)")
-    limits = parser.add_argument_group("limits: what the system is told, and held to")
+    limits = parser.add_argument_group("limits: settings of the system, which the run checks")
     limits.add_argument("--connections", type=_natural, default=usual.connections, help="(%(default)s)")
     limits.add_argument("--messages", type=_natural, default=usual.messages, help="(%(default)s)")
-    limits.add_argument("--window", type=_natural, help="requests on the way of one connection (as the plan has it)")
+    limits.add_argument("--window", type=_natural, help="unanswered requests of one connection (as in the plan)")
     limits.add_argument(
-        "--typing", type=_positive, metavar="SECONDS", help="how long the bot types (as the plan has it)"
+        "--typing", type=_positive, metavar="SECONDS", help="pause of the bot before a reply (as in the plan)"
     )
     limits.add_argument("--connect-wait", type=_positive, metavar="SECONDS", default=usual.connect_wait_seconds)
     limits.add_argument("--lease", type=_positive, metavar="SECONDS", help=f"({usual.lease_seconds:g})")
-    there = parser.add_argument_group("a system that runs already")
-    there.add_argument("--chat", action="append", metavar="URL", help="ws:// or wss://; several take turns")
+    there = parser.add_argument_group("a running system")
+    there.add_argument("--chat", action="append", metavar="URL", help="ws:// or wss://; several are used in turn")
     there.add_argument("--history", metavar="URL")
     redis_url = os.environ.get("CHAT_REDIS_URL", "").strip() or None  # a Secret made of a file ends in a line feed
     there.add_argument("--redis", metavar="URL", default=redis_url, help="or CHAT_REDIS_URL")
     prefix = os.environ.get("CHAT_PERMITS_PREFIX", "").strip() or DEFAULT_PREFIX
     there.add_argument(
         "--permits-prefix", metavar="PREFIX", default=prefix,
-        help="what the keys of the limits begin with: permits:NAMESPACE:RELEASE for a chart's release (%(default)s)",
+        help="prefix of the keys of the limits: permits:NAMESPACE:RELEASE for a release of the chart (%(default)s)",
     )  # fmt: skip
     there.add_argument(
         "--metrics", action="append", default=[], metavar="NAME=URL",
         help="a metrics page; a host with several addresses stands for a pod at each of them",
     )  # fmt: skip
-    there.add_argument("--expect-workers", type=_natural, default=0, help="Locust workers that come from elsewhere")
-    there.add_argument("--linger", type=_positive, metavar="SECONDS", help="stay, so that the report can be fetched")
+    there.add_argument("--expect-workers", type=_natural, default=0, help="Locust workers of other machines or pods")
+    there.add_argument(
+        "--linger", type=_positive, metavar="SECONDS", help="keep running after the report, so that it can be fetched"
+    )
     return parser
 
 

@@ -89,7 +89,7 @@ class LoadRun:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             pools = "; ".join(
-                f"{pool} {look.held} of {look.capacity}, {look.waiting} in line"
+                f"{pool} {look.held} of {look.capacity}, {look.waiting} in the queue"
                 for pool, look in watcher.latest.items()
             )
             self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
@@ -129,7 +129,7 @@ class LoadRun:
                 if everybody and left < least:
                     least, last_progress = left, time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
-        return [f"pods did not answer, or what they had under way did not become less, for {DELIVERY_SECONDS:g} s"]
+        return [f"for {DELIVERY_SECONDS:g} s, pods did not answer, or their work in process did not decrease"]
 
     async def _read_back(self) -> list[str]:
         with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:

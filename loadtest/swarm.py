@@ -11,7 +11,7 @@ from loadtest.target import Target
 
 HERE: Final = Path(__file__).parent
 STOP_SECONDS: Final = 25
-PATIENCE_SECONDS: Final = 20.0  # on top of the time in line
+PATIENCE_SECONDS: Final = 20.0  # on top of the wait in the queue
 WORKERS_SECONDS: Final = 300  # until workers from elsewhere are there
 
 

@@ -176,7 +176,7 @@ class ChatUser(User):
     def _report_entrance(self, visit: Visit) -> None:
         waited_seconds = visit.answered_at - visit.asked_at
         if visit.entrance == "let_in":
-            self._report("connect", "wait for a place", waited_seconds)
+            self._report("connect", "wait for a connection", waited_seconds)
         elif visit.entrance == "denied":
             self._report(
                 "denied", visit.code or str(visit.status), waited_seconds, wrong=visit.code not in EXPLAINED_DENIALS

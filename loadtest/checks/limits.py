@@ -70,7 +70,7 @@ def open_over_time(recording: RunRecording, *, certainly: bool) -> list[tuple[fl
 
     Args:
         recording: the run.
-        certainly: count a connection that the server ended to the server's last word only: the place is taken before
+        certainly: count a connection that the server ended to the server's last word only: the permit is granted before
             the client knows that it has it, and free after that. Otherwise it counts until the client noticed the end.
     """
     changes: list[tuple[float, int]] = []

@@ -79,15 +79,15 @@ def _most(recording: RunRecording, pool: str, high_water: int) -> str:
 def _order(recording: RunRecording) -> Iterator[PromiseVerdict]:
     looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
-        "order_of_tickets", "Whoever waits is served by ticket",
+        "order_of_tickets", "Clients in the queue are served in the order of their tickets",
         order.tickets_out_of_turn(recording),
-        f"in {len(looks):,} looks at a line, nobody inside had a higher ticket than somebody in line",
+        f"in {len(looks):,} looks at a queue, no permit had a higher ticket than a client in the queue",
         tested=bool(looks),
     )  # fmt: skip
     yield _verdict(
-        "order_of_arrival", "Whoever comes first is let in first",
+        "order_of_arrival", "Clients are let in in the order of their arrival",
         order.arrivals_out_of_turn(recording),
-        f"of {len(waited):,} clients who waited or were let in, nobody was overtaken by one who came clearly later",
+        f"of {len(waited):,} clients that waited or were let in, none was overtaken by one that came clearly later",
         tested=any(visit.answered_at - visit.asked_at > order.SLACK_SECONDS for visit in waited),
     )  # fmt: skip
 
@@ -96,12 +96,12 @@ def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
     visits, exchanges = recording.clients.visits, recording.clients.exchanges
     patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
     trouble = [
-        f"{visit.client} was not answered at the door: {visit.code}"
+        f"the handshake of {visit.client} was not answered: {visit.code}"
         for visit in visits.values()
         if visit.entrance == "broken" and not recording.disturbed(visit.asked_at, visit.answered_at)
     ]
     trouble += [
-        f"{visit.client} stood in line for {visit.answered_at - visit.asked_at:.1f} s"
+        f"{visit.client} waited in the queue for {visit.answered_at - visit.asked_at:.1f} s"
         for visit in visits.values()
         if visit.answered_at - visit.asked_at
         > patience_seconds + recording.longest_delay(visit.asked_at, visit.answered_at)
@@ -118,8 +118,8 @@ def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
     told = sum(visit.entrance == "denied" for visit in visits.values())
     let_in = sum(visit.entrance == "let_in" for visit in visits.values())
     yield _verdict(
-        "served_or_told", "Everybody is served, or told why not", trouble,
-        f"{let_in:,} let in, {told:,} told to come again; "
+        "served_or_told", "Every client is served, or gets a reason why not", trouble,
+        f"{let_in:,} let in, {told:,} denied; "
         f"{sum(e.outcome == 'answered' for e in exchanges):,} messages answered, "
         f"{sum(e.outcome == 'refused' for e in exchanges):,} refused",
         tested=bool(visits),
@@ -129,7 +129,7 @@ def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
 def _nothing_lost(recording: RunRecording) -> Iterator[PromiseVerdict]:
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
-        "nothing_lost", "What was answered is in history, once and in order",
+        "nothing_lost", "Every answered exchange is in history, once and in order",
         loss.differences(recording), f"all of {answered:,} answered exchanges; history has {len(recording.stored):,}",
         tested=answered > 0,
     )  # fmt: skip
@@ -176,13 +176,13 @@ def _error_budget(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
     yield _verdict(
         "no_unexplained_errors", "No error is unexplained", list(_unexplained(recording)),
-        "every denial, refusal and close has a code that says what to do", tested=bool(recording.clients.visits),
+        "every denial, refusal and close has a documented code", tested=bool(recording.clients.visits),
     )  # fmt: skip
 
 
 def _unexplained(recording: RunRecording) -> Iterator[str]:
     for mishap in recording.clients.mishaps:
-        yield f"a client met {mishap.met}"
+        yield f"a client failed with {mishap.met}"
     for exchange in recording.clients.exchanges:
         disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
         if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:
@@ -199,7 +199,7 @@ def _unexplained(recording: RunRecording) -> Iterator[str]:
 
 def _given_back(recording: RunRecording) -> Iterator[PromiseVerdict]:
     left = [
-        f"{look.held} {pool} are still held, {look.waiting} wait"
+        f"{look.held} permits of {pool} are still held, {look.waiting} wait"
         for pool in POOLS
         for look in recording.samples_of(pool)[-1:]
         if look.held or look.waiting
@@ -217,8 +217,8 @@ def _given_back(recording: RunRecording) -> Iterator[PromiseVerdict]:
             if figures.get(metric)
         ]
     yield _verdict(
-        "given_back", "In the end everything is given back and delivered", left,
-        "no permit is held, nobody waits, no outbox holds anything", tested=bool(recording.pools and recording.pods),
+        "given_back", "In the end all permits are released and all exchanges delivered", left,
+        "no permit is held, no client waits, every outbox is empty", tested=bool(recording.pools and recording.pods),
     )  # fmt: skip
 
 
@@ -226,8 +226,8 @@ def _recovery(recording: RunRecording) -> Iterator[PromiseVerdict]:
     bound_seconds = RECOVERY_LEASES * recording.run.limits.lease_seconds + recording.run.limits.connect_wait_seconds
     for number, recovery in enumerate(recoveries(recording), start=1):
         slow = recovery.seconds is None or recovery.seconds > bound_seconds
-        took = "it was not back to that" if recovery.seconds is None else f"it took {recovery.seconds:.1f} s"
-        words = f"{recovery.level} clients were inside before; {took} (at most {bound_seconds:g} s)"
+        took = "it did not recover" if recovery.seconds is None else f"it took {recovery.seconds:.1f} s"
+        words = f"{recovery.level} clients were connected before; {took} (at most {bound_seconds:g} s)"
         yield _verdict(f"recovery_{number}", f"It recovers from: {recovery.fault}", [words] if slow else [], words)
 
 
@@ -250,7 +250,7 @@ def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, te
         )
     if not tested:
         return PromiseVerdict(
-            promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="nothing of it was seen"
+            promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="it did not occur in this run"
         )
     return PromiseVerdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
 

@@ -16,7 +16,7 @@ from loadtest.report.tables import noes, times
 
 STYLE: Final = Path(__file__).with_name("style.css")
 LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT_TESTED: "untested"}
-NAMES: Final = {"connect": "wait for a place", **{kind: kind for kind in KINDS}}
+NAMES: Final = {"connect": "wait for a connection", **{kind: kind for kind in KINDS}}
 
 
 def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
@@ -53,7 +53,7 @@ def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
 </div>
 <h2>Times</h2>
 {_times(recording)}
-<h2>Noes, by code</h2>
+<h2>Denials, refusals and closes by code</h2>
 {_noes(recording)}
 <footer>Dashed red: the limit. Dotted: something was done on purpose. How to read this: docs/load-testing.md.</footer>
 </main>
@@ -82,12 +82,12 @@ def plots(recording: RunRecording) -> list[Plot]:
 
     open_now = [held("connections"), line.clients_inside()]
     in_process = [held("messages"), *line.pods(Metric.MESSAGES_IN_PROCESS)]
-    counted = "media workers included" if recording.processes else "main processes, as the pods tell"
+    counted = "media workers included" if recording.processes else "main processes, as the pods report"
     return [
         plot("Connections", "at once", open_now, limit=limits.connections, filled=True),
         plot("Messages in process", "at once", in_process, limit=limits.messages, filled=True),
-        plot("The line for a place", "clients", [waiting("connections")], filled=True),
-        plot("The line for messages", "messages", [waiting("messages")], filled=True),
+        plot("Queue for connections", "clients", [waiting("connections")], filled=True),
+        plot("Queue for messages", "messages", [waiting("messages")], filled=True),
         *(plot(f"Time to a reply: {kind}", "s", line.latency(kind)) for kind in KINDS),
         plot(
             "Answered", "messages per second",
@@ -142,5 +142,5 @@ def _noes(recording: RunRecording) -> str:
         for what, codes in noes(recording).items()
         for code, count in codes.items()
     )
-    none = '<tr><td class="detail">nobody was told no</td></tr>'
+    none = '<tr><td class="detail">there were none</td></tr>'
     return f'<div class="card"><table><tbody>{rows or none}</tbody></table></div>'

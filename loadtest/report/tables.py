@@ -16,7 +16,7 @@ WAITED: Final = "connect"
 
 
 def times(recording: RunRecording) -> dict[str, dict[str, float]]:
-    """Return how many, and percentiles in seconds, of the wait for a place and of exchanges by kind."""
+    """Return how many, and percentiles in seconds, of the wait for a connection and of exchanges by kind."""
     taken: dict[str, list[float]] = defaultdict(list)
     for visit in recording.clients.visits.values():
         if visit.entrance == "let_in":

@@ -52,7 +52,7 @@ def test_every_verdict_and_every_plot_stands_on_the_page() -> None:
     assert f"{sum(v.judgement == 'broken' for v in verdicts)} of {len(verdicts)} promises broken" in html
     titles = re.findall(r"<figcaption>([^<]+) <", html)
     assert titles == [
-        "Connections", "Messages in process", "The line for a place", "The line for messages",
+        "Connections", "Messages in process", "Queue for connections", "Queue for messages",
         "Time to a reply: text", "Time to a reply: voice", "Time to a reply: video", "Answered", "Denied and refused",
         "Outbox", "Processor", "Memory",
     ]  # fmt: skip
