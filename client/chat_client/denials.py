@@ -47,7 +47,7 @@ DENIAL_ADVICE: Final = {
     "limits_learning": _SOON,
     "limits_unavailable": _SOON,
     "token_keys_unavailable": _SOON,
-    "wait_replaced": DenialAdvice("wait in one place at a time"),
+    "wait_replaced": DenialAdvice("let one handshake wait at a time"),
     "host_not_allowed": DenialAdvice("use the name that the server is known by"),
     "origin_not_allowed": DenialAdvice("connect without a page, or ask for its origin to be allowed"),
 }

@@ -56,7 +56,7 @@ class Refused(ClientError):
         place: int | None = None,
         kept_seconds: float | None = None,
     ) -> None:
-        where = "" if place is None else f" (place {place} in line)"
+        where = "" if place is None else f" (place {place} in the queue)"
         again = "" if retry_after_seconds is None else f"; try again in {retry_after_seconds:g} s"
         super().__init__(f"refused ({status}{f' {code}' if code else ''}): {detail}{where}{again}")
         self.status = status

@@ -8,9 +8,9 @@ import click
 EPILOG = """\b
 Exit codes:
   0  everything was answered
-  1  a fault of ours
+  1  an internal error
   2  the command line is wrong
-  3  the server refused, and said why; your token has expired
+  3  the server refused the request, or your token has expired
   4  the bot answered a message with an error
   5  the server cannot be reached, or the connection was lost
   6  a file, or the output, cannot be read or written
@@ -45,23 +45,23 @@ COMMANDS: Final = {
     ),
     "rename": (
         "chat_client.cli.keeping:rename",
-        "Give SESSION, which may be shortened, the TITLE; without one its title is taken away.",
+        "Set the TITLE of SESSION, whose id may be shortened; without TITLE, remove it.",
     ),
     "delete": ("chat_client.cli.keeping:delete", "Delete a conversation or a message, with its media, for good."),
     "export": (
         "chat_client.cli.archive:export",
-        "Save all that history has of you: conversations and messages, one JSON object a line.",
+        "Save everything that history has of you: conversations and messages, one JSON object a line.",
     ),
     "import": ("chat_client.cli.archive:import_", "Read a FOLDER of `export --media` into an installation."),
     "erase": ("chat_client.cli.keeping:erase", "Delete everything that history has of you, media included, for good."),
     "token": ("chat_client.cli.token:token", "Print a token for development, signed with a secret of the services."),
     "config": (
         "chat_client.cli.config:config",
-        "Keep options that you would give every time: address, client id, time zone.",
+        "Store defaults of options: address, client id, time zone.",
     ),
     "doctor": (
         "chat_client.cli.doctor:doctor",
-        "Look for what keeps you from talking to the chatbot at URL, and say what to do about it.",
+        "Check the connection to the chatbot at URL, and say how to fix what is wrong.",
     ),
     "completion": (
         "chat_client.cli.completion:completion",

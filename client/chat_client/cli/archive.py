@@ -37,7 +37,7 @@ For example, from one installation into another:
     option.token,
 )
 def export(*, client_id: str, media: bool, output: Path | None, **rest: Any) -> None:  # noqa: ANN401 - passed on
-    """Save all that history has of you: conversations and messages, one JSON object a line.
+    """Save everything that history has of you: conversations and messages, one JSON object a line.
 
     With --media it is a folder with the media and a page to read, index.html. Said again, it fetches what is new.
     `import` reads the folder into another installation.

@@ -153,7 +153,7 @@ class Checks:
         said = f"this clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} that of the server"
         advice = "set the clock of this machine by the network"
         if asks_for_tokens and abs(skew) > TOKEN_LEEWAY_SECONDS:
-            return trouble("clock", said, f"{advice}; tokens that are made here may count too early or too late", 3)
+            return trouble("clock", said, f"{advice}; tokens that are made here may be valid too early or too late", 3)
         return note("clock", said, advice)
 
     async def _preflight(self, http: aiohttp.ClientSession) -> Answer:
@@ -219,7 +219,7 @@ class Checks:
     async def _history(self, told: object) -> Finding:
         """Read a page of history."""
         address = self.history_url or (told if isinstance(told, str) else http_address(self.url))
-        named = "as --history says" if self.history_url else "as the chat service says"
+        named = "from --history" if self.history_url else "named by the chat service"
         started = time.monotonic()
         try:
             async with History(address, token=self.token, seconds=ANSWER_SECONDS) as history:

@@ -63,22 +63,22 @@ def defaults() -> dict[str, Any]:
     epilog="\b\nFor example:\n  chat-client config set url wss://chat.example\n  chat-client config set client-id anna"
 )
 def config() -> None:
-    """Keep options that you would give every time: address, client id, time zone.
+    """Store defaults of options: address, client id, time zone.
 
-    What a command line or a variable says counts more.
+    Options on the command line and variables override them.
     """
 
 
 @config.command()
 def show() -> None:
-    """Print what is kept."""
+    """Print the stored defaults."""
     for name, value in read_config().items():
         click.echo(f"{name} = {_quoted(value)}")
 
 
 @config.command()
 def path() -> None:
-    """Print where the file is."""
+    """Print the path of the file."""
     click.echo(str(config_file()))
 
 
@@ -86,14 +86,14 @@ def path() -> None:
 @click.argument("name", type=click.Choice(list(PARAMETERS)))
 @click.argument("value")
 def set_(name: str, value: str) -> None:
-    """Keep VALUE as NAME."""
+    """Store VALUE as the default of NAME."""
     _write({**read_config(), name: value})
 
 
 @config.command()
 @click.argument("name", type=click.Choice(list(PARAMETERS)))
 def unset(name: str) -> None:
-    """Keep NAME no longer."""
+    """Remove the default of NAME."""
     _write({known: value for known, value in read_config().items() if known != name})
 
 

@@ -32,7 +32,7 @@ From a script:
         type=click.FloatRange(min=1, max=300),
         default=20.0,
         show_default=True,
-        help="How often to see whether the server is still there.",
+        help="Interval between pings to the server.",
     ),
     option.history_of_chat,
     option.as_json,

@@ -30,14 +30,14 @@ Exit codes: 0 nothing is in the way (notes may be there), else that of the first
         type=option.TEXT,
         envvar="CHAT_TIME_ZONE",
         show_envvar=True,
-        help="Where you are: Europe/Berlin, +07:00.  [default: the zone of this machine]",
+        help="Your time zone: Europe/Berlin, +07:00.  [default: the zone of this machine]",
     ),
     option.token,
     option.history_of_chat,
     option.as_json,
 )
 def doctor(*, time_zone: str | None, as_json: bool, **rest: Any) -> None:  # noqa: ANN401 - passed on as they are
-    """Look for what keeps you from talking to the chatbot at URL, and say what to do about it.
+    """Check the connection to the chatbot at URL, and say how to fix what is wrong.
 
     It looks at the address, the proxy, the service, your clock, time zone and token, whether you would be let in, how
     long a message takes, and history. It connects for a moment, and sends nothing.

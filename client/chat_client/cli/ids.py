@@ -85,7 +85,7 @@ of_client = click.option(
     type=option.TEXT,
     envvar="CHAT_CLIENT_ID",
     show_envvar=True,
-    help="Who you are; needed where an id is shortened.",
+    help="Your client id; needed where an id is shortened.",
 )
 
 

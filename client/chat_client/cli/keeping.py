@@ -27,7 +27,7 @@ YES = click.option("--yes", is_flag=True, help="Do not ask whether you are sure.
     option.token,
 )
 def rename(**rest: Any) -> None:  # noqa: ANN401 - passed on as they are
-    """Give SESSION, which may be shortened, the TITLE; without one its title is taken away."""
+    """Set the TITLE of SESSION, whose id may be shortened; without TITLE, remove it."""
     run(_rename(**rest))
 
 

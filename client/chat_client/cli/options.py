@@ -99,7 +99,7 @@ client_id = click.option(
     required=True,
     envvar="CHAT_CLIENT_ID",
     show_envvar=True,
-    help="Who you are: 1 to 64 letters, digits or . _ : -",
+    help="Your client id: 1 to 64 letters, digits or . _ : -",
 )
 
 time_zone = click.option(
@@ -108,7 +108,7 @@ time_zone = click.option(
     default=_local_time_zone,
     envvar="CHAT_TIME_ZONE",
     show_envvar=True,
-    help="Where you are: Europe/Berlin, +07:00.  [default: the zone of this machine]",
+    help="Your time zone: Europe/Berlin, +07:00.  [default: the zone of this machine]",
 )
 
 history_address = click.option(
@@ -119,7 +119,7 @@ history_address = click.option(
     envvar="CHAT_HISTORY_URL",
     show_envvar=True,
     metavar="URL",
-    help=f"Where the history service is.  [default: as the chat service of {URL_VARIABLE} says, or {LOCAL_HISTORY}]",
+    help=f"Address of history.  [default: the one that the chat service at {URL_VARIABLE} names, or {LOCAL_HISTORY}]",
 )
 
 history_of_chat = click.option(
@@ -129,7 +129,7 @@ history_of_chat = click.option(
     envvar="CHAT_HISTORY_URL",
     show_envvar=True,
     metavar="URL",
-    help="Where the history service is.  [default: as the chat service says]",
+    help="Address of history.  [default: the one that the chat service names]",
 )
 
 token = click.option(
@@ -139,7 +139,7 @@ token = click.option(
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
     envvar="CHAT_TOKEN_FILE",
     show_envvar=True,
-    help=f"A file with your token, where the server asks for one; the variable {TOKEN_VARIABLE} without it.",
+    help=f"A file with your token, if the server needs one; without it, the variable {TOKEN_VARIABLE}.",
 )
 
 save_to = click.option(
@@ -155,7 +155,7 @@ max_bytes = click.option(
     type=click.IntRange(min=2),
     default=DEFAULT_MAX_FRAME_BYTES,
     show_default=True,
-    help="The largest message that the server takes.",
+    help="The largest message that the server accepts.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")

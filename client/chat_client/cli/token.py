@@ -45,15 +45,22 @@ class Lifetime(click.ParamType[timedelta]):
     "--client-id",
     envvar="CHAT_CLIENT_ID",
     show_envvar=True,
-    help="Whom the token is for: it opens this client's conversations and history.",
+    help="The client of the token, which gives access to its conversations and history.",
 )
-@click.option("--ingest", is_flag=True, help="Make the token of the chat service instead: it hands exchanges in.")
-@click.option("--context", "reads_context", is_flag=True, help="The same: it reads the last messages of any session.")
-@click.option("--lifetime", type=Lifetime(), default="1h", show_default=True, help="How long it counts: 90s, 15m, 8h.")
+@click.option("--ingest", is_flag=True, help="Make a service token with the scope ingest: it may deliver exchanges.")
 @click.option(
-    "--audience", type=option.TEXT, default="chatbot", show_default=True, help="What the services call themselves."
+    "--context",
+    "reads_context",
+    is_flag=True,
+    help="Make a service token with the scope context: it may read the last messages of any session.",
 )
-@click.option("--issuer", type=option.TEXT, help="Who signs, where the services ask for one.")
+@click.option(
+    "--lifetime", type=Lifetime(), default="1h", show_default=True, help="Validity of the token: 90s, 15m, 8h."
+)
+@click.option(
+    "--audience", type=option.TEXT, default="chatbot", show_default=True, help="The audience that the services expect."
+)
+@click.option("--issuer", type=option.TEXT, help="The issuer that the services expect, if any.")
 @click.option(
     "--secret-file",
     type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
