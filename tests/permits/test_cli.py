@@ -71,7 +71,7 @@ async def test_show_finds_the_pools_of_a_store(tmp_path: Path, open_pod: OpenPod
         cli = Cli(valkey.url)
         nothing = await cli("show")
         assert (nothing.code, nothing.out) == (0, "")
-        assert "nobody has used a pool" in nothing.err
+        assert "there are no pools" in nothing.err
         await open_pod(valkey.url, learns=True)
         done = await cli("show", CHAT_REDIS_URL="", REDIS=valkey.url)
         assert done.code == 2
@@ -132,7 +132,7 @@ async def test_a_refused_pod_loses_its_permits_to_others_until_it_is_allowed(
     (waiting,) = await in_line(good, "ben")
     refused = await cli("refuse", name, "bad")
     assert refused.code == 0
-    assert "is refused; 1 permits come back within" in refused.out
+    assert "is refused; 1 permits are free within" in refused.out
     async with asyncio.timeout(SECONDS):
         await permit.lost()
         (await waiting).release()
@@ -234,7 +234,7 @@ async def test_watch_on_a_terminal_shows_changes_and_survives_the_store(
             terminal.expect("held 1 of 1")
             terminal.expect("anna")
             loop.call_soon_threadsafe(second_look.set)
-            terminal.expect("this is how it was")
+            terminal.expect("this is the last reading")
             terminal.process.send_signal(signal.SIGINT)
             return terminal.wait(), terminal.shown
 
@@ -253,7 +253,7 @@ async def test_watch_on_a_terminal_shows_changes_and_survives_the_store(
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (["show", "nobody-was-here"], 3, "nobody has used a pool called nobody-was-here"),
+        (["show", "nobody-was-here"], 3, "there is no pool called nobody-was-here"),
         (["watch", "nobody-was-here"], 3, "nobody has used"),
         (["set", "nobody-was-here", "--capacity", "1"], 3, "nobody has used"),
         (["refuse", "nobody-was-here", "pod"], 3, "nobody has used"),

@@ -333,15 +333,17 @@ def _watch_token(metrics: ChatMetrics, settings: "ChatSettings") -> None:
     """Tell when the token that is shown to history ends, where it says so."""
     end = ends_at(settings.history_token.get_secret_value()) if settings.history_token else None
     if end is not None:
-        metrics.watch("delivery_token_ends_timestamp_seconds", "When the token shown to history ends.", lambda: end)
+        metrics.watch("delivery_token_ends_timestamp_seconds", "Expiry of the token for history.", lambda: end)
 
 
 def _watch(metrics: ChatMetrics, outbox: Outbox, pod_bytes: FairByteBudget, media: MediaPool) -> None:
-    metrics.watch("outbox_records", "Exchanges waiting to be delivered.", lambda: outbox.depth)
+    metrics.watch("outbox_records", "Exchanges that wait for delivery.", lambda: outbox.depth)
     metrics.watch("outbox_bytes", "Size of the outbox on disk.", lambda: outbox.size_bytes)
     metrics.watch("outbox_oldest_seconds", "Age of the oldest undelivered exchange.", lambda: outbox.oldest_age_seconds)
-    metrics.watch("outbox_deferred", "Undelivered exchanges that the others pass by.", lambda: outbox.deferred)
+    metrics.watch("outbox_deferred", "Deferred exchanges.", lambda: outbox.deferred)
     metrics.watch("outbox_refused", "Exchanges that were dead-lettered.", lambda: outbox.refused)
     metrics.watch("held_bytes", "Bytes of messages held in memory.", lambda: pod_bytes.used)
-    metrics.watch("held_bytes_waiting", "Messages that wait for a share of these bytes.", lambda: pod_bytes.waiting)
-    metrics.watch("media_jobs_waiting", "Voice, video and speech that wait for a worker.", lambda: media.waiting)
+    metrics.watch("held_bytes_waiting", "Messages that wait for bytes of memory.", lambda: pod_bytes.waiting)
+    metrics.watch(
+        "media_jobs_waiting", "Jobs for voice, video and speech that wait for a worker.", lambda: media.waiting
+    )

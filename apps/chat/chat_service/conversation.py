@@ -286,7 +286,7 @@ class Conversation:
 
     def permit_lost(self) -> None:
         """The limits may have given this connection's place to another one."""
-        self._close(End(CloseCode.PERMIT_LOST, "the place of this connection was lost"))
+        self._close(End(CloseCode.PERMIT_LOST, "the permit of this connection was lost"))
 
     def token_expired(self) -> None:
         """The client's token counts no more."""

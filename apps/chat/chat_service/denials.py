@@ -28,9 +28,11 @@ _UNAVAILABLE: Final = Denial(HTTPStatus.SERVICE_UNAVAILABLE, "the limits cannot 
 
 DENIALS: "Final[Mapping[Reason, Denial]]" = {
     Reason.CLIENT_LIMIT: Denial(HTTPStatus.TOO_MANY_REQUESTS, "this client has all the connections it may have"),
-    Reason.CLUSTER_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "all places are taken"),
+    Reason.CLUSTER_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "all slots are taken"),
     Reason.LINE_FULL: Denial(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients are waiting already"),
-    Reason.WAIT_REPLACED: Denial(HTTPStatus.CONFLICT, "another handshake with the same waitId waits in this place now"),
+    Reason.WAIT_REPLACED: Denial(
+        HTTPStatus.CONFLICT, "another handshake with the same waitId took its place in the queue"
+    ),
     Reason.LIMITS_LEARNING: Denial(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the store of the limits may have forgotten who is connected; nobody new is let in meanwhile",

@@ -51,24 +51,28 @@ class ChatMetrics:
         self.cut_connection = count_cuts(self.registry)
         self._open = self._gauge("connections_open", "Connections open on this pod.")
         self._closed = self._counter("connections_closed", "Connections that ended, by WebSocket close code.", "code")
-        self._denied = self._counter("connections_denied", "Handshakes turned away, by problem code.", "code")
-        self._in_process = self._gauge("messages_in_process", "Messages this pod is working on.", "kind")
-        self._answered = self._counter("messages_answered", "Messages answered and kept.", "kind", "outcome")
-        self._refused = self._counter("messages_refused", "Messages answered by an error frame, by its code.", "code")
+        self._denied = self._counter("connections_denied", "Handshakes that were denied, by problem code.", "code")
+        self._in_process = self._gauge("messages_in_process", "Messages in process on this pod.", "kind")
+        self._answered = self._counter(
+            "messages_answered", "Messages whose exchange is in the outbox.", "kind", "outcome"
+        )
+        self._refused = self._counter(
+            "messages_refused", "Messages answered by an error frame and not stored, by code.", "code"
+        )
         self._again = self._counter(
-            "messages_again", "Messages that were sent again, by where the answer came from.", "source"
+            "messages_again", "Messages that clients sent again, by the source of the answer.", "source"
         )
         self._seconds = Histogram(
             "message_seconds",
-            "From the arrival of a message to its answer being kept.",
+            "From the arrival of a message to its exchange in the outbox.",
             ["kind"],
             bounds=SECONDS,
             registry=self.registry,
         )
-        self.pieces = self._counter("message_pieces", "Pieces of replies that clients of v2 were to be shown.").labels()
+        self.pieces = self._counter("message_pieces", "Pieces of replies for clients of chatbot.v2.").labels()
         self._first_piece_seconds = Histogram(
             "message_first_piece_seconds",
-            "From the arrival of a message to the first piece of its reply, over v2.",
+            "From the arrival of a message to the first piece of its reply, over chatbot.v2.",
             bounds=SECONDS,
             registry=self.registry,
         ).labels()
@@ -164,10 +168,10 @@ class BotMetrics:
             return Counter(f"bot_{name}", help_text, ["bot", *labels], registry=registry)
 
         self._seconds = histogram("seconds", "From a turn to the whole reply of the bot.")
-        self._first_piece_seconds = histogram("first_piece_seconds", "From a turn to the first words of the reply.")
-        self._pieces = counter("pieces", "Pieces in which replies came.")
-        self._tokens = counter("tokens", "Tokens that a model told of, by direction.", "direction")
-        self._failures = counter("failures", "Turns to which the bot did not reply, by code.", "code")
+        self._first_piece_seconds = histogram("first_piece_seconds", "From a turn to the first piece of the reply.")
+        self._pieces = counter("pieces", "Pieces of the replies of bots.")
+        self._tokens = counter("tokens", "Tokens that a model reported, by direction.", "direction")
+        self._failures = counter("failures", "Turns without a reply, by code.", "code")
         self._replied = cache(self._children)
 
     def _children(self, bot: str) -> tuple[Distribution, Distribution, Count]:
@@ -206,9 +210,9 @@ class DeliveryMetrics:
         def counter(name: str, help_text: str, *labels: str) -> Counter:
             return Counter(f"delivery_{name}", help_text, labels, registry=registry)
 
-        self._exchanges = counter("exchanges", "Exchanges that history has answered for, by outcome.", "outcome")
-        self._bytes = counter("bytes", "Bytes of the batches that history has taken.").labels()
-        self._retries = counter("retries", "Deliveries that had to be tried again.").labels()
+        self._exchanges = counter("exchanges", "Exchanges that history accepted or refused, by outcome.", "outcome")
+        self._bytes = counter("bytes", "Bytes of the batches that history accepted.").labels()
+        self._retries = counter("retries", "Deliveries that failed and are retried.").labels()
         self._denied = counter("denied", "Deliveries whose token history did not accept.").labels()
         self._seconds = Histogram(
             "delivery_seconds",
@@ -251,22 +255,20 @@ class PermitMetrics:
             return Counter(f"permits_{name}", help_text, ["pool", *labels], registry=registry)
 
         self._held = gauge("held", "Permits held in the cluster.")
-        self._waiting = gauge("waiting", "Waiting in line in the cluster.")
-        self._capacity = gauge("capacity", "Permits there are in the cluster.")
+        self._waiting = gauge("waiting", "Requests in the queue, in the cluster.")
+        self._capacity = gauge("capacity", "Capacity of the pool, in the cluster.")
         self._high_water = gauge("high_water", "Most permits ever held at once.")
-        self._reaped = gauge("reaped", "Permits taken back from pods that were silent for a lease, so far.")
-        self._learning = gauge("learning", "1 while nothing new is granted, for the store may have forgotten grants.")
-        self._readable = gauge("readable", "1 when the gauges of permits are fresh.")
-        self._granted = counter("granted", "Permits granted, at once or to somebody who waited in line.", "how")
-        self._timed_out = counter("timed_out", "Asked for a permit, and nothing became free in time.")
-        self._refused = counter("refused", "Asked for a permit, and were refused at once or by a trouble.", "reason")
-        self._lost = counter("lost", "Permits lost while they were held: their lease could not be renewed.")
-        self._faults = counter(
-            "faults", "Faults that nobody foresaw in a pool of this pod; it refuses and tries again."
-        )
+        self._reaped = gauge("reaped", "Permits reaped so far from pods whose lease ended.")
+        self._learning = gauge("learning", "1 while the pool learns its permits and grants no new ones.")
+        self._readable = gauge("readable", "1 when this scrape read the gauges of the pool.")
+        self._granted = counter("granted", "Permits granted, at once or after a wait in the queue.", "how")
+        self._timed_out = counter("timed_out", "Requests for a permit that timed out in the queue.")
+        self._refused = counter("refused", "Requests for a permit that were refused, by reason.", "reason")
+        self._lost = counter("lost", "Permits lost while they were held: the lease was not renewed.")
+        self._faults = counter("faults", "Internal errors of a pool on this pod.")
         self._wait_seconds = Histogram(
             "permits_wait_seconds",
-            "From asking for a permit to having it.",
+            "From the request for a permit to its grant.",
             ["pool"],
             bounds=SECONDS,
             registry=registry,

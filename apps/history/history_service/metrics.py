@@ -21,48 +21,48 @@ class HistoryMetrics:
         self.cut_connection = count_cuts(self.registry)
         self.exchanges = Counter(
             "history_exchanges",
-            "Exchanges handed in, by what became of them.",
+            "Exchanges ingested, by outcome.",
             ["outcome"],
             "chatbot",
             registry=self.registry,
         )
         self.batch_bytes = Histogram(
-            "history_batch_bytes", "Sizes of batches handed in.", [], "chatbot", buckets=BYTES, registry=self.registry
+            "history_batch_bytes", "Sizes of ingested batches.", [], "chatbot", buckets=BYTES, registry=self.registry
         )
         self.store_errors = Counter(
-            "history_store_errors", "Operations that a store did not do.", ["store"], "chatbot", registry=self.registry
+            "history_store_errors", "Operations of a store that failed.", ["store"], "chatbot", registry=self.registry
         )
         self.swept = Counter(
             "history_swept",
-            "What was swept: exchanges beyond the retention, and media that nothing points at.",
+            "Exchanges beyond the retention and orphans that were swept.",
             ["what"],
             "chatbot",
             registry=self.registry,
         )
         self.sweep_blocked = Gauge(
             "history_sweep_blocked",
-            "1 for the reason for which the latest sweep deleted nothing.",
+            "1 for the reason why the latest sweep deleted nothing.",
             ["reason"],
             "chatbot",
             registry=self.registry,
         )
         self.unfinished_erasures = Gauge(
             "history_unfinished_erasures",
-            "Erasures whose media could not be deleted, by the latest try to finish them.",
+            "Erasures whose media could not be deleted, at the latest sweep.",
             [],
             "chatbot",
             registry=self.registry,
         )
         self.orphans = Gauge(
             "history_orphaned_media",
-            "Media that no message points at, by the latest look at all of them.",
+            "Orphans at the latest sweep.",
             [],
             "chatbot",
             registry=self.registry,
         )
         self.unknown_media = Gauge(
             "history_unknown_media",
-            "Media of sessions that the database does not know, which are never swept.",
+            "Media of sessions that the database does not know. They are never swept.",
             [],
             "chatbot",
             registry=self.registry,
@@ -89,11 +89,13 @@ class HistoryMetrics:
 
     def watch(self, ingest: IngestLimiter, downloads: DownloadLimiter) -> None:
         """Export the load of both limiters, read at each scrape."""
-        batches = Gauge("history_batches_in_work", "Batches in work now.", [], "chatbot", registry=self.registry)
+        batches = Gauge(
+            "history_batches_in_work", "Batches that are being stored.", [], "chatbot", registry=self.registry
+        )
         batches.set_function(lambda: ingest.batches)
         size = Gauge("history_bytes_in_work", "Bytes of these batches.", [], "chatbot", registry=self.registry)
         size.set_function(lambda: ingest.size_bytes)
-        sent = Gauge("history_downloads", "Media that are being sent now.", [], "chatbot", registry=self.registry)
+        sent = Gauge("history_downloads", "Media that are being sent.", [], "chatbot", registry=self.registry)
         sent.set_function(lambda: downloads.under_way)
 
     def app(self) -> ASGIApp:

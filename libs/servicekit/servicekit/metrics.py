@@ -32,7 +32,7 @@ def count_cuts(registry: CollectorRegistry) -> Callable[[str], None]:
     """Return a function that counts HTTP connections that were refused or aborted, by reason (`Listener.on_cut`)."""
     counter = Counter(
         "http_connections_cut",
-        "HTTP connections that were turned away, made room for others, or were given up as too slow.",
+        "HTTP connections that were denied, closed to make room for new ones, or cut as too slow, by reason.",
         ["reason"],
         namespace="chatbot",
         registry=registry,

@@ -22,10 +22,10 @@ WHERE: Final = {
 EPILOG: Final = """\b
 Exit codes:
   0  done
-  1  not done: you said no, or a fault of ours
+  1  not done: you said no, or an internal error
   2  the command line is wrong
-  3  there is no such pool or pod, or more than one is meant; for --new: there is one
-  5  the store cannot be asked
+  3  there is no such pool or pod, or several match; for --new: the pool exists
+  5  the store cannot be reached
   6  the output cannot be written
   130  stopped by Ctrl-C; `watch` ends with 0
 
@@ -53,9 +53,10 @@ class Permits(click.Group):
 )
 @click.version_option(package_name="chatbot-permits", prog_name="permits")
 def main() -> None:
-    """See who holds and who waits for permits, in the whole cluster, and change a pool while it runs.
+    """Show the holders and the queue of pools of permits, in the whole cluster, and change a pool while it runs.
 
-    The chat service has two pools: "connections", the places of clients, and "messages", those in process at once.
+    The chat service has two pools: "connections", a permit for each connection, and "messages", one for each message
+    in process.
     """
 
 
@@ -64,7 +65,7 @@ def main() -> None:
 def show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> None:
     """Show POOL, or every pool in the store.
 
-    Tables end after 20 rows. With --json there are all clients, and the first 100 of the line.
+    Tables end after 20 rows. With --json there are all clients, and the first 100 tickets of the queue.
     """
     run(_show(pool, url, prefix, as_json=as_json))
 
@@ -78,7 +79,7 @@ def show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> None:
         default=1.0,
         show_default=True,
         metavar="SECONDS",
-        help="How often to look.",
+        help="Interval between two readings.",
     ),
     option.store,
     option.prefix,
@@ -99,7 +100,7 @@ def watch(pool: str, refresh: float, url: str, prefix: str, *, as_json: bool) ->
         "--capacity",
         type=click.IntRange(min=1, max=10_000_000),
         required=True,
-        help="Permits there are, in the whole cluster.",
+        help="Capacity, in the whole cluster.",
     ),
     option.store,
     option.prefix,
@@ -108,8 +109,8 @@ def watch(pool: str, refresh: float, url: str, prefix: str, *, as_json: bool) ->
 def set_pool(pool: str, capacity: int, url: str, prefix: str, *, as_json: bool) -> None:
     """Change the capacity of POOL, for all pods at once.
 
-    More permits go to the line at once. Fewer take nothing from those who hold; nothing new is granted until enough is
-    given back. It stays so until a pod starts with other settings than the pods before it.
+    A higher capacity serves the queue at once. A lower one takes no permit away: no new ones are granted until enough
+    are released. The change lasts until a pod starts with other settings than the pods before it.
     """
     run(_set(pool, capacity, url, prefix, as_json=as_json))
 
@@ -117,10 +118,10 @@ def set_pool(pool: str, capacity: int, url: str, prefix: str, *, as_json: bool) 
 @main.command()
 @option.options(option.pool, option.pod, option.store, option.prefix, option.as_json)
 def refuse(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
-    """Shut POD out of POOL; its permits go to others.
+    """Grant POD no permits of POOL any more.
 
-    Its lease is renewed no more, what it holds is free as that ends, and it is not let in again. For a pod that must
-    not serve any more. POD is its name as `show` has it, or the beginning of that.
+    Its lease is not renewed. When the lease ends, its permits are free for other pods. This is for a pod that must not
+    serve any more. POD is its name in `show`, or the beginning of it.
     """
     run(_refuse(pool, pod, url, prefix, as_json=as_json))
 
@@ -128,9 +129,9 @@ def refuse(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None
 @main.command()
 @option.options(option.pool, option.pod, option.store, option.prefix, option.as_json)
 def allow(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
-    """Let POD into POOL again.
+    """Undo `refuse`: grant permits of POOL to POD again.
 
-    POD is the name of a refused one as `show` has it, or the beginning of that.
+    POD is the name of a refused pod in `show`, or the beginning of it.
     """
     run(_allow(pool, pod, url, prefix, as_json=as_json))
 
@@ -138,20 +139,20 @@ def allow(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -> None:
 @main.command()
 @option.options(
     option.pool,
-    click.option("--new", "is_new", is_flag=True, help="Make a pool that nobody has used before."),
+    click.option("--new", "is_new", is_flag=True, help="Make a pool that has not been used before."),
     click.option("--yes", is_flag=True, help="Do not ask whether you are sure."),
     option.store,
     option.prefix,
     option.as_json,
 )
 def trust(pool: str, url: str, prefix: str, *, is_new: bool, yes: bool, as_json: bool) -> None:
-    """Let POOL grant again, though it is learning.
+    """End the learning of POOL: it grants permits again.
 
-    After its store was restarted or emptied, a pool learns for a lease: living pods say what they hold, and nothing new
-    is granted. End that only when you know that no pod is out there which holds permits and could not say so; otherwise
-    more may be held than the capacity says.
+    After its store was restarted or emptied, a pool learns for a lease: pods declare the permits that they hold, and no
+    new ones are granted. End that only when you know that every pod with permits has declared them. Otherwise more
+    permits than the capacity may be held.
 
-    With --new, before the first pod starts, make a pool that need not learn. The store must not know it.
+    With --new, before the first pod starts, make a pool that need not learn. The pool must not exist in the store.
     """
     run(_begin(pool, url, prefix, as_json=as_json) if is_new else _trust(pool, url, prefix, yes=yes, as_json=as_json))
 
@@ -170,7 +171,7 @@ async def _show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> No
     async with option.open_store(url) as redis:
         pools = [pool] if pool is not None else await find_pools(redis, prefix)
         if not pools:
-            notes().print("nobody has used a pool in this store yet")
+            notes().print("there are no pools in this store yet")
         for number, name in enumerate(pools):
             view = await PoolOperator(name, redis, prefix).show()
             if as_json:
@@ -204,7 +205,7 @@ async def _refuse(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) 
         print_json({"pool": pool, "pod": name, "refused": True, "held": sum(view.held for view in mine)})
         return
     held, left = sum(view.held for view in mine), max((view.lease_left_seconds for view in mine), default=0.0)
-    back = f"; {held} permits come back within {seconds(left)}" if held else ""
+    back = f"; {held} permits are free within {seconds(left)}" if held else ""
     answers().print(f"{pool}: {escape(printable(name))} is refused{back}")
 
 
@@ -216,7 +217,7 @@ async def _allow(pool: str, pod: str, url: str, prefix: str, *, as_json: bool) -
     if as_json:
         print_json({"pool": pool, "pod": name, "refused": False})
     else:
-        answers().print(f"{pool}: {escape(printable(name))} may come in again")
+        answers().print(f"{pool}: {escape(printable(name))} is allowed again")
 
 
 async def _begin(pool: str, url: str, prefix: str, *, as_json: bool) -> None:
@@ -252,11 +253,11 @@ async def _trust(pool: str, url: str, prefix: str, *, yes: bool, as_json: bool) 
 
 def _is_sure(pool: str, view: PoolView) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{pool} is learning, and nobody is there to ask; say --yes if you are sure")
+        raise click.UsageError(f"{pool} is learning, and there is no terminal to ask at; give --yes if you are sure")
     pods = len(view.pods)
     notes().print(
-        f"{pool} learns for {seconds(view.state.learning_seconds)} more. {pods} pods have said what they hold. "
-        "A pod that has not, and still runs, may hold permits that would then be granted twice."
+        f"{pool} learns for {seconds(view.state.learning_seconds)} more. {pods} pods have declared their permits. "
+        "If a pod runs that has not, its permits would be granted twice."
     )
     return click.confirm("Grant again now?", err=True)
 

@@ -108,7 +108,7 @@ store = click.option(
     show_envvar=True,
     metavar="URL",
     callback=_address,
-    help=f"Where the store is: redis://host:6379/0, or rediss:// for TLS. {PASSWORD_SETTING} may hold the password.",
+    help=f"Address of the store: redis://host:6379/0, or rediss:// for TLS. {PASSWORD_SETTING} may hold the password.",
 )
 
 
@@ -127,7 +127,7 @@ prefix = click.option(
     envvar="CHAT_PERMITS_PREFIX",
     show_envvar=True,
     callback=_prefix_of,
-    help="What the names of the pool's keys begin with.",
+    help="Prefix of the keys of the pool.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for other programs.")

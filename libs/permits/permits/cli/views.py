@@ -56,8 +56,8 @@ def _parts(name: str, view: PoolView) -> Iterator[RenderableType]:
     )
     if state.learning_seconds > 0:
         yield (
-            f"[yellow]learning for {seconds(state.learning_seconds)} more: the store may have forgotten permits, so "
-            "nothing new is granted[/]"
+            f"[yellow]learning for {seconds(state.learning_seconds)} more: the store may have lost permits, so no "
+            "new ones are granted[/]"
         )
     others = {pod.capacity for pod in view.pods} - {state.capacity}
     if others:
@@ -71,7 +71,7 @@ def _parts(name: str, view: PoolView) -> Iterator[RenderableType]:
         yield f"[yellow]refused[/]  {escape(printable('  '.join(gone)))}"
     if view.line:
         yield _table(
-            [">ticket", "in line", ">waiting for", ">at most", "through"],
+            [">ticket", "in the queue", ">waiting for", ">at most", "pod"],
             [_waiter(waiter) for waiter in view.line],
             total=state.waiting,
         )

@@ -46,5 +46,5 @@ async def _show_live(operator: PoolOperator, refresh_seconds: float) -> None:
                 shown = as_tables(operator.name, await operator.show())
                 live.update(Group(shown, "", hint))
             except (PoolUnavailable, PoolUnknown) as exc:  # go on: the store may come back
-                why = f"[red]{escape(printable(str(exc)))}; this is how it was[/]"
+                why = f"[red]{escape(printable(str(exc)))}; this is the last reading[/]"
                 live.update(Group(why, shown, "", hint))

@@ -133,7 +133,7 @@ class PoolOperator:
         figures, clients, pods, line, refused, more = await self._run(self._scripts.show, LINE_SHOWN)
         epoch, capacity_version, jumps, _ = more
         if not epoch:
-            raise PoolUnknown(f"nobody has used a pool called {self.name} here")
+            raise PoolUnknown(f"there is no pool called {self.name} here")
         shut_out = frozenset(_text(pod) for pod in refused)
         return PoolView(
             state=_state(figures, dict(_clients(clients))),
@@ -185,7 +185,7 @@ class PoolOperator:
     async def _set(self, what: str, value: str | int) -> None:
         status, *rest = await self._run(self._scripts.set, what, value)
         if CallStatus(status) is not CallStatus.DONE:
-            raise PoolUnknown(f"nobody has used a pool called {self.name} here")
+            raise PoolUnknown(f"there is no pool called {self.name} here")
         while rest[-1]:  # there is more to hand out than one call may
             _, *rest = await self._run(self._scripts.set, "serve", "")
 
