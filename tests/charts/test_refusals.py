@@ -11,7 +11,7 @@ from tests.charts.release import merged, refusal, release
 def test_nothing_works_by_itself_and_all_that_is_missing_is_told_at_once() -> None:
     said = refusal({})
     assert "auth.existingSecret is needed: the name of a Secret with the keys token-secrets and history-token" in said
-    assert "or ask for auth.mode=none" in said
+    assert "or set auth.mode=none" in said
     assert "redis.existingSecret is needed" in said
     assert "mongodb.existingSecret is needed" in said
     assert "s3.bucket is needed" in said
@@ -74,7 +74,7 @@ def test_each_is_needed(needed: str) -> None:
             "chat.outbox.maxMiB (20) must be at least twice sizing.maxFrameMiB (16)",
         ),
         ({"caBundle": {"configMap": "a", "secret": "b"}}, "caBundle.configMap and caBundle.secret are both set"),
-        ({"limits": {"connections": 100_000}}, "say in sizing.connectionsPerPod how many one is to hold"),
+        ({"limits": {"connections": 100_000}}, "limit the connections of a pod with sizing.connectionsPerPod"),
         (
             {"limits": {"connections": 2000}, "sizing": {"connectionsPerPod": 250}},
             "pods may hold at sizing.connectionsPerPod (250) each: have 1000 connections for each pod, or 8 pods",

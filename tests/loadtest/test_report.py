@@ -76,7 +76,7 @@ def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
     used = {Metric.CPU_SECONDS: 1.0, Metric.MEMORY_BYTES: 2.0**20}
     made = recording(pods_looks=[pods(at, chat={**used, Metric.CPU_SECONDS: at / 4}) for at in (1, 4, 7)])
     drawn = {plot.title: plot for plot in plots(made)}
-    assert drawn["Processor"].unit == "% of one, main processes, as the pods tell"
+    assert drawn["Processor"].unit == "% of one, main processes, as the pods report"
     assert [series.points for series in drawn["Processor"].series] == [[(4, 25.0), (7, 25.0)]]
     assert [series.points for series in drawn["Memory"].series] == [[(1, 1.0), (4, 1.0), (7, 1.0)]]
 

@@ -33,7 +33,7 @@ if __name__ == "__main__":
         HistorySettings,
         [] if adopting else None,
         prog="python -m history_service",
-        description="One pod of the history service: takes finished exchanges in, and gives messages and media back."
+        description="One pod of the history service: stores finished exchanges, and serves messages and media."
         f" With the argument {adopt_bucket.NAME}, make a database the owner of a bucket instead.",
     )
     logs.configure(loaded.log_level, loaded.log_format, quiet=QUIET_LIBRARIES)

@@ -17,7 +17,7 @@ told at once, each with what to do.
 {{- with .Values.auth }}
 {{- if eq .mode "jwt" }}
 {{- if not .existingSecret }}
-auth.existingSecret is needed: the name of a Secret with the keys {{ include "chatbot.auth.keys" . | fromYamlArray | join " and " }} (or ask for auth.mode=none, where everybody is who they say)
+auth.existingSecret is needed: the name of a Secret with the keys {{ include "chatbot.auth.keys" . | fromYamlArray | join " and " }} (or set auth.mode=none, with which client ids are not checked)
 {{- end }}
 {{- if not (or .tokenSecretsKey .jwksUrl) }}
 auth.tokenSecretsKey or auth.jwksUrl is needed: what tokens are checked by
@@ -37,7 +37,7 @@ tests.tokenSecret is needed where there are no token secrets to sign with (or te
 {{- else if and .existingSecretPasswordKey (not (and .url .existingSecret)) }}
 {{ $store }}.existingSecretPasswordKey needs both: {{ $store }}.url, the address without the password, and {{ $store }}.existingSecret
 {{- else if and .url .existingSecret (not .existingSecretPasswordKey) }}
-{{ $store }}.url and {{ $store }}.existingSecret are both set: take away one, or name the key of the password in {{ $store }}.existingSecretPasswordKey
+{{ $store }}.url and {{ $store }}.existingSecret are both set: remove one, or name the key of the password in {{ $store }}.existingSecretPasswordKey
 {{- else if regexMatch "//[^/?@]*:[^/?@]*@" (.url | default "") }}
 {{ $store }}.url holds a password, which everybody could read: put the address into a Secret and name it in {{ $store }}.existingSecret
 {{- else if and .existingSecretPasswordKey (eq $store "mongodb") (not (regexMatch "//[^/?@]+@" .url)) }}
@@ -46,20 +46,20 @@ mongodb.url names no user for the password: mongodb://USER@HOST/
 {{- end }}
 {{- end }}
 {{- if and .Values.history.enabled .Values.history.url }}
-history.url is for a release without a history of its own: take it away, or say history.enabled=false
+history.url is for a release without a history of its own: remove it, or set history.enabled=false
 {{- else if not (or .Values.history.enabled .Values.history.url) }}
-history.url is needed where history.enabled is false: the address of the history that chat hands in to
+history.url is needed where history.enabled is false: the address of the history that chat delivers to
 {{- end }}
 {{- if and .Values.history.enabled (not .Values.s3.bucket) }}
 s3.bucket is needed: where voices, videos and pictures are kept
 {{- end }}
 {{- range $way := list "ingress" "gateway" }}
 {{- if and (index $.Values $way).enabled (not (compact (values (include "chatbot.publicPaths" $ | fromYaml)))) }}
-publicPaths is empty, and {{ $way }}.enabled is true: name the paths that clients reach, or take {{ $way }}.enabled away
+publicPaths is empty, and {{ $way }}.enabled is true: name the paths that clients reach, or set {{ $way }}.enabled=false
 {{- end }}
 {{- end }}
 {{- if and .Values.publicPage (eq (get (.Values.chat.settings | default dict) "CHAT_WEB" | toString) "false") }}
-publicPage is true, and chat.settings turns the page off (CHAT_WEB): take one of them away
+publicPage is true, and chat.settings turns the page off (CHAT_WEB): remove one of them
 {{- end }}
 {{- range $path := .Values.publicPaths.history }}
 {{- if regexMatch "^/(v1(/(exchanges(/.*)?)?)?)?$" $path }}
@@ -81,7 +81,7 @@ gateway.{{ $list }} is needed: an HTTPRoute without it would be for nobody, or f
 {{- define "chatbot.checks.fit" -}}
 {{- with get (.Values.chat.settings | default dict) "CHAT_TIME_ZONES" }}
 {{- if and $.Values.tests.enabled (not (include "chatbot.checks.zoneIsServed" (dict "zone" $.Values.tests.timeZone "served" .))) }}
-tests.timeZone ({{ $.Values.tests.timeZone }}) is not among the served zones (CHAT_TIME_ZONES: {{ . }}), so helm test would be turned away: name one that is
+tests.timeZone ({{ $.Values.tests.timeZone }}) is not among the served zones (CHAT_TIME_ZONES: {{ . }}), so helm test would be denied: name one that is
 {{- end }}
 {{- end }}
 {{- with .Values.sizing }}
@@ -101,11 +101,11 @@ terminationGracePeriodSeconds ({{ .Values.terminationGracePeriodSeconds }}) must
 uninstall.timeoutSeconds ({{ .Values.uninstall.timeoutSeconds }}) must be at least {{ $least }}, so that a pod may take the {{ include "chatbot.drain.graceSeconds" . }} seconds that follow from drainSeconds
 {{- end }}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
-caBundle.configMap and caBundle.secret are both set: take away one
+caBundle.configMap and caBundle.secret are both set: remove one
 {{- end }}
 {{- $memory := include "chatbot.chat.worstMiB" . | int }}
 {{- if and (gt $memory 65536) (not (dig "limits" "memory" "" .Values.chat.resources)) }}
-a chat pod that held all {{ .Values.limits.connections | int }} connections would need {{ div $memory 1024 }} GiB: say in sizing.connectionsPerPod how many one is to hold
+a chat pod that held all {{ .Values.limits.connections | int }} connections would need {{ div $memory 1024 }} GiB: limit the connections of a pod with sizing.connectionsPerPod
 {{- end }}
 {{- range $name := include "chatbot.parts" $ | fromYamlArray }}
 {{- $values := index $.Values $name }}
@@ -114,7 +114,7 @@ a chat pod that held all {{ .Values.limits.connections | int }} connections woul
 {{ $name }}.autoscaling.minReplicas ({{ .minReplicas }}) must not be more than maxReplicas ({{ .maxReplicas }})
 {{- end }}
 {{- if and (eq .mode "connections") (not .prometheusUrl) }}
-{{ $name }}.autoscaling.prometheusUrl is needed: where Prometheus is asked how many connections there are
+{{ $name }}.autoscaling.prometheusUrl is needed: the address of Prometheus, which counts the connections
 {{- end }}
 {{- end }}
 {{- range $variable := $values.extraEnv }}

@@ -20,7 +20,7 @@ apart from others that begin alike by a hash of the whole.
 {{ ternary (list "chat" "history") (list "chat") .Values.history.enabled | toYaml }}
 {{- end }}
 
-{{/* Where chat hands in: the history of this release, or one elsewhere. */}}
+{{/* The address that chat delivers to: the history of this release, or one elsewhere. */}}
 {{- define "chatbot.historyUrl" -}}
 {{- if .Values.history.enabled -}}
 http://{{ include "chatbot.fullname" . }}-history:{{ int .Values.history.service.port }}
