@@ -1,8 +1,9 @@
 """How long one call of permits keeps the store busy, with 10,000 in the queue: ./taskw bench:scripts.
 
 Each case is set up in a separate Valkey. Then the scripts are called as pods would, until there is nothing more to do.
-The server itself measures each script (`commandstats`), so network and Python are excluded. Each case is run several
-times. The round with the shortest longest call counts, because a busy machine only adds time.
+The figures are the CPU time of the server's main thread, including reading the call and writing the reply, so the load
+of the machine matters little. Each case is run several times. The round with the shortest longest call counts, because
+other processes only add time.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""All of a client in a folder, with its media: written from one installation, read into another.
+"""All data of a client in a folder, with its media: exported from one installation, imported into another.
 
     history.ndjson     sessions and messages, as history exports them
     media/             MESSAGE-PART.SUFFIX
     index.html         the same to read in a browser
 
-The index comes last, so a folder that has one is whole. Written again into the same folder, only media that are new
-are fetched.
+The index is written last, so a folder with an index is complete. A repeated export into the same folder fetches only
+new media.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Reading an archive into an installation: exchanges are made again as they crossed the wire, and handed in."""
+"""Imports an archive: exchanges are rebuilt in their wire format and sent to ingest."""
 
 import asyncio
 from collections import Counter
@@ -33,7 +33,7 @@ BATCH_RECORDS: Final = 200
 ATTEMPTS: Final = 5
 PAUSE_SECONDS: Final = 2.0
 DELETED: Final = "(deleted)"
-"""Stands for a message that was deleted while the other one of its exchange was not; it is deleted there, too."""
+"""Placeholder for a deleted message whose exchange still has the other one. It is deleted after the import, too."""
 
 REQUEST_KINDS: Final = {kind.message_kind: kind for kind in RequestKind}
 RESPONSE_KINDS: Final = {kind.message_kind: kind for kind in ResponseKind}
@@ -43,7 +43,7 @@ OnDone = Callable[[int], None]
 
 
 async def hand_in(http: HistoryHttp, records: list[bytes]) -> list[str]:
-    """Hand in records; return the result of each, in order. A service that is busy is asked again.
+    """Send records; return the result of each, in order. A busy service is retried.
 
     Raises:
         ClientError: the service cannot be asked, or refuses.
@@ -64,11 +64,11 @@ async def hand_in(http: HistoryHttp, records: list[bytes]) -> list[str]:
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the exchanges of an archive."""
+    """The results of an import."""
 
     results: Counter[str] = field(default_factory=Counter)
     incomplete: int = 0
-    """Exchanges that cannot be made again, as their media are not in the folder."""
+    """Exchanges that cannot be rebuilt, because their media are not in the folder."""
 
     @property
     def stored(self) -> int:
@@ -211,7 +211,7 @@ class Import:
 
 
 def _message_id(message: Mapping[str, object]) -> UUID | None:
-    """Return what the client called its message; histories of before do not tell."""
+    """Return the message id of the client. Exports of older versions have none."""
     given = message.get("message_id")
     return None if given is None else UUID(str(given))
 

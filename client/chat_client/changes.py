@@ -1,4 +1,4 @@
-"""What becomes of the connection, told to the caller as it happens."""
+"""Changes of the connection, reported to the caller as they happen."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +10,7 @@ from chat_client.errors import ClientError
 class State(Enum):
     """What a chat is doing."""
 
-    CONNECTING = "connecting"  # or waiting in the queue for a place
+    CONNECTING = "connecting"  # or waiting in the queue for a permit
     OPEN = "open"
     PAUSING = "pausing"  # before the next attempt
     IDLE = "idle"  # not connected; the next message connects
@@ -26,7 +26,7 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """All places are taken, and the client stands in the queue. Told again and again while it lasts.
+    """All permits are taken, and the client waits in the queue. Reported repeatedly while it lasts.
 
     Attributes:
         place: in the queue; 1 is the next.

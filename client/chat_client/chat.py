@@ -127,7 +127,7 @@ class Chat:
 
         Args:
             contents: taken one by one, as they are sent.
-            return_exceptions: yield what goes wrong with a message in its place, and go on.
+            return_exceptions: yield the exception of a failed message instead of its reply, and go on.
 
         Raises:
             ClientError: as `ask` does.
@@ -241,7 +241,7 @@ async def connect(
     try:
         await asyncio.wait({running, opening}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
-            await running  # it says why there is none
+            await running  # raises the reason why there is none
         yield Chat(connection, max_frame_bytes)
     finally:
         opening.cancel()
@@ -252,4 +252,4 @@ async def connect(
 
 
 def _ignore(change: Change) -> None:
-    """Nobody wants to know."""
+    """The default of `on_change`."""

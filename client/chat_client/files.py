@@ -77,7 +77,7 @@ def save(folder: Path, stem: str, suffix: str, content: Buffer) -> Path:
     """
     while True:
         path = free_name(folder, stem, suffix)
-        with suppress(NameTaken), whole_file(path) as file:  # taken meanwhile, by another who saves here
+        with suppress(NameTaken), whole_file(path) as file:  # taken meanwhile, by another process
             file.write(content)
             return path
 
@@ -138,7 +138,7 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _name(draft: Path, path: Path) -> None:
-    """Give a file its name. Unlike a rename, this never replaces what is there."""
+    """Give a file its name. Unlike a rename, this never replaces a file."""
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -33,7 +33,7 @@ ERRORS: Final = 400  # the first status of HTTP that says no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectTarget:
-    """Whom to connect to, and as whom.
+    """The server to connect to, and the client.
 
     Attributes:
         url: of connections, as `connect_address` returns it.
@@ -57,12 +57,12 @@ class ConnectTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How patient a connection is.
+    """Time-outs of a connection.
 
     Attributes:
-        open_seconds: how long a handshake may take; standing in line for a place is part of it.
-        ping_seconds: how often to see whether the server is still there.
-        pong_seconds: how long it may be silent then; one that has as much to work on as it takes answers nothing.
+        open_seconds: how long a handshake may take, with the wait in the queue.
+        ping_seconds: how often to ping the server.
+        pong_seconds: how long the pong may take. A server with a full window does not read pings.
     """
 
     open_seconds: float = 75.0
@@ -125,7 +125,7 @@ class Link:
             raise _lost(exc) from exc
 
     async def close(self, code: CloseCode = CloseCode.GOODBYE) -> None:
-        """Say goodbye. A connection that has ended stays as it is."""
+        """Close the connection. Does nothing after its end."""
         await self._websocket.close(code)
 
 

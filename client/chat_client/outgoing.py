@@ -1,4 +1,4 @@
-"""The messages that have no answer yet, sans I/O: what to send next, and what a frame of the server means to whom.
+"""The messages without an answer, sans I/O: what to send next, and which message a frame of the server is for.
 
 Over v2 a message is *again* sent with its id over every new connection until its response comes, so its caller gets one
 response whatever breaks. Over v1 the third response is to the third message, for as long as the connection lasts: what
@@ -58,7 +58,7 @@ Event = Status | Piece | Restarted | Response
 
 
 def _ignore(_: object) -> None:
-    """Nobody listens any more."""
+    """Ignore events after `abandon`."""
 
 
 def _size(message: "OutgoingMessage") -> int:
@@ -190,7 +190,7 @@ class OutgoingMessages:
         self._to_send = deque(self._messages.values())
 
     def fail_all(self, why: ClientError) -> None:
-        """Give every message up."""
+        """Fail every message."""
         for message in list(self._messages.values()):
             self._finish(message, Unanswered(why, message.id, maybe_answered=message.begun))
         self._to_send.clear()
@@ -206,7 +206,7 @@ class OutgoingMessages:
             self._cancels.append(message.id)
 
     def abandon(self, message: OutgoingMessage) -> None:
-        """Take a message back; nobody waits for its outcome."""
+        """Take a message back. Its outcome is not reported."""
         message.tell = _ignore
         self.cancel(message)
         if not message.on_the_wire:

@@ -10,7 +10,7 @@ from chat_client.errors import UNAUTHORIZED, ClientError, ConnectionLost, Refuse
 from frameproto.connection import CloseCode, Reconnect
 
 LONGEST_DOUBLING: Final = 16
-"""More than this only makes large numbers; the longest pause has been reached before."""
+"""Bounds the exponent. The longest pause is reached before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Attempts:
             return Stop.NEVER if self._refreshed else self._with_fresh_token()
         if not refused.is_temporary:
             return Stop.NEVER
-        if refused.kept_seconds:  # its place counts only while it waits there
+        if refused.kept_seconds:  # its position is kept only while it waits
             return Again(self._backoff.at_once_seconds())
         if refused.retry_after_seconds is not None:
             return Again(self._backoff.not_before(refused.retry_after_seconds))

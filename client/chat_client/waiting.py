@@ -1,4 +1,4 @@
-"""Standing in the queue for a place: a plain GET of the address tells how far it is, while the handshake waits."""
+"""The position in the queue: a plain GET of the address returns it while the handshake waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ LARGEST_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a handshake would meet now.
+    """The expected result of a handshake.
 
     Attributes:
         admitted: it would be let in.
@@ -41,7 +41,7 @@ async def preflight(
     session_id: UUID | None = None,
     token: str | None = None,
 ) -> Preflight:
-    """Ask a chat service what a handshake would meet now. It takes no place.
+    """Ask a chat service for the expected result of a handshake. This takes no permit.
 
     Raises:
         Unreachable: there is no server, or it does not answer.
@@ -79,20 +79,20 @@ async def look(url: str, token: str | None) -> Preflight:
 async def watch_place(
     url: str, token: str | None, waited: Callable[[], float], tell: Callable[[Waiting], None]
 ) -> None:
-    """Tell the place in the queue again and again, beside a handshake, until this is cancelled.
+    """Report the position in the queue repeatedly during a handshake, until cancelled.
 
     Args:
         url: of the handshake, with its `waitId`.
         token: shown to the server.
         waited: returns for how many seconds this client has been waiting.
-        tell: is given each place.
+        tell: called with each position.
     """
     await asyncio.sleep(FIRST_LOOK_SECONDS)
     while True:
         try:
             refusal = (await look(url, token)).refusal
         except ClientError:
-            refusal = None  # the handshake says what is wrong, if it is
+            refusal = None  # the handshake reports errors
         if refusal is not None and refusal.place is not None:  # else it is the handshake that takes its time
             tell(Waiting(refusal.place, waited()))
         await asyncio.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What `doctor` looks at, one thing after the other, and what it says about each."""
+"""The checks of `doctor`, in order, and their findings."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""A conversation at the prompt: ask for a line, do what it says, show the answer."""
+"""A conversation at the prompt: read a line, execute it, show the answer."""
 
 import asyncio
 import time
@@ -54,7 +54,7 @@ class Dialogue:
         ask.complete_ids(self._ids)
 
     async def run(self) -> int:
-        """Talk until there is nothing more to say; return the exit code, which tells a script of the worst trouble."""
+        """Run until the input ends. Return the exit code of the worst error."""
         worst = 0
         try:
             self._talk.session_id = await self._session(self._options.session)
@@ -75,7 +75,7 @@ class Dialogue:
         return 0 if self._ask.attended else worst
 
     async def _step(self, line: str) -> int | None:
-        """Do what one line says; return the exit code it stands for, or nothing when it says goodbye."""
+        """Execute one line; return its exit code, or None to end the conversation."""
         try:
             return await self._act(line)
         except _Stopped:
@@ -84,7 +84,7 @@ class Dialogue:
         except ClientError as exc:
             lost = isinstance(exc, Unanswered)
             if lost and not self._ask.attended:
-                raise  # nobody is there to decide whether to send it again
+                raise  # no person is there to decide whether to send it again
             complain(advised(exc))
             if lost:
                 self._ask.offer(line)
@@ -211,7 +211,7 @@ class Dialogue:
         return await self._lookup.messages_with_media(self._talk.session_id)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do it, unless Ctrl-C is pressed meanwhile.
+        """Run it, and cancel it when Ctrl-C is pressed.
 
         Raises:
             _Stopped: it was.

@@ -1,4 +1,4 @@
-"""`chat-client rename`, `delete` and `erase`: what becomes of what was said."""
+"""`chat-client rename`, `delete` and `erase`: change and delete what history holds."""
 
 import sys
 from collections.abc import Awaitable, Callable

@@ -71,7 +71,7 @@ class SlashCommand:
 
 @dataclass(frozen=True, slots=True)
 class UnknownLine:
-    """A line that means nothing, and why."""
+    """An invalid line, and why."""
 
     why: str
 

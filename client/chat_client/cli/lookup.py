@@ -1,4 +1,4 @@
-"""What a dialogue looks up in history: the conversation, words, ids, and media to open."""
+"""Look-ups in history during a conversation: messages, words, ids, and media to open."""
 
 import asyncio
 from collections.abc import AsyncIterator

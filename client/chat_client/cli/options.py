@@ -1,6 +1,6 @@
 """Options that several commands share.
 
-`permits.cli.options` has some of these lines, too, as `permits` depends on no package of ours.
+`permits.cli.options` repeats some of this code, because `permits` depends on no other package of this project.
 """
 
 import os
@@ -26,12 +26,12 @@ Command = Callable[..., Any]
 
 
 class Utf8(click.ParamType[str]):
-    """Text. A POSIX locale hands us its bytes one by one, which are UTF-8 all the same."""
+    """Text in UTF-8, also under a POSIX locale, where Python passes its bytes as surrogates."""
 
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or refuse what is none."""
+        """Return the text, or fail for bytes that are not UTF-8."""
         try:
             return value.encode(errors="surrogateescape").decode()
         except UnicodeError:

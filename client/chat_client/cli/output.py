@@ -1,7 +1,7 @@
-"""What the command says, and how it ends.
+"""Output and exit codes of the command.
 
 Answers go to standard output, everything else to standard error, so that a pipe gets answers only.
-`permits.cli.output` has some of these lines, too, as `permits` depends on no package of ours.
+`permits.cli.output` repeats some of this code, because `permits` depends on no other package of this project.
 """
 
 import asyncio
@@ -54,12 +54,12 @@ ESCAPED: Final = {character: f"\\u{character:04x}" for character in REPLACED}
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
-    """Do it, and end the process: with its exit code, or with one line that says what went wrong."""
+    """Run a command and exit: with its exit code, or with a one-line error message."""
     sys.exit(done(work) or 0)
 
 
 def done(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do it, and return its result; where it goes wrong, say so in one line, and end the process."""
+    """Run work and return its result. After an error, print one line and exit."""
     for stream in (sys.stdout, sys.stderr):
         _put_up_with_few_characters(stream)
     try:
@@ -78,7 +78,7 @@ def done(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def is_sure(question: str, *, yes: bool) -> bool:
-    """Ask, unless it was said already; nobody can be asked without a terminal. Not within `run`: this call blocks."""
+    """Ask for confirmation, unless given by an option. Fails without a terminal. Not within `run`: this call blocks."""
     if yes:
         return True
     if not sys.stdin or not sys.stdin.isatty():
@@ -95,7 +95,7 @@ def is_sure(question: str, *, yes: bool) -> bool:
 
 
 def _put_up_with_few_characters(stream: TextIO) -> None:
-    """Write "?" for what the encoding of the terminal has not; bytes of file names pass through UTF-8 unchanged."""
+    """Write "?" for characters that the terminal's encoding lacks. In UTF-8, bytes of file names stay unchanged."""
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         narrow = codecs.lookup(stream.encoding).name != "utf-8"
         if narrow or stream.errors == "strict":
@@ -103,41 +103,41 @@ def _put_up_with_few_characters(stream: TextIO) -> None:
 
 
 def _give_up_output(trouble: OSError) -> int:
-    if not isinstance(trouble, BrokenPipeError):  # whoever read has had enough
+    if not isinstance(trouble, BrokenPipeError):  # the reader has closed the pipe
         with suppress(OSError):
             complain(f"the output cannot be written: {trouble.strerror}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written would fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing the rest at exit would fail again
     return FileTrouble.exit_code
 
 
 def complain(what: str) -> None:
-    """Say that something went wrong."""
+    """Print an error message."""
     notes().print(f"[bold red]error[/] {escape(printable(what).replace(chr(10), ' '))}", soft_wrap=True)
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to `run`, as any other trouble with the output."""
+        """Raise, so that `run` handles it like other output errors."""
         raise BrokenPipeError
 
 
 def notes() -> Console:
-    """Return the console for what is not an answer. Made anew each time: the stream may have been exchanged."""
+    """Return the console for messages (standard error). A new one each time: the stream may have been replaced."""
     return _Console(stderr=True, highlight=False)
 
 
 def answers() -> Console:
-    """Return the console for answers."""
+    """Return the console for answers (standard output)."""
     return _Console(highlight=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """Return text that a terminal only shows: what another person wrote must not steer it."""
+    """Return text without control characters: what another person wrote must not control the terminal."""
     return text.translate(REPLACED)
 
 
 def print_json(content: object) -> None:
-    """Print an object on a line of its own, so that showing it on a terminal does no harm either."""
+    """Print an object as one line of JSON, safe for a terminal."""
     narrow = codecs.lookup(sys.stdout.encoding).name != "utf-8"
     click.echo(json.dumps(content, default=_plain, ensure_ascii=narrow).translate(ESCAPED))
 

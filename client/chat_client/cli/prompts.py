@@ -40,7 +40,7 @@ class Prompts(Protocol):
     """Asks for lines.
 
     Attributes:
-        attended: whether somebody is there who sees what went wrong, and decides what to do about it.
+        attended: whether a person sees errors and decides what to do.
     """
 
     attended: bool
@@ -220,7 +220,7 @@ class Pipe:
                 line = self._next()
             except OSError as exc:
                 trouble = exc
-            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(deliver, line, trouble)
 
         # Not in a pool: its end would wait for a line that may never come.
@@ -245,10 +245,10 @@ class Pipe:
         return await self.line(question)
 
     def complete_ids(self, ids: CompleteIds) -> None:
-        """Nobody is there to complete anything."""
+        """Does nothing: a pipe has no completion."""
 
     def offer(self, line: str) -> None:
-        """Nobody is there to change it."""
+        """Does nothing: a pipe cannot edit."""
 
     @contextmanager
     def interruptible(self) -> "Iterator[asyncio.Future[None]]":

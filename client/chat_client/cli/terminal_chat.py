@@ -1,4 +1,4 @@
-"""The conversation of a dialogue: its connection and what is told of it, its messages and what comes for them."""
+"""The connection of a conversation at the prompt: its messages, their replies, and changes of its state."""
 
 import asyncio
 import time
@@ -143,7 +143,7 @@ class TerminalChat:
     async def leave(self) -> None:
         """End the connection, if there is one."""
         self._chat, connection, self._connection = None, self._connection, AsyncExitStack()
-        with suppress(ClientError):  # why it ended was told when it did
+        with suppress(ClientError):  # the reason was shown when it ended
             await connection.aclose()
 
     async def say(
@@ -182,7 +182,7 @@ class TerminalChat:
             self._asking, self._console = False, None
 
     def _describe(self, doing: str) -> str:
-        """Return what is being done: what the connection waits for goes before what is done over it."""
+        """Return the current activity: that of the connection before that of the message."""
         waiting = f", {time.monotonic() - self._since:.0f} s" if self._since else ""
         return f"{self._situation}{waiting}" if self._situation else doing
 
@@ -191,13 +191,13 @@ class TerminalChat:
             notes().print("[green]connected again[/]")
             return
         took = ""
-        with suppress(ClientError):  # what has become of the connection is told elsewhere
+        with suppress(ClientError):  # changes of the connection are shown elsewhere
             took = f", round trip {await chat.round_trip_seconds() * 1000:.1f} ms"
         who = f"[bold]{escape(self._options.client_id)}[/] ({escape(self._options.time_zone)})"
         notes().print(f"[green]connected[/] as {who}{took}")
 
     def _note(self, change: Change) -> None:
-        """Take down what becomes of the connection, and say it where a person would miss it."""
+        """Record changes of the connection, and print those that a person would miss."""
         match change:
             case Connecting(attempt):
                 self._situation = self._situation if attempt > 1 else ""
@@ -228,7 +228,7 @@ class TerminalChat:
                 assert_never(change)
 
     def _tell_loss(self, what_next: str) -> None:
-        """Say once that the connection ended, unless a message waits: then that is told in its place."""
+        """Print once that the connection ended, unless a message waits, whose error is shown instead."""
         if self._lost is not None and not self._asking and self._chat is not None:
             complain(f"{printable(str(self._lost))}; {what_next}" if what_next else advised(self._lost))
         self._lost = None

@@ -1,4 +1,4 @@
-"""A sign of life on a terminal: what is being done and for how long, and the reply as far as it has come."""
+"""Progress on a terminal: the current activity, its duration, and the reply so far."""
 
 import time
 from collections.abc import Callable
