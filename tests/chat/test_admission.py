@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect
 
 from servicekit.settings.origins import parse_origin
 from servicekit.tokens import JwtAuth, mint
-from tests.chat.door_parts import denial, open_house, text
+from tests.chat.server_parts import denial, open_server, text
 
 WAIT_ID = "7b0a1f0e-53c8-4b7c-9d37-0f6f6a3f2f11"
 SECRET = "a secret that is long enough for sha-256"
@@ -41,20 +41,20 @@ SECRET = "a secret that is long enough for sha-256"
     ],
 )
 async def test_bad_parameters_are_refused_before_the_upgrade_and_by_a_peek_alike(query: str, code: str) -> None:
-    async with open_house(zones="Europe/*,UTC") as house:
-        status, problem, _ = await denial(house.url(query))
+    async with open_server(zones="Europe/*,UTC") as server:
+        status, problem, _ = await denial(server.url(query))
         assert (status, problem["code"]) == (400, code)
         assert problem["detail"]
-        async with aiohttp.ClientSession() as http, http.get(house.url(query, "http")) as peeked:
+        async with aiohttp.ClientSession() as http, http.get(server.url(query, "http")) as peeked:
             assert (peeked.status, (await peeked.json(content_type=None))["code"]) == (400, code)
-        assert (await house.connections.state()).high_water == 0
+        assert (await server.connections.state()).high_water == 0
 
 
 async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
-    async with open_house() as house, connect(house.url("clientId=anna&timeZone=+07:00")) as chat:
+    async with open_server() as server, connect(server.url("clientId=anna&timeZone=+07:00")) as chat:
         await chat.send(text("hello"))
         await chat.recv()
-        assert house.ledger.kept[0].time_zone == "+07:00"
+        assert server.ledger.kept[0].time_zone == "+07:00"
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
     ["https://evil.example", "null", "http://127.0.0.1:1", "https://[", "", "file://", "capacitor://localhost"],
 )
 async def test_a_foreign_origin_is_refused(origin: str) -> None:
-    async with open_house() as house:
-        status, problem, _ = await denial(house.url(), additional_headers={"Origin": origin})
+    async with open_server() as server:
+        status, problem, _ = await denial(server.url(), additional_headers={"Origin": origin})
         assert (status, problem["code"]) == (403, "origin_not_allowed")
 
 
 async def test_our_own_and_allowed_origins_may_connect() -> None:
-    async with open_house(origins=frozenset({"https://app.example"})) as house:
-        for origin in (f"http://127.0.0.1:{house.port}", "https://app.example", "HTTPS://APP.example"):
-            async with connect(house.url(), additional_headers={"Origin": origin}) as chat:
+    async with open_server(origins=frozenset({"https://app.example"})) as server:
+        for origin in (f"http://127.0.0.1:{server.port}", "https://app.example", "HTTPS://APP.example"):
+            async with connect(server.url(), additional_headers={"Origin": origin}) as chat:
                 await chat.send(text("hello"))
                 await chat.recv()
 
@@ -85,34 +85,34 @@ async def test_our_own_and_allowed_origins_may_connect() -> None:
     ],
 )
 async def test_an_app_may_connect_where_its_origin_is_named(origin: str) -> None:
-    async with open_house(origins=frozenset({parse_origin(origin)})) as house:
-        async with connect(house.url(), additional_headers={"Origin": origin}) as chat:
+    async with open_server(origins=frozenset({parse_origin(origin)})) as server:
+        async with connect(server.url(), additional_headers={"Origin": origin}) as chat:
             await chat.send(text("hello"))
             await chat.recv()
-        status, _, _ = await denial(house.url(), additional_headers={"Origin": "ionic://localhost"})
+        status, _, _ = await denial(server.url(), additional_headers={"Origin": "ionic://localhost"})
         assert status == 403
 
 
 async def test_the_app_of_another_scheme_is_not_of_our_origin() -> None:
-    async with open_house() as house:
+    async with open_server() as server:
         for scheme in ("capacitor", "chrome-extension"):
-            origin = f"{scheme}://127.0.0.1:{house.port}"
-            status, problem, _ = await denial(house.url(), additional_headers={"Origin": origin})
+            origin = f"{scheme}://127.0.0.1:{server.port}"
+            status, problem, _ = await denial(server.url(), additional_headers={"Origin": origin})
             assert (status, problem["code"]) == (403, "origin_not_allowed")
 
 
 async def test_tokens_open_their_own_client_only() -> None:
     auth = JwtAuth([SECRET], audience="chatbot")
     anna = mint(SECRET, subject="anna", audience="chatbot", lifetime=timedelta(minutes=5))
-    async with open_house(authenticator=auth) as house:
-        status, problem, headers = await denial(house.url())
+    async with open_server(authenticator=auth) as server:
+        status, problem, headers = await denial(server.url())
         assert (status, problem["code"]) == (401, "token_missing")
         assert headers["www-authenticate"].startswith("Bearer")
         bearer = {"Authorization": f"Bearer {anna}"}
-        status, problem, _ = await denial(house.url("clientId=bob&timeZone=UTC"), additional_headers=bearer)
+        status, problem, _ = await denial(server.url("clientId=bob&timeZone=UTC"), additional_headers=bearer)
         assert (status, problem["code"]) == (403, "client_not_yours")
-        async with connect(house.url(), additional_headers=bearer) as chat:
+        async with connect(server.url(), additional_headers=bearer) as chat:
             await chat.send(text("hello"))
             await chat.recv()
-        async with connect(house.url(), subprotocols=["chatbot.v1", f"bearer.{anna}"]) as chat:  # type: ignore[list-item]
+        async with connect(server.url(), subprotocols=["chatbot.v1", f"bearer.{anna}"]) as chat:  # type: ignore[list-item]
             assert chat.subprotocol == "chatbot.v1"

@@ -9,7 +9,7 @@ import pytest
 
 from frameproto import Request, RequestKind, decode_response, encode_request
 from tests.chat.conversation_parts import limits
-from tests.chat.door_parts import MAX_EARLY_BYTES, House, eventually, masked, open_house, upgrade
+from tests.chat.server_parts import MAX_EARLY_BYTES, RunningServer, eventually, masked, open_server, upgrade
 from tests.support.websocket_peer import Peer
 
 SEGMENTS = pytest.mark.parametrize("segments", [1, 2], ids=["the same segment", "the next segment"])
@@ -29,22 +29,22 @@ def _no_trouble(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def sent_early(early: bytes, segments: int, *, waits: bool) -> AsyncIterator[tuple[House, Peer]]:
+async def sent_early(early: bytes, segments: int, *, waits: bool) -> AsyncIterator[tuple[RunningServer, Peer]]:
     """A client that sent `early` right behind its handshake, and got a place at once or after waiting for one."""
-    async with open_house(capacity=1, wait_seconds=60) as house:
-        holder = await house.visit("holder") if waits else None
-        peer = await Peer.open(house.port)
+    async with open_server(capacity=1, wait_seconds=60) as server:
+        holder = await server.visit("holder") if waits else None
+        peer = await Peer.open(server.port)
         if segments == 1:
             await peer.write(upgrade() + early)
         else:
             await peer.write(upgrade())
             if waits:
-                await eventually(house, held=1, waiting=1)
+                await eventually(server, held=1, waiting=1)
             await peer.write(early)
         if holder is not None:
-            await eventually(house, held=1, waiting=1)
+            await eventually(server, held=1, waiting=1)
             await holder.close()
-        yield house, peer
+        yield server, peer
         peer.close()
 
 
@@ -82,43 +82,43 @@ async def test_a_message_of_which_half_came_early_is_put_together(segments: int,
 async def test_bytes_that_are_no_frame_are_closed_with_1002_after_the_accept(
     early: bytes, segments: int, waits: bool
 ) -> None:
-    async with sent_early(early, segments, waits=waits) as (house, peer):
+    async with sent_early(early, segments, waits=waits) as (server, peer):
         assert await peer.status() == 101
         assert await peer.close_code() == 1002
-        await eventually(house, held=0)
+        await eventually(server, held=0)
 
 
 @SEGMENTS
 async def test_a_client_that_leaves_the_queue_after_sending_is_noticed(segments: int) -> None:
-    async with open_house(capacity=1, wait_seconds=60) as house, house.visit("holder"):
-        peer = await Peer.open(house.port)
+    async with open_server(capacity=1, wait_seconds=60) as server, server.visit("holder"):
+        peer = await Peer.open(server.port)
         for part in [upgrade() + text("early")] if segments == 1 else [upgrade(), text("early")]:
             await peer.write(part)
-            await eventually(house, held=1, waiting=1)
+            await eventually(server, held=1, waiting=1)
         peer.close()
-        await eventually(house, held=1, waiting=0)
+        await eventually(server, held=1, waiting=0)
 
 
 async def test_a_goodbye_that_came_early_is_a_goodbye() -> None:
     goodbye = b"\x88\x82\0\0\0\0\x03\xe8"
-    async with sent_early(text("one") + goodbye, 1, waits=True) as (house, peer):
+    async with sent_early(text("one") + goodbye, 1, waits=True) as (server, peer):
         assert await peer.status() == 101
         assert await peer.close_code() == 1000
-        await eventually(house, held=0)
+        await eventually(server, held=0)
 
 
 async def test_a_large_message_waits_in_the_sockets_until_its_sender_is_let_in() -> None:
     size = 16_000_000
     bounds = limits(max_frame_bytes=size, max_text_bytes=size, max_bytes=2 * size)
-    async with open_house(changed=bounds, capacity=1, wait_seconds=60) as house:
-        holder = await house.visit("holder")
-        peer = await Peer.open(house.port)
+    async with open_server(changed=bounds, capacity=1, wait_seconds=60) as server:
+        holder = await server.visit("holder")
+        peer = await Peer.open(server.port)
         writing = asyncio.create_task(peer.write(upgrade() + text("x" * (size - 1))))
-        await eventually(house, held=1, waiting=1)
+        await eventually(server, held=1, waiting=1)
         async with asyncio.timeout(20):
-            while house.pod_bytes.used < MAX_EARLY_BYTES:  # noqa: ASYNC110 - the server is another task's
+            while server.pod_bytes.used < MAX_EARLY_BYTES:  # noqa: ASYNC110 - the server is another task's
                 await asyncio.sleep(0.005)
-        kept = house.pod_bytes.used
+        kept = server.pod_bytes.used
         assert kept < size / 16
         assert not writing.done()
         await holder.close()
@@ -126,29 +126,29 @@ async def test_a_large_message_waits_in_the_sockets_until_its_sender_is_let_in()
         assert len(decode_response(await peer.message()).text) == size - 1 + len("you said ")
         await writing
         peer.close()
-        await eventually(house, held=0)
-        assert house.pod_bytes.used == 0
+        await eventually(server, held=0)
+        assert server.pod_bytes.used == 0
 
 
 async def test_when_a_pod_has_no_memory_left_who_sends_early_is_refused_in_words() -> None:
-    async with open_house(capacity=1, wait_seconds=60, max_pod_bytes=2000) as house, house.visit("holder"):
-        patient, greedy = await Peer.open(house.port), await Peer.open(house.port)
+    async with open_server(capacity=1, wait_seconds=60, max_pod_bytes=2000) as server, server.visit("holder"):
+        patient, greedy = await Peer.open(server.port), await Peer.open(server.port)
         await patient.write(upgrade() + text("x" * 1500))
-        await eventually(house, held=1, waiting=1)
+        await eventually(server, held=1, waiting=1)
         await greedy.write(upgrade() + text("x" * 1500))
         assert await greedy.status() == 503
         assert b"no memory left for what is sent before a handshake is answered" in await greedy.rest()
-        await eventually(house, held=1, waiting=1)
+        await eventually(server, held=1, waiting=1)
         patient.close()
-        await eventually(house, held=1, waiting=0)
-        assert house.pod_bytes.used == 0
+        await eventually(server, held=1, waiting=0)
+        assert server.pod_bytes.used == 0
         greedy.close()
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000], ids=["a little", "more than is kept"])
 async def test_a_client_that_sent_early_reads_why_it_was_not_let_in(size: int) -> None:
-    async with open_house(capacity=1, wait_seconds=0.5) as house, house.visit("holder"):
-        peer = await Peer.open(house.port)
+    async with open_server(capacity=1, wait_seconds=0.5) as server, server.visit("holder"):
+        peer = await Peer.open(server.port)
         writing = asyncio.create_task(peer.write(upgrade() + b"\x82" * size))
         assert await peer.status() == 503
         assert b'"code":"cluster_full"' in await peer.rest()
@@ -158,21 +158,21 @@ async def test_a_client_that_sent_early_reads_why_it_was_not_let_in(size: int) -
 
 async def test_a_handshake_behind_a_request_that_is_not_answered_mixes_up_no_answers() -> None:
     """The connection closes behind the answer to the first, which tells a client to ask again (RFC 9112, 9.3.2)."""
-    async with open_house() as house:
-        peer = await Peer.open(house.port)
+    async with open_server() as server:
+        peer = await Peer.open(server.port)
         plain = b"GET /connect?clientId=anna&timeZone=UTC HTTP/1.1\r\nHost: x\r\n\r\n"
         await peer.write(plain + upgrade() + text("early"))
         assert await peer.status() == 426
         rest = await peer.rest()
         assert rest.count(b"HTTP/1.1") == 0
         assert b"upgrade_required" in rest
-        assert (await house.connections.state()).high_water == 0
+        assert (await server.connections.state()).high_water == 0
         peer.close()
 
 
 async def test_plain_requests_behind_each_other_are_answered_in_order() -> None:
-    async with open_house() as house:
-        peer = await Peer.open(house.port)
+    async with open_server() as server:
+        peer = await Peer.open(server.port)
         plain = b"GET /connect?clientId=%s&timeZone=UTC HTTP/1.1\r\nHost: x\r\n\r\n"
         await peer.write(plain % b"anna" + plain % b"--bad")
         answers = await peer.until(b"client_id_malformed")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from devtools.processes import running
 from frameproto import DEFAULT_MAX_FRAME_BYTES
-from tests.chat.door_parts import upgrade
+from tests.chat.server_parts import upgrade
 from tests.support.websocket_peer import Peer
 
 MIB = 1 << 20

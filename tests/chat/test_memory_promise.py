@@ -19,8 +19,8 @@ from chat_service.app import TEXT_SHARE
 from chat_service.memory import worst_service_bytes
 from chat_service.settings import ChatSettings
 from devtools.processes import ServiceProcess, running
-from tests.chat.door_parts import masked, upgrade
 from tests.chat.media.making import RED, silent_mp3, video
+from tests.chat.server_parts import masked, upgrade
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 

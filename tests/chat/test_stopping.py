@@ -16,7 +16,7 @@ import pytest
 from devtools.processes import running
 from devtools.programs import settings_of
 from frameproto import Request, RequestKind, encode_request
-from tests.chat.door_parts import masked, upgrade
+from tests.chat.server_parts import masked, upgrade
 from tests.support.websocket_peer import Peer
 
 SECONDS = 60.0

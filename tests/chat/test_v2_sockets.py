@@ -26,7 +26,7 @@ from frameproto.v2 import (
     encode_client_frame,
 )
 from tests.chat.conversation_parts import limits, run_bot
-from tests.chat.door_parts import House, open_house
+from tests.chat.server_parts import RunningServer, open_server
 
 WORDS = 500
 HANDS_OVER = """
@@ -71,8 +71,8 @@ class Streamer:
             raise
 
 
-def visit(house: House, *offered: str) -> connect:
-    return connect(house.url(), compression=None, subprotocols=[Subprotocol(name) for name in offered] or None)
+def visit(server: RunningServer, *offered: str) -> connect:
+    return connect(server.url(), compression=None, subprotocols=[Subprotocol(name) for name in offered] or None)
 
 
 async def ask(connection: ClientConnection, text: str, message_id: UUID | None = None) -> UUID:
@@ -113,7 +113,7 @@ async def hear_all(connection: ClientConnection) -> list[ServerFrame]:
     ],
 )
 async def test_the_newest_protocol_that_both_speak_is_spoken(offered: Sequence[str], spoken: str | None) -> None:
-    async with open_house() as house, visit(house, *offered) as connection:
+    async with open_server() as server, visit(server, *offered) as connection:
         assert connection.subprotocol == spoken
         if spoken == SUBPROTOCOL_V2:
             message = await ask(connection, "hello")
@@ -129,13 +129,13 @@ async def test_the_newest_protocol_that_both_speak_is_spoken(offered: Sequence[s
 
 async def test_a_reply_is_read_while_it_grows() -> None:
     bot = Streamer()
-    async with open_house(replies=bot) as house, visit(house, SUBPROTOCOL_V2) as connection:
+    async with open_server(replies=bot) as server, visit(server, SUBPROTOCOL_V2) as connection:
         message = await ask(connection, "half")
         begun = [await hear(connection)]
         while not (isinstance(begun[-1], Piece) and begun[-1].text.endswith(f"{WORDS // 2 - 1} ")):
             begun.append(await hear(connection))
         assert begun[0] == Status(message, Progress.THINKING)
-        assert house.ledger.kept == []
+        assert server.ledger.kept == []
         bot.go_on.set()
         frames = begun + await hear_all(connection)
         pieces = "".join(frame.text for frame in frames if isinstance(frame, Piece))
@@ -148,7 +148,7 @@ async def test_a_reply_is_read_while_it_grows() -> None:
 async def test_a_reply_that_a_script_hands_over_grows(breaks_off: bool) -> None:
     other = Streamer(breaks_off=breaks_off)
     script = ScriptedBot(parse_script(HANDS_OVER), {"llm": run_bot(other, ChatMetrics())})
-    async with open_house(replies=script) as house, visit(house, SUBPROTOCOL_V2) as connection:
+    async with open_server(replies=script) as server, visit(server, SUBPROTOCOL_V2) as connection:
         message = await ask(connection, "half")
         shown = ""
         while not shown.endswith(f"{WORDS // 2 - 1} "):
@@ -161,13 +161,16 @@ async def test_a_reply_that_a_script_hands_over_grows(breaks_off: bool) -> None:
         assert shown == (said[: len(shown)] if breaks_off else said)
         response = Response(ResponseKind.TEXT, "I cannot think." if breaks_off else said)
         assert frames[-1] == MessageResponse(message, response)
-        (kept,) = house.ledger.kept
+        (kept,) = server.ledger.kept
         assert decode_response(kept.response) == response
 
 
 async def test_cancelling_a_reply_that_grows() -> None:
     bot = Streamer()
-    async with open_house(replies=bot, changed=limits(window=1)) as house, visit(house, SUBPROTOCOL_V2) as connection:
+    async with (
+        open_server(replies=bot, changed=limits(window=1)) as server,
+        visit(server, SUBPROTOCOL_V2) as connection,
+    ):
         message = await ask(connection, "half")
         shown = ""
         while not shown.endswith(f"{WORDS // 2 - 1} "):
@@ -178,15 +181,15 @@ async def test_cancelling_a_reply_that_grows() -> None:
         assert isinstance(response, MessageResponse)
         assert (response.message_id, response.response.error_code) == (message, "cancelled")
         await asyncio.wait_for(bot.stopped.wait(), 20)
-        (kept,) = house.ledger.kept
+        (kept,) = server.ledger.kept
         assert (decode_response(kept.response).text, kept.message_id) == (shown, message)
 
 
 async def test_a_reader_that_is_slow_gets_the_rest_joined() -> None:
     bot = Streamer()
     async with (
-        open_house(replies=bot, changed=limits(send_seconds=60)) as house,
-        connect(house.url(), compression=None, subprotocols=[Subprotocol(SUBPROTOCOL_V2)], max_queue=1) as connection,
+        open_server(replies=bot, changed=limits(send_seconds=60)) as server,
+        connect(server.url(), compression=None, subprotocols=[Subprotocol(SUBPROTOCOL_V2)], max_queue=1) as connection,
     ):
         messages = [await ask(connection, "all") for _ in range(5)]
         frames: list[ServerFrame] = []

@@ -7,7 +7,7 @@ import pytest
 
 from frameproto import Request, RequestKind, encode_request
 from tests.chat.conversation_parts import limits
-from tests.chat.door_parts import masked, open_house, raw_connection, upgrade
+from tests.chat.server_parts import masked, open_server, raw_connection, upgrade
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from tests.chat.door_parts import masked, open_house, raw_connection, upgrade
 async def test_a_handshake_that_is_too_much_is_answered_and_the_socket_closed(
     query: str, header: str, status: int
 ) -> None:
-    async with open_house() as house:
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    async with open_server() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(upgrade(f"&x={query}", header))
         async with asyncio.timeout(20):
             answer = await reader.read()
@@ -45,24 +45,24 @@ CONVERSATION = [
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 13, 64, 10_000])
 async def test_messages_are_the_same_however_they_are_cut(chunk: int) -> None:
-    async with open_house(changed=limits(window=20)) as house:
-        reader, writer = await raw_connection(house)
+    async with open_server(changed=limits(window=20)) as server:
+        reader, writer = await raw_connection(server)
         sent = b"".join(CONVERSATION)
         async with asyncio.timeout(30):
             for at in range(0, len(sent), chunk):
                 writer.write(sent[at : at + chunk])
                 await asyncio.sleep(0)
-            while len(house.ledger.kept) < 7:  # noqa: ASYNC110 - the server is another task's
+            while len(server.ledger.kept) < 7:  # noqa: ASYNC110 - the server is another task's
                 await asyncio.sleep(0.005)
         texts = ["one", "two", "three", "four", "five", "6" * 200, "seven"]
-        assert [bytes(kept.request).decode() for kept in house.ledger.kept] == [f"\0{text}" for text in texts]
+        assert [bytes(kept.request).decode() for kept in server.ledger.kept] == [f"\0{text}" for text in texts]
         writer.close()
         del reader
 
 
 async def test_pings_of_a_client_that_does_not_read_are_not_saved_up() -> None:
-    async with open_house() as house:
-        reader, writer = await raw_connection(house)
+    async with open_server() as server:
+        reader, writer = await raw_connection(server)
         pings = b"\x89\xfd\0\0\0\0" + b"p" * 125
         sent = 0
         for _ in range(120):
@@ -82,8 +82,8 @@ async def test_pings_of_a_client_that_does_not_read_are_not_saved_up() -> None:
 async def test_nothing_is_read_ahead_of_a_message_that_waits_for_its_turn() -> None:
     size = 16_000_000
     bounds = limits(window=1, max_frame_bytes=size, max_text_bytes=size, max_bytes=2 * size)
-    async with open_house(changed=bounds) as house:
-        reader, writer = await raw_connection(house)
+    async with open_server(changed=bounds) as server:
+        reader, writer = await raw_connection(server)
         writer.write(masked(encode_request(Request(RequestKind.VOICE, b"1"))))
         for _ in range(3):
             writer.write(masked(encode_request(Request(RequestKind.TEXT, b"x" * (size - 1)))))
@@ -95,8 +95,8 @@ async def test_nothing_is_read_ahead_of_a_message_that_waits_for_its_turn() -> N
 
 async def test_a_text_takes_no_more_memory_than_its_bytes() -> None:
     size = 8_000_000
-    async with open_house(changed=limits(max_frame_bytes=size, max_bytes=2 * size)) as house:
-        reader, writer = await raw_connection(house)
+    async with open_server(changed=limits(max_frame_bytes=size, max_bytes=2 * size)) as server:
+        reader, writer = await raw_connection(server)
         face = "\U0001f600".encode()  # with it, each letter of a string takes four bytes
         message = b"\x81\xff" + size.to_bytes(8) + bytes(4) + b"x" * (size - len(face)) + face
         tracemalloc.start()

@@ -40,7 +40,7 @@ KEPT_SECONDS = 15.0
 
 
 @dataclass
-class House:
+class RunningServer:
     """A running server."""
 
     port: int
@@ -71,7 +71,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_server(
     *,
     changed: ConversationLimits | None = None,
     capacity: int = 50,
@@ -87,7 +87,7 @@ async def open_house(
     max_open: int = 0,
     min_upload_bytes_per_second: float = 240,
     replies: Responder | None = None,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[RunningServer]:
     """Serve; `replies` is run in place of the parrot, within the usual limits."""
     bot, studio, ledger, metrics = Parrot(), MediaStandIn(), Ledger(), ChatMetrics()
     connections = await opened(
@@ -148,7 +148,7 @@ async def open_house(
     )
     await asyncio.wait_for(listening, 10)
     try:
-        yield House(
+        yield RunningServer(
             listening.result()[0].port,
             endpoint,
             registry,
@@ -184,12 +184,12 @@ def upgrade(query: str = "", headers: str = "") -> bytes:
     ).encode()
 
 
-async def raw_connection(house: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def raw_connection(server: RunningServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Upgrade by hand, on a socket that reads nothing by itself and has small buffers."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", house.port))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", server.port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=8192)
     writer.write(upgrade())
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
@@ -215,11 +215,11 @@ async def denial(url: str, **options: Any) -> tuple[int, dict[str, Any], dict[st
     return response.status_code, json.loads(response.body or b""), dict(response.headers)
 
 
-async def eventually(house: House, *, held: int, waiting: int = 0) -> None:
+async def eventually(server: RunningServer, *, held: int, waiting: int = 0) -> None:
     """Wait until so many places are held and so many clients wait."""
     async with asyncio.timeout(10):
         while True:
-            state = await house.connections.state()
+            state = await server.connections.state()
             if (state.held, state.waiting) == (held, waiting):
                 return
             await asyncio.sleep(0.005)
