@@ -59,7 +59,7 @@ class ChatUser(User):
     ledger: ClassVar[ClientLog] = ClientLog(lambda _: None)
 
     def on_start(self) -> None:
-        """Become somebody."""
+        """Choose a client id."""
         self.client = f"{type(self).__name__.lower()}-{uuid4().hex[:10]}"
         self.zone = random.choice(ZONES)
         self.repertoire = Phrases.of(self.client)
@@ -249,7 +249,7 @@ class Rusher(ChatUser):
     tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
 
     def on_start(self) -> None:
-        """Become somebody with the window that was asked for; a worker knows it from the master only now."""
+        """Choose a client id, and the window from the options, which a worker has from the master only now."""
         super().on_start()
         options = self.environment.parsed_options
         self.window = options.window if options else self.window

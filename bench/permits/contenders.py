@@ -99,7 +99,7 @@ async def _open_ours(url: str, name: str, capacity: int, tasks: int) -> AsyncIte
 
 
 class Bare:
-    """The least there is: one call of redis-py to acquire, one to release. Nobody can wait for it."""
+    """The minimum: one call of redis-py to acquire, one to release. It has no waiting."""
 
     def __init__(self, redis: "Redis", name: str, capacity: int, acquire_sha: str, release_sha: str) -> None:
         self._redis = redis
@@ -192,7 +192,7 @@ async def _open_self_limiters(url: str, name: str, capacity: int, tasks: int) ->
 
 
 class Local:
-    """`asyncio.Semaphore`: the ideal of one process, which asks nobody."""
+    """`asyncio.Semaphore`: the ideal within one process, without a store."""
 
     def __init__(self, capacity: int) -> None:
         self._semaphore = asyncio.Semaphore(capacity)

@@ -74,7 +74,7 @@ class PermitReport:
         return row.per_second.median / best if best else None
 
     def contended_ratio(self, row: Contended) -> float:
-        """Return which share of the grants of a semaphore that asks nobody."""
+        """Return the ratio of grants to those of `asyncio.Semaphore`."""
         [peer] = [other for other in self.contended if other.contender == LOCAL.name]
         return row.per_second.median / peer.per_second.median
 

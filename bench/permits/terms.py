@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.valkey import ValkeyDatabase
 
-GC_THRESHOLDS = (2_000, 500, 20)  # as the services run, so that nobody is measured by how many objects there are
+GC_THRESHOLDS = (2_000, 500, 20)  # as in the services, so that the number of objects does not matter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,17 +22,17 @@ EXTRA = 3
 
 
 def nothing() -> None:
-    """Be a sound pod."""
+    """Run without a fault."""
 
 
 def too_many_granted() -> None:
-    """Let the pool count a few places more than there are."""
+    """Let the pool grant a few permits more than its capacity."""
     _change_scripts(("capacity - reserved - held", f"capacity + {EXTRA} - reserved - held"))
 
 
 def line_served_from_its_end() -> None:
-    """Let the pool serve who came last."""
-    _change_scripts(("call('ZPOPMIN', LINE, most)", "call('ZPOPMAX', LINE, most)"))
+    """Let the pool serve the last one in the queue first."""
+    _change_scripts(("call('ZPOPMIN', KEYS[6], most)", "call('ZPOPMAX', KEYS[6], most)"))
 
 
 def exchanges_dropped() -> None:
@@ -49,6 +49,7 @@ def exchanges_dropped() -> None:
 
 
 def _change_scripts(*changes: tuple[str, str]) -> None:
+    # In the loaded scripts, names of keys are replaced: the queue, LINE, is KEYS[6].
     def changed(script: LuaScript) -> LuaScript:
         text = script.text
         for old, new in changes:
