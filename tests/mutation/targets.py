@@ -41,7 +41,10 @@ TARGETS = (
         _parts("permits", "memory pool arguments base memory_line memory_permit memory_places")
         + _parts("permits", "memory_request observer permit_block"),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("arguments", "memory_line", "memory_places")),
+            *(
+                f"tests/permits/test_{what}.py"
+                for what in ("arguments", "memory_line", "memory_permit", "memory_places")
+            ),
             *(f"tests/permits/test_{what}.py" for what in ("misuse", "places")),
             *(*_CONTRACT, "-k", "memory or not redis"),
         ),

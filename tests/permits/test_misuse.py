@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from devtools.servers import ROOT
-from permits import PermitTimeout, PoolMisuse, PoolUnavailable
+from permits import PermitTimeout, PoolMisuse, PoolUnavailable, Reason
+from permits.memory import MemoryPool
 from permits.redis import RedisPool
 from permits.redis.pending import PendingRequests
 from tests.contract.test_permit_pool_observer import Diary
@@ -167,3 +168,12 @@ async def test_who_is_cancelled_in_line_is_forgotten_at_once(open_pod: OpenPod) 
     del asking, task
     await until(pool, lambda state: state.waiting == 1)
     assert [name() for name in watched if name() is not None] == []
+
+
+async def test_a_pool_of_one_process_is_ready_while_it_is_open_and_then_drains() -> None:
+    pool = MemoryPool("pool", capacity=1)
+    seen = [(pool.ready(), pool.condition())]
+    async with pool:
+        seen.append((pool.ready(), pool.condition()))
+    seen.append((pool.ready(), pool.condition()))
+    assert seen == [(False, None), (True, None), (False, Reason.DRAINING)]
