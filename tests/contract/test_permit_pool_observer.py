@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from permits import PermitError, PermitPool, PoolObserver
+from permits import PermitError, PermitPool, PermitRequest, PoolObserver
 from permits.memory import MemoryPool
 from permits.redis import PoolOperator, RedisPool
-from tests.permits.parts import SECONDS, ask, hold, in_line
+from tests.permits.parts import SECONDS, ask, hold, in_line, until
 
 OpenPool = Callable[..., Awaitable[PermitPool]]
 News = tuple[str, object]
@@ -106,6 +106,30 @@ async def test_nothing_free_in_time(open_pool: OpenPool, diary: Diary, wait_seco
     assert await refusal(pool, "ben", wait_seconds) == "cluster_full"
     assert diary.news[1:] == [("timed out", None)]
     assert diary.waits[1] >= wait_seconds
+
+
+async def test_requests_without_a_task_are_told_of_as_calls_are(open_pool: OpenPool, diary: Diary) -> None:
+    pool = await open_pool(diary, capacity=1, per_client=1)
+    settled: asyncio.Queue[PermitRequest] = asyncio.Queue()
+
+    def ask_for(client_id: str, wait_seconds: float = SECONDS) -> None:
+        pool.request(client_id, wait_seconds=wait_seconds, settled=settled.put_nowait)
+
+    ask_for("anna")
+    permit = (await settled.get()).result()
+    for client_id, wait_seconds in (("anna", SECONDS), ("ben", 0)):
+        ask_for(client_id, wait_seconds)
+        await settled.get()
+    ask_for("carl")
+    await until(pool, lambda state: state.waiting == 1)
+    permit.release()
+    (await settled.get()).result().release()
+    assert diary.news == [
+        ("granted", "at once"),
+        ("refused", "client_limit"),
+        ("timed out", None),
+        ("granted", "waited"),
+    ]
 
 
 async def test_refusals_are_told_by_their_codes(open_pool: OpenPool, diary: Diary) -> None:
