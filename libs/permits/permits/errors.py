@@ -4,7 +4,7 @@
     ├── PermitTimeout          cluster_full         nothing became free in time
     ├── ClientLimitReached     client_limit         this client holds or waits for all it may have
     ├── LineFull               line_full            too many wait already
-    ├── WaitReplaced           wait_replaced        another request with the same wait id waits in this place now
+    ├── WaitReplaced           wait_replaced        another request with the same wait id has this position in the queue
     ├── PoolLearning           limits_learning      the store may have forgotten permits, and grants nothing for a while
     ├── PoolUnavailable        limits_unavailable   the store of the limits cannot be asked
     ├── PoolClosed             draining             this process gives nothing out any more
@@ -62,13 +62,13 @@ class ClientLimitReached(PermitError):
 
 
 class LineFull(PermitError):
-    """Too many are waiting in line already."""
+    """Too many requests wait in the queue."""
 
     code = Reason.LINE_FULL
 
 
 class WaitReplaced(PermitError):
-    """Another request with the same wait id has taken this place in line."""
+    """Another request with the same wait id has taken over this position in the queue."""
 
     code = Reason.WAIT_REPLACED
 
@@ -98,7 +98,7 @@ class PoolClosed(PermitError):
 
 
 class PermitLost(PermitError):
-    """The permit was lost while it was held: the pool can no longer prove that the place is ours."""
+    """The permit was lost while it was held: the pool can no longer prove that it is ours."""
 
     code = Reason.PERMIT_LOST
 
