@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chat_client.errors import (
         ClientError,
         ConnectionLost,
-        FileTrouble,
+        FileError,
         MessageFailed,
         MessageInvalid,
         Refused,
@@ -46,7 +46,7 @@ _HOMES: Final = {
     "chat_client.content": ("Content", "Upload", "video", "voice"),
     "chat_client.credentials": ("Token",),
     "chat_client.errors": (
-        "ClientError", "ConnectionLost", "FileTrouble", "MessageFailed", "MessageInvalid", "Refused", "Unanswered",
+        "ClientError", "ConnectionLost", "FileError", "MessageFailed", "MessageInvalid", "Refused", "Unanswered",
         "Unreachable", "WrongAnswer",
     ),
     "chat_client.history": ("History",),
@@ -73,7 +73,7 @@ __all__ = [
     "Content",
     "Ended",
     "Event",
-    "FileTrouble",
+    "FileError",
     "History",
     "Idle",
     "Installation",

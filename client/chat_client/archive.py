@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chat_client.archive_page import page_lines
-from chat_client.errors import FileTrouble, Refused
+from chat_client.errors import FileError, Refused
 from chat_client.files import replaced_file
 from chat_client.history import History
 from chat_client.history_records import Media, Message, read_message
@@ -107,7 +107,7 @@ def index_lines(index: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of an index, up to its end.
 
     Raises:
-        FileTrouble: it cannot be read, is no export, or is not whole.
+        FileError: it cannot be read, is no export, or is not whole.
     """
     line: dict[str, Any] = {}
     try:
@@ -118,8 +118,8 @@ def index_lines(index: Path) -> Iterator[dict[str, Any]]:
                     raise ValueError(f"a line has the type {line['type']}")
                 yield line
     except OSError as exc:
-        raise FileTrouble(f"{index} cannot be read: {exc.strerror}") from exc
+        raise FileError(f"{index} cannot be read: {exc.strerror}") from exc
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
-        raise FileTrouble(f"{index} is not an export of history: {exc}") from exc
+        raise FileError(f"{index} is not an export of history: {exc}") from exc
     if line.get("type") != ExportLine.END:
-        raise FileTrouble(f"{index} is not whole: its last line is missing")
+        raise FileError(f"{index} is not whole: its last line is missing")

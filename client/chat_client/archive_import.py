@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from chat_client.archive import INDEX, index_lines, media_name
-from chat_client.errors import FileTrouble, Refused
+from chat_client.errors import FileError, Refused
 from chat_client.history import History
 from chat_client.history_http import HistoryHttp
 from frameproto import (
@@ -185,9 +185,9 @@ class Import:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise FileTrouble(f"{exc.filename} cannot be read: {exc.strerror}") from exc
+            raise FileError(f"{exc.filename} cannot be read: {exc.strerror}") from exc
         except (FrameError, ValueError, LookupError, TypeError) as exc:
-            raise FileTrouble(f"{self._index} is not an export of history: {exc}") from exc
+            raise FileError(f"{self._index} is not an export of history: {exc}") from exc
 
     def _request(self, message: MessageJson | None) -> Request:
         if message is None:
@@ -220,7 +220,7 @@ def exchanges_of(index: Path) -> Iterator[tuple[SessionJson, list[MessageJson]]]
     """Yield the messages of each exchange with their session, in the order of the index; a session that has none, too.
 
     Raises:
-        FileTrouble: the index cannot be read, is no export, or is not whole.
+        FileError: the index cannot be read, is no export, or is not whole.
     """
     session: Any = None
     messages: list[Any] = []

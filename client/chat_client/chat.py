@@ -64,7 +64,7 @@ class Chat:
 
         Raises:
             MessageInvalid: it is empty, too large, or a text that is not UTF-8.
-            FileTrouble: a file cannot be read.
+            FileError: a file cannot be read.
             Unanswered: the conversation is over.
         """
         request = await read_content(content, self._max_frame_bytes)
@@ -87,7 +87,7 @@ class Chat:
             MessageFailed: the bot answered with an error.
             Unanswered: there is no connection, and it does not come back.
             MessageInvalid: it is empty, too large, or a text that is not UTF-8.
-            FileTrouble: a file cannot be read.
+            FileError: a file cannot be read.
         """
         asked = await self.send(content, on_sent=on_sent)
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from chat_client.errors import FileTrouble, MessageInvalid
+from chat_client.errors import FileError, MessageInvalid
 from chat_client.files import opened, read_bounded
 from frameproto import Buffer, FrameError, FrameTooLarge, Request, RequestKind, TextInvalid
 
@@ -51,7 +51,7 @@ async def read_content(content: Content, max_bytes: int) -> Request:
 
     Raises:
         MessageInvalid: it is empty, too large, or a text that is not UTF-8.
-        FileTrouble: a file cannot be read.
+        FileError: a file cannot be read.
     """
     upload = content if isinstance(content, Upload) else Upload(RequestKind.TEXT, content)
     try:
@@ -88,7 +88,7 @@ def _read_file(file: BinaryIO, max_bytes: int) -> bytes:
     try:
         return read_bounded(file, max_bytes)
     except OSError as exc:
-        raise FileTrouble(f"{getattr(file, 'name', 'the stream')} cannot be read: {exc.strerror}") from exc
+        raise FileError(f"{getattr(file, 'name', 'the stream')} cannot be read: {exc.strerror}") from exc
 
 
 async def _read_stream(chunks: AsyncIterable[bytes], max_bytes: int) -> bytes:

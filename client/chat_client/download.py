@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from chat_client.errors import FileTrouble, Unreachable, WrongAnswer
+from chat_client.errors import FileError, Unreachable, WrongAnswer
 from chat_client.files import whole_file
 from chat_client.history_http import CHUNK_BYTES, OK, HistoryHttp
 from chat_client.history_records import Media
@@ -52,7 +52,7 @@ async def _download_rest(http: HistoryHttp, media: Media, file: BinaryIO, on_byt
             try:
                 file.write(chunk)
             except OSError as exc:
-                raise FileTrouble(f"{media.part} cannot be saved: {exc.strerror}") from exc
+                raise FileError(f"{media.part} cannot be saved: {exc.strerror}") from exc
             if on_bytes is not None:
                 on_bytes(file.tell())
     if file.tell() < media.size_bytes:

@@ -8,7 +8,7 @@
     ├── Unanswered        5   a message has no answer, because there is no connection; 3 when the server refuses
     ├── MessageFailed     4   the bot answered a message with an error
     ├── MessageInvalid    2   this is no message: empty, not UTF-8, or too large
-    └── FileTrouble       6   a file cannot be read or written here
+    └── FileError       6   a file cannot be read or written here
 
 The number is the exit code of the command. 0 is success, 1 a fault of ours, 2 a wrong command line. `advice` says what
 to do.
@@ -194,7 +194,7 @@ class MessageInvalid(ClientError, ValueError):
         self.frame_code = why.code
 
 
-class FileTrouble(ClientError):
+class FileError(ClientError):
     """A file cannot be read or written."""
 
     exit_code = 6

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
 
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from frameproto import Buffer
 
 CHUNK_BYTES: Final = 1024 * 1024
 
 
-class NameTaken(FileTrouble):
+class NameTaken(FileError):
     """There is a file of this name already."""
 
 
@@ -21,7 +21,7 @@ def read_upload(path: Path, max_bytes: int) -> bytes:
     """Return the content of a file that is to be sent.
 
     Raises:
-        FileTrouble: it cannot be read, is empty, or is larger than the server takes.
+        FileError: it cannot be read, is empty, or is larger than the server takes.
     """
     with opened(path) as file:
         return whole_message(file, str(path), max_bytes)
@@ -32,30 +32,30 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read it.
 
     Raises:
-        FileTrouble: it cannot be read.
+        FileError: it cannot be read.
     """
     try:
         if path.is_dir():
-            raise FileTrouble(f"{path} is a folder")
+            raise FileError(f"{path} is a folder")
         with path.open("rb") as file:
             yield file
     except OSError as exc:
-        raise FileTrouble(f"{path} cannot be read: {exc.strerror}") from exc
+        raise FileError(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
-        raise FileTrouble(f"{str(path)!r} is not the name of a file: {exc}") from exc
+        raise FileError(f"{str(path)!r} is not the name of a file: {exc}") from exc
 
 
 def whole_message(file: BinaryIO, name: str, max_bytes: int) -> bytes:
     """Return all that a file holds.
 
     Raises:
-        FileTrouble: that is nothing, or more than the server takes.
+        FileError: that is nothing, or more than the server takes.
     """
     content = read_bounded(file, max_bytes)
     if not content:
-        raise FileTrouble(f"{name} is empty")
+        raise FileError(f"{name} is empty")
     if len(content) > max_bytes:
-        raise FileTrouble(f"{name} is over {max_bytes} bytes, which is all that a message may have (--max-bytes)")
+        raise FileError(f"{name} is over {max_bytes} bytes, which is all that a message may have (--max-bytes)")
     return content
 
 
@@ -73,7 +73,7 @@ def save(folder: Path, stem: str, suffix: str, content: Buffer) -> Path:
     Nothing is ever written over: a name that is taken gets a number.
 
     Raises:
-        FileTrouble: it cannot be written.
+        FileError: it cannot be written.
     """
     while True:
         path = free_name(folder, stem, suffix)
@@ -96,7 +96,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when all of it is there.
 
     Raises:
-        FileTrouble: it cannot be written, or the name is taken.
+        FileError: it cannot be written, or the name is taken.
     """
     draft = path.with_name(f".{uuid4().hex}.part")
     try:
@@ -108,10 +108,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         _name(draft, path)
     except FileExistsError as exc:
         if not path.parent.is_dir():
-            raise FileTrouble(f"{path} cannot be written: there is a file where its folder should be") from exc
+            raise FileError(f"{path} cannot be written: there is a file where its folder should be") from exc
         raise NameTaken(f"{path} is there already, and is not written over") from exc
     except OSError as exc:
-        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
+        raise FileError(f"{path} cannot be written: {exc.strerror}") from exc
     finally:
         with suppress(OSError):
             draft.unlink()
@@ -122,7 +122,7 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file that takes the place of the one before only when all of it is there.
 
     Raises:
-        FileTrouble: it cannot be written.
+        FileError: it cannot be written.
     """
     draft = path.with_name(f".{uuid4().hex}.part")
     try:
@@ -131,7 +131,7 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
             yield file
         draft.replace(path)
     except OSError as exc:
-        raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
+        raise FileError(f"{path} cannot be written: {exc.strerror}") from exc
     finally:
         with suppress(OSError):
             draft.unlink()

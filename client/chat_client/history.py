@@ -10,7 +10,7 @@ from uuid import UUID
 
 from chat_client.credentials import Token
 from chat_client.download import OnBytes, download
-from chat_client.errors import FileTrouble, Unreachable
+from chat_client.errors import FileError, Unreachable
 from chat_client.files import whole_file
 from chat_client.history_http import CHUNK_BYTES, HistoryHttp
 from chat_client.history_records import Arrived, Media, Message, Session, SignedUrl, read_message, read_session
@@ -210,7 +210,7 @@ class History:
                 try:
                     file.write(line)
                 except OSError as exc:
-                    raise FileTrouble(f"{path} cannot be written: {exc.strerror}") from exc
+                    raise FileError(f"{path} cannot be written: {exc.strerror}") from exc
 
     async def export_lines(self, client_id: str) -> AsyncIterator[bytes]:
         """Yield all sessions and messages of a client, one JSON object a line; the last one is the end.

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from chat_client import FileTrouble, History, Refused
+from chat_client import FileError, History, Refused
 from chat_client.archive import index_lines
 from chat_client.archive_import import Import, Imported
 from chat_client.history_http import HistoryHttp
@@ -162,14 +162,14 @@ async def test_what_cannot_be_made_again_is_counted(
     (tmp_path / "cut.ndjson").write_bytes(b"".join(cut_off))
     (tmp_path / "none.ndjson").write_text("[1]\n")
     for name, says in (("cut.ndjson", "is not whole"), ("none.ndjson", "is not an export"), ("", "cannot be read")):
-        with pytest.raises(FileTrouble, match=says):
+        with pytest.raises(FileError, match=says):
             await read_into(other, tmp_path / name, client_id)
 
 
 def test_an_index_is_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "index").write_text(json.dumps({"type": "end", "sessions": 0, "messages": 0}) + "\n")
     assert [line["type"] for line in index_lines(tmp_path / "index")] == ["end"]
-    with pytest.raises(FileTrouble, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read"):
         list(index_lines(tmp_path / "nothing"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_client import FileTrouble, MessageInvalid, Upload, video, voice
+from chat_client import FileError, MessageInvalid, Upload, video, voice
 from chat_client.content import Content, read_content
 from frameproto import Request, RequestKind
 
@@ -85,7 +85,7 @@ async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         def read(self, _size: int | None = -1, /) -> bytes:
             raise OSError(5, "Input/output error")
 
-    with pytest.raises(FileTrouble, match=r"none\.mp3"):
+    with pytest.raises(FileError, match=r"none\.mp3"):
         await read(voice(tmp_path / "none.mp3"))
-    with pytest.raises(FileTrouble, match=r"note\.mp3 cannot be read: Input/output error"):
+    with pytest.raises(FileError, match=r"note\.mp3 cannot be read: Input/output error"):
         await read(voice(Broken()))

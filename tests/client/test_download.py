@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from chat_client import History, Media, Refused, Unreachable, WrongAnswer
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from frameproto import Request, RequestKind, Response, ResponseKind
 from tests.client.conftest import SAMPLES, Chatbot, keep
 from tests.client.standins import answering
@@ -169,7 +169,7 @@ async def test_a_download_that_cannot_be_whole_leaves_nothing(
 
 async def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, full_disk: None) -> None:
     async with answering(Store(in_pieces).answer) as url, History(url) as history:
-        with pytest.raises(FileTrouble, match="File too large"):
+        with pytest.raises(FileError, match="File too large"):
             await history.download(MEDIA, tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
@@ -178,7 +178,7 @@ async def test_a_name_that_is_taken_is_told_before_anything_is_asked(tmp_path: P
     (tmp_path / "video.mp4").write_bytes(b"mine")
     store = Store(in_pieces)
     async with answering(store.answer) as url, History(url) as history:
-        with pytest.raises(FileTrouble, match="is there already"):
+        with pytest.raises(FileError, match="is there already"):
             await history.download(MEDIA, tmp_path / "video.mp4")
     assert ((tmp_path / "video.mp4").read_bytes(), store.starts) == (b"mine", [])
 

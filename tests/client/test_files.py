@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from chat_client.files import free_name, read_upload, save, whole_file
 
 OVER_THE_DISK = bytes(100_000)  # more than full_disk lets a file have
@@ -44,7 +44,7 @@ def test_an_upload_that_cannot_be_is_told(tmp_path: Path, name: str, why: str) -
     (tmp_path / "large.mp3").write_bytes(bytes(11))
     (tmp_path / "endless").symlink_to("/dev/zero")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(FileTrouble, match=why) as trouble:
+    with pytest.raises(FileError, match=why) as trouble:
         read_upload(tmp_path / name, 10)
     assert trouble.value.exit_code == 6
 
@@ -67,7 +67,7 @@ def test_whatever_has_a_name_keeps_it(tmp_path: Path, taken: str) -> None:
     else:
         path.symlink_to("nowhere")
     assert free_name(tmp_path, "voice", ".mp3").name == "voice-2.mp3"
-    with pytest.raises(FileTrouble, match="is there already"), whole_file(path) as file:
+    with pytest.raises(FileError, match="is there already"), whole_file(path) as file:
         file.write(b"yours")
     assert names(tmp_path) == {"voice.mp3"}
     assert not path.is_file() or path.read_bytes() == b"mine"
@@ -100,9 +100,9 @@ def test_trouble_of_the_writer_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, full_disk: None) -> None:
-    with pytest.raises(FileTrouble, match=r"video\.mp4 cannot be written: File too large"):
+    with pytest.raises(FileError, match=r"video\.mp4 cannot be written: File too large"):
         save(tmp_path, "video", ".mp4", OVER_THE_DISK)
-    with pytest.raises(FileTrouble, match="cannot be written"), whole_file(tmp_path / "video.mp4") as file:
+    with pytest.raises(FileError, match="cannot be written"), whole_file(tmp_path / "video.mp4") as file:
         for start in range(0, len(OVER_THE_DISK), 1000):  # small pieces, so that the last of them wait in a buffer
             file.write(OVER_THE_DISK[start : start + 1000])
     assert names(tmp_path) == set()
@@ -118,7 +118,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, full_disk: None)
 )
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path, folder: str, why: str) -> None:
     (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(FileTrouble, match=why):
+    with pytest.raises(FileError, match=why):
         save(tmp_path / folder, "voice", ".mp3", b"voice")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
@@ -134,6 +134,6 @@ def test_a_disk_without_hard_links_holds_files_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "link", refuse)  # as on FAT
     first, second = (save(tmp_path, "voice", ".mp3", content) for content in (b"1", b"2"))
     assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
-    with pytest.raises(FileTrouble, match="is there already"), whole_file(first) as file:
+    with pytest.raises(FileError, match="is there already"), whole_file(first) as file:
         file.write(b"3")
     assert names(tmp_path) == {"voice.mp3", "voice-2.mp3"}

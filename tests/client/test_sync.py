@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import chat_client
-from chat_client import Change, Connected, FileTrouble, MessageInvalid, Response, Unreachable, sync, voice
+from chat_client import Change, Connected, FileError, MessageInvalid, Response, Unreachable, sync, voice
 from devtools.ports import free_port
 from tests.client.conftest import SAMPLES, Chatbot
 
@@ -51,7 +51,7 @@ def test_errors_are_the_same(chatbot: Chatbot) -> None:
     with anna(chatbot.url) as chat:
         with pytest.raises(MessageInvalid):
             chat.ask("")
-        with pytest.raises(FileTrouble):
+        with pytest.raises(FileError):
             chat.ask(voice("none.mp3"))
         replies = chat.ask_many(["", "say a"], return_exceptions=True)
         assert [type(each) for each in replies] == [MessageInvalid, Response]

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from chat_client.cli import options as option
 from chat_client.cli.output import answers, complain, notes, number_of, run, size_of
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from chat_client.files import free_name
 from chat_client.history import History
 from chat_client.history_http import HistoryHttp
@@ -95,7 +95,7 @@ async def _export_folder(client_id: str, folder: Path, *, history_url: str, toke
     answers().print(escape(str(folder)))
     if contents.missing:
         complain(f"history has lost {number_of(contents.missing, 'medium', 'media')}; all else is in the folder")
-        return FileTrouble.exit_code
+        return FileError.exit_code
     return 0
 
 
@@ -116,4 +116,4 @@ async def _import(*, folder: Path, ingest_token: str | None, history_url: str, t
     for what, how_many in trouble.items():
         if how_many:
             complain(f"{number_of(how_many, 'exchange')}: {what}")
-    return FileTrouble.exit_code if any(trouble.values()) else 0
+    return FileError.exit_code if any(trouble.values()) else 0

@@ -20,7 +20,7 @@ from chat_client.cli.prompts import Interrupted, Prompts
 from chat_client.cli.recording import find_recorder, recording
 from chat_client.cli.terminal_chat import ConnectOptions, TerminalChat, is_cancelled
 from chat_client.content import Upload
-from chat_client.errors import ClientError, FileTrouble, Unanswered
+from chat_client.errors import ClientError, FileError, Unanswered
 from chat_client.files import read_upload, whole_message
 from frameproto import MediaPart, RequestKind
 from frameproto.connection import parse_uuid
@@ -149,7 +149,7 @@ class Dialogue:
     async def _record(self) -> int:
         """Record until the next line, save the recording and send it."""
         if not self._ask.attended:
-            raise FileTrouble("/record needs a terminal; /voice FILE sends a recording")
+            raise FileError("/record needs a terminal; /voice FILE sends a recording")
         async with recording(find_recorder()) as recorded:
             asking = asyncio.create_task(self._ask.line("recording; Enter sends it, Ctrl-D throws it away > "))
             ending = asyncio.create_task(recorded.ended())
@@ -237,12 +237,12 @@ def _expanded(name: str) -> Path:
     """Return a path with a home folder in place of its ~.
 
     Raises:
-        FileTrouble: nobody here is called that.
+        FileError: nobody here is called that.
     """
     try:
         return Path(name).expanduser()
     except RuntimeError as exc:
-        raise FileTrouble(f"{name} cannot be used: nobody here is called that") from exc
+        raise FileError(f"{name} cannot be used: nobody here is called that") from exc
 
 
 def _read(name: str, max_bytes: int) -> tuple[str, bytes]:

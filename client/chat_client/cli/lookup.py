@@ -9,7 +9,7 @@ from uuid import UUID
 from chat_client.cli.history import save_media, show_message, tell_times
 from chat_client.cli.output import notes
 from chat_client.cli.terminal_chat import ConnectOptions
-from chat_client.errors import FileTrouble, Refused
+from chat_client.errors import FileError, Refused
 from chat_client.history import History
 from chat_client.history_records import Message
 from chat_client.installation import learn_history_address
@@ -81,7 +81,7 @@ class Lookup:
                 for media in message.media:
                     if media.part == part:
                         return await save_media(history, message, media, folder)
-        raise FileTrouble(f"{message.id} has no {' and no '.join(parts)}")
+        raise FileError(f"{message.id} has no {' and no '.join(parts)}")
 
     async def sessions(self) -> list[tuple[str, str]]:
         """Return the latest sessions, each with a word about it."""

@@ -35,7 +35,7 @@ from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
 from chat_client.cli.pictures import show_picture
 from chat_client.cli.wrapping import print_hanging
-from chat_client.errors import ClientError, FileTrouble
+from chat_client.errors import ClientError, FileError
 from chat_client.files import save
 from frameproto import MediaPart, Response, ResponseKind
 
@@ -107,7 +107,7 @@ def _give_up_output(trouble: OSError) -> int:
         with suppress(OSError):
             complain(f"the output cannot be written: {trouble.strerror}")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing the rest at exit would fail again
-    return FileTrouble.exit_code
+    return FileError.exit_code
 
 
 def complain(what: str) -> None:
@@ -159,18 +159,18 @@ def show_reply(
     `saved_as` takes where each part is.
 
     Raises:
-        FileTrouble: media could not be saved; the text was printed all the same.
+        FileError: media could not be saved; the text was printed all the same.
     """
     stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     saved: dict[str, str] = {}
-    trouble: FileTrouble | None = None
+    trouble: FileError | None = None
     for part, content in reply.media.items():
         try:
             path = save(folder, f"{stem}-{part}", f".{part.suffix}", content)
             saved[part.value] = str(path)
             if saved_as is not None:
                 saved_as[part] = path
-        except FileTrouble as exc:
+        except FileError as exc:
             trouble = exc
     _print_reply(reply, saved, as_json=as_json, seconds=seconds)
     if trouble is not None:
@@ -245,7 +245,7 @@ def run_viewer(path: Path | None) -> int:
     program = next((found for name in VIEWERS if (found := shutil.which(name))), None)
     if program is None:
         complain(f"nothing here opens files; the file is {path}")
-        return FileTrouble.exit_code
+        return FileError.exit_code
     quiet = subprocess.DEVNULL
     subprocess.Popen([program, str(path)], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - one of VIEWERS
     return 0

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from chat_client.files import save
 
 LONGEST_SECONDS: Final = 120  # longer ones are refused by a server with the usual settings
@@ -51,12 +51,12 @@ def find_recorder() -> Recorder:
     """Return the first recorder that this machine has.
 
     Raises:
-        FileTrouble: it has none.
+        FileError: it has none.
     """
     for recorder in _recorders():
         if shutil.which(recorder.program):
             return recorder
-    raise FileTrouble(f"nothing here records: {WHAT_TO_INSTALL.get(sys.platform, OTHERWISE)}")
+    raise FileError(f"nothing here records: {WHAT_TO_INSTALL.get(sys.platform, OTHERWISE)}")
 
 
 class Recording:
@@ -77,13 +77,13 @@ class Recording:
         """End it, and save it in a folder: as MP3 where ffmpeg is there to make one, else as WAV.
 
         Raises:
-            FileTrouble: nothing was recorded, or it cannot be saved.
+            FileError: nothing was recorded, or it cannot be saved.
         """
         await stop(self._process)
         if not self._path.exists() or not self._path.stat().st_size:
             said = (await self._process.stderr.read() if self._process.stderr else b"").decode(errors="replace")
             why = said.strip().splitlines()[-1:] or ["it said nothing"]
-            raise FileTrouble(f"{self._recorder.program} recorded nothing: {why[0]}")
+            raise FileError(f"{self._recorder.program} recorded nothing: {why[0]}")
         file = await _as_mp3(self._path) or self._path
         stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S-recording")
         return save(folder, stem, file.suffix, file.read_bytes())
@@ -94,7 +94,7 @@ async def recording(recorder: Recorder) -> AsyncIterator[Recording]:
     """Record for the length of an `async with` block; what is not kept is thrown away.
 
     Raises:
-        FileTrouble: the recorder cannot be started.
+        FileError: the recorder cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="chat-client-") as folder:
         path = Path(folder) / "recording.wav"
@@ -109,7 +109,7 @@ async def recording(recorder: Recorder) -> AsyncIterator[Recording]:
                 start_new_session=True,  # Ctrl-C is ours: it throws the recording away
             )
         except OSError as exc:
-            raise FileTrouble(f"{recorder.program} cannot be started: {exc.strerror}") from exc
+            raise FileError(f"{recorder.program} cannot be started: {exc.strerror}") from exc
         try:
             yield Recording(recorder, process, path)
         finally:

@@ -14,7 +14,7 @@ from chat_client.cli import options as option
 from chat_client.cli.output import run, show_reply
 from chat_client.cli.terminal_chat import ConnectOptions, TerminalChat
 from chat_client.content import Upload
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from chat_client.files import read_upload, whole_message
 from frameproto import MediaPart, RequestKind
 from frameproto.media import OWN_FORMATS
@@ -49,7 +49,7 @@ def text(url: str, words: tuple[str, ...], **rest: Any) -> None:  # noqa: ANN401
             given = sys.stdin.buffer if sys.stdin else BytesIO()
         data = whole_message(given, "the text", max_bytes).strip()
         if not data:
-            raise FileTrouble("the text is empty")
+            raise FileError("the text is empty")
         yield "text", data
 
     run(_send(RequestKind.TEXT, texts, url=url, **rest))

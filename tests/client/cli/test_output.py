@@ -11,7 +11,7 @@ import pytest
 
 from chat_client.cli.history import show_message
 from chat_client.cli.output import print_json, printable, show_reply
-from chat_client.errors import FileTrouble
+from chat_client.errors import FileError
 from chat_client.history_records import Message
 from frameproto import Response, ResponseKind, error_response
 from tests.client.command import COMMAND, environment
@@ -100,7 +100,7 @@ def test_a_reply_as_json_names_its_files(
 def test_the_text_is_shown_even_when_the_voice_cannot_be_saved(
     tmp_path: Path, full_disk: None, capsys: pytest.CaptureFixture[str], *, as_json: bool
 ) -> None:
-    with pytest.raises(FileTrouble, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         show_reply(Response(ResponseKind.VOICE, "hello", bytes(100_000)), tmp_path, as_json=as_json)
     assert "hello" in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_client import FileTrouble
+from chat_client import FileError
 from chat_client.cli.recording import find_recorder, recording
 from tests.client.command import PATIENCE_SECONDS, on_terminal
 from tests.client.conftest import SAMPLES, Chatbot
@@ -57,7 +57,7 @@ def until_it_records(folder: Path) -> None:
 
 def test_what_to_install_is_told(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tools))
-    with pytest.raises(FileTrouble, match="nothing here records: install"):
+    with pytest.raises(FileError, match="nothing here records: install"):
         find_recorder()
     tool(tools, "ffmpeg", RECORDS)
     assert find_recorder().program == "ffmpeg"
@@ -70,7 +70,7 @@ async def test_a_recorder_that_fails_is_told(tools: Path, tmp_path: Path, monkey
     tool(tools, "arecord", FAILS)
     async with recording(find_recorder()) as recorded:
         await recorded.ended()
-        with pytest.raises(FileTrouble, match="arecord recorded nothing: arecord: main:831: audio open error"):
+        with pytest.raises(FileError, match="arecord recorded nothing: arecord: main:831: audio open error"):
             await recorded.keep(tmp_path / "replies")
     assert not (tmp_path / "replies").exists()
 
