@@ -124,7 +124,7 @@ def problem(**more: object) -> bytes:
     ("status", "body", "headers", "code", "said", "seconds"),
     [
         pytest.param(503, problem(), {}, "cluster_full", "all are taken", None, id="problem"),
-        pytest.param(503, problem(place=4), {}, "cluster_full", "place 4 in line", None, id="place"),
+        pytest.param(503, problem(place=4), {}, "cluster_full", "place 4 in the queue", None, id="place"),
         pytest.param(503, problem(), {"Retry_After": "7"}, "cluster_full", "try again in 7 s", 7.0, id="retry"),
         pytest.param(429, problem(), {"Retry_After": "Wed, 21 Oct"}, "cluster_full", "429", None, id="retry by date"),
         pytest.param(503, problem(detail=None), {}, "cluster_full", "Busy", None, id="title only"),

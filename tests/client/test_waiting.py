@@ -101,7 +101,7 @@ async def test_a_fault_of_on_change_while_the_client_waits_comes_out_of_connect(
 
 async def test_a_client_without_patience_is_told_its_place() -> None:
     async with talking(echo, process_request=Queue(turned_away=1)) as url:
-        with pytest.raises(Refused, match="place 7 in line") as refused:
+        with pytest.raises(Refused, match="place 7 in the queue") as refused:
             async with connect(url, client_id="anna", time_zone="UTC", patience_seconds=0):
                 raise AssertionError
     assert (refused.value.place, refused.value.advice) == (7, "try again later")

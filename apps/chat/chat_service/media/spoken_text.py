@@ -44,7 +44,7 @@ MARKDOWN: Final = (
     Substitution(("|",), re.compile(r"[ \t]*\|[ \t]*"), ", "),
     Substitution(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+(.*[^\s.!?:;,])[ \t]*$", re.MULTILINE), r"\1."),
     Substitution(BULLETS, re.compile(r"^[ \t]*[-*+•][ \t]+", re.MULTILINE), ""),
-    Substitution(("*", "~", "`"), re.compile(r"(\*{1,3}|~~|`+)(?=\S)([^\n]{1,300}?)(?<=\S)\1"), r"\2"),
+    Substitution(("*", "~", "`"), re.compile(r"(\*{1,3}|~~|`{1,3})(?=\S)([^\n]{1,300}?)(?<=\S)\1"), r"\2"),
     Substitution(("_",), re.compile(r"(?<!\w)(_{1,3})(?=\S)([^\n]{1,300}?)(?<=\S)\1(?!\w)"), r"\2"),
     Substitution(("*", "~", "`"), re.compile(r"[*`~]"), " "),
 )
