@@ -33,7 +33,7 @@
 -- A script must not fail half way: there is no undoing. So all that may fail by rights of the user is asked with pcall.
 
 local LAYOUT = 2
-local LOOKS = 200 -- waiters, and records, that one script looks at
+local LOOKS = 125 -- waiters, and records, that one script looks at
 
 -- What became of a call.
 local DONE, GONE, STALE, FORGOTTEN, NEWER, SHUT_OUT, NAMELESS = 1, 0, -1, -2, -3, -4, -5

@@ -8,7 +8,7 @@ from permits.redis.lease import Lease, RedisPermit
 from permits.redis.requests import AcquireRequest, Operation, Query, Request
 
 MAX_OPERATIONS = 250  # in one script call, so that no call keeps the store busy for more than a few milliseconds
-MAX_WITH_PLACES = 80  # of those that come back to a place, or may: each takes two to three times as long
+MAX_WITH_PLACES = 60  # of those that come back to a place, or may: each takes two to three times as long
 MAX_DECLARED = 200  # permits and waiters in one part of a declaration
 
 Batch = Query | Sequence[Operation]
