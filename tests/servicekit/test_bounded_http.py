@@ -24,7 +24,7 @@ async def count(request: Request) -> Response:
 
 
 async def count_later(request: Request) -> Response:
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(3)
     return await count(request)
 
 
@@ -284,7 +284,7 @@ async def test_a_slow_body_above_the_least_rate_arrives() -> None:
 
 
 async def test_a_body_that_waits_for_us_is_not_too_slow() -> None:
-    async with served(body_seconds=0.2, stall_seconds=0.1, min_bytes_per_second=100_000) as connect:
+    async with served(body_seconds=2, stall_seconds=1, min_bytes_per_second=100_000) as connect:
         reader, writer = await connect()
         size = 4 * 64 * KILOBYTE
         writer.write(b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
