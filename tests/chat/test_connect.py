@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from chat_service.connection import Connection
 from frameproto import Request, RequestKind, decode_response, encode_request
 from permits import Outlook, PoolLearning, Verdict
 from servicekit.clock import utc_now
@@ -45,6 +46,23 @@ async def test_an_admitted_client_talks_over_the_subprotocol_and_learns_its_sess
             assert decode_response(await chat.recv()).text == "you said hello"  # type: ignore[arg-type]
         await eventually(server, held=0)
         assert server.ledger.kept[0].session_id == UUID(chat.response.headers["chatbot-session"])
+
+
+async def test_a_fault_as_a_connection_begins_ends_it_and_gives_its_permit_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begin_and_fail(connection: Connection, *args: Any) -> None:
+        begin(connection, *args)
+        raise RuntimeError("a bug behind the handshake")
+
+    begin = Connection.start
+    monkeypatch.setattr(Connection, "start", begin_and_fail)
+    async with open_server() as server:
+        async with server.visit() as chat:
+            assert await until_closed(chat) == 1011
+        await eventually(server, held=0)
+        async with asyncio.timeout(20):
+            await server.registry.wait_until_empty()
 
 
 async def test_a_session_may_be_continued() -> None:

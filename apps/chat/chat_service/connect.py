@@ -122,15 +122,8 @@ class ConnectEndpoint:
         """Upgrade and begin the connection, which lives on by calls when this has returned."""
         subprotocol, dialect = choose(websocket.scope.get("subprotocols", ()))
         connection = Connection(_transport(websocket), dialect, visitor, permit, self._pod)
-        self._registry.add(connection)
-        try:
-            is_there = await _accept(websocket, visitor, subprotocol)
-        except BaseException:
-            self._registry.discard(connection)
-            raise
-        if not is_there:
+        if not await _accept(websocket, visitor, subprotocol):
             self._log.info("connection.left_before_accept")
-            self._registry.discard(connection)
             permit.release()
             return
         self._log.info(
@@ -140,6 +133,7 @@ class ConnectEndpoint:
             subprotocol=subprotocol or SUBPROTOCOL_V1,
         )
         self._pod.metrics.opened()
+        self._registry.add(connection)  # with no await until it has begun: a pod that ends meets nothing half open
         connection.start(partial(self._ended, connection))
         if self._registry.is_draining:
             connection.drain()
