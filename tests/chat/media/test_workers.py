@@ -282,6 +282,15 @@ async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], 
         assert loudness(await workers.synthesize("still here"))[1] > 0.3
 
 
+async def test_workers_take_the_same_address_space_whichever_thread_asks_first() -> None:
+    async with workers_of(6) as workers:
+        processes = [psutil.Process(pid) for pid in workers.pids]
+        at_start = [process.memory_info().vms for process in processes]
+        await asyncio.gather(*(workers.synthesize("hello") for _ in range(6)))
+        after_a_job = [process.memory_info().vms for process in processes]
+        assert max(after_a_job) < min(at_start) + 48 * 1024**2  # an arena of a thread takes 64
+
+
 async def test_a_worker_stays_as_small_as_it_was_however_many_videos_it_sees() -> None:
     mp4 = turned(video(RED, GREEN, BLUE, seconds=1.8), CLOCKWISE)
     async with workers_of(1) as workers:

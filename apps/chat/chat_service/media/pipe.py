@@ -44,7 +44,11 @@ class ProcessSettings:
     """
 
     PROGRAM: ClassVar[str]  # the module that is run
-    VARIABLES: ClassVar[Mapping[str, str]] = {}  # of its environment
+    VARIABLES: ClassVar[Mapping[str, str]] = {  # of its environment
+        # With an arena for each thread, a recognizer keeps 200 MB more, and 64 MB of the address space of any worker
+        # are taken or not by which of its threads asks first.
+        "MALLOC_ARENA_MAX": "1",
+    }
 
     memory_bytes: int
     job_cpu_seconds: float
@@ -84,10 +88,9 @@ class RecognizerSettings(ProcessSettings):
 
     PROGRAM: ClassVar[str] = "chat_service.media.recognizer"
     VARIABLES: ClassVar[Mapping[str, str]] = {
+        **ProcessSettings.VARIABLES,
         # CTranslate2 takes MKL on processors of Intel only. It needs twice the address space, and is not faster.
         "CT2_USE_MKL": "0",
-        # With an arena for each thread, 200 MB more stay resident.
-        "MALLOC_ARENA_MAX": "1",
     }
 
     model: str
