@@ -266,16 +266,17 @@ async def test_workers_killed_between_jobs_are_replaced(workers: OfOneClient) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"),
+    ("kind", "make", "spare_mib"),
     [
-        ("probe_audio", lambda: slow_mp3(200)),  # does not even fit in there
-        ("probe_video", lambda: video(RED, size=(4096, 2304), seconds=0.1, codec="mpeg4")),
+        ("probe_audio", lambda: slow_mp3(200), 24),  # does not even fit in there
+        ("probe_video", lambda: video(RED, size=(4096, 2304), seconds=0.1, codec="mpeg4"), 24),
+        ("probe_video", lambda: video(RED, size=(4096, 2304), seconds=0.1), 20),  # FFmpeg goes on without a picture
     ],
 )
-async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes]) -> None:
+async def test_a_job_that_eats_memory_fails_alone(kind: str, make: Callable[[], bytes], spare_mib: int) -> None:
     async with workers_of(1) as idle:
         at_rest = psutil.Process(idle.pids[0]).memory_info().vms  # differs with the versions of Python and FFmpeg
-    async with workers_of(1, memory_bytes=at_rest + 24 * 1024**2) as workers:
+    async with workers_of(1, memory_bytes=at_rest + spare_mib * 1024**2) as workers:
         with pytest.raises(MediaError) as failed:
             await getattr(workers, kind)(make())
         assert failed.value.code in {"media_failed", "media_too_complex"}

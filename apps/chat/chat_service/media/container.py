@@ -5,6 +5,7 @@ The whitelists keep it from all of them.
 """
 
 import io
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +48,7 @@ SOUND_DECODERS: Final = (*MP3_DECODERS, "aac", "opus", "vorbis", "ac3", "eac3", 
 LENIENT: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if av.__version__ < "19" else {}
 AV_TIME_BASE: Final = 1_000_000  # FFmpeg counts the length of a file in microseconds
 MAX_PIXELS: Final = 4096 * 2304  # a little more than 4K; one decoded picture then takes 14 MB
+ROOM_BYTES: Final = 64 * 1024**2  # a decoder keeps several pictures
 
 
 @contextmanager
@@ -68,15 +70,34 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
         "max_pixels": str(MAX_PIXELS),
     }
     label = file_format.label
+    too_much = MediaError("media_too_complex", f"decoding this {label} takes too much memory; send another one")
     try:
-        with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container:
+        with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container, _room_for_pictures(too_much):
             yield container
     except (MemoryError, av.BlockingIOError) as exc:  # the second: no memory for the stack of a thread
-        raise MediaError("media_too_complex", f"decoding this {label} takes too much memory; send another one") from exc
+        raise too_much from exc
     except av.FFmpegError as exc:
         raise MediaError(
             "media_unreadable", f"this is not {label}, or it is damaged; send it again as {label}"
         ) from exc
+
+
+@contextmanager
+def _room_for_pictures(too_much: MediaError) -> Iterator[None]:
+    """Raise `too_much` when a file is found unreadable and memory is short.
+
+    FFmpeg goes on when a decoder gets no memory. What is missing then is a size or a picture, as in a damaged file.
+    """
+    try:
+        yield
+    except (MediaError, av.FFmpegError) as exc:
+        if isinstance(exc, MediaError) and exc.code != "media_unreadable":
+            raise
+        try:
+            mmap.mmap(-1, ROOM_BYTES).close()
+        except OSError:
+            raise too_much from exc
+        raise
 
 
 def moving_pictures(container: "InputContainer") -> "list[VideoStream]":
