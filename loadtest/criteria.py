@@ -4,9 +4,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from frameproto.connection import CloseCode
+from frameproto.denials import DenialCode
 
-EXPLAINED_DENIALS: Final = frozenset(
-    {"cluster_full", "line_full", "client_limit", "pod_full", "draining", "limits_learning", "limits_unavailable"}
+EXPLAINED_DENIALS: Final[frozenset[str]] = frozenset(
+    {
+        DenialCode.CLUSTER_FULL,
+        DenialCode.LINE_FULL,
+        DenialCode.CLIENT_LIMIT,
+        DenialCode.POD_FULL,
+        DenialCode.DRAINING,
+        DenialCode.LIMITS_LEARNING,
+        DenialCode.LIMITS_UNAVAILABLE,
+    }
 )
 EXPLAINED_REFUSALS: Final = frozenset({"busy"})
 EXPLAINED_CLOSES: Final = frozenset({CloseCode.GOODBYE, CloseCode.DRAINING, CloseCode.PERMIT_LOST})

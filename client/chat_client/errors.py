@@ -20,7 +20,8 @@ from uuid import UUID
 
 from chat_client.denials import DENIAL_ADVICE
 from frameproto import FrameError, Response
-from frameproto.connection import TEMPORARY_DENIALS, CloseCode, Reconnect
+from frameproto.connection import CloseCode, Reconnect
+from frameproto.denials import TEMPORARY_DENIALS
 
 UNAUTHORIZED: Final = 401
 SERVER_ERRORS: Final = 500  # the first status of HTTP that is not the client's fault

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from frameproto.denials import DenialCode
 from loadtest.client_log import Visit
 from loadtest.monitor import POOLS, PoolSample
 from loadtest.recording import RunRecording
@@ -35,7 +36,7 @@ def comparable_visits(recording: RunRecording) -> list[Visit]:
     told = (
         visit
         for visit in recording.clients.visits.values()
-        if (visit.entrance == "let_in" or visit.code == "cluster_full")
+        if (visit.entrance == "let_in" or visit.code == DenialCode.CLUSTER_FULL)
         and not recording.disturbed(visit.asked_at, visit.answered_at)
     )
     return sorted(told, key=lambda visit: visit.asked_at)

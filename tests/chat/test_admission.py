@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
+from frameproto.denials import DenialCode
 from servicekit.settings.origins import parse_origin
 from servicekit.tokens import JwtAuth, mint
 from tests.chat.server_parts import denial, open_server, text
@@ -14,32 +15,38 @@ WAIT_ID = "7b0a1f0e-53c8-4b7c-9d37-0f6f6a3f2f11"
 SECRET = "a secret that is long enough for sha-256"
 
 
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
-        ("timeZone=UTC", "client_id_missing"),
-        ("clientId=&timeZone=UTC", "client_id_malformed"),
-        ("clientId=..&timeZone=UTC", "client_id_malformed"),
-        ("clientId=a/b&timeZone=UTC", "client_id_malformed"),
-        ("clientId=%00&timeZone=UTC", "client_id_malformed"),
-        ("clientId=anna%0a&timeZone=UTC", "client_id_malformed"),
-        (f"clientId={'a' * 65}&timeZone=UTC", "client_id_malformed"),
-        ("clientId=a&clientId=b&timeZone=UTC", "client_id_malformed"),
-        ("clientId=anna", "time_zone_missing"),
-        ("clientId=anna&timeZone=Mars/Olympus", "time_zone_unknown"),
-        ("clientId=anna&timeZone=localtime", "time_zone_unknown"),
-        ("clientId=anna&timeZone=../../etc/passwd", "time_zone_unknown"),
-        ("clientId=anna&timeZone=", "time_zone_malformed"),
-        ("clientId=anna&timeZone=+99:00", "time_zone_malformed"),
-        ("clientId=anna&timeZone=Asia/Tokyo", "time_zone_not_served"),
-        ("clientId=anna&timeZone=UTC&sessionId=1", "session_id_malformed"),
-        ("clientId=anna&timeZone=UTC&waitId=", "wait_id_malformed"),
-        (f"clientId=anna&timeZone=UTC&waitId={'a' * 15}", "wait_id_malformed"),
-        (f"clientId=anna&timeZone=UTC&waitId={'a' * 65}", "wait_id_malformed"),
-        (f"clientId=anna&timeZone=UTC&waitId={'a' * 16}%0a", "wait_id_malformed"),
-        (f"clientId=anna&timeZone=UTC&waitId={WAIT_ID}&waitId={WAIT_ID}", "wait_id_malformed"),
-    ],
-)
+BAD_PARAMETERS = [
+    ("timeZone=UTC", "client_id_missing"),
+    ("clientId=&timeZone=UTC", "client_id_malformed"),
+    ("clientId=..&timeZone=UTC", "client_id_malformed"),
+    ("clientId=a/b&timeZone=UTC", "client_id_malformed"),
+    ("clientId=%00&timeZone=UTC", "client_id_malformed"),
+    ("clientId=anna%0a&timeZone=UTC", "client_id_malformed"),
+    (f"clientId={'a' * 65}&timeZone=UTC", "client_id_malformed"),
+    ("clientId=a&clientId=b&timeZone=UTC", "client_id_malformed"),
+    ("clientId=anna", "time_zone_missing"),
+    ("clientId=anna&timeZone=Mars/Olympus", "time_zone_unknown"),
+    ("clientId=anna&timeZone=localtime", "time_zone_unknown"),
+    ("clientId=anna&timeZone=../../etc/passwd", "time_zone_unknown"),
+    ("clientId=anna&timeZone=", "time_zone_malformed"),
+    ("clientId=anna&timeZone=+99:00", "time_zone_malformed"),
+    ("clientId=anna&timeZone=Asia/Tokyo", "time_zone_not_served"),
+    ("clientId=anna&timeZone=UTC&sessionId=1", "session_id_malformed"),
+    ("clientId=anna&timeZone=UTC&waitId=", "wait_id_malformed"),
+    (f"clientId=anna&timeZone=UTC&waitId={'a' * 15}", "wait_id_malformed"),
+    (f"clientId=anna&timeZone=UTC&waitId={'a' * 65}", "wait_id_malformed"),
+    (f"clientId=anna&timeZone=UTC&waitId={'a' * 16}%0a", "wait_id_malformed"),
+    (f"clientId=anna&timeZone=UTC&waitId={WAIT_ID}&waitId={WAIT_ID}", "wait_id_malformed"),
+]
+
+
+def test_every_code_of_a_bad_parameter_is_met_below() -> None:
+    not_of_a_parameter = {DenialCode.WEBSOCKET_KEY_MALFORMED}
+    expected = {code for code in DenialCode if code.status == 400} - not_of_a_parameter
+    assert {code for _, code in BAD_PARAMETERS} == expected
+
+
+@pytest.mark.parametrize(("query", "code"), BAD_PARAMETERS)
 async def test_bad_parameters_are_refused_before_the_upgrade_and_by_a_peek_alike(query: str, code: str) -> None:
     async with open_server(zones="Europe/*,UTC") as server:
         status, problem, _ = await denial(server.url(query))

@@ -1,15 +1,15 @@
-"""Every reason of the limits has its answer over HTTP, from a handshake and from a preflight alike."""
+"""Every reason has its answer over HTTP, from a handshake and from a preflight alike."""
 
 import pytest
 
-from chat_service.denials import DENIALS, denial_of, foreseen
+from chat_service.denials import CODES, denial_of, denied, draining, foreseen, pod_full
+from frameproto.denials import TEMPORARY_DENIALS, DenialCode
 from permits import (
     REASONS,
     ClientLimitReached,
     LineFull,
     Outlook,
     PermitError,
-    PermitLost,
     PermitTimeout,
     PoolClosed,
     PoolLearning,
@@ -19,6 +19,7 @@ from permits import (
     WaitReplaced,
 )
 from servicekit.problems import Problem
+from servicekit.tokens import KeysUnavailable, TokenErrorCode
 
 REFUSALS: list[tuple[PermitError, int, str]] = [
     (PermitTimeout(3), 503, "10"),
@@ -28,7 +29,6 @@ REFUSALS: list[tuple[PermitError, int, str]] = [
     (PoolLearning(11.2, 3), 503, "12"),
     (PoolUnavailable(), 503, "10"),
     (PoolClosed(), 503, "1"),
-    (PermitLost(), 503, "10"),
 ]
 FORESEEN: list[tuple[Verdict, PermitError]] = [
     (Verdict.WAIT, PermitTimeout(3)),
@@ -50,9 +50,7 @@ def test_each_refusal_has_a_status_a_sentence_and_a_time(refusal: PermitError, s
 
 
 def test_no_refusal_is_forgotten() -> None:
-    assert {type(refusal) for refusal, _, _ in REFUSALS} == set(PermitError.__subclasses__())
-    assert {refusal.code for refusal, _, _ in REFUSALS} == set(Reason)
-    assert set(DENIALS) == set(Reason) - {Reason.DRAINING}
+    assert {refusal.code for refusal, _, _ in REFUSALS} == set(CODES) == set(Reason) - {Reason.PERMIT_LOST}
     assert set(REASONS) == {verdict for verdict, _ in FORESEEN} == set(Verdict) - {Verdict.GRANTED}
 
 
@@ -81,3 +79,20 @@ def test_a_refusal_that_knows_no_place_tells_none(refusal: PermitError) -> None:
 def test_a_client_that_would_be_let_in_is_told_how() -> None:
     problem = foreseen(Outlook(Verdict.GRANTED), 9.5)
     assert (problem.status, problem.headers["Upgrade"]) == (426, "websocket")
+
+
+@pytest.mark.parametrize("code", DenialCode)
+def test_a_denial_of_the_request_has_the_status_and_the_sentence_of_its_code(code: DenialCode) -> None:
+    assert told(denied(code)) == told(Problem(code.status, code, code.meaning))
+    assert denied(code, "another sentence").detail == "another sentence"
+
+
+def test_the_codes_of_tokens_are_those_that_checking_them_raises() -> None:
+    assert {code.value for code in DenialCode if code.status == 401} == {code.value for code in TokenErrorCode}
+    assert KeysUnavailable().code == DenialCode.TOKEN_KEYS_UNAVAILABLE
+    assert KeysUnavailable().status == DenialCode.TOKEN_KEYS_UNAVAILABLE.status
+
+
+def test_every_temporary_denial_is_one_of_the_limits_of_the_pod_or_of_its_keys() -> None:
+    of_the_pod = {pod_full().code, draining().code, KeysUnavailable().code, DenialCode.INTERNAL}
+    assert {*CODES.values(), *of_the_pod} - {DenialCode.WAIT_REPLACED} == TEMPORARY_DENIALS

@@ -2,8 +2,9 @@
 
 from prometheus_client import generate_latest
 
-from chat_service.metrics import ChatMetrics
+from chat_service.metrics import NOT_COUNTED, ChatMetrics
 from frameproto import RequestKind
+from frameproto.denials import DenialCode
 
 
 def test_close_codes_that_only_the_client_knows_are_one_figure() -> None:
@@ -19,6 +20,17 @@ def test_close_codes_that_only_the_client_knows_are_one_figure() -> None:
         'chatbot_connections_closed_total{code="4002"} 1.0',
         'chatbot_connections_closed_total{code="other"} 1996.0',
     }
+
+
+def test_every_denial_of_a_handshake_is_shown_from_the_start() -> None:
+    metrics = ChatMetrics()
+
+    def shown(code: str) -> float | None:
+        return metrics.registry.get_sample_value("chatbot_connections_denied_total", {"code": code})
+
+    assert {code for code in DenialCode if shown(code) == 0} == set(DenialCode) - NOT_COUNTED
+    metrics.denied(DenialCode.POD_FULL)
+    assert shown("pod_full") == 1
 
 
 def test_messages_in_process_are_told_by_kind_from_the_start() -> None:

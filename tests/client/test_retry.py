@@ -4,7 +4,8 @@ import pytest
 
 from chat_client.errors import ClientError, ConnectionLost, Refused, Unreachable, WrongAnswer
 from chat_client.retry import Again, Attempts, Backoff, Stop
-from frameproto.connection import TEMPORARY_DENIALS, CloseCode
+from frameproto.connection import CloseCode
+from frameproto.denials import TEMPORARY_DENIALS
 
 BACKOFF = Backoff(1.0, 8.0, jitter=lambda: 0.5)
 SECONDS = BACKOFF.pause_seconds(1)

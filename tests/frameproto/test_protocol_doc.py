@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 
-from chat_service.denials import DENIALS, DRAINING
 from chat_service.message_handler import OutsideHours
 from chat_service.outbox import OutboxError
 from chat_service.settings import ChatSettings
@@ -24,6 +23,7 @@ from frameproto import (
     encode_response,
 )
 from frameproto.connection import SUBPROTOCOL_V1, CloseCode
+from frameproto.denials import DenialCode
 from frameproto.exchange import MAX_BATCH_RECORDS, decode_exchange, encode_exchange
 from frameproto.kinds import Outcome
 from frameproto.v2 import (
@@ -35,7 +35,6 @@ from frameproto.v2 import (
     encode_client_frame,
     encode_server_frame,
 )
-from permits import PermitError, PermitLost
 from tests.frameproto.vectors import leaves
 
 REPOSITORY = Path(__file__).parents[2]
@@ -141,16 +140,10 @@ def test_every_close_code_is_listed() -> None:
     assert {str(code.value) for code in CloseCode} == first_cells("Close codes") - {"code", "---"}
 
 
-def test_every_denial_is_listed() -> None:
-    listed = set(re.findall(r"`([a-z_]+)`", section("When there is no connection")))
-    refusals = set(PermitError.__subclasses__()) - {PermitLost}  # that one ends a connection, with 1013
-    assert {error.code for error in refusals} <= listed
-    assert {*DENIALS, DRAINING} - {PermitLost.code} <= listed
-    for module in ("admission", "denials"):
-        source = (REPOSITORY / "apps/chat/chat_service" / f"{module}.py").read_text("utf-8")
-        named = set(re.findall(r'Problem\(\s*(?:\d{3}|HTTPStatus\.\w+), "(\w+)"', source))
-        assert named
-        assert named <= listed
+def test_every_denial_is_listed_with_its_status() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", section("When there is no connection"), re.MULTILINE)
+    listed = [(int(status), code) for status, codes in rows for code in re.findall(r"`([a-z_]+)`", codes)]
+    assert sorted(listed) == sorted((code.status, code.value) for code in DenialCode)
 
 
 def test_names_and_limits_are_those_of_the_code() -> None:

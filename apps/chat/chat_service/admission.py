@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from chat_service.denials import denied
 from chat_service.zones import ServedZones, TimeZone, ZoneError, parse_time_zone
-from frameproto.connection import (
-    CLIENT_ID_RULE,
-    UUID_RULE,
-    WAIT_ID_RULE,
-    Parameter,
-    is_client_id,
-    is_wait_id,
-    parse_uuid,
-)
-from servicekit.problems import Problem
+from frameproto.connection import Parameter, is_client_id, is_wait_id, parse_uuid
+from frameproto.denials import DenialCode
 from servicekit.settings.origins import WEB_PORTS
 from servicekit.tokens import Authenticator, Principal, bearer_token
 from servicekit.uuid7 import uuid7
@@ -65,7 +58,7 @@ class Admission:
         """Return the visitor that this request is from.
 
         Raises:
-            Problem: 400 for parameters, 401 or 403 for the token, 403 for the origin; each with a stable code.
+            Problem: 400 for parameters, 401 or 403 for the token, 403 for the origin; with a `DenialCode`.
         """
         client_id = self._client_id(request)
         time_zone = self._time_zone(request)
@@ -74,43 +67,43 @@ class Admission:
         self._check_origin(request)
         principal = self.authenticator.authenticate(bearer_token(request))
         if not principal.may_act_for(client_id):
-            raise Problem(403, "client_not_yours", f"this token does not open client {client_id}")
+            raise denied(DenialCode.CLIENT_NOT_YOURS, f"this token does not open client {client_id}")
         session_id = uuid7(self.now()) if named_session is None else named_session
         return Visitor(client_id, time_zone, session_id, principal, wait_id, goes_on=named_session is not None)
 
     def _client_id(self, request: "HTTPConnection") -> str:
-        client_id = _only(request, Parameter.CLIENT_ID, "client_id")
+        client_id = _only(request, Parameter.CLIENT_ID, DenialCode.CLIENT_ID_MALFORMED)
         if client_id is None:
-            raise Problem(400, "client_id_missing", "the query parameter clientId is required")
+            raise denied(DenialCode.CLIENT_ID_MISSING)
         if not is_client_id(client_id):
-            raise Problem(400, "client_id_malformed", f"{Parameter.CLIENT_ID} must be {CLIENT_ID_RULE}")
+            raise denied(DenialCode.CLIENT_ID_MALFORMED)
         return client_id
 
     def _time_zone(self, request: "HTTPConnection") -> TimeZone:
-        raw = _only(request, Parameter.TIME_ZONE, "time_zone")
+        raw = _only(request, Parameter.TIME_ZONE, DenialCode.TIME_ZONE_MALFORMED)
         if raw is None:
-            raise Problem(400, "time_zone_missing", "the query parameter timeZone is required, e.g. Europe/Berlin")
+            raise denied(DenialCode.TIME_ZONE_MISSING)
         try:
             zone = parse_time_zone(raw)
         except ZoneError as exc:
-            raise Problem(400, exc.code, str(exc)) from exc
+            raise denied(exc.code, str(exc)) from exc
         if not self.served_zones.serves(zone.name):
-            raise Problem(400, "time_zone_not_served", f"clients in {zone.name} are not served here")
+            raise denied(DenialCode.TIME_ZONE_NOT_SERVED, f"clients in {zone.name} are not served here")
         return zone
 
     def _named_session(self, request: "HTTPConnection") -> UUID | None:
-        raw = _only(request, Parameter.SESSION_ID, "session_id")
+        raw = _only(request, Parameter.SESSION_ID, DenialCode.SESSION_ID_MALFORMED)
         if raw is None:
             return None
         try:
             return parse_uuid(raw)
         except ValueError:
-            raise Problem(400, "session_id_malformed", f"{Parameter.SESSION_ID} must be {UUID_RULE}") from None
+            raise denied(DenialCode.SESSION_ID_MALFORMED) from None
 
     def _wait_id(self, request: "HTTPConnection") -> str | None:
-        wait_id = _only(request, Parameter.WAIT_ID, "wait_id")
+        wait_id = _only(request, Parameter.WAIT_ID, DenialCode.WAIT_ID_MALFORMED)
         if wait_id is not None and not is_wait_id(wait_id):
-            raise Problem(400, "wait_id_malformed", f"{Parameter.WAIT_ID} must be {WAIT_ID_RULE}")
+            raise denied(DenialCode.WAIT_ID_MALFORMED)
         return wait_id
 
     def _check_origin(self, request: "HTTPConnection") -> None:
@@ -122,14 +115,14 @@ class Admission:
         scheme = urlsplit(origin).scheme if theirs else ""
         ours = _host(f"{scheme}://{request.headers.get('host', '')}") if scheme in WEB_PORTS else None
         if theirs is None or theirs != ours:
-            raise Problem(403, "origin_not_allowed", "pages of this origin may not connect")
+            raise denied(DenialCode.ORIGIN_NOT_ALLOWED)
 
 
-def _only(request: "HTTPConnection", name: str, code: str) -> str | None:
+def _only(request: "HTTPConnection", name: Parameter, malformed: DenialCode) -> str | None:
     """Return the value of a query parameter that may be given once."""
     values = request.query_params.getlist(name)
     if len(values) > 1:
-        raise Problem(400, f"{code}_malformed", f"the query parameter {name} is given {len(values)} times")
+        raise denied(malformed, f"the query parameter {name} is given {len(values)} times")
     return values[0] if values else None
 
 

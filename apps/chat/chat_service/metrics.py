@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from chat_service.loop_metrics import NAMESPACE, Count, Counter, Distribution, Histogram
 from frameproto import RequestKind
 from frameproto.connection import CloseCode
+from frameproto.denials import DenialCode
 from frameproto.kinds import Outcome
 from permits import REFUSED_REASONS, PermitError
 from servicekit.metrics import count_cuts, metrics_app, new_registry
@@ -32,6 +33,16 @@ FIRST_FREE_CODE: Final = 3000  # close codes below have a meaning of their own i
 
 FAULTS: Final = ("busy", "internal", "media_failed")
 """Codes of error frames that alerts look for."""
+
+NOT_COUNTED: Final = frozenset(
+    {
+        DenialCode.UPGRADE_REQUIRED,
+        DenialCode.WEBSOCKET_KEY_MALFORMED,
+        DenialCode.WEBSOCKET_VERSION_UNSUPPORTED,
+        DenialCode.INTERNAL,
+    }
+)
+"""Denials that do not come from the endpoint of handshakes."""
 
 
 class Source(StrEnum):
@@ -88,7 +99,8 @@ class ChatMetrics:
         for code in FAULTS:
             self._refused.labels(code)
         self._refused.labels("cancelled")
-        self._denied.labels("pod_full")
+        for denial_code in set(DenialCode) - NOT_COUNTED:
+            self._denied.labels(denial_code)
         for source in Source:
             self._again.labels(source)
         self.permits = PermitMetrics(self.registry)

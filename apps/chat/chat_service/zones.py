@@ -14,6 +14,8 @@ from importlib import resources
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
+from frameproto.denials import DenialCode
+
 OFFSET: Final = re.compile(r"([+\- ])(\d{2}):(\d{2})")
 MAX_OFFSET: Final = timedelta(hours=14)
 LONGEST_NAME: Final = 64
@@ -21,9 +23,9 @@ WILD: Final = "*?["  # what makes a glob of a name
 
 
 class ZoneError(ValueError):
-    """This is not a time zone; `code` is `time_zone_malformed` or `time_zone_unknown`."""
+    """This is not a time zone: `TIME_ZONE_MALFORMED` or `TIME_ZONE_UNKNOWN`."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: DenialCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -46,17 +48,15 @@ def parse_time_zone(raw: str) -> TimeZone:
         ZoneError: it is neither.
     """
     if not raw or len(raw) > LONGEST_NAME or not raw.isascii() or not raw.isprintable():
-        raise ZoneError(
-            "time_zone_malformed", "timeZone must be a name such as Europe/Berlin or an offset such as +07:00"
-        )
+        raise ZoneError(DenialCode.TIME_ZONE_MALFORMED, DenialCode.TIME_ZONE_MALFORMED.meaning)
     offset = OFFSET.fullmatch(raw)
     if offset is not None:
         return _fixed(*offset.groups())
     if raw[0] in "+- " or raw[0].isdigit():
-        raise ZoneError("time_zone_malformed", "an offset from UTC is written +HH:MM or -HH:MM")
+        raise ZoneError(DenialCode.TIME_ZONE_MALFORMED, "an offset from UTC is written +HH:MM or -HH:MM")
     name = raw.replace(" ", "+")
     if name not in available_names():
-        raise ZoneError("time_zone_unknown", f"there is no time zone named {raw}")
+        raise ZoneError(DenialCode.TIME_ZONE_UNKNOWN, f"there is no time zone named {raw}")
     return _named(name)
 
 
@@ -139,7 +139,7 @@ def _named(name: str) -> TimeZone:
 def _fixed(sign: str, hours: str, minutes: str) -> TimeZone:
     offset = timedelta(hours=int(hours), minutes=int(minutes))
     if int(minutes) > 59 or offset > MAX_OFFSET:  # noqa: PLR2004 - minutes of an hour
-        raise ZoneError("time_zone_malformed", "an offset from UTC is at most 14:00 either way")
+        raise ZoneError(DenialCode.TIME_ZONE_MALFORMED, "an offset from UTC is at most 14:00 either way")
     negative = sign == "-" and offset
     name = f"{'-' if negative else '+'}{hours}:{minutes}"
     return TimeZone(name, timezone(-offset if negative else offset, name))

@@ -4,6 +4,7 @@ from chat_client.denials import DENIAL_ADVICE
 from chat_client.errors import ClientError, ConnectionLost, Refused
 from chat_client.installation import is_history
 from frameproto.connection import CloseCode
+from frameproto.denials import DenialCode
 
 
 def advice_on(code: str) -> str:
@@ -18,7 +19,7 @@ def advised(exc: ClientError) -> str:
     """Return an error with what to do about it, where that is known and not said already."""
     said = str(exc)
     if isinstance(exc, ConnectionLost) and exc.code == CloseCode.TOKEN_EXPIRED:
-        return f"{said}; {advice_on('token_expired')}"
+        return f"{said}; {advice_on(DenialCode.TOKEN_EXPIRED)}"
     if not isinstance(exc, Refused) or exc.retry_after_seconds is not None:
         return said
     known = DENIAL_ADVICE.get(exc.code)

@@ -27,14 +27,14 @@ from chat_client.installation import is_history
 from chat_client.link import Timing
 from chat_client.proxy import proxy_for
 from chat_client.zone import HOW_TO_SET, LocalZone
-from frameproto.connection import CONNECT_PATH, TEMPORARY_DENIALS, WELL_KNOWN_PATH, Parameter
+from frameproto.connection import CONNECT_PATH, WELL_KNOWN_PATH, Parameter
+from frameproto.denials import TEMPORARY_DENIALS, DenialCode
 
 ANSWER_SECONDS: Final = 10.0
 PINGS: Final = 5
 NOTED_SKEW_SECONDS: Final = 5.0  # the Date of an answer has whole seconds
 TOKEN_LEEWAY_SECONDS: Final = 10.0
 SOON_SECONDS: Final = 300.0
-LET_IN: Final = "upgrade_required"
 
 
 class Level(StrEnum):
@@ -115,7 +115,7 @@ class Checks:
             admission = await self._preflight(http)
         async for finding in self._admission(admission, asks_for_tokens=asks_for_tokens):
             yield finding
-        if admission.content.get("code") == LET_IN:
+        if admission.content.get("code") == DenialCode.UPGRADE_REQUIRED:
             yield await self._latency()
         yield await self._history(described.content.get("history"))
 
@@ -183,7 +183,7 @@ class Checks:
         yield _of("token", refused) if about_token and own.level is not Level.TROUBLE else own
         if about_zone or about_token:
             return
-        if code == LET_IN:
+        if code == DenialCode.UPGRADE_REQUIRED:
             yield ok("admission", f"{self.client_id} would be let in now")
         elif code in TEMPORARY_DENIALS:
             place = answer.content.get("place")
@@ -276,18 +276,22 @@ def _token_finding(token: str | None, client_id: str, *, asks_for_tokens: bool) 
     """Say what can be seen of a token here; only the server can tell whether its signature is right."""
     if token is None:
         if asks_for_tokens:
-            return trouble("token", "the server asks for a token, and none was given", advice_on("token_missing"), 3)
+            return trouble(
+                "token", "the server asks for a token, and none was given", advice_on(DenialCode.TOKEN_MISSING), 3
+            )
         return ok("token", "none was given, and none is needed")
     try:
         raw = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
         subject, left = claims.get("sub"), float(claims["exp"]) - time.time()
     except (ValueError, LookupError, TypeError, AttributeError):
-        return trouble("token", "what was given is not a JSON Web Token with an end", advice_on("token_malformed"), 3)
+        return trouble(
+            "token", "what was given is not a JSON Web Token with an end", advice_on(DenialCode.TOKEN_MALFORMED), 3
+        )
     if left <= 0:
-        found = trouble("token", f"it expired {_words(-left)} ago", advice_on("token_expired"), 3)
+        found = trouble("token", f"it expired {_words(-left)} ago", advice_on(DenialCode.TOKEN_EXPIRED), 3)
     elif subject != client_id:
-        found = trouble("token", f"it is for {subject}, not for {client_id}", advice_on("client_not_yours"), 3)
+        found = trouble("token", f"it is for {subject}, not for {client_id}", advice_on(DenialCode.CLIENT_NOT_YOURS), 3)
     elif left < SOON_SECONDS:
         found = note("token", f"it is for {subject}, and expires in {_words(left)}", "get a new one soon")
     else:

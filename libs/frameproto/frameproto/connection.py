@@ -28,14 +28,6 @@ class Parameter(StrEnum):
     """Names the client's own place in the queue for a connection, so that it can ask about it and come back to it."""
 
 
-TEMPORARY_DENIALS: Final = frozenset(
-    {
-        "cluster_full", "line_full", "client_limit", "pod_full", "draining", "internal",
-        "limits_learning", "limits_unavailable", "token_keys_unavailable",
-    }
-)  # fmt: skip
-"""The codes of denials after which the same request may succeed later."""
-
 MAX_CLIENT_ID: Final = 64
 CLIENT_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_CLIENT_ID - 1}}}")
 CLIENT_ID_RULE: Final = f"1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : -, beginning with a letter or digit"
@@ -43,6 +35,8 @@ CLIENT_ID_RULE: Final = f"1 to {MAX_CLIENT_ID} of A-Z a-z 0-9 . _ : -, beginning
 
 WAIT_ID: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 WAIT_ID_RULE: Final = "16 to 64 of A-Z a-z 0-9 - _, made at random"
+
+TIME_ZONE_RULE: Final = "a name such as Europe/Berlin or an offset such as +07:00"
 
 UUID_PATTERN: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 UUID_RULE: Final = "a UUID in its usual form with hyphens"

@@ -37,6 +37,8 @@ class PermitError(Exception):
     """No permit was granted."""
 
     code: ClassVar[Reason]
+    place: int = 0
+    """The position in the queue that was reached; 1 was next, 0: there was none."""
     left_seconds: float = 0.0
     """Upper bound of the time for which nothing is granted, when the pool is learning."""
 
@@ -52,7 +54,6 @@ class PermitTimeout(PermitError):
     def __init__(self, place: int) -> None:
         super().__init__()
         self.place = place
-        """The position in the queue at the time-out; 1 was next."""
 
 
 class ClientLimitReached(PermitError):
@@ -82,7 +83,6 @@ class PoolLearning(PermitError):
         super().__init__(f"{(type(self).__doc__ or '').strip()} That takes {left_seconds:.1f} s more at most.")
         self.left_seconds = left_seconds
         self.place = place
-        """The position in the queue at the time-out; 0: there was none."""
 
 
 class PoolUnavailable(PermitError):

@@ -19,6 +19,7 @@ from servicekit.tokens.principal import (
     NoAuth,
     Principal,
     TokenError,
+    TokenErrorCode,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "NoAuth",
     "Principal",
     "TokenError",
+    "TokenErrorCode",
     "TokenKey",
     "bearer_token",
     "ends_at",

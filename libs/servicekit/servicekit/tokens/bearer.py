@@ -2,7 +2,7 @@
 
 from starlette.requests import HTTPConnection
 
-from servicekit.tokens.principal import TokenError
+from servicekit.tokens.principal import TokenError, TokenErrorCode
 
 SUBPROTOCOL_PREFIX = "bearer."
 
@@ -20,13 +20,15 @@ def bearer_token(connection: HTTPConnection) -> str | None:
     offered: list[str] = connection.scope.get("subprotocols", [])
     tokens = [name.removeprefix(SUBPROTOCOL_PREFIX) for name in offered if name.startswith(SUBPROTOCOL_PREFIX)]
     if headers and tokens:
-        raise TokenError("token_malformed", "send the token in the Authorization header or as a subprotocol, not both")
+        raise TokenError(
+            TokenErrorCode.MALFORMED, "send the token in the Authorization header or as a subprotocol, not both"
+        )
     if headers:
         scheme, _, token = headers[0].partition(" ")
         token = token.strip(" ")
         if len(headers) > 1 or scheme.lower() != "bearer" or not token or " " in token:
-            raise TokenError("token_malformed", "the Authorization header must be: Bearer, a space, the token")
+            raise TokenError(TokenErrorCode.MALFORMED, "the Authorization header must be: Bearer, a space, the token")
         return token
     if len(tokens) > 1:
-        raise TokenError("token_malformed", "offer one bearer subprotocol only")
+        raise TokenError(TokenErrorCode.MALFORMED, "offer one bearer subprotocol only")
     return tokens[0] if tokens else None

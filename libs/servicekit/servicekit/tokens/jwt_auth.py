@@ -7,7 +7,7 @@ import jwt
 
 from servicekit.clock import Now, utc_now
 from servicekit.tokens.keys import HS256, PUBLIC_KEY_ALGORITHMS, PublicKeys, TokenKey, shared_secret
-from servicekit.tokens.principal import CONTEXT_SCOPE, INGEST_SCOPE, Principal, TokenError
+from servicekit.tokens.principal import CONTEXT_SCOPE, INGEST_SCOPE, Principal, TokenError, TokenErrorCode
 
 MAX_TOKEN_LENGTH = 8192
 TOKEN_MISSING = "this server asks for a token: send Authorization: Bearer ..., or give chat-client one by --token-file"  # noqa: S105
@@ -58,19 +58,19 @@ class JwtAuth:
             KeysUnavailable: the keys of the issuer have not been fetched yet.
         """
         if not token:
-            raise TokenError("token_missing", TOKEN_MISSING)
+            raise TokenError(TokenErrorCode.MISSING, TOKEN_MISSING)
         if len(token) > MAX_TOKEN_LENGTH:
-            raise TokenError("token_malformed", "the token is too long")
+            raise TokenError(TokenErrorCode.MALFORMED, "the token is too long")
         claims = self._verified(token)
         expires_at = _moment(claims, "exp")
         now = self._now()
         if now - self._leeway >= expires_at:
-            raise TokenError("token_expired", "the token has expired")
+            raise TokenError(TokenErrorCode.EXPIRED, "the token has expired")
         if "nbf" in claims and now + self._leeway < _moment(claims, "nbf"):
-            raise TokenError("token_invalid", "the token is not valid yet")
+            raise TokenError(TokenErrorCode.INVALID, "the token is not valid yet")
         subject = claims["sub"]
         if not isinstance(subject, str) or not subject:
-            raise TokenError("token_invalid", "the token names no subject")
+            raise TokenError(TokenErrorCode.INVALID, "the token names no subject")
         scopes = _scopes(claims)
         return Principal(
             subject, service=INGEST_SCOPE in scopes, context=CONTEXT_SCOPE in scopes, expires_at=expires_at
@@ -82,7 +82,7 @@ class JwtAuth:
                 return self._claims(token, key)
             except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
                 continue
-        raise TokenError("token_invalid", "the token was not signed by a key of this server")
+        raise TokenError(TokenErrorCode.INVALID, "the token was not signed by a key of this server")
 
     def _candidates(self, header: Mapping[str, object]) -> Sequence[TokenKey]:
         """Return the keys that may have signed a token. Its `kid` is only looked up, never used in an address."""
@@ -93,7 +93,7 @@ class JwtAuth:
             return ()
         key = self._public_keys.find(key_id if isinstance(key_id, str) else None, str(algorithm))
         if key is None:
-            raise TokenError("token_key_unknown", "the token was signed by a key that this server does not know")
+            raise TokenError(TokenErrorCode.KEY_UNKNOWN, "the token was signed by a key that this server does not know")
         return (key,)
 
     def _claims(self, token: str, key: TokenKey) -> Mapping[str, object]:
@@ -115,15 +115,15 @@ class JwtAuth:
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
             raise  # another key may fit
         except jwt.InvalidAudienceError as exc:
-            raise TokenError("token_invalid", "the token is not meant for this server") from exc
+            raise TokenError(TokenErrorCode.INVALID, "the token is not meant for this server") from exc
         except jwt.InvalidIssuerError as exc:
-            raise TokenError("token_invalid", "the token is not from the issuer of this server") from exc
+            raise TokenError(TokenErrorCode.INVALID, "the token is not from the issuer of this server") from exc
         except jwt.MissingRequiredClaimError as exc:
-            raise TokenError("token_invalid", f"the token has no claim {exc.claim}") from exc
+            raise TokenError(TokenErrorCode.INVALID, f"the token has no claim {exc.claim}") from exc
         except (jwt.DecodeError, UnicodeError, RecursionError) as exc:
-            raise TokenError("token_malformed", "the token is not a JSON Web Token") from exc
+            raise TokenError(TokenErrorCode.MALFORMED, "the token is not a JSON Web Token") from exc
         except jwt.PyJWTError as exc:
-            raise TokenError("token_invalid", "the token is not acceptable") from exc
+            raise TokenError(TokenErrorCode.INVALID, "the token is not acceptable") from exc
         return claims
 
 
@@ -132,17 +132,17 @@ def _header(token: str) -> Mapping[str, object]:
     try:
         header: dict[str, object] = jwt.get_unverified_header(token)
     except (jwt.DecodeError, UnicodeError, RecursionError) as exc:
-        raise TokenError("token_malformed", "the token is not a JSON Web Token") from exc
+        raise TokenError(TokenErrorCode.MALFORMED, "the token is not a JSON Web Token") from exc
     except jwt.PyJWTError as exc:
-        raise TokenError("token_invalid", "the token is not acceptable") from exc
+        raise TokenError(TokenErrorCode.INVALID, "the token is not acceptable") from exc
     if "crit" in header:  # extensions that must be understood (RFC 7515, section 4.1.11); there are none
-        raise TokenError("token_invalid", "the token asks for extensions that this server does not have")
+        raise TokenError(TokenErrorCode.INVALID, "the token asks for extensions that this server does not have")
     return header
 
 
 def _moment(claims: Mapping[str, object], name: str) -> datetime:
     value = claims[name]
-    not_a_moment = TokenError("token_invalid", f"the claim {name} of the token is not a moment")
+    not_a_moment = TokenError(TokenErrorCode.INVALID, f"the claim {name} of the token is not a moment")
     # A bool is an int to Python, and no date.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise not_a_moment
@@ -155,5 +155,5 @@ def _moment(claims: Mapping[str, object], name: str) -> datetime:
 def _scopes(claims: Mapping[str, object]) -> list[str]:
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
-        raise TokenError("token_invalid", "the claim scope of the token is not a string")
+        raise TokenError(TokenErrorCode.INVALID, "the claim scope of the token is not a string")
     return scope.split(" ")  # a space, and no other whitespace (RFC 6749, 3.3)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from servicekit.problems import Problem
@@ -10,12 +11,24 @@ INGEST_SCOPE = "ingest"
 CONTEXT_SCOPE = "context"
 
 
+class TokenErrorCode(StrEnum):
+    """Why a token is not accepted."""
+
+    MISSING = "token_missing"
+    MALFORMED = "token_malformed"
+    EXPIRED = "token_expired"
+    KEY_UNKNOWN = "token_key_unknown"
+    INVALID = "token_invalid"
+
+
 class TokenError(Problem):
     """The token does not tell who asks: 401, with the challenge of RFC 6750."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: TokenErrorCode, detail: str) -> None:
         challenge = (
-            "Bearer" if code == "token_missing" else f'Bearer error="invalid_token", error_description="{detail}"'
+            "Bearer"
+            if code is TokenErrorCode.MISSING
+            else f'Bearer error="invalid_token", error_description="{detail}"'
         )
         super().__init__(401, code, detail, headers={"www-authenticate": challenge})
 

@@ -19,6 +19,7 @@ from history_service.api.openapi.schemas import (
     Schema,
     ref,
 )
+from servicekit.tokens import TokenErrorCode
 
 Described = dict[str, Any]
 Problems = Mapping[int, Sequence[str]]
@@ -32,7 +33,7 @@ BODY_PROBLEMS: Final[Problems] = {
 """Of operations that take a JSON object."""
 
 TOKEN_PROBLEMS: Final[Problems] = {
-    401: ("token_missing", "token_malformed", "token_expired", "token_key_unknown", "token_invalid"),
+    401: tuple(TokenErrorCode),
     403: ("access_denied",),
     503: ("token_keys_unavailable",),
 }
