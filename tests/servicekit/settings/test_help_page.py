@@ -59,6 +59,17 @@ def test_each_variable_tells_its_default_as_it_would_be_set_its_meaning_its_unit
     ]
 
 
+def test_variables_of_a_class_come_before_those_of_its_bases() -> None:
+    class MintTeaSettings(TeaSettings):
+        leaves: int = 3
+
+    class MintTeaHere(MintTeaSettings):
+        """Declares nothing of its own."""
+
+    assert [row.name for row in rows(MintTeaSettings)][:3] == ["TEA_LEAVES", "TEA_PORT", "TEA_OWNER"]
+    assert rows(MintTeaHere) == rows(MintTeaSettings)
+
+
 @pytest.mark.parametrize("columns", [1, 40, 80, 99, 100, 140, 1000])
 def test_it_fits_the_terminal_and_leaves_nothing_out(columns: int) -> None:
     written = page(columns)

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -35,8 +36,12 @@ class Row:
 
 
 def rows(cls: type[BaseSettings]) -> list[Row]:
-    """Return one row for each variable of `cls`: its own in the order of its fields, then those of its bases."""
-    fields = sorted(cls.model_fields.items(), key=lambda field: field[0] not in cls.__annotations__)
+    """Return one row for each variable of `cls`: its own in the order of its fields, then those of its bases.
+
+    A class that declares none shows those of its base as its own.
+    """
+    own = next(filter(None, (cls.model_fields.keys() & get_annotations(base).keys() for base in cls.__mro__)), set())
+    fields = sorted(cls.model_fields.items(), key=lambda field: field[0] not in own)
     return [Row(variable_name(cls, name), _default(name, field), _meaning(name, field)) for name, field in fields]
 
 
