@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -149,7 +150,7 @@ async def test_a_decorated_function_holds_a_permit_while_it_runs(open_pool: Open
 
     assert await report(10, extra=5) == 16
     assert (report.__name__, report.__doc__) == ("report", "Say what is held.")
-    assert asyncio.iscoroutinefunction(report)
+    assert inspect.iscoroutinefunction(report)
     await nothing_held(pool)
 
 
