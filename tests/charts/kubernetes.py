@@ -18,6 +18,9 @@ DESCRIBED = Path(__file__).with_name("custom_kinds.yaml")
 OLDEST = "1.25.0"
 NEWEST = kubernetes_validate.latest_version()
 
+_JUDGED: dict[tuple[str, str], list[str]] = {}
+"""Mistakes by object and version: most objects are the same whatever the values."""
+
 CUSTOM_GROUPS = ("gateway.networking.k8s.io", "keda.sh", "monitoring.coreos.com")
 
 
@@ -28,7 +31,10 @@ def is_custom(found: dict[str, Any]) -> bool:
 
 def mistakes(found: dict[str, Any], version: str) -> list[str]:
     """Return what Kubernetes of that version does not like about an object."""
-    return _told(_builtin(found["kind"], found["apiVersion"], version), found)
+    judged = (repr(found), version)
+    if judged not in _JUDGED:
+        _JUDGED[judged] = _told(_builtin(found["kind"], found["apiVersion"], version), found)
+    return _JUDGED[judged]
 
 
 def custom_mistakes(found: dict[str, Any]) -> list[str]:

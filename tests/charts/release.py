@@ -1,6 +1,7 @@
 """Charts rendered without a cluster: values in, objects out, or the sentence by which they are refused."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ import yaml
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CHATBOT = CHARTS / "chatbot"
+os.environ.setdefault("GOGC", "400")  # a third of the CPU time of a rendering would be Go's collector
 NAME, NAMESPACE = "talk", "rooms"  # unlike any default, so that none can be mistaken for it
 
 Object = dict[str, Any]
@@ -25,9 +27,10 @@ def chart(path: Path = CHATBOT) -> helm.Chart:
     return helm.Chart.load(path)
 
 
+@cache
 def values_file(path: Path) -> dict[str, Any]:
-    """Read a file of values."""
-    values: dict[str, Any] = yaml.safe_load(path.read_text())
+    """Read a file of values once; nobody changes what it returns."""
+    values: dict[str, Any] = yaml.load(path.read_text(), yaml.CSafeLoader)
     return values
 
 
@@ -96,8 +99,13 @@ def _rendered(values: str, path: Path) -> Release:
     rendered = chart(path).render(json.loads(values), name=NAME, namespace=NAMESPACE)
     notes = "".join(text for name, text in rendered.items() if name.endswith("NOTES.txt"))
     manifests = [text for name, text in sorted(rendered.items()) if name.endswith(".yaml")]
-    objects = [found for text in manifests for found in yaml.load_all(text, yaml.CSafeLoader) if found]
-    return Release(objects, notes)
+    return Release([found for text in manifests for found in _objects(text)], notes)
+
+
+@cache
+def _objects(manifest: str) -> list[Object]:
+    """Parse a manifest once: most are the same whatever the values."""
+    return [found for found in yaml.load_all(manifest, yaml.CSafeLoader) if found]
 
 
 def refusal(values: Values, path: Path = CHATBOT) -> str:
