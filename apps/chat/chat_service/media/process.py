@@ -1,6 +1,7 @@
 """One worker process, as its pod sees it: started, given one job at a time, killed, started again."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -100,7 +101,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the process, if it runs; a job under way raises WorkerDied."""
         if self._process is not None and self.alive:
-            self._process.kill()
+            # Before CPython 3.13, Process.kill() may take the exit code, and the event loop then reports 255.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Kill the process, if it runs, and wait for its end. Nobody may be waiting for a job."""
