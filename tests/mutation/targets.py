@@ -52,7 +52,10 @@ TARGETS = (
     Target(
         _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
         + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
-        tuple(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "log", "faults", "search")),
+        (
+            *(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "log", "faults", "search")),
+            *("-k", "not killed and not backlog_takes_little_memory"),  # which take long, in other processes
+        ),
     ),
     Target(
         _parts("history_service", "ingest api.access"),

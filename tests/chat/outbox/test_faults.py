@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from chat_service.outbox import Outbox, OutboxUnwritable, RecordName
 from chat_service.outbox.records import CHECKSUM_BYTES
 from devtools.servers import ROOT
+from frameproto.exchange import encode_exchange
 from tests.chat.outbox.killed import BATCH, CALLS, LARGE, LEFT, REFUSED, TEXTS, WRITES
 from tests.chat.outbox.parts import BIG, append, drained, files, payload
 from tests.support.exchanges import exchange
@@ -204,6 +205,26 @@ async def test_a_segment_that_cannot_be_cut_is_written_no_more_and_what_is_half_
     assert await drained(outbox) == ["before", "after"]
     await outbox.close()
     assert [file.suffix for file in files(tmp_path, "refused")] == [".reason", ".segment"]
+
+
+async def test_a_refused_record_that_cannot_be_cut_off_is_not_delivered_while_the_process_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = "a" * 1000
+    monkeypatch.setattr("chat_service.outbox.queue.FRONT_BYTES", len(encode_exchange(exchange(first))) + 1)
+    monkeypatch.setattr("chat_service.outbox.reader.FRONT_BYTES", BIG)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    for text in (first, "b"):  # the second is read again from the disk, behind which there is the refused one
+        await append(outbox, exchange(text))
+    with monkeypatch.context() as patch:
+        Disk(patch, 1, errno.EIO, for_good=True)  # the write is whole; neither the sync nor the cut succeeds
+        with pytest.raises(OutboxUnwritable):
+            await append(outbox, exchange("refused"))
+    await append(outbox, exchange("after"))
+    assert len(files(tmp_path, "log")) == 2
+    assert await drained(outbox) == [first, "b", "after"]
+    assert (outbox.depth, outbox.refused) == (0, 0)
+    await outbox.close()
 
 
 async def test_a_record_that_cannot_be_let_go_is_delivered_again(

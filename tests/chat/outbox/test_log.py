@@ -6,14 +6,19 @@ import os
 import shutil
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
 from chat_service.outbox import Outbox, OutboxError, OutboxUnwritable, RecordName
-from chat_service.outbox.records import HEADER_BYTES, checksum_of, pack_header
+from chat_service.outbox.records import HEADER_BYTES, pack_header
+from chat_service.outbox.segment_reader import SCAN_BYTES
 from frameproto.exchange import Exchange, encode_exchange
 from tests.chat.outbox.parts import BIG, append, drained, files, text_of
 from tests.support.exchanges import exchange
@@ -60,6 +65,48 @@ async def test_all_that_is_kept_in_one_turn_is_one_write_and_one_sync(
     assert calls == (["pwrite", "fdatasync"] if fsync else ["pwrite"])
     assert await drained(outbox) == ["before", *texts]
     await outbox.close()
+
+
+async def test_with_fsync_files_and_their_names_are_synced_before_the_caller_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    synced: list[str] = []
+
+    def sync(real: Callable[[int], None], file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().relative_to(tmp_path).parts[0])
+        real(file)
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, partial(sync, getattr(os, name)))
+    await append(outbox, exchange("small"))
+    assert synced == ["log", "log"]  # the folder with the new name, and the segment
+    synced.clear()
+    await append(outbox, exchange(LARGE))
+    assert synced == ["media", "media", "writing", "waiting"]  # a file and its folder, then a file and its last folder
+    await outbox.close()
+
+
+def open_files(folder: Path) -> list[Path]:
+    """Return which files in a folder this process has open."""
+    links = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [link for link in links if link.is_relative_to(folder)]
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_a_closed_outbox_has_no_file_open(tmp_path: Path, fsync: bool) -> None:
+    for _ in range(2):
+        outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+        assert open_files(tmp_path) == [tmp_path / "lock"]
+        for text in ("a", LARGE):
+            await append(outbox, exchange(text))
+        assert len(open_files(tmp_path)) == 2, "the lock and the active segment"
+        await outbox.close()
+        assert open_files(tmp_path) == []
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
+    assert await drained(outbox) == ["a", LARGE] * 2
+    await outbox.close()
+    assert open_files(tmp_path) == []
 
 
 async def test_what_is_kept_while_a_sync_goes_on_is_one_more_write(
@@ -117,6 +164,20 @@ async def test_delivered_segments_are_removed_while_others_wait(tmp_path: Path) 
     assert outbox.size_bytes == 0
     await outbox.close()
     assert files(tmp_path, "log") == []
+
+
+async def test_a_record_that_the_disk_takes_in_pieces_is_kept_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_pwrite, real_write = os.pwrite, os.write
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: real_pwrite(file, data[:100], at))
+    monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[:50_000]))
+    texts = ["a" * 500, LARGE, "b" * 500]
+    await left_behind(tmp_path, *texts)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await drained(outbox) == texts
+    assert outbox.refused == 0
+    await outbox.close()
 
 
 async def test_a_backlog_takes_little_memory_while_it_grows_and_comes_in_order(tmp_path: Path) -> None:
@@ -270,6 +331,20 @@ async def test_a_segment_that_is_not_the_last_one_and_ends_too_early_is_damaged(
     assert [file.name for file in files(tmp_path, "refused")] == [segment.stem + ".reason", segment.name]
 
 
+async def test_all_of_a_long_segment_is_found_at_the_start(tmp_path: Path) -> None:
+    """What is kept in one turn goes to one segment, which is then longer than what is read of it at once."""
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    texts = [f"{number}:" + "x" * 100 * KIB for number in range(25)]
+    await kept_in_one_turn(outbox, *texts)
+    await outbox.close()
+    (segment,) = files(tmp_path, "log")
+    assert segment.stat().st_size > 2 * SCAN_BYTES
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.refused) == (len(texts), 0)
+    assert await drained(outbox) == texts
+    await outbox.close()
+
+
 @pytest.mark.parametrize("how", ["gone", "EIO", "cut", "zeros"])
 async def test_a_segment_that_is_lost_after_the_start_loses_no_other(tmp_path: Path, how: str) -> None:
     first = await left_behind(tmp_path, "a", "b")
@@ -337,8 +412,8 @@ async def test_a_backlog_of_the_old_form_is_delivered_before_what_is_new(tmp_pat
     (tmp_path / "waiting").mkdir()
     for number, text in enumerate(["old", "older than the log"], 41):
         body = encode_exchange(exchange(text))
-        name = RecordName(number, 1795488724638)
-        (tmp_path / "waiting" / str(name)).write_bytes(checksum_of([body]) + body)
+        name = f"{number:012}-1795488724638.record"
+        (tmp_path / "waiting" / name).write_bytes(zlib.crc32(body).to_bytes(4, "big") + body)
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     assert outbox.depth == 2
     await append(outbox, exchange("new"))
@@ -353,9 +428,15 @@ async def test_an_unreadable_segment_at_the_start_is_delivered_when_it_can_be_re
     await left_behind(tmp_path, "c")
     segment.rename(tmp_path / "moved")
     segment.mkdir()
-    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    written = segment.stat().st_mtime
+    with capture_logs() as logs:
+        outbox = Outbox.open(
+            tmp_path, max_bytes=BIG, now=lambda: datetime.fromtimestamp(written, UTC) + timedelta(seconds=60)
+        )
+    assert [entry["file"] for entry in logs if entry["event"] == "outbox.unreadable"] == [f"log/{segment.name}"]
     assert (outbox.depth, outbox.deferred) == (2, 1)
     assert await drained(outbox) == ["c"]
+    assert outbox.oldest_age_seconds == pytest.approx(60, abs=0.01)  # since the file was written
     for _ in range(3):
         with pytest.raises(OutboxError, match=f"log/{segment.name} cannot be read: Is a directory"):
             await outbox.peek_deferred()
@@ -384,6 +465,41 @@ async def test_when_the_process_has_run_out_of_something_no_file_is_blamed(
             await outbox.peek_batch(BIG)
     assert (outbox.depth, outbox.deferred) == (1, 0)
     assert await drained(outbox) == ["a"]
+    await outbox.close()
+
+
+async def test_a_segment_of_which_not_even_the_time_can_be_read_has_no_age(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a")
+    segment.rename(tmp_path / "moved")
+    segment.symlink_to(tmp_path / "nothing")
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.deferred, outbox.oldest_age_seconds) == (1, 1, 0)
+    (tmp_path / "moved").rename(segment)
+    assert await outbox.peek_deferred() is None
+    assert outbox.oldest_age_seconds > 0
+    assert await drained(outbox) == ["a"]
+    await outbox.close()
+
+
+async def test_a_record_that_an_unreadable_segment_has_as_well_is_delivered_once(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
+    for text in "ab":
+        await append(outbox, exchange(text))
+    batch = await outbox.peek_batch(BIG, 1)
+    assert batch is not None
+    await outbox.defer(batch)
+    shutil.copytree(tmp_path / "one", tmp_path / "crashed")
+    await outbox.close()
+    (segment,) = files(tmp_path / "crashed", "log")
+    segment.rename(tmp_path / "moved")
+    segment.mkdir()
+    outbox = Outbox.open(tmp_path / "crashed", max_bytes=BIG)
+    segment.rmdir()
+    (tmp_path / "moved").rename(segment)
+    assert await drained(outbox) == ["a"]
+    assert await outbox.peek_deferred() is None
+    assert await drained(outbox) == ["b"]
+    assert (outbox.depth, outbox.size_bytes) == (0, 0)
     await outbox.close()
 
 
@@ -443,6 +559,37 @@ async def test_room_is_counted_as_it_is_while_segments_are_written_and_removed_s
     assert outbox.size_bytes == 0
     await outbox.close()
     assert files(tmp_path, "log") == []
+
+
+async def test_what_waited_for_a_large_record_is_kept_before_what_came_later_and_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    await append(outbox, exchange("before"))
+    stops = {name: (threading.Event(), threading.Event()) for name in ("fsync", "fdatasync")}
+
+    def slowly(name: str, real: Callable[[int], None], file: int) -> None:
+        begun, go_on = stops[name]
+        begun.set()
+        assert go_on.wait(20)
+        real(file)
+
+    for name in stops:
+        monkeypatch.setattr(os, name, partial(slowly, name, getattr(os, name)))
+    large = asyncio.create_task(append(outbox, exchange(LARGE)))
+    assert await asyncio.to_thread(stops["fsync"][0].wait, 20)
+    behind = asyncio.create_task(append(outbox, exchange("behind")))
+    other = asyncio.create_task(append(outbox, exchange("other", session_id=uuid4())))
+    assert await asyncio.to_thread(stops["fdatasync"][0].wait, 20)
+    later = asyncio.create_task(append(outbox, exchange("later", session_id=uuid4())))
+    stops["fsync"][1].set()
+    await large
+    assert [task.done() for task in (behind, other, later)] == [False] * 3
+    stops["fdatasync"][1].set()
+    async with asyncio.timeout(20):
+        await asyncio.gather(behind, other, later)
+    assert await drained(outbox) == ["before", LARGE, "other", "behind", "later"]
+    await outbox.close()
 
 
 async def test_a_damaged_segment_is_never_moved_over_another_one(tmp_path: Path) -> None:

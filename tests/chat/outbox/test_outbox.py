@@ -156,6 +156,19 @@ async def test_over_its_size_it_takes_nothing_until_something_is_delivered(tmp_p
     await outbox.close()
 
 
+async def test_a_large_record_that_would_be_over_its_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=500_000)
+    await append(outbox, exchange("a" + LARGE))
+    await append(outbox, exchange("b" + LARGE))
+    held = outbox.size_bytes
+    with pytest.raises(OutboxFull, match=f"holds {held} of 500000 bytes"):
+        await append(outbox, exchange("c" + LARGE))
+    assert (outbox.depth, outbox.size_bytes, len(files(tmp_path, "media"))) == (2, held, 2)
+    assert await drained(outbox) == ["a" + LARGE, "b" + LARGE]
+    await append(outbox, exchange("again" + LARGE))
+    await outbox.close()
+
+
 async def test_refused_records_are_set_aside_with_the_reason_and_block_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in "abc":
@@ -350,9 +363,10 @@ async def test_a_damaged_large_record_is_dead_lettered_and_the_others_are_delive
     await outbox.close()
 
 
-async def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["waiting/notes.txt", "media/notes.txt", "log/notes.segment", "log/²³.segment"])
+async def test_files_of_others_are_left_alone(tmp_path: Path, file: str) -> None:
     await Outbox.open(tmp_path, max_bytes=BIG).close()
-    stray = tmp_path / "waiting" / "notes.txt"
+    stray = tmp_path / file
     stray.write_text("mine")
     assert await texts_on_reopening(tmp_path) == []
     assert stray.read_text() == "mine"

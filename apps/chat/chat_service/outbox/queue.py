@@ -80,8 +80,8 @@ class DeliveryQueue:
 
     @property
     def oldest_ms(self) -> int | None:
-        """When the oldest record came, in milliseconds since 1970; None: there is none."""
-        return min(self._oldest(), default=None)
+        """When the oldest record came, in milliseconds since 1970; None: there is none of which that is known."""
+        return min(filter(None, self._oldest()), default=None)
 
     def _oldest(self) -> Iterator[int]:
         if self._front:

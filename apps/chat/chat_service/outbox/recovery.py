@@ -1,6 +1,7 @@
 """What an earlier process has left in the folder of the outbox."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chat_service.outbox.queue import SpooledRecord
 from chat_service.outbox.records import RecordName
@@ -49,7 +50,7 @@ def recover(spool: Spool, segments: SegmentLog) -> Leftovers:
         try:
             segment, known, last_number = scan(path, is_last=path == paths[-1], known=files)
         except OSError as exc:
-            segment = Segment(path, undelivered=1, unread=1)
+            segment = Segment(path, undelivered=1, oldest_ms=_written_ms(path))
             found.unreadable.append(segment)
             report_unreadable(segment.file, exc)
             continue
@@ -62,6 +63,14 @@ def recover(spool: Spool, segments: SegmentLog) -> Leftovers:
     if found.unreadable:  # which of the files stand there, too, is not known yet
         found.known = files
     return found
+
+
+def _written_ms(path: Path) -> int:
+    """Return when a file was last written, in milliseconds since 1970; 0: that is not known either."""
+    try:
+        return int(path.stat().st_mtime * 1000)
+    except OSError:
+        return 0
 
 
 def report_unreadable(file: str, exc: OSError) -> None:

@@ -31,7 +31,7 @@ class Segment:
         read_bytes: how much of it was read, or is held in memory since it was written.
         undelivered: records that history does not have yet.
         unread: how many of them stand behind `read_bytes`.
-        oldest_ms: when the first of the unread records came, at the earliest.
+        oldest_ms: when the first of the unread records came, at the earliest; 0: not known.
         damage: what the disk has not kept of it, for people to read.
         is_finished: it is to be removed, or was.
     """
