@@ -1,6 +1,7 @@
 """A stand-in for the calls of the Kubernetes API that an uninstall makes, with a Role's rights and pods that end.
 
-It speaks TLS with a certificate of its own. What it does not know, and what the Role does not allow, is refused.
+It speaks TLS with a certificate of an authority of its own. What it does not know, and what the Role does not allow,
+is refused.
 """
 
 import json
@@ -260,26 +261,39 @@ def kube_api(api: KubeApi, credentials: Path) -> Iterator[str]:
 
 
 def _certificate(folder: Path) -> Path:
-    """Write a certificate for localhost as `ca.crt`; return the file of it and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    """Write an authority as `ca.crt`, and a certificate for localhost; return the file of that and its key.
+
+    As on Amazon EKS, neither has a key identifier, which strict verification would ask for.
+    """
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    itself = x509.BasicConstraints(ca=True, path_length=None)
+    of_authority = _certificate_of("kubernetes", authority).add_extension(itself, critical=True)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    of_server = _certificate_of("localhost", key).add_extension(names, critical=False)
+    (folder / "ca.crt").write_bytes(_signed(of_authority, authority))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "server.pem").write_bytes(private + _signed(of_server, authority))
+    return folder / "server.pem"
+
+
+def _certificate_of(name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
-    certificate = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_name(name))
+        .issuer_name(_name("kubernetes"))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
-    public = certificate.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "ca.crt").write_bytes(public)
-    (folder / "server.pem").write_bytes(private + public)
-    return folder / "server.pem"
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _signed(certificate: x509.CertificateBuilder, by: ec.EllipticCurvePrivateKey) -> bytes:
+    return certificate.sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -180,6 +180,8 @@ class KubernetesApi:
         if self._address.scheme == "http":
             return HTTPConnection(host, port, timeout=seconds)
         context = ssl.create_default_context(cafile=str(self._credentials / "ca.crt"))
+        # Set by default from Python 3.13 on. The authorities of some clusters, as Amazon EKS, have no key identifiers.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return HTTPSConnection(host, port, timeout=seconds, context=context)
 
 
