@@ -13,6 +13,8 @@ from frameproto.kinds import Buffer, MediaPart
 LOOKED_AT_BYTES: Final = 4096  # a WebM says what it is somewhere in its first few hundred
 FILE_TYPE: Final = b"ftyp"
 ADTS_SYNC: Final = (0xFF, 0xF6, 0xF0)  # first byte, then mask and value of the second: AAC has layer 0
+TS_PACKET_BYTES: Final = 188
+TS_SYNC: Final = b"G"
 MPEG_SYNC: Final = (0xFF, 0xE6, 0xE2)  # the same of MPEG audio, layer III
 
 
@@ -34,9 +36,19 @@ class FileFormat(Enum):
     MATROSKA = ("Matroska", "mkv", {_VOICE: "audio/x-matroska", _VIDEO: "video/x-matroska"})
     AMR = ("AMR", "amr", {_VOICE: "audio/amr"})
     AVI = ("AVI", "avi", {_VIDEO: "video/x-msvideo"})
+    AIFF = ("AIFF", "aiff")
+    CAF = ("Core Audio", "caf")
+    WINDOWS_MEDIA = ("Windows Media", "wmv")
+    FLASH = ("Flash video", "flv")
+    MPEG_TS = ("MPEG transport stream", "ts")
+    MPEG_PS = ("MPEG program stream", "mpg")
     JPEG = ("JPEG", _IMAGE.suffix, {_IMAGE: _IMAGE.media_type})
     PNG = ("PNG", "png")
     GIF = ("GIF", "gif")
+    HEIC = ("HEIC picture", "heic")
+    AVIF = ("AVIF picture", "avif")
+    WEBP = ("WebP picture", "webp")
+    ZIP = ("ZIP archive", "zip")
     PDF = ("PDF", "pdf")
 
     def __init__(self, label: str, suffix: str, media_types: Mapping[MediaPart, str] | None = None) -> None:
@@ -80,14 +92,30 @@ _BEGINNINGS: Final = (
     (b"GIF8", FileFormat.GIF),
     (b"%PDF-", FileFormat.PDF),
     (b"ID3", FileFormat.MP3),
+    (b"caff", FileFormat.CAF),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", FileFormat.WINDOWS_MEDIA),
+    (b"FLV\x01", FileFormat.FLASH),
+    (b"\0\0\x01\xba", FileFormat.MPEG_PS),
+    (b"PK\x03\x04", FileFormat.ZIP),
 )
 _BRANDS: Final = {
     b"M4A ": FileFormat.M4A,
     b"M4B ": FileFormat.M4A,
     b"F4A ": FileFormat.M4A,
     b"qt  ": FileFormat.QUICKTIME,
+    b"heic": FileFormat.HEIC,
+    b"heix": FileFormat.HEIC,
+    b"mif1": FileFormat.HEIC,
+    b"avif": FileFormat.AVIF,
 }
-_RIFF: Final = {b"WAVE": FileFormat.WAV, b"AVI ": FileFormat.AVI}
+_CHUNKED: Final = {  # by the first four bytes and the third four
+    (b"RIFF", b"WAVE"): FileFormat.WAV,
+    (b"RF64", b"WAVE"): FileFormat.WAV,
+    (b"RIFF", b"AVI "): FileFormat.AVI,
+    (b"RIFF", b"WEBP"): FileFormat.WEBP,
+    (b"FORM", b"AIFF"): FileFormat.AIFF,
+    (b"FORM", b"AIFC"): FileFormat.AIFF,
+}
 _OF_TYPE: Final = {
     media_type: each  # of two with the same type, the one that comes first
     for each in reversed(FileFormat)
@@ -104,13 +132,15 @@ def identify(file: Buffer) -> FileFormat | None:
     head = bytes(memoryview(file)[:LOOKED_AT_BYTES])
     if head[4:8] == FILE_TYPE:
         return _BRANDS.get(head[8:12], FileFormat.MP4)
-    if head[:4] in {b"RIFF", b"RF64"}:
-        return _RIFF.get(head[8:12])
+    if found := _CHUNKED.get((head[:4], head[8:12])):
+        return found
     if head[:4] == _EBML:
         return FileFormat.WEBM if b"webm" in head else FileFormat.MATROSKA
     for beginning, found in _BEGINNINGS:
         if head.startswith(beginning):
             return found
+    if head[: 3 * TS_PACKET_BYTES : TS_PACKET_BYTES] == TS_SYNC * 3:
+        return FileFormat.MPEG_TS
     return _by_sync(head)
 
 

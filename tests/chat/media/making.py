@@ -121,20 +121,30 @@ def song_in_mp4(title: str = "") -> bytes:
         return path.read_bytes()
 
 
-def tone(seconds: float, name: str, codec: str, *, level: float = 0.3, rate: int = 48_000) -> bytes:
-    """Return a recording of a square wave in the container that the name asks for."""
+def tone(
+    seconds: float,
+    name: str,
+    codec: str,
+    *,
+    level: float = 0.3,
+    rate: int = 48_000,
+    begins: float = 0,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """Return a recording of a square wave in the container that the name asks for, beginning at a time of its clock."""
     samples = int(seconds * rate)
     half = rate // 440 // 2
     high, low = (struct.pack("<h", int(sign * level * 32_767)) for sign in (1, -1))
     pcm = ((high * half + low * half) * (samples // (2 * half) + 1))[: 2 * samples]
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        with av.open(str(path), "w") as file:
+        with av.open(str(path), "w", options=options or {}) as file:
             track = file.add_stream(codec, rate=rate, layout="mono")
             assert isinstance(track, AudioStream)
             frame = av.AudioFrame(format="s16", layout="mono", samples=samples)
             frame.planes[0].update(pcm)
             frame.sample_rate = rate
+            frame.pts, frame.time_base = int(begins * rate), Fraction(1, rate)
             file.mux(track.encode(frame))
             file.mux(track.encode(None))
         return path.read_bytes()

@@ -79,8 +79,9 @@ def test_silence_is_told() -> None:
 
 
 def test_an_encrypted_song_is_refused_as_that() -> None:
-    with pytest.raises(MediaError, match="encrypted"):
-        probe_audio(song_in_mp4().replace(b"mp4a", b"enca"), max_seconds=10)
+    for name in (b"enca", b"drms"):
+        with pytest.raises(MediaError, match="encrypted"):
+            probe_audio(song_in_mp4().replace(b"mp4a", name), max_seconds=10)
 
 
 def test_a_song_is_not_taken_for_an_encrypted_one_by_its_title() -> None:
@@ -109,6 +110,69 @@ def test_a_recording_that_was_cut_is_told_from_a_whole_one() -> None:
         half = probe_audio(whole[: len(whole) // 2], max_seconds=5)
         assert not half.whole, name
         assert half.seconds == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("sound.mp4", "aac", {"movflags": "+faststart"}),
+        ("sound.mp4", "aac", {"movflags": "+frag_keyframe+empty_moov", "frag_duration": "500000"}),
+        ("sound.ogg", "libopus", {}),
+        ("sound.webm", "libopus", {}),
+        ("sound.webm", "libopus", {"live": "1"}),  # as browsers record: no length, no sizes
+    ],
+)
+def test_a_recording_whose_upload_broke_off_is_heard_as_far_as_it_goes(
+    name: str, codec: str, options: dict[str, str]
+) -> None:
+    whole = tone(4, name, codec, options=options)
+    for behind in (b"", b"made by a phone\n", bytes(3000)):
+        assert probe_audio(whole + behind, max_seconds=5).whole
+    for share in (0.5, 0.97):
+        info = probe_audio(whole[: int(len(whole) * share)], max_seconds=5)
+        assert not info.whole
+        assert share * 4 - 1.5 < info.seconds < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("sound.mp4", "aac", {"movflags": "+frag_keyframe+empty_moov", "frag_duration": "500000"}),
+        ("sound.webm", "libopus", {"live": "1", "cluster_time_limit": "500"}),
+    ],
+)
+def test_a_hole_that_hides_the_rest_is_told(name: str, codec: str, options: dict[str, str]) -> None:
+    whole = tone(4, name, codec, options=options)
+    mark = {"mp4": b"moof", "webm": b"\x1f\x43\xb6\x75"}[name.partition(".")[2]]
+    at = whole.index(mark, len(whole) // 2) - 8
+    info = probe_audio(whole[:at] + bytes(100) + whole[at + 100 :], max_seconds=5)
+    assert not info.whole
+    assert info.seconds > 1
+
+
+def test_a_webm_whose_sound_begins_later_is_whole() -> None:
+    assert probe_audio(tone(4, "sound.webm", "libopus", begins=2), max_seconds=5).whole
+
+
+@pytest.mark.parametrize("codec", ["libopencore_amrnb", "pcm_s16be", "pcm_f64le", "alac"])
+def test_codecs_of_older_phones_and_cameras(codec: str) -> None:
+    name = "sound.wav" if codec == "pcm_f64le" else "sound.mov"
+    sound = tone(2, name, codec, rate=8_000 if "amr" in codec else 48_000)
+    info = probe_audio(sound.replace(b"ftypqt  ", b"ftypisom"), max_seconds=3)
+    assert info.seconds == pytest.approx(2, abs=0.15)
+
+
+def test_a_codec_that_is_not_known_is_named() -> None:
+    with pytest.raises(MediaError, match="the codec adpcm_ms of this WAV is not known here; convert it"):
+        probe_audio(tone(1, "sound.wav", "adpcm_ms"), max_seconds=3)
+
+
+def test_damage_near_the_beginning_of_an_mp3_does_not_hide_what_it_is() -> None:
+    whole = tone(4, "sound.mp3", "libmp3lame")
+    full_of_holes = b"".join(whole[at : at + 1400] + bytes(100) for at in range(0, len(whole), 1500))
+    info = probe_audio(full_of_holes, max_seconds=5)
+    assert info.seconds > 2
+    assert not info.whole
 
 
 def test_too_long_is_refused() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chat_service.media.base import MediaError
+from chat_service.media.pcm import PcmRecording
 from chat_service.media.video import probe_video
 from tests.chat.media.making import (
     BLUE,
@@ -151,6 +152,29 @@ def test_a_webm_that_was_cut() -> None:
     whole = video(RED, GREEN, BLUE, seconds=6, name="video.webm", codec="libvpx")
     with pytest.raises(MediaError, match="cut short"):
         probe_video(whole[: len(whole) // 2], max_seconds=10)
+
+
+@pytest.mark.parametrize("missing", [1, 6])
+def test_a_webm_from_a_browser_that_was_cut(missing: int) -> None:
+    whole = video(RED, GREEN, BLUE, seconds=6, name="video.webm", codec="libvpx", live="1")
+    with pytest.raises(MediaError, match="cut short"):
+        probe_video(whole[:-missing], max_seconds=10)
+    assert probe_video(whole + b"made by a phone", max_seconds=10).seconds == pytest.approx(6, abs=0.15)
+
+
+def test_a_fragment_that_cannot_be_found_is_told() -> None:
+    whole = video(RED, GREEN, BLUE, seconds=6, movflags=FRAGMENTED, frag_duration="1000000")
+    at = whole.index(b"moof", whole.index(b"moof") + 4) - 4  # the second of six
+    with pytest.raises(MediaError, match="is damaged"):
+        probe_video(whole[:at] + bytes(40) + whole[at + 40 :], max_seconds=10)
+
+
+def test_what_is_said_before_the_first_picture_is_heard() -> None:
+    sound = PcmRecording()
+    speech = b"\1\2" * 16_000 * 3
+    mp4 = edited(video(RED, seconds=3, rate=25, speech=speech), (1000, -1), (2000, 0))
+    assert probe_video(mp4, max_seconds=10, sound=sound).has_sound
+    assert len(sound.pcm) == pytest.approx(len(speech), rel=0.05)
 
 
 def probe_or_refuse(file: bytes) -> None:

@@ -9,11 +9,12 @@ import av
 
 from botkit import AudioInfo
 from chat_service.media.base import MediaError
-from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, refuse_encrypted
+from chat_service.media.boxes import USUAL_LIMITS, WorkLimits, check_boxes, media_are_missing, refuse_encrypted
 from chat_service.media.container import AV_TIME_BASE, SOUND_DECODERS, moving_pictures, open_media
 from chat_service.media.formats import check_format
 from chat_service.media.pcm import SILENT_PEAK, PcmRecording
 from chat_service.media.tags import without_notes, without_tags
+from chat_service.media.torn import is_torn
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
 
@@ -33,8 +34,6 @@ TAGGED: Final = frozenset({None, FileFormat.MP3, FileFormat.AAC})  # formats tha
 MP4_FAMILY: Final = frozenset({FileFormat.MP4, FileFormat.M4A})
 INFO_WITHIN_BYTES: Final = 200  # where the first frame of an MP3 tells about the others, if it does
 INFO_HAS_FRAMES: Final = 1
-RIFF_HEADER_BYTES: Final = 8
-UNKNOWN_RIFF_SIZE: Final = 0x7FFF_0000  # from here on
 
 
 def probe_audio(
@@ -60,16 +59,19 @@ def probe_audio(
     """
     if identify(file) in TAGGED:
         file = without_tags(file)
-    file_format = check_format(identify(file), RequestKind.VOICE, other_formats=other_formats)
+    found = identify(file)
+    file_format = check_format(found, RequestKind.VOICE, other_formats=other_formats)
+    torn = is_torn(file, file_format)
     if file_format in MP4_FAMILY:
-        boxes = check_boxes(file, limits)
+        boxes = check_boxes(file, limits, torn_allowed=True)
+        torn = media_are_missing(file, boxes)
         refuse_encrypted(file, boxes)
         file = without_notes(file, boxes)
-    with open_media(file, file_format, decoders=SOUND_DECODERS) as container:
+    with open_media(file, file_format, decoders=SOUND_DECODERS, guessed=found is None) as container:
         track = _sound_track(container, file_format)
-        claimed = (container.duration or 0) / AV_TIME_BASE if _tells_length(file, file_format) else 0.0
+        claimed = _claimed_length(container, file_format) if _tells_length(file, file_format) else 0.0
         heard = _listen(container, track, file_format, claimed=claimed, max_seconds=max_seconds, sound=sound)
-    return replace(heard, whole=heard.whole and not _is_cut_wav(file, file_format))
+    return replace(heard, whole=heard.whole and not torn)
 
 
 def _sound_track(container: "InputContainer", file_format: FileFormat) -> "AudioStream":
@@ -79,8 +81,10 @@ def _sound_track(container: "InputContainer", file_format: FileFormat) -> "Audio
     track = next(iter(container.streams.audio), None)
     if track is None:
         raise MediaError("media_unreadable", f"there is no sound track in this {file_format.label}; send a recording")
-    if getattr(track.codec_context, "name", None) not in SOUND_DECODERS:  # FFmpeg has no decoder for unknown codecs
-        raise MediaError("media_unreadable", f"the codec of this {file_format.label} is not known here; convert it")
+    codec = getattr(track.codec_context, "name", "")  # FFmpeg has no decoder for unknown codecs
+    if codec not in SOUND_DECODERS:
+        which = f"codec {codec}" if codec else "codec"
+        raise MediaError("media_unreadable", f"the {which} of this {file_format.label} is not known here; convert it")
     return track
 
 
@@ -132,6 +136,13 @@ def _peak(frame: av.AudioFrame) -> float:
     return max((max(max(level) - middle, middle - min(level)) for level in levels if level), default=0) / scale
 
 
+def _claimed_length(container: "InputContainer", file_format: FileFormat) -> float:
+    claimed = container.duration or 0
+    if file_format is FileFormat.WEBM:  # there it includes the time before the first sound
+        claimed -= max(0, container.start_time or 0)
+    return claimed / AV_TIME_BASE
+
+
 def _tells_length(file: Buffer, file_format: FileFormat) -> bool:
     """Say whether the length that FFmpeg names comes from the file; for a bare stream of frames it only guesses."""
     if file_format is FileFormat.MP3:
@@ -139,14 +150,6 @@ def _tells_length(file: Buffer, file_format: FileFormat) -> bool:
         at = max(head.find(b"Xing"), head.find(b"Info"))
         return b"VBRI" in head or (at >= 0 and head[at + 7 : at + 8] != b"" and head[at + 7] & INFO_HAS_FRAMES != 0)
     return file_format is not FileFormat.AAC
-
-
-def _is_cut_wav(file: Buffer, file_format: FileFormat) -> bool:
-    """Say whether a WAV is shorter than its header tells; one that was written as a stream does not know its size."""
-    if file_format is not FileFormat.WAV:
-        return False
-    size = int.from_bytes(bytes(memoryview(file)[4:8]), "little")
-    return len(file) < RIFF_HEADER_BYTES + size < UNKNOWN_RIFF_SIZE
 
 
 def encode_mp3(pcm: bytes, *, sample_rate: int) -> bytes:

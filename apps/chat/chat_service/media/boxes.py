@@ -23,7 +23,7 @@ LARGE_SIZE: Final = struct.Struct(">Q")
 TO_THE_END: Final = 0  # in place of a size: this box is the last one
 IS_LARGE: Final = 1  # in place of a size: the real one follows, in 64 bits
 NEEDED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
-ENCRYPTED: Final = frozenset({b"encv", b"enca"})
+ENCRYPTED: Final = frozenset({b"encv", b"enca", b"drms", b"drmi"})  # the latter two are older, of iTunes
 SAMPLE_ENTRIES_AT: Final = 8  # in stsd: behind version, flags and count
 MEDIA: Final = frozenset({b"mdat", b"moof"})
 CONTAINERS: Final = frozenset(
@@ -65,14 +65,19 @@ class Box:
     end: int
 
 
-def check_boxes(mp4: Buffer, limits: WorkLimits = USUAL_LIMITS) -> list[Box]:
+def check_boxes(mp4: Buffer, limits: WorkLimits = USUAL_LIMITS, *, torn_allowed: bool = False) -> list[Box]:
     """Check that this is an MP4, that nothing of it is missing, and that it is not too much work; return its boxes.
+
+    Args:
+        mp4: the file.
+        limits: how much work it may be.
+        torn_allowed: whether media may be missing at its end; its index may not. `media_are_missing` then tells.
 
     Raises:
         MediaError: `media_unreadable` or `media_too_complex`; the message says what is wrong.
     """
     view = memoryview(mp4)
-    boxes = list(top_level_boxes(view, limits))
+    boxes = list(top_level_boxes(view, limits, torn_allowed=torn_allowed))
     kinds = {box.kind for box in boxes}
     if b"ftyp" not in kinds:
         raise _unreadable("this is not an MP4: it has no file type box")
@@ -81,11 +86,20 @@ def check_boxes(mp4: Buffer, limits: WorkLimits = USUAL_LIMITS) -> list[Box]:
     if kinds.isdisjoint(MEDIA):
         raise _unreadable("the MP4 holds no media (mdat); send the whole file")
     _check_work(view, boxes, limits)
+    if not torn_allowed and media_are_missing(view, boxes):
+        raise _unreadable("the MP4 is damaged: a part of its pictures and sound cannot be found; send the whole file")
     return boxes
 
 
+def media_are_missing(mp4: Buffer, boxes: Sequence[Box]) -> bool:
+    """Say whether media are missing: the last box is longer than the file, or fragments lie behind what can be read."""
+    view = memoryview(mp4)
+    end = boxes[-1].end
+    return end > len(view) or (any(box.kind == b"moof" for box in boxes) and b"moof" in bytes(view[end:]))
+
+
 def refuse_encrypted(mp4: Buffer, boxes: Sequence[Box]) -> None:
-    """Refuse a film or song that is sold with a lock (ISO/IEC 23001-7): its sample entries are called `encv` or `enca`.
+    """Refuse a film or song that is sold with a lock (ISO/IEC 23001-7), by the names of its sample entries.
 
     Raises:
         MediaError: `media_unreadable`.
@@ -98,8 +112,10 @@ def refuse_encrypted(mp4: Buffer, boxes: Sequence[Box]) -> None:
                 raise _unreadable("this file is encrypted (DRM), and only its own player opens it; send a recording")
 
 
-def top_level_boxes(mp4: Buffer, limits: WorkLimits) -> Iterator[Box]:
+def top_level_boxes(mp4: Buffer, limits: WorkLimits, *, torn_allowed: bool = False) -> Iterator[Box]:
     """Yield the boxes that lie one after the other in a file, as far as a player needs them.
+
+    With `torn_allowed`, the last one may be media that do not end inside the file.
 
     Raises:
         MediaError: `media_unreadable`, a box that is needed does not end inside the file; `media_too_complex`.
@@ -110,14 +126,19 @@ def top_level_boxes(mp4: Buffer, limits: WorkLimits) -> Iterator[Box]:
     for _ in range(limits.max_boxes + 1):
         if at == len(view):
             return
+        may_be_torn = torn_allowed and missing <= {b"mdat"}
         try:
             box = _box_at(view, at)
+            if box.end > len(view) and not (may_be_torn and box.kind == b"mdat"):
+                raise _cut_short(f'{box.end - len(view)} bytes of its box "{box.kind.decode()}" are missing', at)
         except MediaError:
-            if missing or _is_needed(view, at):
+            if not may_be_torn and (missing or _is_needed(view, at)):
                 raise
             return
         missing.discard(box.kind)
         yield box
+        if box.end > len(view):
+            return
         at = box.end
     raise _too_many_boxes(limits)
 
@@ -192,8 +213,6 @@ def _box_at(view: memoryview, at: int) -> Box:
     end = at + size
     if end < start or not _is_name(kind):
         raise _unreadable("this is not an MP4: what stands in it is not a box")
-    if end > len(view):
-        raise _cut_short(f'{end - len(view)} bytes of its box "{kind.decode()}" are missing', at)
     return Box(kind, start, end)
 
 

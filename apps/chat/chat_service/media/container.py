@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MP4_FAMILY: Final = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's one name for all of them
-DEMUXERS: Final = {
+DEMUXERS: Final = {  # as FFmpeg names them; each of several names of one stands for it
     FileFormat.MP3: "mp3",
     FileFormat.MP4: MP4_FAMILY,
     FileFormat.M4A: MP4_FAMILY,
@@ -35,15 +35,23 @@ DEMUXERS: Final = {
 MP3_DECODERS: Final = ("mp3float", "mp3")
 PCM_DECODERS: Final = (
     "pcm_s16le",
+    "pcm_s16be",
     "pcm_s24le",
+    "pcm_s24be",
     "pcm_s32le",
+    "pcm_s32be",
     "pcm_f32le",
+    "pcm_f64le",
     "pcm_u8",
     "pcm_alaw",
     "pcm_mulaw",
 )
 PICTURE_DECODERS: Final = ("h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1")
-SOUND_DECODERS: Final = (*MP3_DECODERS, "aac", "opus", "vorbis", "ac3", "eac3", "alac", "flac", *PCM_DECODERS)
+SOUND_DECODERS: Final = (
+    *MP3_DECODERS,
+    *("aac", "opus", "vorbis", "ac3", "eac3", "alac", "flac", "amrnb", "amrwb"),
+    *PCM_DECODERS,
+)
 # Before PyAV 19 a song title that is not UTF-8 was an error; since then it is not, and the option is gone.
 LENIENT: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if av.__version__ < "19" else {}
 AV_TIME_BASE: Final = 1_000_000  # FFmpeg counts the length of a file in microseconds
@@ -52,19 +60,23 @@ ROOM_BYTES: Final = 64 * 1024**2  # a decoder keeps several pictures
 
 
 @contextmanager
-def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ...]) -> "Iterator[InputContainer]":
+def open_media(
+    data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ...], guessed: bool = False
+) -> "Iterator[InputContainer]":
     """Open voice or video for reading, and turn what FFmpeg says about it into our own error.
 
     Args:
         data: the whole file.
         file_format: what it is read as.
+        guessed: whether nothing in its first bytes says so; then FFmpeg has to find the same.
         decoders: names of the decoders that are allowed.
 
     Raises:
         MediaError: `media_unreadable` or `media_too_complex`; from opening it or from anything inside the `with` block.
     """
+    demuxer = DEMUXERS[file_format]
     options = {
-        "format_whitelist": DEMUXERS[file_format],
+        "format_whitelist": demuxer,
         "codec_whitelist": ",".join(decoders),
         "protocol_whitelist": "none",
         "max_pixels": str(MAX_PIXELS),
@@ -72,7 +84,10 @@ def open_media(data: Buffer, file_format: FileFormat, *, decoders: tuple[str, ..
     label = file_format.label
     too_much = MediaError("media_too_complex", f"decoding this {label} takes too much memory; send another one")
     try:
-        with av.open(io.BytesIO(data), "r", options=options, **LENIENT) as container, _room_for_pictures(too_much):
+        # FFmpeg's own guess would be of a few bytes, and wrong when just these are damaged.
+        form = None if guessed else demuxer.partition(",")[0]
+        opened = av.open(io.BytesIO(data), "r", format=form, options=options, **LENIENT)
+        with opened as container, _room_for_pictures(too_much):
             yield container
     except (MemoryError, av.BlockingIOError) as exc:  # the second: no memory for the stack of a thread
         raise too_much from exc

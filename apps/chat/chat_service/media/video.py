@@ -30,6 +30,7 @@ from chat_service.media.pcm import PcmRecording, record
 from chat_service.media.poster import choose_frame, make_poster
 from chat_service.media.shots import find_shots
 from chat_service.media.tags import without_notes
+from chat_service.media.torn import is_torn
 from frameproto import Buffer, RequestKind
 from frameproto.media import FileFormat, identify
 
@@ -68,6 +69,8 @@ def probe_video(
             `media_too_complex`.
     """
     file_format = check_format(identify(file), RequestKind.VIDEO, other_formats=other_formats)
+    if is_torn(file, file_format):
+        raise MediaError("media_unreadable", f"the {file_format.label} is cut short or damaged; send the whole file")
     if file_format is not FileFormat.WEBM:
         boxes = check_boxes(file, limits)
         refuse_encrypted(file, boxes)
@@ -90,8 +93,7 @@ def probe_video(
         width, height = geometry.shown_size(stills[0].frame)
         picture = make_contact_sheet(stills, geometry) if several else make_poster(stills[0].frame, geometry)
         if sound is not None and (audible := _sound_track(container)) is not None:
-            container.seek(0)
-            record(container, audible, sound, max_seconds=max_seconds)
+            _record(file, file_format, audible.index, sound, max_seconds=max_seconds)
         return VideoInfo(shown.seconds, width, height, picture, bool(container.streams.audio), len(shots))
 
 
@@ -115,6 +117,14 @@ def _shots(file: Buffer, file_format: FileFormat, shown: Presentation) -> list[f
     with open_media(file, file_format, decoders=PICTURE_DECODERS) as container:
         track = _picture_track(container, file_format)
         return find_shots(container, track, began=shown.began, ended=shown.ended)
+
+
+def _record(file: Buffer, file_format: FileFormat, index: int, sound: PcmRecording, *, max_seconds: float) -> None:
+    """Collect the sound. The file is opened anew: back to its start leads to the first picture, behind some sound."""
+    with open_media(file, file_format, decoders=SOUND_DECODERS) as container:
+        track = container.streams[index]
+        if isinstance(track, av.AudioStream):
+            record(container, track, sound, max_seconds=max_seconds)
 
 
 def _frame_at(container: "InputContainer", track: "VideoStream", at_seconds: float) -> av.VideoFrame | None:
@@ -173,7 +183,8 @@ def _presentation(container: "InputContainer", track: "VideoStream", file_format
         raise MediaError("media_unreadable", f"no picture of this {label} is ever shown; send another video")
     claimed = (container.duration or 0) / AV_TIME_BASE
     if file_format is FileFormat.WEBM:
-        missing = max(ended, sound_ended) < claimed - max(1 / 10, claimed / 20)  # the length it tells is a round one
+        # the length it tells is a round one
+        missing = max(ended, sound_ended) < claimed - max(1 / 10, claimed / 20)
     else:
         # An edit list leaves frames out on purpose, but then the track says so in its length.
         frames_missing = pictures < track.frames
