@@ -19,11 +19,11 @@ from loadtest.plans import PLANS, Plan
 from loadtest.recording import read_recording
 from loadtest.report.picture import write_pictures
 from loadtest.report.write import PAGE, write_report
-from loadtest.run import Breaker, LoadRun
+from loadtest.run import FaultInjector, LoadRun
 from loadtest.target import Target
-from loadtest.waiting import STOP_SIGNALS, wait_to_be_fetched
+from loadtest.waiting import STOP_SIGNALS, wait_for_fetch
 from permits.redis.keys import DEFAULT_PREFIX
-from servicekit.terminal import put_up_with_few_characters
+from servicekit.terminal import replace_unencodable
 
 EXIT_BROKEN = 1
 EXIT_USAGE = 2
@@ -35,7 +35,7 @@ LOCAL = "127.0.0.1"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
-    put_up_with_few_characters()
+    replace_unencodable()
     options = _parser().parse_args(argv)
     try:
         return _run(options)
@@ -61,19 +61,19 @@ def _run(options: argparse.Namespace) -> int:
         return _usage(f"{folder} is not empty; each run needs a folder of its own")
     try:
         with ExitStack() as running:
-            target, breaker = _target(options, plan, limits, folder, running)
-            asyncio.run(_drive(options, target, plan, folder, breaker))
+            target, fault_injector = _target(options, plan, limits, folder, running)
+            asyncio.run(_drive(options, target, plan, folder, fault_injector))
     except (AssertionError, OSError) as exc:  # of a server that does not start, or does not end
         print(f"loadtest: the system did not do what it should: {exc}", file=sys.stderr)
         return EXIT_FAILED
     code = _report(folder)
     if options.linger:
-        wait_to_be_fetched(options.linger, f"so that {folder} can be fetched")
+        wait_for_fetch(options.linger, f"so that {folder} can be fetched")
     return code
 
 
 async def _drive(
-    options: argparse.Namespace, target: Target, plan: Plan, folder: Path, breaker: Breaker | None
+    options: argparse.Namespace, target: Target, plan: Plan, folder: Path, fault_injector: FaultInjector | None
 ) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
@@ -85,7 +85,7 @@ async def _drive(
         here += ["--master-bind-host", LOCAL]
     print(f"{plan.name}: clients connect to {', '.join(target.chat)}; the recording is in {_short(folder)}")
     await LoadRun(
-        target=target, plan=plan, folder=folder, stop=stop, breaker=breaker,
+        target=target, plan=plan, folder=folder, stop=stop, fault_injector=fault_injector,
         expected_workers=options.expect_workers,
         locust_options=here, env={"LOADTEST_SOAK_SECONDS": str(plan.seconds)},
     ).run()  # fmt: skip
@@ -93,7 +93,7 @@ async def _drive(
 
 def _target(
     options: argparse.Namespace, plan: Plan, limits: RunLimits, folder: Path, running: ExitStack
-) -> tuple[Target, Breaker | None]:
+) -> tuple[Target, FaultInjector | None]:
     """Return the system that is named on the command line, or start one here."""
     if options.chat:
         metrics = dict(pair.split("=", 1) for pair in options.metrics)
@@ -105,14 +105,14 @@ def _target(
             limits=limits,
             permits_prefix=options.permits_prefix,
         ), None
-    from loadtest.chaos import break_things  # noqa: PLC0415 - what runs servers is not where a swarm only visits them
+    from loadtest.chaos import inject_faults  # noqa: PLC0415 - what runs servers is not where a swarm only visits them
     from loadtest.local_system import run_system  # noqa: PLC0415
 
     print("starting Valkey, MongoDB, S3, two history and two chat processes")
     servers = Path(running.enter_context(TemporaryDirectory(prefix="loadtest-")))
     running.callback(_keep_logs, servers, folder / "logs")
     system = running.enter_context(run_system(servers, limits, typing_seconds=plan.typing_seconds))
-    return system.target, partial(break_things, system) if options.chaos else None
+    return system.target, partial(inject_faults, system) if options.chaos else None
 
 
 def _keep_logs(servers: Path, logs: Path) -> None:

@@ -14,7 +14,7 @@ DEAD_SECONDS = 4.0
 RESTART_AFTER_SECONDS = 18.0
 
 
-async def break_things(system: LocalSystem, write: Callable[[str], None]) -> None:
+async def inject_faults(system: LocalSystem, write: Callable[[str], None]) -> None:
     """Kill a chat process, start it again on its data, and later restart the store."""
 
     def note(name: str) -> None:

@@ -170,11 +170,11 @@ class UserConnection:
         self._websocket.close()
         self._reader.join(CLOSE_SECONDS)
 
-    def break_off(self) -> None:
+    def abort(self) -> None:
         """Drop the connection without a close frame, as a phone in a tunnel does."""
         if not self.ended:
             self.ended_by_us, self.open_until = True, time.time()
-        _hang_up(self._websocket.socket)
+        _shut_down(self._websocket.socket)
         self._reader.join(CLOSE_SECONDS)
 
     def _read(self) -> None:
@@ -251,7 +251,7 @@ def open_connection(
     except (InvalidHandshake, InvalidMessage, TimeoutError, OSError, EOFError) as exc:
         raise NoConnection(str(exc) or type(exc).__name__) from exc
     except BaseException:  # Locust stops this user; an open socket would stay in the queue
-        _hang_up(sock)
+        _shut_down(sock)
         raise
     return UserConnection(websocket, window=window, on_answer=on_answer)
 
@@ -278,7 +278,7 @@ def _response(frame: bytes, asked: PendingRequest) -> Response | None:
     return told.response
 
 
-def _hang_up(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket) -> None:
     """Shut down a connection while its reader runs. The reader then closes the socket.
 
     Closing it here would close a descriptor that gevent's loop watches, which ends the process.

@@ -46,36 +46,36 @@ def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locu
         return
     runner.register_message(STORM, _storm)
     if isinstance(runner, WorkerRunner):
-        ChatUser.ledger = Sender(runner).ledger
+        ChatUser.client_log = Sender(runner).client_log
     elif options.ledger:
         file = Path(options.ledger).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
-        ChatUser.ledger = ClientLog(lambda line: print(line, file=file))
+        ChatUser.client_log = ClientLog(lambda line: print(line, file=file))
         if isinstance(runner, MasterRunner):
-            ResultReceiver(runner, ChatUser.ledger)
-    environment.events.user_error.add_listener(_note_mishap)
+            ResultReceiver(runner, ChatUser.client_log)
+    environment.events.user_error.add_listener(_note_user_error)
     if not isinstance(runner, MasterRunner):
-        threading.Thread(target=_note_lateness, args=[ChatUser.ledger], daemon=True).start()
+        threading.Thread(target=_note_delays, args=[ChatUser.client_log], daemon=True).start()
 
 
-def _note_mishap(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
-    ChatUser.ledger.note(UnexpectedEvent(at=time.time(), met=f"{type(exception).__name__}: {exception}"))
+def _note_user_error(exception: BaseException, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
+    ChatUser.client_log.note(UnexpectedEvent(at=time.time(), met=f"{type(exception).__name__}: {exception}"))
 
 
-def _note_lateness(ledger: ClientLog) -> None:
+def _note_delays(client_log: ClientLog) -> None:
     """Record when this process was not scheduled: delays that its clients measured then are not the server's."""
     while True:
         before = time.monotonic()
         time.sleep(TICK_SECONDS)
         late_seconds = time.monotonic() - before - TICK_SECONDS
         if late_seconds > LATE_SECONDS:
-            ledger.note(SchedulingDelay(at=time.time(), seconds=round(late_seconds, 3)))
+            client_log.note(SchedulingDelay(at=time.time(), seconds=round(late_seconds, 3)))
 
 
 def _storm(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - as Locust has it
     """Cut every connection of this process at once."""
     runner = environment.runner
-    ChatUser.ledger.note(ReconnectStorm(at=time.time()))
+    ChatUser.client_log.note(ReconnectStorm(at=time.time()))
     for greenlet in list(runner.user_greenlets) if runner is not None else ():
         user = greenlet.args[0] if greenlet.args else None
         if isinstance(user, ChatUser) and user.talk is not None:
-            threading.Thread(target=user.talk.break_off).start()
+            threading.Thread(target=user.talk.abort).start()

@@ -15,7 +15,7 @@ from loadtest.monitor import PodSample, PoolSample, ProcessSample
 from loadtest.readback import ReadExchange
 
 RUN: Final = "run.json"
-LEDGER: Final = "ledger.jsonl"
+CLIENT_LOG: Final = "ledger.jsonl"
 LOOKS: Final = "looks.jsonl"
 HISTORY: Final = "history.jsonl"
 FAULTS: Final = "faults.jsonl"
@@ -112,7 +112,7 @@ def read_recording(folder: Path) -> RunRecording:
     looks = _lines(folder / LOOKS)
     return RunRecording(
         run=RunInfo.read(folder),
-        clients=read_client_log(_lines(folder / LEDGER)),
+        clients=read_client_log(_lines(folder / CLIENT_LOG)),
         pools=list(read_lines(looks, PoolSample)),
         pods=list(read_lines(looks, PodSample)),
         processes=list(read_lines(looks, ProcessSample)),

@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.25
 PROGRESS_SECONDS = 10.0
 UNDER_WAY = (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS)
 
-Breaker = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
+FaultInjector = Callable[[Callable[[str], None]], Coroutine[None, None, None]]
 """Injects faults during a run, and records them."""
 
 
@@ -41,7 +41,7 @@ class LoadRun:
         plan: the kind of run.
         folder: for all records.
         stop: ends the swarm early. The part until then is judged.
-        breaker: injects faults.
+        fault_injector: injects faults.
         expected_workers: worker processes of the swarm that come from elsewhere.
         locust_options: more options of Locust.
         env: the environment of the swarm.
@@ -52,7 +52,7 @@ class LoadRun:
     plan: Plan
     folder: Path
     stop: asyncio.Event
-    breaker: Breaker | None = None
+    fault_injector: FaultInjector | None = None
     expected_workers: int = 0
     locust_options: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -62,13 +62,14 @@ class LoadRun:
         """Run it. The folder holds a whole recording afterwards, also after a failure."""
         troubles: list[str] = []
         began_at = time.time()
-        (self.folder / recording.LEDGER).touch()  # Locust may end before it writes anything
+        (self.folder / recording.CLIENT_LOG).touch()  # Locust may end before it writes anything
         with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
             watcher = Monitor(self.target, _writer(looks))
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(watcher.run())
-                progress = tasks.create_task(self._say_how_it_goes(watcher))
-                breaking = tasks.create_task(self._break(_writer(faults), troubles)) if self.breaker else None
+                progress = tasks.create_task(self._report_progress(watcher))
+                injecting = self._inject_faults(_writer(faults), troubles) if self.fault_injector else None
+                breaking = tasks.create_task(injecting) if injecting is not None else None
                 troubles += await self._swarm()
                 ended_at = time.time()
                 progress.cancel()
@@ -84,7 +85,7 @@ class LoadRun:
             must_reach=self.plan.must_reach, troubles=tuple(troubles),
         ).write(self.folder)  # fmt: skip
 
-    async def _say_how_it_goes(self, watcher: Monitor) -> None:
+    async def _report_progress(self, watcher: Monitor) -> None:
         began = time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
@@ -94,16 +95,16 @@ class LoadRun:
             )
             self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
 
-    async def _break(self, write: Callable[[str], None], troubles: list[str]) -> None:
-        assert self.breaker is not None
+    async def _inject_faults(self, write: Callable[[str], None], troubles: list[str]) -> None:
+        assert self.fault_injector is not None
         try:
-            await self.breaker(write)
+            await self.fault_injector(write)
         except AssertionError as exc:
             troubles.append(f"what was broken could not be mended: {exc}")
 
     async def _swarm(self) -> list[str]:
         line = command(
-            self.target, self.plan.shape, self.folder / recording.LEDGER,
+            self.target, self.plan.shape, self.folder / recording.CLIENT_LOG,
             expected=self.expected_workers, more=self.locust_options,
         )  # fmt: skip
         until_workers_come = WORKERS_SECONDS if self.expected_workers else 0
@@ -132,7 +133,7 @@ class LoadRun:
         return [f"for {DELIVERY_SECONDS:g} s, pods did not answer, or their work in process did not decrease"]
 
     async def _read_back(self) -> list[str]:
-        with (self.folder / recording.LEDGER).open(encoding="utf-8") as lines:
+        with (self.folder / recording.CLIENT_LOG).open(encoding="utf-8") as lines:
             seen = read_client_log(lines)
         if not seen.visits:
             return ["no client ever came"]

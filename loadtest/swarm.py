@@ -16,21 +16,21 @@ WORKERS_SECONDS: Final = 300  # until workers from elsewhere are there
 
 
 def command(
-    target: Target, shape: Path | None, ledger: Path, *, expected: int = 0, more: Sequence[str] = ()
+    target: Target, shape: Path | None, client_log: Path, *, expected: int = 0, more: Sequence[str] = ()
 ) -> list[str]:
     """Return the command line of a swarm.
 
     Args:
         target: the system.
         shape: the file of a shape; without one, Locust's web page says how many users there are.
-        ledger: the client log.
+        client_log: the client log.
         expected: workers that come from elsewhere; the run begins when all of them are connected.
         more: options of Locust's own.
     """
     files = [HERE / "locustfile.py", *([shape] if shape else [])]
     return [
         sys.executable, "-m", "locust", "-f", ",".join(str(file) for file in files),
-        "--host", ",".join(target.chat), "--ledger", str(ledger), "--window", str(target.limits.window),
+        "--host", ",".join(target.chat), "--ledger", str(client_log), "--window", str(target.limits.window),
         "--connect-patience", str(target.limits.connect_wait_seconds + PATIENCE_SECONDS),
         "--stop-timeout", str(STOP_SECONDS), "--loglevel", "INFO",
         "--exit-code-on-error", "0",  # the verdicts use the client log

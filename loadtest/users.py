@@ -47,7 +47,7 @@ class ChatUser(User):
         rest_seconds: the pause between connections.
         vanishes: whether it drops the connection without a close frame, and resumes the same session.
         subprotocol: which version of the protocol it speaks; over version 2 it sends again what was not answered.
-        ledger: its log.
+        client_log: its log.
     """
 
     abstract = True
@@ -56,7 +56,7 @@ class ChatUser(User):
     rest_seconds = 1.0, 4.0
     vanishes = False
     subprotocol = SUBPROTOCOL_V1
-    ledger: ClassVar[ClientLog] = ClientLog(lambda _: None)
+    client_log: ClassVar[ClientLog] = ClientLog(lambda _: None)
 
     def on_start(self) -> None:
         """Choose a client id."""
@@ -73,7 +73,7 @@ class ChatUser(User):
         """Disconnect. Requests that were to be sent again stay unanswered."""
         self.end_visit()
         for _, exchange in self.unfinished:
-            self.ledger.note(exchange)
+            self.client_log.note(exchange)
 
     @task(92)
     def say(self) -> None:
@@ -81,12 +81,12 @@ class ChatUser(User):
         self.ask(*self.repertoire.text())
 
     @task(6)
-    def speak(self) -> None:
+    def send_voice(self) -> None:
         """Send a voice note."""
         self.ask(VOICE, "")
 
     @task(2)
-    def film(self) -> None:
+    def send_video(self) -> None:
         """Send a video."""
         self.ask(VIDEO, "")
 
@@ -140,7 +140,7 @@ class ChatUser(User):
             pause_seconds = 1.0
         finally:
             visit.answered_at = time.time()
-            self.ledger.note(visit)
+            self.client_log.note(visit)
         self._report_entrance(visit)
         if self.talk is None or visit.entrance != "let_in":
             time.sleep(pause_seconds * random.uniform(0.5, 1.0))
@@ -155,7 +155,7 @@ class ChatUser(User):
             return
         ended_before = talk.ended
         visit.left_at = time.time()
-        (talk.break_off if self.vanishes else talk.leave)()
+        (talk.abort if self.vanishes else talk.leave)()
         visit.ended_at = talk.ended_at
         visit.by_us, visit.close_code = talk.ended_by_us, BROKEN if self.vanishes else talk.close_code
         if ended_before:
@@ -166,7 +166,7 @@ class ChatUser(User):
                 0,
                 wrong=not talk.ended_by_us and visit.close_code not in EXPLAINED_CLOSES,
             )
-        self.ledger.note(visit)
+        self.client_log.note(visit)
 
     def _address(self) -> str:
         """Return where to connect; several addresses take turns."""
@@ -220,7 +220,7 @@ class _Listener:
             heard.fits = fits(asked.request, asked.said, response)
             size_bytes = len(response.text.encode()) + heard.voice_bytes + heard.image_bytes
             report("exchange", kind, seconds, size_bytes=size_bytes, wrong=not heard.fits)
-        self._user.ledger.note(heard)
+        self._user.client_log.note(heard)
 
 
 class Chatter(ChatUser):
@@ -236,7 +236,7 @@ class Reporter(ChatUser):
     weight = 2
     window = 3
     wait_time = between(2, 6)
-    tasks: Tasks = [*(ChatUser.say,) * 2, *(ChatUser.speak,) * 5, *(ChatUser.film,) * 3]  # noqa: RUF012 - as Locust has it
+    tasks: Tasks = [*(ChatUser.say,) * 2, *(ChatUser.send_voice,) * 5, *(ChatUser.send_video,) * 3]  # noqa: RUF012 - as Locust has it
 
 
 class Rusher(ChatUser):
@@ -246,7 +246,7 @@ class Rusher(ChatUser):
     window = 20
     messages_a_visit = 40, 90
     wait_time = constant(0)
-    tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.speak,) * 2, ChatUser.film]  # noqa: RUF012 - as Locust has it
+    tasks: Tasks = [*(ChatUser.say,) * 97, *(ChatUser.send_voice,) * 2, ChatUser.send_video]  # noqa: RUF012 - as Locust has it
 
     def on_start(self) -> None:
         """Choose a client id, and the window from the options, which a worker has from the master only now."""

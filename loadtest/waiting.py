@@ -6,7 +6,7 @@ from typing import Final
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def wait_to_be_fetched(seconds: float, why: str) -> None:
+def wait_for_fetch(seconds: float, why: str) -> None:
     """Say so and wait, at most this long; a stop signal ends it.
 
     The first process of a container must handle its signals: it has no default actions.

@@ -12,7 +12,7 @@ TICK_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Driven:
+class LoadResult:
     """What the client saw: how long it all took, and each reply."""
 
     seconds: float
@@ -24,7 +24,7 @@ class Driven:
         return len(self.latencies_us) / self.seconds
 
 
-async def closed_loop(peers: Sequence[Peer], frame: bytes, count: int, window: int = 1) -> Driven:
+async def closed_loop(peers: Sequence[Peer], frame: bytes, count: int, window: int = 1) -> LoadResult:
     """Keep `window` requests in flight on each connection until `count` in all are answered.
 
     Raises:
@@ -52,10 +52,10 @@ async def closed_loop(peers: Sequence[Peer], frame: bytes, count: int, window: i
                 left -= 1
                 peer.send(frame)
     await _until(done, peers)
-    return Driven((clock_us() - began) / MICROSECONDS, latencies)
+    return LoadResult((clock_us() - began) / MICROSECONDS, latencies)
 
 
-async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second: float) -> Driven:
+async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second: float) -> LoadResult:
     """Offer requests at a fixed rate whatever the server does; each counts from when it was due.
 
     Raises:
@@ -83,7 +83,7 @@ async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second:
         _check_open(peers)
         await asyncio.sleep(TICK_SECONDS)
     await _until(done, peers)
-    return Driven((clock_us() - began) / MICROSECONDS, latencies)
+    return LoadResult((clock_us() - began) / MICROSECONDS, latencies)
 
 
 async def _until(done: "asyncio.Future[None]", peers: Sequence[Peer]) -> None:

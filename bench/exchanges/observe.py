@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.exchanges.contenders import ChatContender, ServerContender
 from bench.exchanges.cores import cpu_us
-from bench.exchanges.drive import Driven
+from bench.exchanges.drive import LoadResult
 from bench.exchanges.report import CPU
 from bench.samples import Sample, percentile
 
@@ -17,7 +17,7 @@ LAG: Final = "loop lag p99 µs"
 Figures = dict[str, float]
 
 
-async def observed(contender: ServerContender, driving: Awaitable[Driven], *, probe: bool = True) -> Figures:
+async def observed(contender: ServerContender, driving: Awaitable[LoadResult], *, probe: bool = True) -> Figures:
     """Drive a contender, wait until it has done all that follows from it, and return the figures of one exchange.
 
     The probe of the event loop wakes the process a hundred times a second: nothing in a crowd, and much of all that it

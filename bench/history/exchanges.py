@@ -32,7 +32,7 @@ def encode(exchanges: Sequence[Exchange]) -> bytes:
     return encode_batch([encode_exchange(one) for one in exchanges])
 
 
-async def hand_in(http: aiohttp.ClientSession, pod: Pod, body: bytes) -> None:
+async def ingest(http: aiohttp.ClientSession, pod: Pod, body: bytes) -> None:
     """Hand a batch in; each of it must be stored."""
     async with http.post(f"{pod.url}/v1/exchanges", data=body, headers=HEADERS) as answer:
         results = (await answer.json())["results"]

@@ -13,7 +13,7 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import WriteConcern
 
-from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.exchanges import encode, ingest, make_batch, wait_until_ready
 from bench.history.servers import Servers
 from bench.history.terms import HistoryTerms, Step
 from bench.samples import Sample
@@ -48,16 +48,16 @@ async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> list[Ing
     speeds: dict[tuple[str, int], list[float]] = {}
     async with aiohttp.ClientSession() as http:
         await wait_until_ready(http, pod)
-        await hand_in(http, pod, encode(make_batch(terms.batch)))
+        await ingest(http, pod, encode(make_batch(terms.batch)))
         await _index_like(database["exchanges"], database["bare"])
         for _ in range(terms.repeats):
             for writers in WRITERS:
                 bodies = [encode(make_batch(terms.batch)) for _ in range(terms.batches)]
-                speed = await _timed(terms, writers, bodies, lambda body: hand_in(http, pod, body))
+                speed = await _timed(terms, writers, bodies, lambda body: ingest(http, pod, body))
                 speeds.setdefault((OURS, writers), []).append(speed)
                 step(f"{OURS}, {writers} at once", 1)
                 documents = await database["exchanges"].find().sort("_id", -1).to_list(terms.batches * terms.batch)
-                batches = [_anew(documents[at :: terms.batches]) for at in range(terms.batches)]
+                batches = [_fresh(documents[at :: terms.batches]) for at in range(terms.batches)]
                 speed = await _timed(
                     terms, writers, batches, lambda batch: database["bare"].insert_many(batch, ordered=False)
                 )
@@ -74,7 +74,7 @@ async def _index_like(model: Any, bare: Any) -> None:  # noqa: ANN401 - collecti
             await bare.create_index(facts["key"], name=name)
 
 
-def _anew(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fresh(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**document, "_id": uuid4()} for document in documents]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aioboto3
 import aiohttp
 
-from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.exchanges import encode, ingest, make_batch, wait_until_ready
 from bench.history.servers import BUCKET, Pod, Servers
 from bench.history.terms import MIB, HistoryTerms, Step
 from bench.samples import Sample
@@ -61,7 +61,7 @@ async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> tuple[li
     session = aioboto3.Session(s3.access_key, s3.secret_key, region_name="us-east-1")
     async with aiohttp.ClientSession() as http, session.client("s3", endpoint_url=s3.endpoint_url) as client:
         await wait_until_ready(http, pod)
-        await hand_in(http, pod, encode([video]))
+        await ingest(http, pod, encode([video]))
         (item,) = (await client.list_objects_v2(Bucket=BUCKET))["Contents"]
         url = f"{pod.url}/v1/messages/{video.id}.request/media/video"
         contenders: dict[str, Callable[[], Awaitable[int]]] = {

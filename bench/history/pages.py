@@ -14,7 +14,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
-from bench.history.exchanges import encode, hand_in, make_batch, wait_until_ready
+from bench.history.exchanges import encode, ingest, make_batch, wait_until_ready
 from bench.history.servers import Servers
 from bench.history.terms import HistoryTerms, Step
 from bench.samples import Sample
@@ -52,7 +52,7 @@ async def measure(servers: Servers, terms: HistoryTerms, step: Step) -> list[Pag
     async with aiohttp.ClientSession() as http:
         for history, pod in pods.items():
             await wait_until_ready(http, pod)
-            await hand_in(http, pod, encode(make_batch(1)))
+            await ingest(http, pod, encode(make_batch(1)))
             sessions = await asyncio.to_thread(fill, servers.mongodb_url, pod.database, *history, step)
             chosen = islice(cycle(sessions[:: max(1, len(sessions) // READ_SESSIONS)]), READ_SESSIONS)
             urls[history] = [f"{pod.url}/v1/sessions/{session}/messages" for session in chosen]

@@ -196,7 +196,7 @@ def _check_version(package: Path) -> None:
         raise RuntimeError(f"this process has {permits.__file__}, and should have what is in {package}")
 
 
-async def be_a_side(valkey: ValkeyDatabase) -> None:
+async def run_side(valkey: ValkeyDatabase) -> None:
     """Be the process of a `Side`."""
     loop = asyncio.get_running_loop()
     stack = AsyncExitStack()
@@ -225,4 +225,4 @@ async def be_a_side(valkey: ValkeyDatabase) -> None:
 if __name__ == "__main__":
     gc.set_threshold(*GC_THRESHOLDS)
     _check_version(Path(sys.argv[3]))
-    uvloop.run(be_a_side(ValkeyDatabase(int(sys.argv[1]), int(sys.argv[2]))))
+    uvloop.run(run_side(ValkeyDatabase(int(sys.argv[1]), int(sys.argv[2]))))

@@ -39,7 +39,7 @@ class Contended:
 
 
 @dataclass(slots=True)
-class Book:
+class EventLog:
     """Requests and grants of this process, in the order in which they happened.
 
     Attributes:
@@ -91,28 +91,28 @@ async def measure(run: Run, contenders: Sequence[Contender]) -> list[Contended]:
 
 async def _turn(semaphore: Semaphore, seconds: float) -> tuple[float, float, float, float]:
     await semaphore.release(await semaphore.acquire())  # however long that takes
-    await _crowd(semaphore, Book(time.perf_counter()))  # opens the connections: each task once
+    await _crowd(semaphore, EventLog(time.perf_counter()))  # opens the connections: each task once
     began, cpu_before = time.perf_counter(), time.process_time()
-    book = Book(began + seconds)
-    crowd = asyncio.create_task(_crowd(semaphore, book))
+    log = EventLog(began + seconds)
+    crowd = asyncio.create_task(_crowd(semaphore, log))
     await asyncio.sleep(seconds)
     cpu = time.process_time() - cpu_before
     await crowd
-    grants = max(1, book.grants)
+    grants = max(1, log.grants)
     return (
-        book.grants / seconds,
+        log.grants / seconds,
         cpu / grants * MICROSECONDS,
-        book.overtaking / grants,
-        book.longest_wait * 1000,
+        log.overtaking / grants,
+        log.longest_wait * 1000,
     )
 
 
-async def _crowd(semaphore: Semaphore, book: Book) -> None:
+async def _crowd(semaphore: Semaphore, log: EventLog) -> None:
     """Run all tasks until the end; those that wait much longer are cancelled."""
-    tasks = [asyncio.create_task(_one(semaphore, book)) for _ in range(TASKS)]
-    grace = max(0.0, book.end - time.perf_counter()) + GRACE_SECONDS
+    tasks = [asyncio.create_task(_one(semaphore, log)) for _ in range(TASKS)]
+    grace = max(0.0, log.end - time.perf_counter()) + GRACE_SECONDS
     done, late = await asyncio.wait(tasks, timeout=grace)
-    book.close()
+    log.close()
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
@@ -121,13 +121,13 @@ async def _crowd(semaphore: Semaphore, book: Book) -> None:
     await semaphore.settle()
 
 
-async def _one(semaphore: Semaphore, book: Book) -> None:
+async def _one(semaphore: Semaphore, log: EventLog) -> None:
     once = False
-    while not once or time.perf_counter() < book.end:
+    while not once or time.perf_counter() < log.end:
         once = True
-        number = book.arrive()
+        number = log.arrive()
         grant = await semaphore.acquire()
-        book.grant(number)
+        log.grant(number)
         try:
             await asyncio.sleep(HOLD_SECONDS)
         finally:

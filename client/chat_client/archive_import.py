@@ -42,7 +42,7 @@ OnDone = Callable[[int], None]
 """Called with the number of exchanges so far."""
 
 
-async def hand_in(http: HistoryHttp, records: list[bytes]) -> list[str]:
+async def ingest(http: HistoryHttp, records: list[bytes]) -> list[str]:
     """Send records; return the result of each, in order. A busy service is retried.
 
     Raises:
@@ -140,7 +140,7 @@ class Import:
 
     async def _flush(self) -> None:
         if self._records:
-            self._imported.results.update(await hand_in(self._ingest, self._records))
+            self._imported.results.update(await ingest(self._ingest, self._records))
         for message_id in self._made_up:
             await self._delete(message_id)
         self._records, self._made_up = [], []

@@ -96,7 +96,7 @@ class ChatConnection:
                 return why
             else:
                 self.pending.fail_all(why)
-                self.attempts.got_on()
+                self.attempts.made_progress()
                 self._change(Idle(why))
                 self._wait_id = None
                 self._wake.clear()
@@ -123,7 +123,7 @@ class ChatConnection:
             self.link = None
         self.pending.lost(why)
         if not len(self.pending) and time.monotonic() - began > STEADY_SECONDS:
-            self.attempts.got_on()
+            self.attempts.made_progress()
         self._change(Lost(why))
         return why
 
@@ -155,7 +155,7 @@ class ChatConnection:
         try:
             while True:
                 if self.pending.receive(await link.receive()):
-                    self.attempts.got_on()
+                    self.attempts.made_progress()
                     self._wake.set()  # there is room in the window
         except WrongAnswer as exc:
             code = CloseCode.PROTOCOL_ERROR

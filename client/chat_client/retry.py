@@ -79,7 +79,7 @@ class Attempts:
         """A connection is open. The failures count on until it is of use."""
         self._has_connected = True
 
-    def got_on(self) -> None:
+    def made_progress(self) -> None:
         """A message was answered, or there was none to answer: what comes is not in a row with what was."""
         self._since, self._refreshed, self.failures = None, False, 0
 

@@ -19,7 +19,7 @@ LATE: Final = timedelta(days=1)  # so much may an exchange be older than its ses
 SHORT: Final = re.compile(rf"([0-9a-f-]+)(?:\.({DIRECTIONS}))?")
 
 
-class UnclearId(ClientError):
+class AmbiguousId(ClientError):
     """No id, or more than one, begins with what was given."""
 
     exit_code = 2
@@ -70,7 +70,7 @@ async def find_session(history: History, client_id: str, given: str) -> UUID:
     """Return the session of a client whose id is given, or begins so. A whole id is not looked for.
 
     Raises:
-        UnclearId: there is none, or more than one.
+        AmbiguousId: there is none, or more than one.
         ClientError: the service cannot be asked, or refuses.
     """
     try:
@@ -85,7 +85,7 @@ async def find_message(history: History, client_id: str, given: str) -> str:
     """Return the message of a client whose id is given, or begins so. A whole id is not looked for.
 
     Raises:
-        UnclearId: there is none, or more than one.
+        AmbiguousId: there is none, or more than one.
         ClientError: the service cannot be asked, or refuses.
     """
     if MESSAGE_ID.fullmatch(given):
@@ -102,7 +102,7 @@ def _parse(given: str) -> ShortId:
     try:
         return ShortId.parse(given)
     except ValueError as exc:
-        raise UnclearId(f'"{given[:60]}" is no id: {exc}') from exc
+        raise AmbiguousId(f'"{given[:60]}" is no id: {exc}') from exc
 
 
 async def _messages_of(history: History, session: Session, short: ShortId) -> list[Message]:
@@ -128,8 +128,8 @@ def _moment(id_: UUID) -> datetime:
 
 def _only(found: list[str], given: str, what: str) -> str:
     if not found:
-        raise UnclearId(f'no {what} begins with "{given}"')
+        raise AmbiguousId(f'no {what} begins with "{given}"')
     if len(found) > 1:
         more = ", …" if len(found) > 3 else ""  # noqa: PLR2004 - enough to see where they differ
-        raise UnclearId(f'more than one {what} begins with "{given}": {", ".join(found[:3])}{more}')
+        raise AmbiguousId(f'more than one {what} begins with "{given}": {", ".join(found[:3])}{more}')
     return found[0]

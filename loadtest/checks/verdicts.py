@@ -28,7 +28,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseVerdict:
+class CheckVerdict:
     """One promise.
 
     Attributes:
@@ -44,17 +44,17 @@ class PromiseVerdict:
     detail: str
 
 
-def judge(recording: RunRecording) -> list[PromiseVerdict]:
+def judge(recording: RunRecording) -> list[CheckVerdict]:
     """Return the verdict on each promise, in the order of the report."""
     return [verdict for look_into in PROMISES for verdict in look_into(recording)]
 
 
-def all_kept(verdicts: Sequence[PromiseVerdict]) -> bool:
+def all_passed(verdicts: Sequence[CheckVerdict]) -> bool:
     """Say whether nothing was broken."""
     return all(verdict.judgement is not Judgement.BROKEN for verdict in verdicts)
 
 
-def _limits(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _limits(recording: RunRecording) -> Iterator[CheckVerdict]:
     for pool in POOLS:
         limit: int = getattr(recording.run.limits, pool)
         most = limits.high_water(recording, pool)
@@ -76,7 +76,7 @@ def _most(recording: RunRecording, pool: str, high_water: int) -> str:
     return f"{words}; clients saw {limits.most_open(recording)} of their own open" if pool == "connections" else words
 
 
-def _order(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _order(recording: RunRecording) -> Iterator[CheckVerdict]:
     looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
         "order_of_tickets", "Clients in the queue are served in the order of their tickets",
@@ -92,7 +92,7 @@ def _order(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _served_or_told(recording: RunRecording) -> Iterator[CheckVerdict]:
     visits, exchanges = recording.clients.visits, recording.clients.exchanges
     patience_seconds = recording.run.limits.connect_wait_seconds + LATE_SECONDS
     trouble = [
@@ -126,7 +126,7 @@ def _served_or_told(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _nothing_lost(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _nothing_lost(recording: RunRecording) -> Iterator[CheckVerdict]:
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
     yield _verdict(
         "nothing_lost", "Every answered exchange is in history, once and in order",
@@ -135,7 +135,7 @@ def _nothing_lost(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _answered_once(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _answered_once(recording: RunRecording) -> Iterator[CheckVerdict]:
     named = [exchange for exchange in recording.clients.exchanges if exchange.message_id]
     again = [exchange for exchange in named if exchange.attempts > 1]
     responses = Counter(exchange.message_id for exchange in named if exchange.outcome != "unanswered")
@@ -155,7 +155,7 @@ def _answered_once(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _replies_fit(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _replies_fit(recording: RunRecording) -> Iterator[CheckVerdict]:
     wrong = [f"{exchange.said or exchange.kind} had the reply to something else" for exchange in
              recording.clients.exchanges if not exchange.fits]  # fmt: skip
     answered = sum(exchange.outcome == "answered" for exchange in recording.clients.exchanges)
@@ -164,7 +164,7 @@ def _replies_fit(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )
 
 
-def _error_budget(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _error_budget(recording: RunRecording) -> Iterator[CheckVerdict]:
     exchanges = [e for e in recording.clients.exchanges if not recording.disturbed(e.sent_at, e.ended_at)]
     refused = [exchange for exchange in exchanges if exchange.outcome == "refused"]
     share = len(refused) / len(exchanges) if exchanges else 0.0
@@ -197,7 +197,7 @@ def _unexplained(recording: RunRecording) -> Iterator[str]:
             yield f"the connection of {visit.client} was closed with {visit.close_code}"
 
 
-def _given_back(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _permits_released(recording: RunRecording) -> Iterator[CheckVerdict]:
     left = [
         f"{look.held} permits of {pool} are still held, {look.waiting} wait"
         for pool in POOLS
@@ -222,7 +222,7 @@ def _given_back(recording: RunRecording) -> Iterator[PromiseVerdict]:
     )  # fmt: skip
 
 
-def _recovery(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _recovery(recording: RunRecording) -> Iterator[CheckVerdict]:
     bound_seconds = RECOVERY_LEASES * recording.run.limits.lease_seconds + recording.run.limits.connect_wait_seconds
     for number, recovery in enumerate(recoveries(recording), start=1):
         slow = recovery.seconds is None or recovery.seconds > bound_seconds
@@ -231,28 +231,28 @@ def _recovery(recording: RunRecording) -> Iterator[PromiseVerdict]:
         yield _verdict(f"recovery_{number}", f"It recovers from: {recovery.fault}", [words] if slow else [], words)
 
 
-def _troubles(recording: RunRecording) -> Iterator[PromiseVerdict]:
+def _troubles(recording: RunRecording) -> Iterator[CheckVerdict]:
     if recording.run.troubles:
         yield _verdict("run", "The run itself went well", list(recording.run.troubles), "")
 
 
-PROMISES: Final[tuple[Callable[[RunRecording], Iterator[PromiseVerdict]], ...]] = (
+PROMISES: Final[tuple[Callable[[RunRecording], Iterator[CheckVerdict]], ...]] = (
     _troubles, _limits, _order, _served_or_told, _nothing_lost, _answered_once, _replies_fit, _error_budget,
-    _given_back, _recovery,
+    _permits_released, _recovery,
 )  # fmt: skip
 
 
-def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> PromiseVerdict:
+def _verdict(promise: str, title: str, trouble: Sequence[str], words: str, *, tested: bool = True) -> CheckVerdict:
     if trouble:
         more = f"; and {len(trouble) - SHOWN:,} more" if len(trouble) > SHOWN else ""
-        return PromiseVerdict(
+        return CheckVerdict(
             promise=promise, title=title, judgement=Judgement.BROKEN, detail="; ".join(trouble[:SHOWN]) + more
         )
     if not tested:
-        return PromiseVerdict(
+        return CheckVerdict(
             promise=promise, title=title, judgement=Judgement.NOT_TESTED, detail="it did not occur in this run"
         )
-    return PromiseVerdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
+    return CheckVerdict(promise=promise, title=title, judgement=Judgement.KEPT, detail=words)
 
 
 def _codes(exchanges: Sequence[ClientExchange]) -> str:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.checks.limits import high_water, most_open
-from loadtest.checks.verdicts import Judgement, PromiseVerdict, all_kept
+from loadtest.checks.verdicts import CheckVerdict, Judgement, all_passed
 from loadtest.metrics import Metric
 from loadtest.recording import RunRecording
 from loadtest.report.plot import Plot
 from loadtest.report.series import KINDS, Series, Timeline
-from loadtest.report.tables import noes, times
+from loadtest.report.tables import refusals, times
 
 STYLE: Final = Path(__file__).with_name("style.css")
 LOOK: Final = {Judgement.KEPT: "kept", Judgement.BROKEN: "broken", Judgement.NOT_TESTED: "untested"}
 NAMES: Final = {"connect": "wait for a connection", **{kind: kind for kind in KINDS}}
 
 
-def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
+def page(recording: RunRecording, verdicts: Sequence[CheckVerdict]) -> str:
     """Return the page."""
     run = recording.run
     began = datetime.fromtimestamp(run.began_at, UTC)
@@ -27,7 +27,7 @@ def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
     broken = sum(verdict.judgement is Judgement.BROKEN for verdict in verdicts)
     outcome = (
         f'<p class="outcome kept">All {len(verdicts)} promises were kept, as far as they were tested.</p>'
-        if all_kept(verdicts)
+        if all_passed(verdicts)
         else f'<p class="outcome broken">{broken} of {len(verdicts)} promises broken.</p>'
     )
     return f"""<!doctype html>
@@ -54,7 +54,7 @@ def page(recording: RunRecording, verdicts: Sequence[PromiseVerdict]) -> str:
 <h2>Times</h2>
 {_times(recording)}
 <h2>Denials, refusals and closes by code</h2>
-{_noes(recording)}
+{_refusals(recording)}
 <footer>Dashed red: the limit. Dotted: something was done on purpose. How to read this: docs/load-testing.md.</footer>
 </main>
 </body>
@@ -116,7 +116,7 @@ def _numbers(recording: RunRecording) -> str:
     return '<dl class="numbers">' + "".join(f"<div><dd>{n}</dd><dt>{what}</dt></div>" for n, what in figures) + "</dl>"
 
 
-def _verdicts(verdicts: Iterable[PromiseVerdict]) -> str:
+def _verdicts(verdicts: Iterable[CheckVerdict]) -> str:
     rows = "".join(
         f'<tr><td><span class="badge {LOOK[v.judgement]}">{v.judgement}</span></td>'
         f'<td>{escape(v.title)}</td><td class="detail">{escape(v.detail)}</td></tr>'
@@ -136,10 +136,10 @@ def _times(recording: RunRecording) -> str:
     return f'<div class="card"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _noes(recording: RunRecording) -> str:
+def _refusals(recording: RunRecording) -> str:
     rows = "".join(
         f'<tr><td>{escape(what)}</td><td>{escape(code)}</td><td class="number">{count:,}</td></tr>'
-        for what, codes in noes(recording).items()
+        for what, codes in refusals(recording).items()
         for code, count in codes.items()
     )
     none = '<tr><td class="detail">there were none</td></tr>'

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from loadtest.checks.limits import high_water, most_open
 from loadtest.checks.recovery import recoveries
-from loadtest.checks.verdicts import PromiseVerdict, all_kept
+from loadtest.checks.verdicts import CheckVerdict, all_passed
 from loadtest.monitor import POOLS
 from loadtest.recording import RunRecording
 from loadtest.report.series import KINDS, PERCENTILES, percentile
@@ -35,7 +35,7 @@ def times(recording: RunRecording) -> dict[str, dict[str, float]]:
     return rows
 
 
-def noes(recording: RunRecording) -> dict[str, dict[str, int]]:
+def refusals(recording: RunRecording) -> dict[str, dict[str, int]]:
     """Return how often each code occurred: denials before the upgrade, refused messages, closes by the server."""
     visits = recording.clients.visits.values()
     return {
@@ -48,18 +48,18 @@ def noes(recording: RunRecording) -> dict[str, dict[str, int]]:
     }
 
 
-def as_json(recording: RunRecording, verdicts: Iterable[PromiseVerdict]) -> Mapping[str, Any]:
+def as_json(recording: RunRecording, verdicts: Iterable[CheckVerdict]) -> Mapping[str, Any]:
     """Return the whole report for other programs."""
     verdicts = list(verdicts)
     run = recording.run
     return {
-        "kept": all_kept(verdicts),
+        "kept": all_passed(verdicts),
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "run": asdict(run),
         "high_water": {pool: high_water(recording, pool) for pool in POOLS},
         "most_open_by_clients": most_open(recording),
         "seconds": times(recording),
-        "codes": noes(recording),
+        "codes": refusals(recording),
         "kept_in_history": len(recording.stored),
         "recoveries": [asdict(recovery) for recovery in recoveries(recording)],
     }

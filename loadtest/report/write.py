@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from loadtest.checks.verdicts import all_kept, judge
+from loadtest.checks.verdicts import all_passed, judge
 from loadtest.recording import read_recording
 from loadtest.report.page import page
 from loadtest.report.tables import as_json
@@ -23,4 +23,4 @@ def write_report(folder: Path, tell: Callable[[str], None] = print) -> bool:
     (folder / FIGURES).write_text(figures + "\n", encoding="utf-8")
     for verdict in verdicts:
         tell(f"{verdict.judgement.upper():<10}  {verdict.title}: {verdict.detail}")
-    return all_kept(verdicts)
+    return all_passed(verdicts)

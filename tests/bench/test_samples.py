@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.permits.contended import Book
+from bench.permits.contended import EventLog
 from bench.samples import Sample, percentile
 
 
@@ -40,7 +40,7 @@ def test_percentile(share: float, expected: float) -> None:
     ],
 )
 def test_overtaking_is_a_grant_while_an_earlier_one_waits(order: list[int], overtaking: int) -> None:
-    book = Book(end=math.inf)
+    book = EventLog(end=math.inf)
     for _ in order:
         book.arrive()
     for number in order:
@@ -49,13 +49,13 @@ def test_overtaking_is_a_grant_while_an_earlier_one_waits(order: list[int], over
 
 
 def test_what_comes_after_the_end_does_not_count() -> None:
-    book = Book(end=-math.inf)
+    book = EventLog(end=-math.inf)
     book.grant(book.arrive())
     assert (book.grants, book.overtaking) == (0, 0)
 
 
 def test_who_still_waits_at_the_end_has_waited_that_long() -> None:
-    book = Book(end=math.inf)
+    book = EventLog(end=math.inf)
     book.arrive()
     book.close()
     assert book.longest_wait > 0

@@ -360,7 +360,7 @@ class Scene:
 
     line: Line
     bot: Parrot
-    studio: MediaStandIn
+    media: MediaStandIn
     ledger: Ledger
     connections: MemoryPool
     permit: Losable
@@ -415,7 +415,7 @@ async def open_scene(
 
     `pod` is that of another conversation, whose parts this one then shares.
     """
-    line, bot, studio, ledger = Line(dialect), Parrot(), MediaStandIn(), Ledger()
+    line, bot, media, ledger = Line(dialect), Parrot(), MediaStandIn(), Ledger()
     connections = connections or await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))
     if pod is None:
@@ -423,7 +423,7 @@ async def open_scene(
         pod = PodServices(
             handler=MessageHandler(
                 bot=bot if replies is None else run_bot(replies, metrics),
-                media=studio,
+                media=media,
                 hours=dict.fromkeys(RequestKind, OpeningHours.parse(hours)),
                 typing_seconds=typing_seconds,
             ),
@@ -442,7 +442,7 @@ async def open_scene(
     connection = Connection(line, dialect, visitor, permit, pod)
     running: asyncio.Future[End] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(connection.start, running.set_result)
-    return Scene(line, bot, studio, ledger, connections, permit, connection, running, pod)
+    return Scene(line, bot, media, ledger, connections, permit, connection, running, pod)
 
 
 def run_bot(bot: Responder, metrics: ChatMetrics) -> BotRunner:

@@ -47,7 +47,7 @@ class RunningServer:
     endpoint: ConnectEndpoint
     registry: ConnectionRegistry
     bot: Parrot
-    studio: MediaStandIn
+    media: MediaStandIn
     ledger: Ledger
     connections: MemoryPool
     messages: MemoryPool
@@ -89,7 +89,7 @@ async def open_server(
     replies: Responder | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Serve; `replies` is run in place of the parrot, within the usual limits."""
-    bot, studio, ledger, metrics = Parrot(), MediaStandIn(), Ledger(), ChatMetrics()
+    bot, media, ledger, metrics = Parrot(), MediaStandIn(), Ledger(), ChatMetrics()
     connections = await opened(
         MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
     )
@@ -98,7 +98,7 @@ async def open_server(
     pod = PodServices(
         handler=MessageHandler(
             bot=bot if replies is None else run_bot(replies, metrics),
-            media=studio,
+            media=media,
             hours=dict.fromkeys(RequestKind, OpeningHours()),
             typing_seconds=0,
         ),
@@ -153,7 +153,7 @@ async def open_server(
             endpoint,
             registry,
             bot,
-            studio,
+            media,
             ledger,
             connections,
             messages,

@@ -55,7 +55,7 @@ async def goodbye(*scenes: Scene) -> None:
     for scene in scenes:
         scene.line.leave()
         await scene.running
-    assert len(scenes[0].pod.under_way) == 0
+    assert len(scenes[0].pod.in_flight) == 0
     assert scenes[0].pod_bytes.used == 0
 
 

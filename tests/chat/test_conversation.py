@@ -95,7 +95,7 @@ async def test_the_window_bounds_what_is_on_the_way() -> None:
     for _ in range(6):
         scene.line.voice(b"10")
     await asyncio.sleep(1)
-    assert scene.studio.working == 3
+    assert scene.media.working == 3
     assert scene.line.unread == 2  # one frame is in hand, waiting for a slot
     await scene.line.replies(6)
     await goodbye(scene)
@@ -395,7 +395,7 @@ async def test_a_bug_of_the_bot_is_answered_kept_as_failed_and_survived() -> Non
 @pytest.mark.parametrize(("code", "kept"), [("media_unreadable", 0), ("media_too_long", 0), ("media_failed", 1)])
 async def test_unusable_media_is_refused_and_our_failure_is_kept(code: str, kept: int) -> None:
     scene = await open_scene()
-    scene.studio.fail = MediaError(code, "why")
+    scene.media.fail = MediaError(code, "why")
     scene.line.voice(b"1")
     (reply,) = await scene.line.replies(1)
     assert reply.error_code == code
@@ -405,7 +405,7 @@ async def test_unusable_media_is_refused_and_our_failure_is_kept(code: str, kept
 
 async def test_speech_that_fails_is_told_as_what_it_is() -> None:
     scene = await open_scene(typing_seconds=3)
-    scene.studio.mute = MediaError("media_failed", "no voice today")
+    scene.media.mute = MediaError("media_failed", "no voice today")
     scene.line.voice(b"1")
     (reply,) = await scene.line.replies(1)
     assert (reply.error_code, reply.error_message) == ("media_failed", "no voice today")

@@ -88,7 +88,7 @@ def test_a_fresh_token_that_is_refused_too_ends_it() -> None:
     tries = attempts()
     assert tries.after(Refused(401, "token_expired", "no"), 0.0, has_work=True) == Again(0.0, fresh_token=True)
     assert tries.after(Refused(401, "token_expired", "no"), 0.0, has_work=True) is Stop.NEVER
-    tries.got_on()
+    tries.made_progress()
     assert tries.after(Refused(401, "token_expired", "no"), 0.0, has_work=True) == Again(0.0, fresh_token=True)
 
 
@@ -104,7 +104,7 @@ def test_pauses_grow_to_the_longest_one_and_begin_anew_when_it_gets_on() -> None
     steps = [tries.after(lost, 0.0, has_work=True) for _ in range(6)]
     assert [step.seconds for step in steps if isinstance(step, Again)] == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
     assert tries.failures == 6
-    tries.got_on()
+    tries.made_progress()
     assert tries.after(lost, 0.0, has_work=True) == LATER
 
 
@@ -127,6 +127,6 @@ def test_patience_ends() -> None:
     assert isinstance(tries.after(lost, 100.0, has_work=True), Again)
     assert isinstance(tries.after(lost, 109.9, has_work=True), Again)
     assert tries.after(lost, 110.0, has_work=True) is Stop.GIVE_UP
-    tries.got_on()
+    tries.made_progress()
     assert isinstance(tries.after(lost, 200.0, has_work=True), Again)
     assert attempts(patience_seconds=0).after(lost, 0.0, has_work=True) is Stop.GIVE_UP

@@ -90,7 +90,7 @@ async def http(backend: Backend, tmp_path: Path) -> AsyncIterator[httpx2.AsyncCl
         yield await closing.enter_async_context(client(history.app))
 
 
-async def hand_in(http: httpx2.AsyncClient, *exchanges: Exchange) -> list[str]:
+async def ingest(http: httpx2.AsyncClient, *exchanges: Exchange) -> list[str]:
     answer = await post_batch(http, *exchanges)
     assert answer.status_code == 200, answer.text
     return [result["outcome"] for result in answer.json()["results"]]
@@ -105,7 +105,7 @@ async def test_the_media_of_erased_clients_are_gone_when_the_answer_leaves(
     backend: Backend, http: httpx2.AsyncClient
 ) -> None:
     clients = [f"client-{number}" for number in range(25)]
-    await hand_in(http, *(fresh(each, session_id=uuid4()) for each in clients))
+    await ingest(http, *(fresh(each, session_id=uuid4()) for each in clients))
     assert len(await backend.media()) == 75
     for each in clients:
         assert (await http.delete(f"/v1/clients/{each}")).status_code == 204
@@ -116,7 +116,7 @@ async def test_the_media_of_deleted_sessions_and_messages_are_gone_when_the_answ
     backend: Backend, http: httpx2.AsyncClient
 ) -> None:
     exchanges = [fresh(session_id=uuid4()) for _ in range(4)]
-    await hand_in(http, *exchanges)
+    await ingest(http, *exchanges)
     assert (await http.delete(f"/v1/sessions/{exchanges[0].session_id}")).status_code == 204
     left = await backend.media()
     assert {key.split("/")[2] for key in left} == {str(each.id) for each in exchanges[1:]}
@@ -134,7 +134,7 @@ async def test_a_client_that_talks_while_it_is_erased_again_and_again_loses_noth
     async def talk() -> None:
         for _ in range(20):
             said.append(fresh(session_id=session))
-            await hand_in(http, said[-1])
+            await ingest(http, said[-1])
         ended.set()
 
     async def erase() -> None:
@@ -151,7 +151,7 @@ async def test_a_client_that_talks_while_it_is_erased_again_and_again_loses_noth
     here = [each for each in said if await backend.store.exchanges.find(each.id, client_id="anna")]
     assert {key.split("/")[2] for key in await backend.media()} == {str(each.id) for each in here}
     assert len(await backend.media()) == 3 * len(here)
-    await hand_in(http, late := fresh(session_id=session))
+    await ingest(http, late := fresh(session_id=session))
     assert {key.split("/")[2] for key in await backend.media()} >= {str(late.id)}
 
 
@@ -301,17 +301,17 @@ async def test_erasures_that_cannot_be_finished_do_not_hide_those_behind_them(
 
 async def test_a_late_delivery_stores_no_media(backend: Backend, http: httpx2.AsyncClient) -> None:
     old, other = fresh(session_id=uuid4()), fresh(session_id=uuid4())
-    await hand_in(http, old, other)
+    await ingest(http, old, other)
     await http.delete(f"/v1/messages/{other.id}.request")
     await http.delete(f"/v1/sessions/{old.session_id}")
     before = await backend.media()
-    assert await hand_in(http, old, other) == ["erased", "duplicate"]
+    assert await ingest(http, old, other) == ["erased", "duplicate"]
     assert await backend.media() == before
 
 
 async def test_nothing_is_deleted_from_a_bucket_that_is_anothers(backend: Backend, http: httpx2.AsyncClient) -> None:
     exchange = fresh(session_id=uuid4())
-    await hand_in(http, exchange)
+    await ingest(http, exchange)
     content = f'{{"database": "{uuid4()}", "stamp": "{uuid4()}"}}'.encode()
     await backend.blobs.put(MARKER, content, "application/json")
     before = await backend.media()

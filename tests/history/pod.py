@@ -66,7 +66,7 @@ class Pod:
         """Hand in a batch."""
         return await post_batch(self.http, *records, **headers)
 
-    async def hand_in(self, *records: Exchange | bytes) -> list[str]:
+    async def ingest(self, *records: Exchange | bytes) -> list[str]:
         """Hand in a batch, and return what became of each exchange."""
         answer = await self.post(*records)
         assert answer.status_code == 200, answer.text

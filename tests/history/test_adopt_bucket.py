@@ -16,10 +16,10 @@ async def restored(tmp_path: Path) -> Path:
     """A data folder whose database is older than its media."""
     folder = tmp_path / "data"
     async with open_pod(folder) as pod:
-        await pod.hand_in(rich_exchange())
+        await pod.ingest(rich_exchange())
     shutil.copy(folder / "messages.sqlite", tmp_path / "backup.sqlite")
     async with open_pod(folder, sweep_seconds=0.01) as pod:
-        await pod.hand_in(rich_exchange(session_id=uuid4()))
+        await pod.ingest(rich_exchange(session_id=uuid4()))
         first = (folder / "media/_chatbot/database.json").read_bytes()
         async with asyncio.timeout(20):
             while (folder / "media/_chatbot/database.json").read_bytes() == first:  # noqa: ASYNC110 - a file

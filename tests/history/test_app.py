@@ -24,12 +24,12 @@ from tests.support.exchanges import SESSION
 async def test_a_pod_keeps_what_it_has_over_a_restart(tmp_path: Path) -> None:
     kept = rich_exchange()
     async with open_pod(tmp_path) as pod:
-        await pod.hand_in(kept)
+        await pod.ingest(kept)
         before = await pod.json(f"/v1/sessions/{SESSION}/messages")
     async with open_pod(tmp_path) as pod:
         assert await pod.json(f"/v1/sessions/{SESSION}/messages") == before
         assert (await pod.http.get(f"/v1/messages/{kept.id}.request/media/video")).content == kept.request[1:]
-        assert await pod.hand_in(kept) == ["duplicate"]
+        assert await pod.ingest(kept) == ["duplicate"]
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable, StoreUnusable, RuntimeError])
@@ -43,7 +43,7 @@ async def test_a_pod_starts_without_the_message_store_and_finds_it_later(
         assert (await pod.http.get("/healthz")).status_code == 200
         pod.store.failure = None
         await pod.wait_until_ready()
-        assert await pod.hand_in(rich_exchange()) == ["stored"]
+        assert await pod.ingest(rich_exchange()) == ["stored"]
 
 
 async def test_a_pod_starts_without_the_media_store_and_finds_it_later(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ async def test_a_pod_starts_without_the_media_store_and_finds_it_later(tmp_path:
         assert (await pod.http.get("/readyz")).status_code == 503
         pod.blobs.failure = None
         await pod.wait_until_ready()
-        assert await pod.hand_in(rich_exchange()) == ["stored"]
+        assert await pod.ingest(rich_exchange()) == ["stored"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_a_pod_that_drains_is_not_ready_and_still_answers(pod: Pod) -> Non
     assert (answer.status_code, answer.json()["status"]) == (503, "draining")
     alive = (await pod.http.get("/healthz")).json()
     assert (alive["status"], alive["version"]) == ("alive", metadata.version("chatbot-history"))
-    assert await pod.hand_in(rich_exchange()) == ["stored"]
+    assert await pod.ingest(rich_exchange()) == ["stored"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_the_unforeseen_is_a_bare_500(pod: Pod) -> None:
 
 
 async def test_requests_are_counted_by_route_and_name_nobody(pod: Pod) -> None:
-    await pod.hand_in(rich_exchange())
+    await pod.ingest(rich_exchange())
     await pod.http.get("/v1/clients/anna/sessions")
     await pod.http.get("/v1/sessions/anna")
     await pod.http.get("/nowhere/anna")

@@ -77,7 +77,7 @@ async def test_when_the_store_is_slow_more_than_a_few_batches_are_turned_away_un
         assert [task.result().status_code for task in taken] == [200, 200]
         assert await pod.metric("chatbot_history_batches_in_work") == 0
         assert await pod.metric("chatbot_history_bytes_in_work") == 0
-        assert await pod.hand_in(*batches) == ["duplicate"] * 2 + ["stored"] * 4
+        assert await pod.ingest(*batches) == ["duplicate"] * 2 + ["stored"] * 4
 
 
 async def test_the_bytes_in_work_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ async def test_a_batch_that_does_not_arrive_gives_its_place_back(tmp_path: Path)
     async with open_pod(tmp_path / "data", max_batches=1, batch_seconds=SOON) as pod:
         answer = await pod.http.post("/v1/exchanges", content=halting(), headers=MSGPACK)
         check_problem(answer, 408, "batch_too_slow", detail="0.05 s")
-        assert await pod.hand_in(exchange()) == ["stored"]
+        assert await pod.ingest(exchange()) == ["stored"]
 
 
 async def test_whatever_becomes_of_a_batch_its_place_is_free_again(tmp_path: Path) -> None:
@@ -140,4 +140,4 @@ async def test_whatever_becomes_of_a_batch_its_place_is_free_again(tmp_path: Pat
         pod.blobs.failure = None
         assert (await Upload(b"\xc1").send(pod)).status_code == 400
         assert await pod.metric("chatbot_history_batches_in_work") == 0
-        assert await pod.hand_in(exchange()) == ["stored"]
+        assert await pod.ingest(exchange()) == ["stored"]

@@ -58,11 +58,11 @@ def age(pod: Pod, days: float) -> None:
 async def test_media_of_an_answer_that_was_replaced_are_swept(pod: Pod) -> None:
     message_id = uuid4()
     first, second, third = (rich_exchange(message_id=message_id, attempt=attempt) for attempt in (1, 2, 3))
-    assert await pod.hand_in(first) == ["stored"]
-    assert await pod.hand_in(third) == ["stored"]
+    assert await pod.ingest(first) == ["stored"]
+    assert await pod.ingest(third) == ["stored"]
     kept = {key for key in pod.files() if str(third.id) in key}
     assert (len(kept), len(pod.files())) == (3, 6)
-    assert await pod.hand_in(second, first) == ["superseded"] * 2
+    assert await pod.ingest(second, first) == ["superseded"] * 2
     await sweeper(pod).sweep()
     assert set(pod.files()) == kept
     assert await pod.store.erasures.pending() == []
@@ -82,7 +82,7 @@ async def lose_documents(pod: Pod, *records: Exchange) -> None:
 
 async def test_media_whose_messages_never_came_are_swept_and_others_are_not(pod: Pod) -> None:
     kept, lost = rich_exchange(), rich_exchange()
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     await lose_documents(pod, lost)
     assert len(pod.files()) == 6
     age(pod, 2)
@@ -109,7 +109,7 @@ async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod) -
         calls += 1
         found: set[str] = await real(*given)
         if calls == 1:
-            assert await pod.hand_in(lost) == ["stored"]
+            assert await pod.ingest(lost) == ["stored"]
         return found
 
     pod.store.exchanges.media_keys = delivered_meanwhile
@@ -120,7 +120,7 @@ async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod) -
 
 async def test_what_a_deletion_left_is_swept(pod: Pod) -> None:
     kept = rich_exchange()
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     await sweeper(pod).sweep()
     real = pod.blobs._real.delete  # type: ignore[union-attr]
 
@@ -147,7 +147,7 @@ async def test_what_is_not_ours_is_left(pod: Pod) -> None:
 async def test_what_is_older_than_the_retention_goes_with_its_media(pod: Pod) -> None:
     old, young = rich_exchange(), rich_exchange(at=MORNING + DAY)
     texts = [exchange(str(number), at=MORNING + timedelta(seconds=number)) for number in range(600)]
-    await pod.hand_in(old, young, *texts)
+    await pod.ingest(old, young, *texts)
     await sweeper(pod, now=MORNING + 40 * DAY).sweep()
     assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 1204
     await sweeper(pod, retention=timedelta(days=30), now=MORNING + 30.5 * DAY).sweep()
@@ -189,7 +189,7 @@ def lose_messages(pod: Pod) -> None:
 async def test_a_sweep_that_finds_too_many_orphans_deletes_none_and_says_so(
     pod: Pod, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await pod.hand_in(*(rich_exchange() for _ in range(8)))
+    await pod.ingest(*(rich_exchange() for _ in range(8)))
     lose_messages(pod)
     age(pod, 2)
     metrics = HistoryMetrics()
@@ -204,7 +204,7 @@ async def test_a_sweep_that_finds_too_many_orphans_deletes_none_and_says_so(
 
 async def test_few_orphans_are_swept_whatever_their_share_and_many_if_their_share_is_small(pod: Pod) -> None:
     kept = [rich_exchange() for _ in range(9)]
-    await pod.hand_in(*kept)
+    await pod.ingest(*kept)
     await lose_documents(pod, rich_exchange())
     age(pod, 2)
     await sweeper(pod, free_orphans=2, max_orphan_share=0.09).sweep()
@@ -229,9 +229,9 @@ async def test_orphans_are_left_where_the_settings_say_so(pod: Pod, orphans: str
 
 async def test_media_of_sessions_that_were_never_here_are_left_and_counted(pod: Pod, tmp_path: Path) -> None:
     async with open_pod(tmp_path / "other") as other:
-        await other.hand_in(rich_exchange(session_id=uuid4()))
+        await other.ingest(rich_exchange(session_id=uuid4()))
         shutil.copytree(other.folder / "media" / "anna", pod.folder / "media" / "anna", dirs_exist_ok=True)
-    await pod.hand_in(rich_exchange())
+    await pod.ingest(rich_exchange())
     age(pod, 2)
     metrics = HistoryMetrics()
     await sweeper(pod, metrics=metrics, max_orphan_share=1).sweep()
@@ -254,7 +254,7 @@ async def test_media_that_are_being_stored_again_are_left(pod: Pod) -> None:
         await real(*given)
 
     pod.blobs._real.put = put_slowly  # type: ignore[union-attr, method-assign]
-    delivery = asyncio.create_task(pod.hand_in(lost))
+    delivery = asyncio.create_task(pod.ingest(lost))
     await began
     pod.blobs._real.put = real  # type: ignore[union-attr, method-assign]
     await sweeper(pod).sweep()
@@ -310,7 +310,7 @@ async def test_a_bucket_that_changes_its_owner_during_a_sweep_is_left(pod: Pod) 
 async def test_a_pod_sweeps_by_itself_and_outlives_a_store_that_fails(tmp_path: Path) -> None:
     today = MORNING
     async with open_pod(tmp_path / "data", retention_days=1, sweep_seconds=0.05, now=lambda: today) as pod:
-        await pod.hand_in(rich_exchange())
+        await pod.ingest(rich_exchange())
         pod.blobs.failure = BlobsUnavailable
         async with asyncio.timeout(20):
             while pod.blobs.failures < 3:  # noqa: ASYNC110 - it is the sweep's turn
@@ -327,7 +327,7 @@ async def test_a_pod_sweeps_by_itself_and_outlives_a_store_that_fails(tmp_path: 
 async def test_a_pod_tells_at_once_that_its_media_are_those_of_another_database(tmp_path: Path) -> None:
     for name in ("first", "second"):
         async with open_pod(tmp_path / name) as pod:
-            await pod.hand_in(rich_exchange(session_id=uuid4()))
+            await pod.ingest(rich_exchange(session_id=uuid4()))
     shutil.rmtree(tmp_path / "second" / "media")
     (tmp_path / "first" / "media").rename(tmp_path / "second" / "media")
     async with open_pod(tmp_path / "second") as pod, asyncio.timeout(20):
@@ -343,7 +343,7 @@ async def test_a_pod_that_ends_ends_its_sweep(tmp_path: Path, every: float) -> N
 
 
 async def test_a_clock_that_is_years_ahead_deletes_nothing(pod: Pod) -> None:
-    await pod.hand_in(*(rich_exchange(at=MORNING + timedelta(minutes=n)) for n in range(4)))
+    await pod.ingest(*(rich_exchange(at=MORNING + timedelta(minutes=n)) for n in range(4)))
     metrics, years = HistoryMetrics(), MORNING + 3650 * DAY
     limits: dict[str, Any] = {"retention": 30 * DAY, "free_expired": 3, "metrics": metrics}
     await sweeper(pod, now=years, **limits).sweep()
@@ -357,7 +357,7 @@ async def test_a_clock_that_is_years_ahead_deletes_nothing(pod: Pod) -> None:
 
 async def test_few_exchanges_expire_whatever_their_share_and_many_if_their_share_is_small(pod: Pod) -> None:
     at = [MORNING, MORNING + DAY, MORNING + 9 * DAY, MORNING + 9 * DAY]
-    await pod.hand_in(*(exchange(str(n), at=each) for n, each in enumerate(at)))
+    await pod.ingest(*(exchange(str(n), at=each) for n, each in enumerate(at)))
     days: dict[str, Any] = {"retention": 5 * DAY, "now": MORNING + 10 * DAY, "free_expired": 1}
     await sweeper(pod, **days, max_expired_share=0.4).sweep()
     assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 8
@@ -367,7 +367,7 @@ async def test_few_exchanges_expire_whatever_their_share_and_many_if_their_share
 
 async def test_erasures_that_cannot_be_finished_are_counted(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, metrics = rich_exchange(), HistoryMetrics()
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
 
     async def fail(_key: str) -> None:
         raise BlobsUnavailable("locked")

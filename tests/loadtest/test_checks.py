@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest.checks.recovery import recoveries
-from loadtest.checks.verdicts import Judgement, all_kept, judge
+from loadtest.checks.verdicts import Judgement, all_passed, judge
 from loadtest.client_log import SchedulingDelay, UnexpectedEvent
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS
@@ -29,7 +29,7 @@ def case(name: str, promise: str, complaint: str, made: RunRecording) -> object:
 
 def test_a_sound_run_keeps_everything() -> None:
     verdicts = judge(sound())
-    assert all_kept(verdicts)
+    assert all_passed(verdicts)
     assert {verdict.judgement for verdict in verdicts} == {Judgement.KEPT}
 
 
@@ -119,7 +119,7 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
 def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: RunRecording) -> None:
     broken = judged(made, Judgement.BROKEN)
     assert complaint in broken[promise]
-    assert not all_kept(judge(made))
+    assert not all_passed(judge(made))
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,7 @@ def test_locust_by_itself_knows_the_users_and_a_shape() -> None:
 
 
 def test_who_lingers_goes_when_told_to() -> None:
-    program = (
-        "from loadtest.waiting import wait_to_be_fetched; wait_to_be_fetched(600, 'to be told to go'); print('gone')"
-    )
+    program = "from loadtest.waiting import wait_for_fetch; wait_for_fetch(600, 'to be told to go'); print('gone')"
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as staying:
         assert staying.stdout is not None
         assert staying.stdout.readline() == "staying for 600 s, to be told to go\n"

@@ -149,7 +149,7 @@ def test_a_server_that_speaks_something_else_ends_the_talk(frame: bytes | str) -
         assert talk.wait_for_answers(10)
         assert heard.answers == [("hello?", None)]
         assert (talk.ended_by_us, talk.close_code) == (False, 1002)
-        talk.break_off()
+        talk.abort()
 
 
 def test_vanishing_says_no_goodbye() -> None:
@@ -165,7 +165,7 @@ def test_vanishing_says_no_goodbye() -> None:
     with served(lambda websocket: _quietly(wait, websocket, codes, gone)) as address:
         talk = talk_to(address, Heard())
         open_at = time.time()
-        talk.break_off()
+        talk.abort()
         assert gone.wait(10)
     assert open_at <= talk.open_until <= talk.ended_at
     assert codes == [1006]

@@ -12,7 +12,7 @@ from loadtest.client_log import ReconnectStorm
 from loadtest.json_lines import as_line
 from loadtest.metrics import Metric
 from loadtest.monitor import ProcessSample
-from loadtest.recording import FAULTS, HISTORY, LEDGER, LOOKS, Fault, RunRecording, read_recording
+from loadtest.recording import CLIENT_LOG, FAULTS, HISTORY, LOOKS, Fault, RunRecording, read_recording
 from loadtest.report.page import page, plots
 from loadtest.report.plot import Plot, clock, nice, time_step
 from loadtest.report.series import Series, percentile, thin
@@ -99,7 +99,7 @@ def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
     made = sound()
     made.run.write(tmp_path)
     for name, records in (
-        (LEDGER, [*made.clients.visits.values(), *made.clients.exchanges]),
+        (CLIENT_LOG, [*made.clients.visits.values(), *made.clients.exchanges]),
         (LOOKS, [*made.pools, *made.pods]),
         (HISTORY, made.stored),
         (FAULTS, []),

@@ -1,4 +1,4 @@
-"""A worker that is lost takes with it what its clients saw last; the ledger says so."""
+"""A worker that is lost takes with it what its clients saw last; the client log says so."""
 
 import subprocess
 import sys

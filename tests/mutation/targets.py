@@ -27,23 +27,25 @@ _CONTRACT = tuple(
 )
 TARGETS = (
     Target(
-        _parts("chat_service", "relay delivery suspects pauses"),
-        tuple(f"tests/chat/test_{what}.py" for what in ("suspects", "pauses", "relay", "relay_poison", "delivery")),
+        _parts("chat_service", "relay delivery failed_records pauses"),
+        tuple(
+            f"tests/chat/test_{what}.py" for what in ("failed_records", "pauses", "relay", "relay_poison", "delivery")
+        ),
     ),
     Target(
-        _parts("chat_service", "conversation pending message_work dialect message_handler under_way answers"),
+        _parts("chat_service", "conversation pending message_work dialect message_handler in_flight answers"),
         (
             *(f"tests/chat/test_conversation{what}.py" for what in ("", "_v2", "_machine")),
             *(f"tests/chat/test_{what}.py" for what in ("dialect", "again", "ends", "hours")),
         ),
     ),
     Target(
-        _parts("permits", "memory pool arguments base memory_line memory_permit memory_places")
+        _parts("permits", "memory pool arguments base memory_queue memory_permit memory_positions")
         + _parts("permits", "memory_request observer permit_block"),
         (
             *(
                 f"tests/permits/test_{what}.py"
-                for what in ("arguments", "memory_line", "memory_permit", "memory_places")
+                for what in ("arguments", "memory_queue", "memory_permit", "memory_positions")
             ),
             *(f"tests/permits/test_{what}.py" for what in ("misuse", "places")),
             *(*_CONTRACT, "-k", "memory or not redis"),

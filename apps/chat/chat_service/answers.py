@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierAnswer:
     """What was found.
 
     Attributes:
@@ -31,13 +31,13 @@ class Earlier:
     claimed: bytes | None = None
 
 
-async def find_answer(pod: "PodServices", client_id: str, message: "PendingMessage", attempt: int) -> Earlier:
+async def find_answer(pod: "PodServices", client_id: str, message: "PendingMessage", attempt: int) -> EarlierAnswer:
     """Look for an answer to a message that is sent again, where it costs least first."""
     message_id = message.message_id
     assert message_id is not None  # noqa: S101 - only a frame that names a message is sent again
-    waited = await pod.under_way.wait_for_earlier(message)
+    waited = await pod.in_flight.wait_for_earlier(message)
     exchange = await pod.outbox.find(client_id, message_id)
     if exchange is not None:
-        return Earlier(Source.UNDER_WAY if waited else Source.OUTBOX, exchange)
+        return EarlierAnswer(Source.UNDER_WAY if waited else Source.OUTBOX, exchange)
     claimed = await pod.history.claim(client_id, message_id, attempt) if pod.history is not None else None
-    return Earlier(Source.HISTORY, claimed=claimed) if claimed is not None else Earlier(Source.TURN)
+    return EarlierAnswer(Source.HISTORY, claimed=claimed) if claimed is not None else EarlierAnswer(Source.TURN)

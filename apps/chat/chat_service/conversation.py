@@ -165,7 +165,7 @@ class Conversation:
 
     def start(self) -> None:
         """The connection is open; from now on silence counts."""
-        self._be_patient()
+        self._restart_idle_timeout()
 
     # From the transport.
 
@@ -311,7 +311,7 @@ class Conversation:
         if now >= self._idle_at and not self._effects.is_receiving():
             self._close(End(CloseCode.IDLE_TIMEOUT, "no message for too long"))
         elif now >= self._idle_at:
-            self._be_patient()
+            self._restart_idle_timeout()
         else:
             self._wake_by(self._idle_at)
 
@@ -483,7 +483,7 @@ class Conversation:
     def _sent(self, message: PendingMessage) -> None:
         message.move("sent")
         self._finish(message)
-        self._be_patient()
+        self._restart_idle_timeout()
         if message.is_last:
             self._close(End(CloseCode.BAD_FRAMES, "too many unreadable frames in a row"))
         else:
@@ -540,7 +540,7 @@ class Conversation:
 
     # Deadlines.
 
-    def _be_patient(self) -> None:
+    def _restart_idle_timeout(self) -> None:
         self._idle_at = self._clock() + self._patience_seconds
         if not self._line:
             self._wake_by(self._idle_at)

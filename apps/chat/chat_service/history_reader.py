@@ -29,12 +29,12 @@ KINDS: Final = {kind.message_kind.value: kind for kind in RequestKind}
 DENYING: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
-class HistoryAway(Exception):
+class HistoryUnavailable(Exception):
     """History did not answer as it should, or not in time."""
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _OutageLog:
     """Logs the first of the failures in a row of one kind of question."""
 
     consequence: str
@@ -73,8 +73,8 @@ class HistoryReader:
         self._http = http
         self._token = token
         self._seconds = seconds
-        self._answers = _Trouble("messages that are sent again are answered anew")
-        self._context = _Trouble("the bot does not remember what was said before a reconnect")
+        self._answers = _OutageLog("messages that are sent again are answered anew")
+        self._context = _OutageLog("the bot does not remember what was said before a reconnect")
 
     async def claim(self, client_id: str, message_id: UUID, attempt: int) -> bytes | None:
         """Return the response to a message as history has it, which counts as that of this attempt from now on.
@@ -86,7 +86,7 @@ class HistoryReader:
             frame = await self._ask("POST", path, MAX_ANSWER_BYTES)
             if frame is not None:
                 decode_response(frame, max_bytes=MAX_ANSWER_BYTES)
-        except (HistoryAway, FrameError) as exc:
+        except (HistoryUnavailable, FrameError) as exc:
             self._answers.failed(str(exc))
             return None
         self._answers.worked()
@@ -98,7 +98,7 @@ class HistoryReader:
         try:
             content = await self._ask("GET", path, MAX_CONTEXT_BYTES)
             said = [] if content is None else list(_said(content))
-        except HistoryAway as exc:
+        except HistoryUnavailable as exc:
             self._context.failed(str(exc))
             return []
         self._context.worked()
@@ -108,7 +108,7 @@ class HistoryReader:
         """Return what history answers; None: it has no such thing.
 
         Raises:
-            HistoryAway: it did not answer as it should, or not in time.
+            HistoryUnavailable: it did not answer as it should, or not in time.
         """
         headers = {} if self._token is None else {"Authorization": f"Bearer {self._token()}"}
         try:
@@ -120,12 +120,12 @@ class HistoryReader:
                     if answer.status == HTTPStatus.NOT_FOUND:
                         return None
                     if answer.status != HTTPStatus.OK:
-                        raise HistoryAway(_reason(answer.status))
+                        raise HistoryUnavailable(_reason(answer.status))
                     return await _read(answer.content, most_bytes)
         except TimeoutError:
-            raise HistoryAway(f"no answer in {self._seconds:g} s") from None
+            raise HistoryUnavailable(f"no answer in {self._seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as exc:
-            raise HistoryAway(f"{type(exc).__name__}: {exc}") from exc
+            raise HistoryUnavailable(f"{type(exc).__name__}: {exc}") from exc
 
 
 def _reason(status: int) -> str:
@@ -139,7 +139,7 @@ async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
     async for part in content.iter_any():
         parts += part
         if len(parts) > most_bytes:
-            raise HistoryAway(f"an answer of more than {most_bytes:,} bytes")
+            raise HistoryUnavailable(f"an answer of more than {most_bytes:,} bytes")
     return bytes(parts)
 
 
@@ -147,7 +147,7 @@ def _said(content: bytes) -> Iterator[Said]:
     """Yield what a context of history holds, as the bot remembers it. Errors were not said by the bot.
 
     Raises:
-        HistoryAway: it is none.
+        HistoryUnavailable: it is none.
     """
     try:
         for message in json.loads(content)["messages"]:
@@ -160,7 +160,7 @@ def _said(content: bytes) -> Iterator[Said]:
             else:
                 yield Said(Speaker.CLIENT, text if kind is RequestKind.TEXT else _described(kind, text), kind, text)
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise HistoryAway("the answer is no context") from exc
+        raise HistoryUnavailable("the answer is no context") from exc
 
 
 def _described(kind: RequestKind, transcript: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from botkit import Memory, Turn
-from chat_service.answers import Earlier, find_answer
+from chat_service.answers import EarlierAnswer, find_answer
 from chat_service.conversation import error_frame
 from chat_service.message_handler import Failure, close, decode_text, failure_of
 from chat_service.metrics import Source
@@ -97,7 +97,7 @@ class MessageWork:
     def admit(self, message: PendingMessage) -> None:
         """See `Work.admit`."""
         message.id = self._pod.new_id(message.received_at)
-        self._pod.under_way.begin(self._visitor.client_id, message)
+        self._pod.in_flight.begin(self._visitor.client_id, message)
         message.asked = self._pod.messages.request(
             self._visitor.client_id,
             wait_seconds=self._pod.limits.message_wait_seconds,
@@ -111,10 +111,10 @@ class MessageWork:
     def _watch(self) -> None:
         """Look in a moment at the messages that wait for permits; one timer for all of them, while there are any."""
         self._is_watching = True
-        look = partial(self._run, self._tell_who_waits)
+        look = partial(self._run, self._notify_waiting)
         self._pod.deadlines.at(self._loop.time() + TOLD_SECONDS, look)
 
-    def _tell_who_waits(self) -> None:
+    def _notify_waiting(self) -> None:
         self._is_watching = False
         for message in self._asking:
             if message.is_waiting:
@@ -143,7 +143,7 @@ class MessageWork:
 
     def release_permit(self, message: PendingMessage) -> None:
         """See `Work.release_permit`."""
-        self._pod.under_way.end(message)
+        self._pod.in_flight.end(message)
         if message.permit is not None:
             message.permit.release()
             message.permit = None
@@ -313,7 +313,7 @@ class MessageWork:
 
     # How it ended.
 
-    def _repeat(self, message: PendingMessage, earlier: Earlier) -> None:
+    def _repeat(self, message: PendingMessage, earlier: EarlierAnswer) -> None:
         """Give the answer that there is already. One from the outbox is kept once more, for this attempt."""
         if earlier.exchange is None:
             assert earlier.claimed is not None  # noqa: S101 - it is one of the two

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from chat_service.conversation import ConversationLimits
 from chat_service.deadlines import Deadlines
 from chat_service.fair_bytes import FairByteBudget
+from chat_service.in_flight import InFlightMessages
 from chat_service.message_handler import MessageHandler
-from chat_service.under_way import UnderWay
 from servicekit.logs import get_logger
 from servicekit.uuid7 import uuid7
 
@@ -63,7 +63,7 @@ class PodServices:
     limits: ConversationLimits
     metrics: "ChatMetrics"
     history: HistoryLookup | None = None
-    under_way: UnderWay = field(default_factory=UnderWay)
+    in_flight: InFlightMessages = field(default_factory=InFlightMessages)
     now: "Now"
     new_id: "Callable[[datetime], UUID]" = uuid7
     deadlines: Deadlines = field(default_factory=Deadlines)

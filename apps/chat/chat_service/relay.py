@@ -28,9 +28,9 @@ from chat_service.delivery import (
     batch_size,
 )
 from chat_service.delivery_observer import DeliveryObserver, DeliveryStats, NullObserver
+from chat_service.failed_records import FailedRecords
 from chat_service.outbox import Batch, Key, Outbox, OutboxError, OutboxUnwritable, RecordName, RecordUnreadable
 from chat_service.pauses import Pauses
-from chat_service.suspects import Suspects
 from servicekit.logs import get_logger
 from servicekit.tasks import FullJitterBackoff, first_of, is_worth_logging
 
@@ -90,7 +90,7 @@ class OutboxRelay:
         self._failures = 0  # in a row
         self._is_searching = False  # for the record that makes its batches fail
         self._is_halving = False  # a batch that failed during the search: half of it is tried without much of a pause
-        self._suspects = Suspects()
+        self._records = FailedRecords()
         self._next_at = 0.0  # when the next batch is due, by the clock of the event loop
         self._deferred_due = 0.0  # when a deferred record is tried next, by the clock of the event loop
         self._wake = asyncio.Event()
@@ -122,7 +122,7 @@ class OutboxRelay:
             how many records are left.
         """
         self._hopeless.clear()
-        self._suspects.begin_flush()
+        self._records.begin_flush()
         self._hurry.set()
         self._try_deferred_at(0.0)
         try:
@@ -140,7 +140,7 @@ class OutboxRelay:
                 return True
             if self._outbox.has_records:
                 return False
-            if self._hurry.is_set() and self._suspects.hopeless == self._outbox.deferred_entries:
+            if self._hurry.is_set() and self._records.undeliverable == self._outbox.deferred_entries:
                 self._hopeless.set()
             await first_of(self._outbox.wait_for_records(), self._wake.wait(), seconds=seconds)
             self._wake.clear()
@@ -189,14 +189,14 @@ class OutboxRelay:
             if not exc.splits:
                 raise
             self._put_off(name, file, exc)
-            strikes = self._suspects.strikes(name)
-            if strikes >= self._max_failures:
-                await self._dead_letter(batch, f"{exc}, {strikes} times, while history took other records")
+            faults = self._records.faults(name)
+            if faults >= self._max_failures:
+                await self._dead_letter(batch, f"{exc}, {faults} times, while history took other records")
         else:
             if stuck:
                 self._put_off(name, file, OutboxUnwritable("the disk has no room for it in refused/"))
             else:
-                self._suspects.acquit(name)
+                self._records.discard(name)
                 self._try_deferred_at(0.0)
 
     async def _deliver(self, batch: Batch) -> Collection[RecordName]:
@@ -215,7 +215,7 @@ class OutboxRelay:
             refused = {0: str(exc)}
         seconds = time.perf_counter() - began
         taken, dead_letters = count - len(refused), self.stats.refused
-        stuck = await self._let_go(batch, refused)
+        stuck = await self._settle(batch, refused)
         self._observer.delivered(taken, self.stats.refused - dead_letters, size_bytes, seconds)
         if self._failures:
             log.info("delivery.works_again", after_failures=self._failures)
@@ -225,7 +225,7 @@ class OutboxRelay:
         self.stats.delivered += taken
         return stuck
 
-    async def _let_go(self, batch: Batch, refused: dict[int, str]) -> Collection[RecordName]:
+    async def _settle(self, batch: Batch, refused: dict[int, str]) -> Collection[RecordName]:
         """Let go of a batch that history has answered for; return those that could not be moved or removed."""
         stuck = await self._outbox.done(batch, refused)
         for index, reason in refused.items():
@@ -247,15 +247,15 @@ class OutboxRelay:
         elif self._is_searching:
             await self._outbox.defer(batch)
             name = batch.records[0].name
-            self._suspects.begin(name, self.stats.delivered)
+            self._records.begin(name, self.stats.delivered)
             self._try_deferred_in(self._pause_seconds(DeliveryFailed(""), self._failures + 1))
 
     def _put_off(self, key: Key, file: str, failed: Exception) -> None:
         """Say when a deferred record is tried again that has failed again."""
-        suspect = self._suspects.fail(key, failed, self.stats.delivered)
+        record = self._records.fail(key, failed, self.stats.delivered)
         self._count_failure(failed)
-        if suspect.is_hopeless:
-            failures, pauses = suspect.tries, self._max_failures + suspect.tries
+        if record.is_undeliverable:
+            failures, pauses = record.tries, self._max_failures + record.tries
         else:  # it may well be an outage
             self._failures += 1
             failures = pauses = self._failures
@@ -264,8 +264,8 @@ class OutboxRelay:
         self._log_failure(failures, seconds, file=file)
 
     async def _dead_letter(self, batch: Batch, reason: str) -> None:
-        if not await self._let_go(batch, {0: reason}):
-            self._suspects.acquit(batch.records[0].name)
+        if not await self._settle(batch, {0: reason}):
+            self._records.discard(batch.records[0].name)
             self._observer.dead_lettered()
 
     def _report(self, bug: Exception) -> None:

@@ -109,11 +109,11 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.frames_to.is_attached and self.close_timer is None:
             self.transport.close()
         if self.handshake_complete:
-            self._let_go_of_handshake()
+            self._release_handshake()
 
-    def _let_go_of_handshake(self) -> None:
+    def _release_handshake(self) -> None:
         """Keep nothing of it for the length of a connection; nobody awaits the events of ASGI any more."""
-        self.queue, self.writable = _NOBODY, _Flag(is_set=self.writable.is_set())  # type: ignore[assignment]
+        self.queue, self.writable = _NULL_QUEUE, _Flag(is_set=self.writable.is_set())  # type: ignore[assignment]
         for name in ("request", "response", "scope"):
             vars(self).pop(name, None)
 
@@ -440,7 +440,7 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
 
 
-class _Nobody:
+class _NullQueue:
     """In place of a queue that nobody reads."""
 
     __slots__ = ()
@@ -449,7 +449,7 @@ class _Nobody:
         """Drop it."""
 
 
-_NOBODY: Final = _Nobody()
+_NULL_QUEUE: Final = _NullQueue()
 
 
 class _Flag:

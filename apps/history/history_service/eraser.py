@@ -80,7 +80,7 @@ class Eraser:
                     log.info("erasure.finished")  # without the client id, which is erased, too
         return unfinished
 
-    async def is_coming(self, client_id: str, exchange_id: UUID) -> bool:
+    async def is_uploading(self, client_id: str, exchange_id: UUID) -> bool:
         """Say whether media of an exchange are being stored."""
         return any(
             upload.exchange_id == exchange_id and self._is_under_way(upload)

@@ -77,7 +77,7 @@ class StoredExchange:
         """The sort key of answers to one message. The highest is kept."""
         return self.rank, self.id
 
-    def in_place_of(self, earlier: Self) -> Self:
+    def as_replacement_of(self, earlier: Self) -> Self:
         """Return this exchange as the replacement of `earlier`: a message deleted there stays deleted."""
         return replace(
             self,

@@ -227,7 +227,7 @@ class Sweeper:
     async def _delete_orphans(self, folder: str, key: MediaKey, before: datetime) -> int:
         # Check again: since the listing an exchange may have been delivered, or the bucket adopted.
         fresh = [found async for found in self._blobs.list(folder)]
-        if await self._eraser.is_coming(key.client_id, key.exchange_id):  # before its message is looked for
+        if await self._eraser.is_uploading(key.client_id, key.exchange_id):  # before its message is looked for
             return 0
         pointed_at = await self._store.exchanges.media_keys(key.client_id, [key.exchange_id])
         orphans = [each.key for each in fresh if each.modified_at < before and each.key not in pointed_at]

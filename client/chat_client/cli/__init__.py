@@ -44,16 +44,16 @@ COMMANDS: Final = {
         "Download the voice, video or image of MESSAGE; `history` shows which there are.",
     ),
     "rename": (
-        "chat_client.cli.keeping:rename",
+        "chat_client.cli.manage:rename",
         "Set the TITLE of SESSION, whose id may be shortened; without TITLE, remove it.",
     ),
-    "delete": ("chat_client.cli.keeping:delete", "Delete a conversation or a message, with its media, for good."),
+    "delete": ("chat_client.cli.manage:delete", "Delete a conversation or a message, with its media, for good."),
     "export": (
         "chat_client.cli.archive:export",
         "Save everything that history has of you: conversations and messages, one JSON object a line.",
     ),
     "import": ("chat_client.cli.archive:import_", "Read a FOLDER of `export --media` into an installation."),
-    "erase": ("chat_client.cli.keeping:erase", "Delete everything that history has of you, media included, for good."),
+    "erase": ("chat_client.cli.manage:erase", "Delete everything that history has of you, media included, for good."),
     "token": ("chat_client.cli.token:token", "Print a token for development, signed with a secret of the services."),
     "config": (
         "chat_client.cli.config:config",

@@ -42,7 +42,7 @@ class Level(StrEnum):
 
     OK = "ok"
     NOTE = "note"
-    TROUBLE = "error"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ def note(check: str, said: str, advice: str = "") -> Finding:
     return Finding(check, Level.NOTE, said, advice)
 
 
-def trouble(check: str, said: str, advice: str, exit_code: int) -> Finding:
+def error(check: str, said: str, advice: str, exit_code: int) -> Finding:
     """Return a finding that is in the way."""
-    return Finding(check, Level.TROUBLE, said, advice, exit_code)
+    return Finding(check, Level.ERROR, said, advice, exit_code)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Checks:
         try:
             connect_address(self.url)
         except Unreachable as exc:
-            yield trouble("address", str(exc), "give the address of the chat service, ws://… or wss://…", exc.exit_code)
+            yield error("address", str(exc), "give the address of the chat service, ws://… or wss://…", exc.exit_code)
             return
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
@@ -108,7 +108,7 @@ class Checks:
             yield ok("address", f"{connect_address(self.url)} answers")
             service = await self._service(described)
             yield service
-            if service.level is Level.TROUBLE:
+            if service.level is Level.ERROR:
                 return
             asks_for_tokens = described.content.get("auth") == "jwt"
             yield self._clock(described, asks_for_tokens=asks_for_tokens)
@@ -138,11 +138,11 @@ class Checks:
             return ok("service", f"a chat service, which speaks {versions} and {tokens}")
         if await asyncio.to_thread(is_history, self.url):
             said = f"{self.url} is the history service"
-            return trouble("service", said, "give the address of the chat service, usually port 8000", 3)
+            return error("service", said, "give the address of the chat service, usually port 8000", 3)
         if described.status == 404:  # noqa: PLR2004 - Not Found
             return note("service", "what answers does not describe itself; it may be an older chat service")
         said = f"what answers is not a chat service: it said {described.status}"
-        return trouble("service", said, "look whether the address is right, and what stands before the service", 5)
+        return error("service", said, "look whether the address is right, and what stands before the service", 5)
 
     def _clock(self, described: Answer, *, asks_for_tokens: bool) -> Finding:
         skew = described.skew_seconds
@@ -153,7 +153,7 @@ class Checks:
         said = f"this clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} that of the server"
         advice = "set the clock of this machine by the network"
         if asks_for_tokens and abs(skew) > TOKEN_LEEWAY_SECONDS:
-            return trouble("clock", said, f"{advice}; tokens that are made here may be valid too early or too late", 3)
+            return error("clock", said, f"{advice}; tokens that are made here may be valid too early or too late", 3)
         return note("clock", said, advice)
 
     async def _preflight(self, http: aiohttp.ClientSession) -> Answer:
@@ -169,7 +169,7 @@ class Checks:
     async def _admission(self, answer: Answer, *, asks_for_tokens: bool) -> AsyncIterator[Finding]:
         """Say what is wrong with zone, token and client, and whether the client would be let in."""
         code, detail = str(answer.content.get("code", "")), str(answer.content.get("detail") or "no reason was given")
-        refused = trouble("", f"refused ({answer.status} {code}): {detail}", advice_on(code), 3)
+        refused = error("", f"refused ({answer.status} {code}): {detail}", advice_on(code), 3)
         about_zone, about_token = code.startswith("time_zone_"), code.startswith("token_")
         if about_zone:
             yield _of("zone", refused)
@@ -180,7 +180,7 @@ class Checks:
         else:
             yield ok("zone", self.zone.name)
         own = _token_finding(self.token, self.client_id, asks_for_tokens=asks_for_tokens)
-        yield _of("token", refused) if about_token and own.level is not Level.TROUBLE else own
+        yield _of("token", refused) if about_token and own.level is not Level.ERROR else own
         if about_zone or about_token:
             return
         if code == DenialCode.UPGRADE_REQUIRED:
@@ -188,7 +188,7 @@ class Checks:
         elif code in TEMPORARY_DENIALS:
             place = answer.content.get("place")
             queue = f"; place {place} in the queue" if isinstance(place, int) else ""
-            yield trouble("admission", f"{detail} ({code}){queue}", advice_on(code), 3)
+            yield error("admission", f"{detail} ({code}){queue}", advice_on(code), 3)
         else:
             yield _of("admission", refused)
 
@@ -207,7 +207,7 @@ class Checks:
                 opened = time.monotonic() - started
                 pings = [await chat.round_trip_seconds() for _ in range(PINGS)]
         except ClientError as exc:
-            return trouble(
+            return error(
                 "latency", advised(exc), "a proxy or balancer on the way may not pass WebSocket on", exc.exit_code
             )
         return ok(
@@ -226,10 +226,10 @@ class Checks:
                 async for _ in history.sessions(self.client_id):
                     break
         except Refused as exc:
-            return trouble("history", f"{address} ({named}): {exc}", advice_on(exc.code), exc.exit_code)
+            return error("history", f"{address} ({named}): {exc}", advice_on(exc.code), exc.exit_code)
         except ClientError as exc:
             advice = "name another address by --history, or ask the operator for CHAT_PUBLIC_HISTORY_URL"
-            return trouble("history", f"{exc} ({named})", advice, exc.exit_code)
+            return error("history", f"{exc} ({named})", advice, exc.exit_code)
         return ok("history", f"{address} answers in {(time.monotonic() - started) * 1000:.0f} ms")
 
 
@@ -250,9 +250,7 @@ def _unreachable(url: str, exc: Exception) -> Finding:
     where = urlsplit(connect_address(url))
     cause = getattr(exc, "os_error", exc)
     if proxy := proxy_for(http_address(url)):
-        return trouble(
-            "address", f"{url} cannot be reached through {proxy}: {exc}", "look whether the proxy is right", 5
-        )
+        return error("address", f"{url} cannot be reached through {proxy}: {exc}", "look whether the proxy is right", 5)
     match cause:
         case socket.gaierror():
             said, advice = f"there is no host {where.hostname}", "look for a typing error; is a VPN needed?"
@@ -269,14 +267,14 @@ def _unreachable(url: str, exc: Exception) -> Finding:
             advice = "a firewall may be in the way; is the port right?"
         case _:
             said, advice = f"{where.netloc} cannot be reached: {exc}", "look whether the address and its port are right"
-    return trouble("address", said, advice, 5)
+    return error("address", said, advice, 5)
 
 
 def _token_finding(token: str | None, client_id: str, *, asks_for_tokens: bool) -> Finding:
     """Say what can be seen of a token here; only the server can tell whether its signature is right."""
     if token is None:
         if asks_for_tokens:
-            return trouble(
+            return error(
                 "token", "the server asks for a token, and none was given", advice_on(DenialCode.TOKEN_MISSING), 3
             )
         return ok("token", "none was given, and none is needed")
@@ -285,13 +283,13 @@ def _token_finding(token: str | None, client_id: str, *, asks_for_tokens: bool) 
         claims = json.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
         subject, left = claims.get("sub"), float(claims["exp"]) - time.time()
     except (ValueError, LookupError, TypeError, AttributeError):
-        return trouble(
+        return error(
             "token", "what was given is not a JSON Web Token with an end", advice_on(DenialCode.TOKEN_MALFORMED), 3
         )
     if left <= 0:
-        found = trouble("token", f"it expired {_words(-left)} ago", advice_on(DenialCode.TOKEN_EXPIRED), 3)
+        found = error("token", f"it expired {_words(-left)} ago", advice_on(DenialCode.TOKEN_EXPIRED), 3)
     elif subject != client_id:
-        found = trouble("token", f"it is for {subject}, not for {client_id}", advice_on(DenialCode.CLIENT_NOT_YOURS), 3)
+        found = error("token", f"it is for {subject}, not for {client_id}", advice_on(DenialCode.CLIENT_NOT_YOURS), 3)
     elif left < SOON_SECONDS:
         found = note("token", f"it is for {subject}, and expires in {_words(left)}", "get a new one soon")
     else:

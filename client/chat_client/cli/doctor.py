@@ -10,7 +10,7 @@ from chat_client.cli.output import answers, print_json, printable, run
 from chat_client.cli.wrapping import print_hanging
 from chat_client.zone import LocalZone, local_zone
 
-STYLES: Final = {Level.OK: "green", Level.NOTE: "yellow", Level.TROUBLE: "bold red"}
+STYLES: Final = {Level.OK: "green", Level.NOTE: "yellow", Level.ERROR: "bold red"}
 WIDTH: Final = max(map(len, Level))
 EPILOG: Final = """\b
 For example:
@@ -49,7 +49,7 @@ def doctor(*, time_zone: str | None, as_json: bool, **rest: Any) -> None:  # noq
 async def _doctor(checks: Checks, *, as_json: bool) -> int:
     code = 0
     async for finding in checks.run():
-        if finding.level is Level.TROUBLE:
+        if finding.level is Level.ERROR:
             code = code or finding.exit_code
         if as_json:
             print_json(

@@ -61,7 +61,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
 def done(work: Coroutine[Any, Any, Result]) -> Result:
     """Run work and return its result. After an error, print one line and exit."""
     for stream in (sys.stdout, sys.stderr):
-        _put_up_with_few_characters(stream)
+        _replace_unencodable(stream)
     try:
         result = asyncio.run(work)
         sys.stdout.flush()
@@ -69,7 +69,7 @@ def done(work: Coroutine[Any, Any, Result]) -> Result:
         complain(advised(exc))
         code = exc.exit_code
     except OSError as exc:
-        code = _give_up_output(exc)
+        code = _discard_output(exc)
     except KeyboardInterrupt:
         code = INTERRUPTED
     else:
@@ -94,7 +94,7 @@ def is_sure(question: str, *, yes: bool) -> bool:
     return sure
 
 
-def _put_up_with_few_characters(stream: TextIO) -> None:
+def _replace_unencodable(stream: TextIO) -> None:
     """Write "?" for characters that the terminal's encoding lacks. In UTF-8, bytes of file names stay unchanged."""
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         narrow = codecs.lookup(stream.encoding).name != "utf-8"
@@ -102,7 +102,7 @@ def _put_up_with_few_characters(stream: TextIO) -> None:
             stream.reconfigure(errors="replace")
 
 
-def _give_up_output(trouble: OSError) -> int:
+def _discard_output(trouble: OSError) -> int:
     if not isinstance(trouble, BrokenPipeError):  # the reader has closed the pipe
         with suppress(OSError):
             complain(f"the output cannot be written: {trouble.strerror}")

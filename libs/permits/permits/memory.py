@@ -10,9 +10,9 @@ from typing import Self
 from permits.arguments import check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, Reason, WaitReplaced
-from permits.memory_line import MemoryLine, Waiter
 from permits.memory_permit import MemoryPermit
-from permits.memory_places import KeptPlaces, Place
+from permits.memory_positions import SavedPosition, SavedPositions
+from permits.memory_queue import MemoryQueue, Waiter
 from permits.memory_request import MemoryRequest
 from permits.observer import PoolObserver, Report
 from permits.pool import Pool
@@ -48,12 +48,12 @@ class MemoryPool(Pool):
         self._per_client = per_client
         self._max_waiting = max_waiting
         self._lease_seconds = lease_seconds
-        self._places = KeptPlaces()
+        self._places = SavedPositions()
         self._tickets = 0  # the last ticket
         self._held = 0
         self._high_water = 0
         self._held_by: Counter[str] = Counter()
-        self._line = MemoryLine()
+        self._queue = MemoryQueue()
         self._closed = False
 
     def ready(self) -> bool:
@@ -76,7 +76,7 @@ class MemoryPool(Pool):
             permit = self._grant_now(client_id, wait_seconds, wait_id)
             in_line = permit is None
             if permit is None:
-                permit = await self._wait(self._join_line(client_id, wait_seconds, wait_id), wait_seconds)
+                permit = await self._wait(self._enqueue(client_id, wait_seconds, wait_id), wait_seconds)
         except PermitError as exc:
             self._report.refused(begun_at, exc)
             raise
@@ -95,14 +95,14 @@ class MemoryPool(Pool):
         loop = self._check_use()
         begun_at = loop.time()
         check_request(client_id, wait_seconds, wait_id)
-        request = MemoryRequest(self._line, self._report, begun_at, settled)
+        request = MemoryRequest(self._queue, self._report, begun_at, settled)
         try:
             permit = self._grant_now(client_id, wait_seconds, wait_id)
         except PermitError as exc:
             request.settle(exc)
             return request
         if permit is None:
-            request.wait(self._join_line(client_id, wait_seconds, wait_id), wait_seconds)
+            request.wait(self._enqueue(client_id, wait_seconds, wait_id), wait_seconds)
         else:
             request.settle(permit)
         return request
@@ -110,8 +110,8 @@ class MemoryPool(Pool):
     def _grant_now(self, client_id: str, wait_seconds: float, wait_id: str | None) -> MemoryPermit | None:
         """Return a permit; None: the request must be queued. Raises PermitError."""
         place = self._place_of(client_id, wait_id)
-        if place is not None and wait_seconds > 0 and (earlier := self._line.with_ticket(place.ticket)) is not None:
-            self._line.leave(earlier)
+        if place is not None and wait_seconds > 0 and (earlier := self._queue.with_ticket(place.ticket)) is not None:
+            self._queue.leave(earlier)
             if not earlier.granted.done():
                 earlier.granted.set_exception(WaitReplaced())
         outlook = self._look(client_id, wait_id)
@@ -126,17 +126,17 @@ class MemoryPool(Pool):
             raise LineFull
         return None
 
-    def _join_line(self, client_id: str, wait_seconds: float, wait_id: str | None) -> Waiter:
+    def _enqueue(self, client_id: str, wait_seconds: float, wait_id: str | None) -> Waiter:
         now = asyncio.get_running_loop().time()
         place = self._place_of(client_id, wait_id)
-        waiter = self._line.join(self._next_ticket() if place is None else place.ticket, client_id, wait_id)
+        waiter = self._queue.join(self._next_ticket() if place is None else place.ticket, client_id, wait_id)
         if wait_id is not None:
             since = now if place is None else place.since
-            kept = Place(waiter.ticket, since, now + wait_seconds + self._lease_seconds)
-            self._places.keep(client_id, wait_id, kept, most=len(self._line) + self._max_waiting, now=now)
+            kept = SavedPosition(waiter.ticket, since, now + wait_seconds + self._lease_seconds)
+            self._places.keep(client_id, wait_id, kept, most=len(self._queue) + self._max_waiting, now=now)
         return waiter
 
-    def _place_of(self, client_id: str, wait_id: str | None) -> Place | None:
+    def _place_of(self, client_id: str, wait_id: str | None) -> SavedPosition | None:
         return self._places.find(client_id, wait_id, asyncio.get_running_loop().time())
 
     def _next_ticket(self) -> int:
@@ -152,13 +152,13 @@ class MemoryPool(Pool):
         except TimeoutError:
             if granted.done() and not granted.cancelled():
                 return granted.result()  # granted and timed out in the same iteration of the loop
-            raise PermitTimeout(self._line.place(waiter.ticket)) from None
+            raise PermitTimeout(self._queue.place(waiter.ticket)) from None
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
                 granted.result().release()
             raise
         finally:
-            self._line.leave(waiter)
+            self._queue.leave(waiter)
 
     async def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
         """See `PermitPool.peek`."""
@@ -171,9 +171,9 @@ class MemoryPool(Pool):
             raise PoolClosed
         place = self._place_of(client_id, wait_id)
         if place is None:
-            return Outlook(*self._meets(client_id, 0, len(self._line) + 1, self._max_waiting))
-        stands = self._line.with_ticket(place.ticket) is not None
-        number = self._line.place(place.ticket)
+            return Outlook(*self._meets(client_id, 0, len(self._queue) + 1, self._max_waiting))
+        stands = self._queue.with_ticket(place.ticket) is not None
+        number = self._queue.place(place.ticket)
         now = asyncio.get_running_loop().time()
         return Outlook(
             *self._meets(client_id, int(stands), number, 2 * self._max_waiting),
@@ -183,23 +183,23 @@ class MemoryPool(Pool):
 
     def _meets(self, client_id: str, replaced: int, number: int, max_waiting: int) -> tuple[Verdict, int]:
         """Return the verdict on a request that replaces so many of this client's, and its position in the queue."""
-        asked = self._held_by[client_id] + self._line.count(client_id) - replaced
+        asked = self._held_by[client_id] + self._queue.count(client_id) - replaced
         if self._per_client is not None and asked >= self._per_client:
             return Verdict.CLIENT_LIMIT, 0
-        if self._held < self._capacity and not self._line:
+        if self._held < self._capacity and not self._queue:
             return Verdict.GRANTED, 0
-        return Verdict.LINE_FULL if len(self._line) >= max_waiting else Verdict.WAIT, number
+        return Verdict.LINE_FULL if len(self._queue) >= max_waiting else Verdict.WAIT, number
 
     async def state(self) -> PoolState:
         """See `PermitPool.state`."""
         self._check_use()
-        return PoolState(self._held, self._capacity, self._high_water, len(self._line), +self._held_by)
+        return PoolState(self._held, self._capacity, self._high_water, len(self._queue), +self._held_by)
 
     async def close(self) -> None:
         """See `PermitPool.close`."""
         self._closed = True
-        while self._line:
-            granted = self._line.pop_head().granted
+        while self._queue:
+            granted = self._queue.pop_head().granted
             if not granted.done():
                 granted.set_exception(PoolClosed())
 
@@ -225,12 +225,12 @@ class MemoryPool(Pool):
         self._held_by[permit.client_id] -= 1
         if not self._held_by[permit.client_id]:
             del self._held_by[permit.client_id]
-        self._serve_line()
+        self._serve_queue()
 
-    def _serve_line(self) -> None:
+    def _serve_queue(self) -> None:
         """Grant free permits to the head of the queue. Waiters that give up remove themselves."""
-        while self._held < self._capacity and self._line:
-            waiter = self._line.pop_head()
+        while self._held < self._capacity and self._queue:
+            waiter = self._queue.pop_head()
             if not waiter.granted.done():
                 self._places.drop(waiter.client_id, waiter.wait_id)
                 waiter.granted.set_result(self._grant(waiter.client_id, waiter.ticket))

@@ -5,20 +5,20 @@ from collections.abc import Callable
 
 from permits.base import PermitRequest
 from permits.errors import PermitError, PermitTimeout, PoolClosed
-from permits.memory_line import Granted, MemoryLine, Waiter
 from permits.memory_permit import MemoryPermit
+from permits.memory_queue import Granted, MemoryQueue, Waiter
 from permits.observer import Report
 
 
 class MemoryRequest:
     """See `PermitRequest`."""
 
-    __slots__ = ("_begun_at", "_cancelled", "_line", "_report", "_result", "_settled", "_timer", "_waiter")
+    __slots__ = ("_begun_at", "_cancelled", "_queue", "_report", "_result", "_settled", "_timer", "_waiter")
 
     def __init__(
-        self, line: MemoryLine, report: Report, begun_at: float, settled: Callable[[PermitRequest], None]
+        self, queue: MemoryQueue, report: Report, begun_at: float, settled: Callable[[PermitRequest], None]
     ) -> None:
-        self._line = line
+        self._queue = queue
         self._report = report
         self._begun_at = begun_at
         self._settled = settled
@@ -45,9 +45,9 @@ class MemoryRequest:
             self._tell()
 
     def _over(self, waiter: Waiter) -> None:
-        if waiter in self._line:
-            self._result = PermitTimeout(self._line.place(waiter.ticket))
-            self._line.leave(waiter)
+        if waiter in self._queue:
+            self._result = PermitTimeout(self._queue.place(waiter.ticket))
+            self._queue.leave(waiter)
             self._tell()
 
     def settle(self, result: MemoryPermit | PermitError) -> None:
@@ -75,6 +75,6 @@ class MemoryRequest:
         if self._timer is not None:
             self._timer.cancel()
         if self._waiter is not None:
-            self._line.leave(self._waiter)
+            self._queue.leave(self._waiter)
         if isinstance(self._result, MemoryPermit):
             self._result.release()

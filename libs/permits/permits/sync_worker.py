@@ -46,7 +46,7 @@ class SyncPermit:
     def release(self) -> None:
         """See `Permit.release`."""
         if not self._released:
-            self._worker.tell(partial(self._worker.let_go, self._permit))
+            self._worker.tell(partial(self._worker.release, self._permit))
             self._released = True  # last: if an exception interrupts this, the next call does it again
 
 
@@ -150,7 +150,7 @@ class Worker:
             self._main.cancel()
 
     def hold(self, permit: HeldPermit, on_lost: Callable[[SyncPermit], object] | None) -> SyncPermit:
-        """Return a permit for a thread. Called in the pool's thread, as `let_go`."""
+        """Return a permit for a thread. Called in the pool's thread, as `release`."""
         held = SyncPermit(permit, self)
         watch = None
         if on_lost is not None:
@@ -161,7 +161,7 @@ class Worker:
             asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
         return held
 
-    def let_go(self, permit: HeldPermit) -> None:
+    def release(self, permit: HeldPermit) -> None:
         """Release a permit."""
         permit.release()
         held = self._held.pop(permit, None)
@@ -171,7 +171,7 @@ class Worker:
     def _sweep(self) -> None:
         """Release permits that no thread can release any more, such as those of interrupted threads."""
         for permit in [permit for permit, held in self._held.items() if held.permit() is None]:
-            self.let_go(permit)
+            self.release(permit)
         self._sweeping = bool(self._held)
         if self._sweeping:
             asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)

@@ -82,7 +82,7 @@ class ByteBudget:
             if turn.done() and not turn.cancelled():
                 # Cancelled after the grant, before this task ran: release the bytes.
                 self._used -= size_bytes
-            self._serve_line()
+            self._serve_queue()
             raise
 
     def release(self, size_bytes: int) -> None:
@@ -95,7 +95,7 @@ class ByteBudget:
         if size_bytes > self._used:
             raise ValueError(f"cannot give back {size_bytes} bytes: only {self._used} are held")
         self._used -= size_bytes
-        self._serve_line()
+        self._serve_queue()
 
     @asynccontextmanager
     async def held(self, size_bytes: int) -> AsyncIterator[None]:
@@ -109,7 +109,7 @@ class ByteBudget:
     def _fits(self, size_bytes: int) -> bool:
         return self._used == 0 or self._used + size_bytes <= self._limit
 
-    def _serve_line(self) -> None:
+    def _serve_queue(self) -> None:
         while self._line:
             turn, size_bytes = next(iter(self._line.items()))
             if turn.cancelled():

@@ -15,7 +15,7 @@ def wants_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def put_up_with_few_characters() -> None:
+def replace_unencodable() -> None:
     """Write "?" for characters that the terminal's encoding lacks, as in a POSIX locale, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:

@@ -7,7 +7,7 @@ from chat_service.media.pipe import (
     MAX_HEAD_BYTES,
     MAX_REPLY_BYTES,
     SIZES,
-    Garbled,
+    MessageMalformed,
     PipeMessage,
     read_message,
     receive_message,
@@ -65,5 +65,5 @@ async def test_the_other_side_ends_in_the_middle() -> None:
     ],
 )
 async def test_a_worker_is_not_trusted(raw: bytes) -> None:
-    with pytest.raises(Garbled):
+    with pytest.raises(MessageMalformed):
         await receive_message(stream_of(raw))

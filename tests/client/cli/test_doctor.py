@@ -110,14 +110,14 @@ async def test_something_else_answers() -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
 
     async with speaking(babble) as port:
-        assert (await found(f"ws://127.0.0.1:{port}"))["address"].level is Level.TROUBLE
+        assert (await found(f"ws://127.0.0.1:{port}"))["address"].level is Level.ERROR
 
     async def welcome(_request: web.Request) -> web.Response:
         return web.Response(text="<h1>Welcome</h1>", content_type="text/html")
 
     async with answering(welcome) as url:
         service = (await found(url))["service"]
-        assert (service.level, service.exit_code) == (Level.TROUBLE, 5)
+        assert (service.level, service.exit_code) == (Level.ERROR, 5)
         assert "is not a chat service: it said 200" in service.said
 
 
@@ -127,7 +127,7 @@ async def test_something_else_answers() -> None:
         (0, "jwt", Level.OK, "agrees"),
         (60, "none", Level.NOTE, "s behind"),
         (-3600, "none", Level.NOTE, "s ahead of"),
-        (60, "jwt", Level.TROUBLE, "s behind"),
+        (60, "jwt", Level.ERROR, "s behind"),
     ],
 )
 async def test_the_clock(ahead: float, auth: str, level: Level, says: str) -> None:
@@ -141,13 +141,13 @@ async def test_the_clock(ahead: float, auth: str, level: Level, says: str) -> No
     ("auth", "given", "level", "says"),
     [
         ("none", None, Level.OK, "none is needed"),
-        ("jwt", None, Level.TROUBLE, "none was given"),
-        ("jwt", "abc", Level.TROUBLE, "is not a JSON Web Token"),
-        ("jwt", "a.bm8.c", Level.TROUBLE, "is not a JSON Web Token"),
+        ("jwt", None, Level.ERROR, "none was given"),
+        ("jwt", "abc", Level.ERROR, "is not a JSON Web Token"),
+        ("jwt", "a.bm8.c", Level.ERROR, "is not a JSON Web Token"),
         ("jwt", ("anna", 36_000), Level.OK, "expires in 10 h"),
         ("jwt", ("anna", 100), Level.NOTE, "expires in"),
-        ("jwt", ("anna", -60), Level.TROUBLE, "it expired"),
-        ("jwt", ("bob", 3600), Level.TROUBLE, "it is for bob, not for anna"),
+        ("jwt", ("anna", -60), Level.ERROR, "it expired"),
+        ("jwt", ("bob", 3600), Level.ERROR, "it is for bob, not for anna"),
     ],
 )
 async def test_the_token(auth: str, given: str | tuple[str, int] | None, level: Level, says: str) -> None:
@@ -156,7 +156,7 @@ async def test_the_token(auth: str, given: str | tuple[str, int] | None, level: 
         finding = (await found(url, token=shown))["token"]
     assert finding.level is level
     assert says in finding.said
-    assert (level is Level.TROUBLE) is bool(finding.exit_code)
+    assert (level is Level.ERROR) is bool(finding.exit_code)
 
 
 async def test_what_the_server_says_of_the_token_counts() -> None:
@@ -180,7 +180,7 @@ async def test_what_the_server_says_of_the_token_counts() -> None:
 async def test_admission(denial: tuple[int, dict[str, object]], says: str) -> None:
     async with answering(a_chatbot(denial=denial)) as url:
         findings = await found(url)
-    assert (findings["admission"].level, findings["admission"].exit_code) == (Level.TROUBLE, 3)
+    assert (findings["admission"].level, findings["admission"].exit_code) == (Level.ERROR, 3)
     assert says in findings["admission"].said
     assert "latency" not in findings
 
@@ -188,7 +188,7 @@ async def test_admission(denial: tuple[int, dict[str, object]], says: str) -> No
 async def test_websocket_does_not_come_through() -> None:
     async with answering(a_chatbot()) as url:
         latency = (await found(url))["latency"]
-    assert latency.level is Level.TROUBLE
+    assert latency.level is Level.ERROR
     assert "WebSocket" in latency.advice
 
 
@@ -196,7 +196,7 @@ async def test_history_that_does_not_answer_and_a_zone_that_is_a_guess(chatbot: 
     nowhere = f"http://127.0.0.1:{free_port()}"
     guess = LocalZone("+01:00", "this machine names no time zone")
     findings = await found(chatbot.url, history_url=nowhere, zone=guess)
-    assert (findings["history"].level, findings["history"].exit_code) == (Level.TROUBLE, 5)
+    assert (findings["history"].level, findings["history"].exit_code) == (Level.ERROR, 5)
     assert nowhere in findings["history"].said
     assert findings["zone"].level is Level.NOTE
     assert "--time-zone" in findings["zone"].advice

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat_client import History
-from chat_client.short_ids import ShortId, UnclearId, find_message, find_session
+from chat_client.short_ids import AmbiguousId, ShortId, find_message, find_session
 from tests.client.command import COMMAND, environment, on_terminal
 from tests.client.conftest import Chatbot, Cli, keep
 from tests.support.exchanges import MORNING, exchange
@@ -62,11 +62,11 @@ async def test_sessions_are_found_by_their_beginning(chatbot: Chatbot, client_id
     async with History(chatbot.history_url) as history:
         for given in (str(sessions[0]), str(sessions[0])[:20], sessions[0].hex[:17], str(sessions[0])[:20].upper()):
             assert await find_session(history, client_id, given) == sessions[0]
-        with pytest.raises(UnclearId, match=f'more than one session of {client_id} begins with "'):
+        with pytest.raises(AmbiguousId, match=f'more than one session of {client_id} begins with "'):
             await find_session(history, client_id, str(sessions[0])[:8])
-        with pytest.raises(UnclearId, match="no session"):
+        with pytest.raises(AmbiguousId, match="no session"):
             await find_session(history, client_id, "0000")
-        with pytest.raises(UnclearId, match="is no id"):
+        with pytest.raises(AmbiguousId, match="is no id"):
             await find_session(history, client_id, "none")
         unknown = uuid4()
         assert await find_session(history, client_id, str(unknown)) == unknown
@@ -78,11 +78,11 @@ async def test_messages_are_found_by_their_beginning(chatbot: Chatbot, client_id
         for id_ in (first, second, last):
             assert await find_message(history, client_id, f"{id_.hex}.reply") == f"{id_}.reply"
             assert await find_message(history, client_id, f"{id_}.request") == f"{id_}.request"
-        with pytest.raises(UnclearId, match=r"more than one message .*\.request, .*\.reply"):
+        with pytest.raises(AmbiguousId, match=r"more than one message .*\.request, .*\.reply"):
             await find_message(history, client_id, str(first))
-        with pytest.raises(UnclearId, match="more than one message"):
+        with pytest.raises(AmbiguousId, match="more than one message"):
             await find_message(history, client_id, f"{str(first)[:13]}.reply")
-        with pytest.raises(UnclearId, match="no message"):
+        with pytest.raises(AmbiguousId, match="no message"):
             await find_message(history, client_id, "00000000.reply")
     assert len(sessions) == 2
 

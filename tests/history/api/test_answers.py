@@ -45,7 +45,7 @@ async def texts(pod: Pod) -> list[str]:
 )
 async def test_the_frame_is_what_the_client_would_have_got(pod: Pod, response: Response) -> None:
     one = attempt(1, response)
-    await pod.hand_in(one)
+    await pod.ingest(one)
     answer = await ask(pod)
     assert answer.status_code == 200
     assert answer.content == one.response
@@ -55,34 +55,34 @@ async def test_the_frame_is_what_the_client_would_have_got(pod: Pod, response: R
 
 
 async def test_an_answer_that_is_claimed_is_not_replaced_by_one_of_an_attempt_before(pod: Pod) -> None:
-    await pod.hand_in(attempt(1))
+    await pod.ingest(attempt(1))
     assert (await ask(pod, 3)).content[9:] == b"answer 1"
-    assert await pod.hand_in(attempt(2)) == ["superseded"]
+    assert await pod.ingest(attempt(2)) == ["superseded"]
     assert await texts(pod) == ["hello", "answer 1"]
-    assert await pod.hand_in(attempt(4)) == ["stored"]
+    assert await pod.ingest(attempt(4)) == ["stored"]
     assert await texts(pod) == ["hello", "answer 4"]
     assert (await ask(pod, 3)).content[9:] == b"answer 4"  # asked for again, it is what history has
 
 
 async def test_an_answer_of_the_very_attempt_that_claimed_counts_more(pod: Pod) -> None:
-    await pod.hand_in(attempt(1))
+    await pod.ingest(attempt(1))
     await ask(pod, 3)
-    assert await pod.hand_in(attempt(3)) == ["stored"]
+    assert await pod.ingest(attempt(3)) == ["stored"]
     assert await texts(pod) == ["hello", "answer 3"]
 
 
 async def test_claims_and_deliveries_at_once_agree(pod: Pod) -> None:
     for _ in range(10):
         message = uuid4()
-        await pod.hand_in(attempt(1, message_id=message))
+        await pod.ingest(attempt(1, message_id=message))
         asked, *_ = await asyncio.gather(
-            ask(pod, 9, message), *(pod.hand_in(attempt(ticket, message_id=message)) for ticket in (2, 3, 4))
+            ask(pod, 9, message), *(pod.ingest(attempt(ticket, message_id=message)) for ticket in (2, 3, 4))
         )
         assert (await ask(pod, 9, message)).content == asked.content
 
 
 async def test_the_answer_is_found_by_its_client_alone(pod: Pod) -> None:
-    await pod.hand_in(attempt(1))
+    await pod.ingest(attempt(1))
     check_problem(await ask(pod, client="ben"), 404, "answer_unknown")
     check_problem(await ask(pod, message=uuid4()), 404, "answer_unknown")
     check_problem(await ask(pod, message=UUID(int=0)), 404, "answer_unknown")
@@ -91,7 +91,7 @@ async def test_the_answer_is_found_by_its_client_alone(pod: Pod) -> None:
 @pytest.mark.parametrize("lost", ["reply", "media", "session", "client"])
 async def test_an_answer_that_was_deleted_is_not_there(pod: Pod, lost: str) -> None:
     one = attempt(1, SHOWN)
-    await pod.hand_in(one)
+    await pod.ingest(one)
     if lost == "media":
         next(pod.folder.rglob("reply.jpg")).unlink()
     else:
@@ -99,7 +99,7 @@ async def test_an_answer_that_was_deleted_is_not_there(pod: Pod, lost: str) -> N
         assert (await pod.http.delete(f"/v1/{path}")).status_code == 204
     check_problem(await ask(pod, 5), 404, "answer_unknown")
     if lost == "media":  # and it is not claimed
-        assert await pod.hand_in(attempt(2)) == ["stored"]
+        assert await pod.ingest(attempt(2)) == ["stored"]
 
 
 @pytest.mark.parametrize("bad", ["", "-1", "1.0", "x", "٣", str(MAX_ATTEMPT + 1), "1" * 20])
@@ -114,7 +114,7 @@ async def test_other_bad_parameters_are_refused(pod: Pod) -> None:
 
 
 async def test_stores_that_are_away_are_told_of(pod: Pod) -> None:
-    await pod.hand_in(attempt(1, SHOWN))
+    await pod.ingest(attempt(1, SHOWN))
     pod.blobs.failure = BlobsUnavailable
     check_problem(await ask(pod), 503, "store_unavailable")
     pod.store.failure = StoreUnavailable
@@ -143,7 +143,7 @@ async def test_a_token_for_contexts_opens_it_and_no_other(guarded: Pod) -> None:
 
 
 async def test_messages_show_what_their_client_calls_them(pod: Pod) -> None:
-    await pod.hand_in(attempt(1, request=VIDEO), exchange("over v1"))
+    await pod.ingest(attempt(1, request=VIDEO), exchange("over v1"))
     shown = (await pod.json(f"/v1/sessions/{SESSION}/messages"))["messages"]
     assert [each["message_id"] for each in shown] == [str(MESSAGE), str(MESSAGE), None, None]
     (found,) = (await pod.json("/v1/clients/anna/search", q="answer"))["messages"]

@@ -19,7 +19,7 @@ COUNT = 2 * EXPORT_PAGE + 3
 async def test_an_export_holds_everything_once_and_nothing_of_others(pod: Pod) -> None:
     exchanges = [exchange(f"zwölf {n}", at=MORNING + timedelta(seconds=n)) for n in range(COUNT)]
     later = rich_exchange(session_id=OTHER, at=MORNING + timedelta(days=1))
-    await pod.hand_in(*exchanges, later, exchange(client_id="ben"))
+    await pod.ingest(*exchanges, later, exchange(client_id="ben"))
     await pod.http.delete(f"/v1/messages/{exchanges[1].id}.request")
     answer = await pod.http.get(PATH)
     assert answer.headers["content-type"].startswith("application/x-ndjson")
@@ -47,7 +47,7 @@ async def test_a_store_that_fails_is_told_of_before_the_answer_begins(pod: Pod) 
 
 
 async def test_a_store_that_fails_on_the_way_leaves_no_end(pod: Pod) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ async def test_a_store_that_fails_on_the_way_leaves_no_end(pod: Pod) -> None:
 
 
 async def test_no_more_is_read_than_the_reader_takes(pod: Pod) -> None:
-    await pod.hand_in(*(exchange(str(n), at=MORNING + timedelta(seconds=n)) for n in range(COUNT)))
+    await pod.ingest(*(exchange(str(n), at=MORNING + timedelta(seconds=n)) for n in range(COUNT)))
     pages = 0
     real = pod.store.exchanges.page
 

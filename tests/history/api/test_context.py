@@ -37,39 +37,39 @@ async def context(pod: Pod, path: str = PATH, **query: int) -> list[tuple[str, s
 
 
 async def test_it_has_the_newest_messages_of_both_sides_oldest_first(pod: Pod) -> None:
-    assert await pod.hand_in(*(exchange(f"{n}", at=MORNING + timedelta(minutes=n)) for n in range(4))) == ["stored"] * 4
+    assert await pod.ingest(*(exchange(f"{n}", at=MORNING + timedelta(minutes=n)) for n in range(4))) == ["stored"] * 4
     assert await context(pod, limit=3) == [("reply", "you said 2"), ("request", "3"), ("reply", "you said 3")]
     assert len(await context(pod)) == 8
 
 
 async def test_a_message_is_told_by_kind_text_and_time_alone(pod: Pod) -> None:
-    await pod.hand_in(exchange(request=VOICE, transcript="good morning"))
+    await pod.ingest(exchange(request=VOICE, transcript="good morning"))
     first = (await pod.json(PATH))["messages"][0]
     expected = {"direction": "request", "kind": "voice", "text": "good morning", "transcribed": True}
     assert first == {**expected, "sent_at": MORNING.isoformat()}
 
 
 async def test_a_session_that_another_client_used_first_is_found_by_the_id_that_its_client_knows(pod: Pod) -> None:
-    await pod.hand_in(exchange("mine"), exchange("theirs", client_id="ben"))
+    await pod.ingest(exchange("mine"), exchange("theirs", client_id="ben"))
     assert ("request", "theirs") in await context(pod, PATH.replace("anna", "ben"))
     assert ("request", "mine") in await context(pod)
 
 
 async def test_a_session_of_another_client_is_unknown(pod: Pod) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     check_problem(await pod.http.get(PATH.replace("anna", "ben")), 404, "session_unknown")
 
 
 async def test_deleted_messages_are_not_in_it(pod: Pod) -> None:
     one, other = exchange("one"), exchange("other", at=MORNING + timedelta(minutes=1))
-    await pod.hand_in(one, other)
+    await pod.ingest(one, other)
     assert (await pod.http.delete(f"/v1/messages/{other.id}.reply")).status_code == 204
     assert await context(pod, limit=2) == [("reply", "you said one"), ("request", "other")]
 
 
 async def test_the_texts_have_a_limit_of_bytes_and_the_newest_stay(pod: Pod) -> None:
     text = "é" * (MAX_TEXT_BYTES // 8)
-    await pod.hand_in(*(exchange(f"{n}{text}", at=MORNING + timedelta(minutes=n)) for n in range(6)))
+    await pod.ingest(*(exchange(f"{n}{text}", at=MORNING + timedelta(minutes=n)) for n in range(6)))
     told = await context(pod)
     assert sum(len((content or "").encode()) for _, content in told) <= MAX_TEXT_BYTES
     assert told[-2][1] == f"5{text}"

@@ -19,7 +19,7 @@ PREFLIGHT = {"access-control-request-method": "GET", "access-control-request-hea
 @pytest.fixture
 async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
     async with open_pod(tmp_path, allowed_origins=f"{PAGE}, http://localhost:5173") as opened:
-        await opened.hand_in(KEPT)
+        await opened.ingest(KEPT)
         yield opened
 
 

@@ -40,7 +40,7 @@ async def test_a_session_is_made_and_then_used(pod: Pod) -> None:
     assert (made["title"], made["time_zone"], made["client_id"]) == ("Straße 🎉", "Asia/Tokyo", "anna")
     assert (made["message_count"], made["last_message_at"]) == (0, None)
     assert await pod.json(answer.headers["location"]) == made
-    await pod.hand_in(exchange(session_id=UUID(made["id"]), at=datetime(2026, 3, 1, tzinfo=UTC)))
+    await pod.ingest(exchange(session_id=UUID(made["id"]), at=datetime(2026, 3, 1, tzinfo=UTC)))
     assert (await pod.json(answer.headers["location"]))["message_count"] == 2
 
 
@@ -50,7 +50,7 @@ async def test_a_session_may_be_made_of_nothing(pod: Pod) -> None:
 
 
 async def test_a_title_is_given_changed_and_taken_away(pod: Pod) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     for title in ("first", "x" * 200, None):
         answer = await send(pod, "PATCH", SESSION_PATH, {"title": title})
         assert (answer.status_code, answer.json()["title"]) == (200, title)
@@ -77,13 +77,13 @@ async def test_a_title_is_given_changed_and_taken_away(pod: Pod) -> None:
 )
 @pytest.mark.parametrize(("method", "path"), [("PATCH", SESSION_PATH), ("POST", SESSIONS_PATH)])
 async def test_what_is_no_title(pod: Pod, method: str, path: str, body: object, code: str) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     check_problem(await send(pod, method, path, body), 400, code)
     assert (await pod.json(SESSION_PATH))["title"] is None
 
 
 async def test_other_bodies_are_refused(pod: Pod) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     check_problem(await pod.http.patch(SESSION_PATH, content=b"{}"), 415, "content_type_unsupported")
     check_problem(await send(pod, "PATCH", SESSION_PATH, b" " * 20_000), 413, "body_too_large")
     for zone in ("", "a b", 5, "x" * 65):
@@ -92,7 +92,7 @@ async def test_other_bodies_are_refused(pod: Pod) -> None:
 
 async def test_a_deleted_message_takes_its_media_along_and_leaves_the_other(pod: Pod) -> None:
     kept = rich_exchange()
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     await gone(pod, "DELETE", f"/v1/messages/{kept.id}.reply")
     check_problem(await pod.http.get(f"/v1/messages/{kept.id}.reply"), 404, "message_unknown")
     check_problem(await pod.http.delete(f"/v1/messages/{kept.id}.reply"), 404, "message_unknown")
@@ -107,7 +107,7 @@ async def test_a_deleted_message_takes_its_media_along_and_leaves_the_other(pod:
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
 async def test_pages_are_whole_however_much_was_deleted(pod: Pod, limit: int) -> None:
     exchanges = [exchange(str(number), at=datetime(2026, 3, 1, 9, number, tzinfo=UTC)) for number in range(9)]
-    await pod.hand_in(*exchanges)
+    await pod.ingest(*exchanges)
     expected = []
     for number, each in enumerate(exchanges):
         keep = ("request", "reply") if number % 3 == 0 else ("reply",) if number % 3 == 1 else ()
@@ -131,7 +131,7 @@ async def test_pages_are_whole_however_much_was_deleted(pod: Pod, limit: int) ->
 
 async def test_a_deleted_session_is_gone_with_all_that_belongs_to_it(pod: Pod) -> None:
     kept, other = rich_exchange(), rich_exchange(session_id=OTHER)
-    await pod.hand_in(kept, other)
+    await pod.ingest(kept, other)
     await gone(pod, "DELETE", SESSION_PATH)
     check_problem(await pod.http.get(SESSION_PATH), 404, "session_unknown")
     check_problem(await pod.http.delete(SESSION_PATH), 404, "session_unknown")
@@ -143,9 +143,9 @@ async def test_a_deleted_session_is_gone_with_all_that_belongs_to_it(pod: Pod) -
 
 async def test_late_deliveries_bring_no_session_and_no_media_back(pod: Pod) -> None:
     kept, new = rich_exchange(), rich_exchange(at=after())
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     await gone(pod, "DELETE", SESSION_PATH)
-    assert await pod.hand_in(kept, new, kept) == ["erased", "stored", "erased"]
+    assert await pod.ingest(kept, new, kept) == ["erased", "stored", "erased"]
     assert {key.split("/")[2] for key in pod.files()} == {str(new.id)}
     assert (await pod.json(SESSION_PATH))["message_count"] == 2
     assert await pod.metric('chatbot_history_exchanges_total{outcome="erased"}') == 2
@@ -153,21 +153,21 @@ async def test_late_deliveries_bring_no_session_and_no_media_back(pod: Pod) -> N
 
 async def test_an_erased_client_leaves_nothing_and_others_alone(pod: Pod) -> None:
     kept, other = rich_exchange(), rich_exchange(client_id="anna2", session_id=OTHER)
-    await pod.hand_in(kept, other)
+    await pod.ingest(kept, other)
     await send(pod, "POST", SESSIONS_PATH, {"title": "empty"})
     await gone(pod, "DELETE", "/v1/clients/anna")
     assert await pod.json(SESSIONS_PATH) == {"sessions": [], "next": None}
     assert {key.split("/")[0] for key in pod.files()} == {"anna2"}
-    assert await pod.hand_in(kept) == ["erased"]
+    assert await pod.ingest(kept) == ["erased"]
     assert await pod.json(SESSIONS_PATH) == {"sessions": [], "next": None}
     assert {key.split("/")[0] for key in pod.files()} == {"anna2"}
     assert (await pod.json(f"/v1/sessions/{OTHER}"))["message_count"] == 2
     await gone(pod, "DELETE", "/v1/clients/anna")
-    assert await pod.hand_in(rich_exchange(at=after())) == ["stored"]
+    assert await pod.ingest(rich_exchange(at=after())) == ["stored"]
 
 
 async def test_an_erasure_that_broke_off_goes_on_when_it_is_asked_for_again(pod: Pod) -> None:
-    await pod.hand_in(rich_exchange())
+    await pod.ingest(rich_exchange())
     real = pod.blobs._real.delete  # type: ignore[union-attr]
 
     async def fail(_key: str) -> None:
@@ -184,7 +184,7 @@ async def test_an_erasure_that_broke_off_goes_on_when_it_is_asked_for_again(pod:
 
 async def test_search_over_http(pod: Pod) -> None:
     exchanges = [exchange(f"Hello, dog {n}", at=datetime(2026, 3, 1, 9, n, tzinfo=UTC)) for n in range(4)]
-    await pod.hand_in(*exchanges, exchange("hello dog", client_id="ben", session_id=OTHER))
+    await pod.ingest(*exchanges, exchange("hello dog", client_id="ben", session_id=OTHER))
     expected = [f"{each.id}.{direction}" for each in reversed(exchanges) for direction in ("reply", "request")]
     path, seen = "/v1/clients/anna/search", list[str]()
     cursor: dict[str, Any] = {}

@@ -34,7 +34,7 @@ async def test_what_is_handed_in_is_told_of_in_its_order(pod: Pod) -> None:
 
 async def test_media_is_kept_beside_the_messages(pod: Pod) -> None:
     asked, shown = exchange(request=VOICE, response=SPOKEN), rich_exchange()
-    await pod.hand_in(asked, shown)
+    await pod.ingest(asked, shown)
     assert pod.files() == {
         f"anna/{SESSION}/{asked.id}/request.mp3": VOICE.body,
         f"anna/{SESSION}/{asked.id}/reply.mp3": SPOKEN.voice,
@@ -46,9 +46,9 @@ async def test_media_is_kept_beside_the_messages(pod: Pod) -> None:
 
 async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
     first, second = rich_exchange(), exchange("later")
-    assert await pod.hand_in(first) == ["stored"]
+    assert await pod.ingest(first) == ["stored"]
     kept = pod.files()
-    assert await pod.hand_in(first, second, second) == ["duplicate", "stored", "duplicate"]
+    assert await pod.ingest(first, second, second) == ["duplicate", "stored", "duplicate"]
     assert pod.files() == kept
     assert (await pod.json(f"/v1/sessions/{SESSION}"))["message_count"] == 4
     assert len((await pod.json(f"/v1/sessions/{SESSION}/messages"))["messages"]) == 4
@@ -57,9 +57,9 @@ async def test_what_is_handed_in_again_is_kept_once(pod: Pod) -> None:
 
 async def test_an_answer_that_is_superseded_leaves_no_media(pod: Pod) -> None:
     message_id = uuid4()
-    assert await pod.hand_in(rich_exchange(message_id=message_id, attempt=2)) == ["stored"]
+    assert await pod.ingest(rich_exchange(message_id=message_id, attempt=2)) == ["stored"]
     kept = pod.files()
-    assert await pod.hand_in(rich_exchange(message_id=message_id, attempt=1)) == ["superseded"]
+    assert await pod.ingest(rich_exchange(message_id=message_id, attempt=1)) == ["superseded"]
     assert pod.files() == kept
     assert await pod.metric('chatbot_history_exchanges_total{outcome="superseded"}') == 1
 
@@ -71,7 +71,7 @@ async def test_records_of_every_version_are_taken(pod: Pod) -> None:
         exchange("three", message_id=uuid4()),
         exchange(request=VOICE, response=SPOKEN, transcript="four", message_id=uuid4()),
     ]
-    assert await pod.hand_in(*batch) == ["stored"] * 4
+    assert await pod.ingest(*batch) == ["stored"] * 4
     kept = (await pod.json(f"/v1/sessions/{SESSION}/messages"))["messages"]
     assert [message["text"] for message in kept if message["direction"] == "request"] == ["one", "two", "three", "four"]
 
@@ -127,7 +127,7 @@ async def test_what_is_no_batch_is_a_bad_request(pod: Pod, body: bytes) -> None:
 
 
 async def test_an_empty_batch_is_fine(pod: Pod) -> None:
-    assert await pod.hand_in() == []
+    assert await pod.ingest() == []
 
 
 @pytest.mark.parametrize("kind", ["", "application/json", "application/octet-stream", "text/msgpack"])
@@ -196,7 +196,7 @@ async def test_without_the_message_store_nothing_is_taken_and_later_everything(
     assert answer.headers["retry-after"] == "2"
     assert await pod.metric('chatbot_history_store_errors_total{store="messages"}') == 1
     pod.store.failure = None
-    assert await pod.hand_in(*batch) == ["stored", "stored"]
+    assert await pod.ingest(*batch) == ["stored", "stored"]
 
 
 async def test_without_the_media_store_no_message_is_kept_before_its_media(pod: Pod) -> None:
@@ -206,18 +206,18 @@ async def test_without_the_media_store_no_message_is_kept_before_its_media(pod: 
     assert await pod.metric('chatbot_history_store_errors_total{store="media"}') == 1
     assert (await pod.json(f"/v1/sessions/{SESSION}/messages"))["messages"] == []
     pod.blobs.failure = None
-    assert await pod.hand_in(*batch) == ["stored", "stored"]
+    assert await pod.ingest(*batch) == ["stored", "stored"]
 
 
 async def test_texts_need_no_media_store(pod: Pod) -> None:
     pod.blobs.failure = BlobsUnavailable
-    assert await pod.hand_in(exchange()) == ["stored"]
+    assert await pod.ingest(exchange()) == ["stored"]
 
 
 async def test_a_session_id_that_two_others_were_first_to_use_is_refused_and_spoils_no_batch(pod: Pod) -> None:
     """Somebody can work out a client's second choice; the relay must not try for ever."""
     others = [exchange(), exchange(client_id="carl", session_id=foreign_session(SESSION, "ben"))]
-    assert await pod.hand_in(*others) == ["stored", "stored"]
+    assert await pod.ingest(*others) == ["stored", "stored"]
     answer = (await pod.post(exchange(client_id="ben"), exchange(client_id="dora"))).json()["results"]
     assert (answer[0]["outcome"], answer[0]["code"]) == ("refused", "session_taken")
     assert answer[1]["outcome"] == "stored"
@@ -225,5 +225,5 @@ async def test_a_session_id_that_two_others_were_first_to_use_is_refused_and_spo
 
 async def test_ids_need_not_be_of_version_7(pod: Pod) -> None:
     plain = exchange()._replace(id=UUID(int=1))
-    assert await pod.hand_in(plain) == ["stored"]
+    assert await pod.ingest(plain) == ["stored"]
     assert (await pod.json(f"/v1/messages/{plain.id}.request"))["text"] == "hello"

@@ -18,7 +18,7 @@ SIZE = len(DATA)
 async def path(pod: Pod) -> str:
     """Where a voice of `SIZE` bytes is."""
     kept = exchange(request=VOICE, response=SPOKEN)
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     return f"/v1/messages/{kept.id}.reply/media/voice"
 
 
@@ -28,7 +28,7 @@ async def get(pod: Pod, path: str, ranges: str, **headers: str) -> httpx2.Respon
 
 async def test_each_part_has_its_content_type(pod: Pod) -> None:
     spoken, shown = exchange(request=VOICE, response=SPOKEN), rich_exchange()
-    await pod.hand_in(spoken, shown)
+    await pod.ingest(spoken, shown)
     for message, part, content_type, data in [
         (f"{spoken.id}.request", "voice", "audio/mpeg", VOICE.body),
         (f"{spoken.id}.reply", "voice", "audio/mpeg", SPOKEN.voice),
@@ -58,7 +58,7 @@ async def test_a_file_keeps_its_true_type(
     pod: Pod, kind: RequestKind, beginning: bytes, part: str, content_type: str
 ) -> None:
     sent = exchange(request=Request(kind, beginning + bytes(100)), response=SPOKEN)
-    await pod.hand_in(sent)
+    await pod.ingest(sent)
     answer = await pod.http.get(f"/v1/messages/{sent.id}.request/media/{part}")
     assert (answer.content, answer.headers["content-type"]) == (beginning + bytes(100), content_type)
     shown = (await pod.http.get(f"/v1/messages/{sent.id}.request")).json()
@@ -164,7 +164,7 @@ async def test_a_date_counts_only_without_a_tag(pod: Pod, path: str) -> None:
 
 async def test_each_part_has_its_own_etag(pod: Pod) -> None:
     shown = rich_exchange()
-    await pod.hand_in(shown)
+    await pod.ingest(shown)
     parts: Sequence[str] = (f"{shown.id}.request/media/video", f"{shown.id}.reply/media/voice")
     etags = {(await pod.http.get(f"/v1/messages/{part}")).headers["etag"] for part in parts}
     assert len(etags) == 2
@@ -184,7 +184,7 @@ async def test_a_part_that_the_message_has_not(pod: Pod, path: str, part: str) -
 
 async def test_a_text_has_no_media(pod: Pod) -> None:
     kept = exchange()
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     check_problem(await pod.http.get(f"/v1/messages/{kept.id}.request/media/voice"), 404, "media_unknown")
 
 

@@ -34,7 +34,7 @@ async def pod(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     async with open_history(HistorySettings(**given)) as history, client(history.app) as http:
         pod = Pod(history, http, http, Moody(None), Moody(None), tmp_path)  # type: ignore[arg-type]
         await pod.wait_until_ready()
-        await pod.hand_in(KEPT)
+        await pod.ingest(KEPT)
         yield pod
 
 

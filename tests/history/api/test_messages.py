@@ -23,7 +23,7 @@ def exchange_id(number: int) -> UUID:
 
 async def fill(pod: Pod, *numbers: int) -> None:
     """Keep exchanges that are a minute apart, higher numbers later."""
-    await pod.hand_in(
+    await pod.ingest(
         *(exchange(str(number), id_=exchange_id(number), at=MORNING + timedelta(minutes=number)) for number in numbers)
     )
 
@@ -60,7 +60,7 @@ async def walk_on(pod: Pod, after: str, **query: str | int) -> list[str]:
 
 async def test_an_exchange_is_two_messages(pod: Pod) -> None:
     kept = exchange("hello")
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     shown: dict[str, Any] = {
         "exchange_id": str(kept.id),
         "message_id": None,
@@ -92,7 +92,7 @@ async def test_an_exchange_is_two_messages(pod: Pod) -> None:
 
 async def test_a_message_tells_where_its_media_is(pod: Pod) -> None:
     spoken, shown = exchange(request=VOICE, response=SPOKEN), rich_exchange()
-    await pod.hand_in(spoken, shown)
+    await pod.ingest(spoken, shown)
 
     async def media(message: str) -> Any:
         found = await pod.json(f"/v1/messages/{message}")
@@ -121,7 +121,7 @@ async def test_a_message_tells_where_its_media_is(pod: Pod) -> None:
 
 async def test_an_answer_that_failed_is_kept_as_an_error(pod: Pod) -> None:
     failed = exchange(response=error_response("internal", "something broke"), outcome=Outcome.FAILED)
-    await pod.hand_in(failed)
+    await pod.ingest(failed)
     reply = await pod.json(f"/v1/messages/{failed.id}.reply")
     assert (reply["kind"], reply["outcome"], reply["text"]) == ("error", "failed", "internal: something broke")
 
@@ -129,7 +129,7 @@ async def test_an_answer_that_failed_is_kept_as_an_error(pod: Pod) -> None:
 @pytest.mark.parametrize("text", ["\0", "a\u2028b", "\U0001f600", '"\\', "x" * 100_000], ids=repr)
 async def test_a_text_comes_back_as_it_came(pod: Pod, text: str) -> None:
     kept = exchange(text)
-    await pod.hand_in(kept)
+    await pod.ingest(kept)
     assert (await pod.json(f"/v1/messages/{kept.id}.request"))["text"] == text
 
 
@@ -249,7 +249,7 @@ async def test_a_cursor_need_not_name_a_message_that_is_there(pod: Pod) -> None:
 
 async def test_pages_hold_nothing_of_other_sessions(pod: Pod) -> None:
     await fill(pod, 1, 3)
-    await pod.hand_in(exchange("elsewhere", id_=exchange_id(2), session_id=UUID(int=5)))
+    await pod.ingest(exchange("elsewhere", id_=exchange_id(2), session_id=UUID(int=5)))
     assert await walk_back(pod, limit=1) == expected(1, 3)
 
 
@@ -281,7 +281,7 @@ async def test_before_and_after_together_give_what_is_between(pod: Pod, limit: i
 async def test_a_transcript_is_the_text_of_what_was_said_and_marked_as_such(pod: Pod) -> None:
     said = exchange(request=VOICE, transcript="meet me at the harbour")
     written = exchange("the harbour in writing")
-    assert await pod.hand_in(said, written) == ["stored", "stored"]
+    assert await pod.ingest(said, written) == ["stored", "stored"]
     message = await pod.json(f"/v1/messages/{said.id}.request")
     assert (message["kind"], message["text"], message["transcribed"]) == ("voice", "meet me at the harbour", True)
     assert message["media"].keys() == {"voice"}
@@ -298,6 +298,6 @@ async def test_a_transcript_is_the_text_of_what_was_said_and_marked_as_such(pod:
 
 async def test_a_voice_without_a_transcript_has_no_text(pod: Pod) -> None:
     said = exchange(request=VOICE)
-    await pod.hand_in(said)
+    await pod.ingest(said)
     message = await pod.json(f"/v1/messages/{said.id}.request")
     assert (message["text"], message["transcribed"]) == (None, False)

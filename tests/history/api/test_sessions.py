@@ -20,7 +20,7 @@ def session_id(number: int) -> UUID:
 
 async def fill(pod: Pod, *numbers: int, client_id: str = "anna") -> None:
     """Make sessions that begin a minute apart, higher numbers later."""
-    await pod.hand_in(
+    await pod.ingest(
         *(
             exchange(session_id=session_id(number), client_id=client_id, at=MORNING + timedelta(minutes=number))
             for number in numbers
@@ -48,7 +48,7 @@ async def walk(pod: Pod, **query: str | int) -> list[str]:
 
 
 async def test_a_session_tells_its_client_start_and_last_message(pod: Pod) -> None:
-    await pod.hand_in(exchange("one"), exchange("two", at=MORNING + timedelta(hours=1)))
+    await pod.ingest(exchange("one"), exchange("two", at=MORNING + timedelta(hours=1)))
     shown = await pod.json(f"/v1/sessions/{SESSION}")
     assert shown == {
         "id": str(SESSION),
@@ -63,7 +63,7 @@ async def test_a_session_tells_its_client_start_and_last_message(pod: Pod) -> No
 
 
 async def test_an_id_may_be_written_in_upper_case(pod: Pod) -> None:
-    await pod.hand_in(exchange())
+    await pod.ingest(exchange())
     assert (await pod.json(f"/v1/sessions/{str(SESSION).upper()}"))["id"] == str(SESSION)
 
 
@@ -112,7 +112,7 @@ async def test_without_a_limit_a_page_has_fifty(pod: Pod) -> None:
 
 
 async def test_sessions_that_began_at_the_same_moment_are_not_lost_between_pages(pod: Pod) -> None:
-    await pod.hand_in(*(exchange(session_id=session_id(number)) for number in range(5)))
+    await pod.ingest(*(exchange(session_id=session_id(number)) for number in range(5)))
     assert await walk(pod, limit=2) == expected(4, 3, 2, 1, 0)
 
 
@@ -154,7 +154,7 @@ async def test_what_is_no_limit(pod: Pod, limit: str) -> None:
 
 
 async def test_the_same_session_id_from_two_clients_names_two_sessions(pod: Pod) -> None:
-    await pod.hand_in(exchange("mine"), exchange("mine, too", client_id="ben"), exchange("again", client_id="ben"))
+    await pod.ingest(exchange("mine"), exchange("mine, too", client_id="ben"), exchange("again", client_id="ben"))
     others = str(foreign_session(SESSION, "ben"))
     assert ids(await pod.json(PATH)) == [str(SESSION)]
     assert ids(await pod.json("/v1/clients/ben/sessions")) == [others]

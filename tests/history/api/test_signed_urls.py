@@ -138,7 +138,7 @@ async def test_a_secret_of_its_own_signs_where_tokens_come_from_an_issuer(tmp_pa
 
 async def test_where_everybody_may_read_the_address_is_the_plain_one_and_does_not_end(tmp_path: Path) -> None:
     async with open_pod(tmp_path) as opened:
-        await opened.hand_in(KEPT)
+        await opened.ingest(KEPT)
         answer = await opened.http.post(f"{IMAGE}/address")
         assert answer.json() == {"href": IMAGE, "expires_at": None}
         assert (await opened.http.get(IMAGE)).content == SHOWN.image
@@ -148,7 +148,7 @@ async def test_where_everybody_may_read_the_address_is_the_plain_one_and_does_no
 
 async def test_without_auth_addresses_are_signed_all_the_same_when_there_is_a_secret_for_them(tmp_path: Path) -> None:
     async with open_pod(tmp_path, now=lambda: NOON, media_address_secrets=OWN_SECRET) as opened:
-        await opened.hand_in(KEPT)
+        await opened.ingest(KEPT)
         href = (await opened.http.post(f"{IMAGE}/address")).json()["href"]
         assert set(parse_qs(urlsplit(href).query)) == {"client", "expires", "signature"}
         assert (await opened.http.get(href)).content == SHOWN.image

@@ -36,7 +36,7 @@ class Served:
     http: httpx2.AsyncClient
     metrics: httpx2.AsyncClient
 
-    async def hand_in(self, one: Exchange) -> httpx2.Response:
+    async def ingest(self, one: Exchange) -> httpx2.Response:
         return await self.http.post("/v1/exchanges", content=encode_batch([encode_exchange(one)]), headers=MSGPACK)
 
     async def metric(self, name: str) -> float:
@@ -92,7 +92,7 @@ async def served(folder: Path, s3: S3, **changed: Any) -> AsyncIterator[Served]:
             async with asyncio.timeout(60):
                 while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a probe can only ask
                     await asyncio.sleep(0.02)
-            assert (await pod.hand_in(LARGE)).status_code == 200
+            assert (await pod.ingest(LARGE)).status_code == 200
             yield pod
         stop.set()
         await serving
@@ -109,7 +109,7 @@ async def test_ingest_and_other_readers_go_on_beside_readers_that_stall(tmp_path
         await pod.until_under_way(READERS)
         text, media = exchange("a text"), rich_exchange()
         for handed_in in (text, media):
-            answer = await pod.hand_in(handed_in)
+            answer = await pod.ingest(handed_in)
             assert answer.json()["results"][0]["outcome"] == "stored"
         video = await pod.http.get(f"/v1/messages/{media.id}.request/media/video")
         assert (video.status_code, len(video.content)) == (200, len(media.request) - 1)
@@ -125,7 +125,7 @@ async def test_when_all_places_are_taken_by_them_ingest_goes_on_and_readers_are_
         refused = await pod.http.get(IMAGE)
         assert (refused.status_code, refused.json()["code"]) == (503, "downloads_busy")
         assert refused.headers["retry-after"] == "1"
-        assert (await pod.hand_in(rich_exchange())).json()["results"][0]["outcome"] == "stored"
+        assert (await pod.ingest(rich_exchange())).json()["results"][0]["outcome"] == "stored"
         assert (await pod.http.head(IMAGE)).status_code == 200
         assert (await pod.http.get("/readyz")).status_code == 200
 
@@ -145,6 +145,6 @@ async def test_one_client_takes_no_more_than_its_share(tmp_path: Path, s3: S3) -
     settings = {"max_downloads": 8, "max_downloads_per_client": 4, "download_wait_seconds": 60}
     async with served(tmp_path, s3, **settings) as pod, pod.stalled(12):
         await pod.until_under_way(4)
-        assert (await pod.hand_in(bens)).status_code == 200
+        assert (await pod.ingest(bens)).status_code == 200
         assert (await pod.http.get(f"/v1/messages/{bens.id}.reply/media/voice")).status_code == 200
         assert await pod.metric("chatbot_history_downloads") == 4

@@ -137,7 +137,7 @@ class BotRunner:
         try:
             reply = self._bot.reply(turn, memory)
             if not isinstance(reply, str):
-                return PendingReply(partial(self._wait_for, began, reply), partial(_let_go, reply), on_piece)
+                return PendingReply(partial(self._wait_for, began, reply), partial(_close, reply), on_piece)
             text = self._finish(began, time.monotonic(), [reply])
         except Exception as exc:
             raise self._failed(exc) from exc
@@ -155,7 +155,7 @@ class BotRunner:
                     async with asyncio.timeout(self._seconds), self._places:
                         text = await self._collect(began, reply, on_piece)
             finally:
-                _let_go(reply)  # of one that never had its turn
+                _close(reply)  # of one that never had its turn
         except Exception as exc:
             raise self._failed(exc) from exc
         self._breaker.succeeded()
@@ -228,7 +228,7 @@ class BotRunner:
         return self._fallback.reply(turn, memory, on_piece)
 
 
-def _let_go(reply: AsyncIterable[str] | Awaitable[Reply]) -> None:
+def _close(reply: AsyncIterable[str] | Awaitable[Reply]) -> None:
     """Close a coroutine, or what stands for one; nothing happens to one that has ended."""
     close = getattr(reply, "close", None)
     if close is not None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from chat_service.media.better_speech import BETTER_VOICE
+from chat_service.media.hibari_speech import HIBARI_VOICE
 from chat_service.media.speech_to_text import EmbeddedSpeechToText, EndpointSpeechToText, SpeechToText, whisper_pool
 from chat_service.media.text_to_speech import EndpointTextToSpeech, TextToSpeech, Voices
 from chat_service.media.workers import ProcessMediaWorkers
@@ -31,7 +31,7 @@ def media_workers(settings: "ChatSettings") -> ProcessMediaWorkers:
 
 def _voices(settings: "ChatSettings") -> Voices:
     pairs = (pair.split("=") for pair in settings.voices.split(",") if pair)
-    usual = BETTER_VOICE if settings.voice_engine == "hibari" else settings.voice
+    usual = HIBARI_VOICE if settings.voice_engine == "hibari" else settings.voice
     return Voices(usual, dict(pairs))
 
 

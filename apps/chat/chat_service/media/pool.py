@@ -158,9 +158,9 @@ class WorkerPool:
             if worker.alive:
                 self._queue.give_back(worker)
             else:
-                self._own(self._revive(worker))
+                self._own(self._restart(worker))
 
-    async def _revive(self, worker: WorkerProcess) -> None:
+    async def _restart(self, worker: WorkerProcess) -> None:
         """Start a worker again, so that the next message does not have to wait for it."""
         try:
             if self._open:

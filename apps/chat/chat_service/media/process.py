@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from chat_service.media.pipe import Garbled, PipeMessage, receive_message
+from chat_service.media.pipe import MessageMalformed, PipeMessage, receive_message
 from servicekit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class WorkerProcess:
                 return await receive_message(process.stdout)
         except TimeoutError as exc:
             raise WorkerDied(await self._end(f"it was killed after {seconds:g} seconds")) from exc
-        except Garbled as exc:
+        except MessageMalformed as exc:
             raise WorkerDied(await self._end(f"it was killed because it sent {exc}")) from exc
         except (asyncio.IncompleteReadError, ConnectionError) as exc:
             how = await self._end("it ended")

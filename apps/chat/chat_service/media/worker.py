@@ -12,9 +12,9 @@ import espeakng_loader
 
 from chat_service.media.audio import encode_mp3, probe_audio
 from chat_service.media.base import MediaError
-from chat_service.media.better_speech import BETTER_VOICE, BetterSpeaker
 from chat_service.media.boxes import WorkLimits
 from chat_service.media.confined import CannotStart, serve
+from chat_service.media.hibari_speech import HIBARI_VOICE, HibariSynthesizer
 from chat_service.media.pcm import PcmRecording
 from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
 from chat_service.media.speech import SpeechSynthesizer, SynthesizerFailed
@@ -37,7 +37,7 @@ class JobRunner:
             "limits": WorkLimits(settings.max_boxes, settings.max_entries),
         }
         self._speaker = SpeechSynthesizer(settings.voice, speech_data)
-        self._better = BetterSpeaker() if settings.better_voice else None
+        self._better = HibariSynthesizer() if settings.better_voice else None
 
     def run(self, job: PipeMessage) -> PipeMessage:
         """Do a job and return its result. Raises MediaError."""
@@ -54,7 +54,7 @@ class JobRunner:
                 return PipeMessage(head, picture + sound.pcm if sound else picture)
             case Job.SYNTHESIZE:
                 voice = str(job.head.get("voice") or "")
-                speaker = self._better if self._better is not None and voice == BETTER_VOICE else self._speaker
+                speaker = self._better if self._better is not None and voice == HIBARI_VOICE else self._speaker
                 return PipeMessage({}, encode_mp3(speaker.say(body.decode(), voice), sample_rate=speaker.sample_rate))
             case _ as other:
                 raise NotImplementedError(other)

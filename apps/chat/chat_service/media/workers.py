@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from botkit import AudioInfo, Transcript, VideoInfo
 from chat_service.media.base import MediaError
-from chat_service.media.better_speech import BETTER_VOICE
 from chat_service.media.boxes import USUAL_LIMITS, WorkLimits
+from chat_service.media.hibari_speech import HIBARI_VOICE
 from chat_service.media.pipe import Job, PipeMessage, WorkerSettings
 from chat_service.media.pool import BUSY, OUR_FAULT, START_SECONDS, WorkerPool
 from chat_service.media.speech_to_text import RecognitionError, SpeechToText
@@ -76,8 +76,8 @@ class ProcessMediaWorkers:
         self._pool = WorkerPool(
             WorkerSettings(
                 max_media_seconds=max_media_seconds,
-                voice=USUAL_VOICES.usual if voices.usual == BETTER_VOICE else voices.usual,
-                better_voice=BETTER_VOICE in {voices.usual, *voices.by_language.values()},
+                voice=USUAL_VOICES.usual if voices.usual == HIBARI_VOICE else voices.usual,
+                better_voice=HIBARI_VOICE in {voices.usual, *voices.by_language.values()},
                 memory_bytes=memory_bytes,
                 other_formats=other_formats,
                 job_cpu_seconds=job_cpu_seconds,

@@ -76,7 +76,7 @@ class Disposal:
     async def _forget(
         self, records: Sequence[Record], files: Sequence[Record], reasons: Mapping[RecordName, str]
     ) -> Collection[RecordName]:
-        stuck = await asyncio.to_thread(self._let_files_go, files, reasons) if files else {}
+        stuck = await asyncio.to_thread(self._remove_files, files, reasons) if files else {}
         if len(stuck) == len(records) and all(record.segment is None for record in records):
             raise next(iter(stuck.values()))
         for record in records:
@@ -87,12 +87,12 @@ class Disposal:
             self.dead_letters += record.name in reasons
             self._writer.spool_bytes -= record.room_bytes
             if record.segment is not None:
-                self.count_out(record.segment, 1)
+                self.count_delivered(record.segment, 1)
         self.tidy()
         await self.remove_finished()
         return stuck.keys()
 
-    def _let_files_go(self, files: Sequence[Record], reasons: Mapping[RecordName, str]) -> dict[RecordName, OSError]:
+    def _remove_files(self, files: Sequence[Record], reasons: Mapping[RecordName, str]) -> dict[RecordName, OSError]:
         """Remove, move or write these files; return those for which that failed. Blocks."""
         stuck: dict[RecordName, OSError] = {}
         for record in files:
@@ -126,7 +126,7 @@ class Disposal:
             entry.segment.damage.append(f"{NOT_KEPT}: record {entry.name}, from byte {entry.offset} on")
             self._queue.finish(entry.name)
             self.dead_letters += 1
-            self.count_out(entry.segment, 1)
+            self.count_delivered(entry.segment, 1)
 
     async def defer(self, record: Record) -> None:
         """Keep a record apart from the queue, in a file of its own, so that its segment can be removed without it."""
@@ -142,12 +142,12 @@ class Disposal:
             else:
                 entry = SpooledRecord(record.name, in_blocks(CHECKSUM_BYTES + len(record.opening)))
                 self._writer.spool_bytes += entry.size_bytes
-                self.count_out(record.segment, 1)
+                self.count_delivered(record.segment, 1)
         self._queue.defer(record.name, entry)
         self.tidy()
         await self.remove_finished()
 
-    def count_out(self, segment: Segment, records: int) -> None:
+    def count_delivered(self, segment: Segment, records: int) -> None:
         """Count records of a segment that it is not needed for any more."""
         segment.undelivered -= records
         self.check(segment)

@@ -84,7 +84,7 @@ class Drain:
         if plan.keda:
             self._pause_keda()
         self._tell(f"{plan.kind} {plan.name}: {replicas} → 0 pods")
-        ends = self._send_away()
+        ends = self._scale_down()
         self._judge(ends)
         self._tell(f"{len(ends)} pods of chat have ended in good order; history has all that was answered")
 
@@ -92,7 +92,7 @@ class Drain:
         """Wait until history takes what the outboxes hold; nothing is changed before that."""
         last = self._end - self._plan.pod_seconds
         told: list[str] = []
-        while troubles := self._troubles():
+        while troubles := self._problems():
             if troubles != told:
                 self._tell("waiting: " + "; ".join(troubles))
                 told = troubles
@@ -102,19 +102,19 @@ class Drain:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _troubles(self) -> list[str]:
+    def _problems(self) -> list[str]:
         """Return what stands in the way of deliveries."""
         pods = [pod for pod in self._cluster.pods(self._plan.selector, CONTAINER)[0] if not pod.empty]
         if not pods:
             return []
-        found = [trouble for pod in pods if (trouble := self._trouble_of(pod))]
+        found = [trouble for pod in pods if (trouble := self._problem_of(pod))]
         try:
             _read(f"{self._plan.history_url}/readyz")
         except OSError as exc:
             found.append(f"history does not answer at {self._plan.history_url} ({exc})")
         return found
 
-    def _trouble_of(self, pod: ChatPod) -> str:
+    def _problem_of(self, pod: ChatPod) -> str:
         if not pod.running:
             return f"{pod.name} does not run, so what its outbox holds is not known"
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
@@ -133,7 +133,7 @@ class Drain:
         except NotFound:
             self._tell("there is no ScaledObject, so nothing scales chat up again")
 
-    def _send_away(self) -> dict[str, ChatPod]:
+    def _scale_down(self) -> dict[str, ChatPod]:
         """Scale to nothing and wait until all pods are gone; return what was last seen of them, by their ids."""
         plan = self._plan
         ends: dict[str, ChatPod] = {}
@@ -154,7 +154,7 @@ class Drain:
         while left:
             if time.monotonic() > self._end:
                 names = ", ".join(sorted(left.values()))
-                raise NotDrained(f"chat was scaled to 0, but these pods have not ended: {names}. {self._way_back()}")
+                raise NotDrained(f"chat was scaled to 0, but these pods have not ended: {names}. {self._how_to_undo()}")
             try:
                 for change in self._cluster.changes(self._plan.selector, CONTAINER, version, WATCH_SECONDS):
                     version = change.version
@@ -197,9 +197,9 @@ class Drain:
             if self._plan.keeps
             else "what their outboxes still held went with them; their logs say how much"
         )
-        raise NotDrained(f"pods did not end in good order: {', '.join(bad)}; {where}. {self._way_back()}")
+        raise NotDrained(f"pods did not end in good order: {', '.join(bad)}; {where}. {self._how_to_undo()}")
 
-    def _way_back(self) -> str:
+    def _how_to_undo(self) -> str:
         unpause = (
             f"kubectl annotate scaledobject {self._plan.name} autoscaling.keda.sh/paused-replicas- ; "
             if self._plan.keda

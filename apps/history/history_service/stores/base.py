@@ -334,7 +334,7 @@ class MessageStore(Protocol):
 
 def replacement(exchange: StoredExchange, earlier: StoredExchange) -> tuple[StoredExchange, Erasure | None]:
     """Return an exchange as the replacement of an earlier answer, and the erasure of unneeded media."""
-    kept = exchange.in_place_of(earlier)
+    kept = exchange.as_replacement_of(earlier)
     keys = (earlier.media_keys() | exchange.media_keys()) - kept.media_keys()
     if not keys:
         return kept, None

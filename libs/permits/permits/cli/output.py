@@ -43,7 +43,7 @@ class NotThere(Exception):
 def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED) -> NoReturn:
     """Run a command and exit: with its exit code, or with a one-line error message."""
     for stream in (sys.stdout, sys.stderr):
-        _put_up_with_few_characters(stream)
+        _replace_unencodable(stream)
     try:
         code = asyncio.run(work) or 0
         sys.stdout.flush()
@@ -54,13 +54,13 @@ def run(work: Coroutine[Any, Any, int | None], *, interrupted: int = INTERRUPTED
         complain(str(exc))
         code = STORE_AWAY
     except OSError as exc:
-        code = _give_up_output(exc)
+        code = _discard_output(exc)
     except KeyboardInterrupt:
         code = interrupted
     sys.exit(code)
 
 
-def _put_up_with_few_characters(stream: TextIO) -> None:
+def _replace_unencodable(stream: TextIO) -> None:
     """Write "?" for characters that the terminal's encoding lacks. In UTF-8, bytes of file names stay unchanged."""
     if isinstance(stream, TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         narrow = codecs.lookup(stream.encoding).name != "utf-8"
@@ -68,7 +68,7 @@ def _put_up_with_few_characters(stream: TextIO) -> None:
             stream.reconfigure(errors="replace")
 
 
-def _give_up_output(trouble: OSError) -> int:
+def _discard_output(trouble: OSError) -> int:
     if not isinstance(trouble, BrokenPipeError):  # the reader has closed the pipe
         with suppress(OSError):
             complain(f"the output cannot be written: {trouble.strerror}")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from servicekit.settings.base import ServiceSettings
 from servicekit.settings.errors import error_lines, warnings_about
 from servicekit.settings.help_page import help_page
-from servicekit.terminal import put_up_with_few_characters, wants_colour
+from servicekit.terminal import replace_unencodable, wants_colour
 
 EXIT_USAGE = 2
 
@@ -103,7 +103,7 @@ def _answer_arguments(
     description: str,
     version: str | None,
 ) -> None:
-    put_up_with_few_characters()
+    replace_unencodable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(help_page(classes, prog, description, colour=wants_colour(sys.stdout)))

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from history_service.model import Session, StoredExchange
 from history_service.stores.mongo.answers import Choice, choose, make_room, stored_answers
-from history_service.stores.mongo.database import DUPLICATE_KEY, Document, MongoDatabase, TransactionInTheWay, errors
+from history_service.stores.mongo.database import DUPLICATE_KEY, Document, MongoDatabase, TransactionConflict, errors
 from history_service.stores.mongo.documents import exchange_document, read_exchange
 
 BY_ARRIVAL: Final = "by_arrival"
@@ -69,7 +69,7 @@ class ArrivalOrder:
                     in_the_way.update(
                         fresh[each["index"]]["_id"] for each in doubles if "message_id" not in each["keyPattern"]
                     )
-                    raise TransactionInTheWay from exc
+                    raise TransactionConflict from exc
             return choice
 
         return await self._db.in_transaction(insert)

@@ -35,7 +35,7 @@ TRANSACTION_RETRIES: Final = FullJitterBackoff(first_seconds=0.005, longest_seco
 NO_REPLICA_SET: Final = "MongoDB runs without a replica set (--replSet), and history needs one for its transactions"
 
 
-class TransactionInTheWay(Exception):
+class TransactionConflict(Exception):
     """A conflicting transaction: try again."""
 
 
@@ -112,7 +112,7 @@ class MongoDatabase:
             try:
                 async with errors():
                     return await self._try_transaction(work)
-            except TransactionInTheWay as exc:
+            except TransactionConflict as exc:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable("MongoDB did not get through with a transaction in time") from exc
             failures += 1
@@ -131,7 +131,7 @@ class MongoDatabase:
         except PyMongoError as exc:
             away = isinstance(exc, ServerSelectionTimeoutError)
             if exc.has_error_label("TransientTransactionError") and not away:
-                raise TransactionInTheWay from exc
+                raise TransactionConflict from exc
             raise
 
 

@@ -56,7 +56,7 @@ class MongoDeletions:
             )
         gone = await self._delete_some({"client_id": client_id, "session_id": session_id}, at_us)
         if len(gone) < ERASED_AT_ONCE:
-            await self._bury(client_id, [session_id])
+            await self._write_tombstones(client_id, [session_id])
         return gone
 
     async def erase_client(self, client_id: str, *, at: datetime) -> list[StoredExchange]:
@@ -105,19 +105,19 @@ class MongoDeletions:
             async with errors():
                 ids = [exchange.id for exchange in theirs]
                 await self._db.exchanges.delete_many({"client_id": client_id, "_id": {"$in": ids}})
-            await self._bury_empty(client_id, {exchange.session_id for exchange in theirs}, before)
+            await self._write_tombstones_of_empty(client_id, {exchange.session_id for exchange in theirs}, before)
         return expired
 
-    async def _bury_empty(self, client_id: str, session_ids: Collection[UUID], before: datetime) -> None:
+    async def _write_tombstones_of_empty(self, client_id: str, session_ids: Collection[UUID], before: datetime) -> None:
         """Delete the fields of sessions that began before then and have no messages left."""
         query = {"client_id": client_id, "session_id": {"$in": list(session_ids)}, "messages": {"$gt": 0}}
         old = {"_id": {"$in": list(session_ids)}, "started_us": {"$lt": microseconds(before)}}
         async with errors():
             filled = set(await self._db.exchanges.distinct("session_id", query))
             found = await self._db.sessions.find({"client_id": client_id, **old}, ["_id"]).to_list(None)
-        await self._bury(client_id, [each["_id"] for each in found if each["_id"] not in filled])
+        await self._write_tombstones(client_id, [each["_id"] for each in found if each["_id"] not in filled])
 
-    async def _bury(self, client_id: str, session_ids: Collection[UUID]) -> None:
+    async def _write_tombstones(self, client_id: str, session_ids: Collection[UUID]) -> None:
         """Delete the fields of sessions. Exchanges added meanwhile restore them."""
         query = {"client_id": client_id, "_id": {"$in": list(session_ids)}}
         async with errors():

@@ -33,7 +33,7 @@ class MongoExchanges:
             return []
         choice = await self._order.insert(exchanges)
         inserted = set(choice.fresh)
-        late = await self._turn_away(exchanges)
+        late = await self._reject_late(exchanges)
         outcomes: list[InsertResult] = []
         for exchange in exchanges:
             if exchange.id in late:
@@ -45,7 +45,7 @@ class MongoExchanges:
                 inserted.discard(exchange.id)  # a second one in the same call is a duplicate
         return outcomes
 
-    async def _turn_away(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
+    async def _reject_late(self, exchanges: Sequence[StoredExchange]) -> set[UUID]:
         """Delete exchanges that came too late, and ensure that the others have sessions. Return the late ones."""
         by_session: dict[tuple[str, UUID], list[StoredExchange]] = defaultdict(list)
         for exchange in exchanges:

@@ -23,7 +23,7 @@ class SqliteErasures:
     async def begin(self, erasure: Erasure) -> None:
         """See `ErasureStore.begin`."""
         async with self._db.transaction() as writer:
-            await write_down(writer, erasure)
+            await insert_erasure(writer, erasure)
 
     async def pending(self, *, after: Erasure | None = None) -> list[Erasure]:
         """See `ErasureStore.pending`."""
@@ -56,7 +56,7 @@ class SqliteErasures:
             await writer.execute("DELETE FROM erasures WHERE id = ?", (erasure.id.bytes,))
 
 
-async def write_down(writer: aiosqlite.Connection, erasure: Erasure) -> None:
+async def insert_erasure(writer: aiosqlite.Connection, erasure: Erasure) -> None:
     """Record an erasure within a transaction."""
     session = None if erasure.session_id is None else erasure.session_id.bytes
     message = None if erasure.message is None else str(erasure.message)

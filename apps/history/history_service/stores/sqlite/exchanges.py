@@ -11,7 +11,7 @@ from history_service.model import Message, MessageId, Session, StoredExchange
 from history_service.stores.base import replacement
 from history_service.stores.encoding import microseconds
 from history_service.stores.sqlite.database import SqliteDatabase
-from history_service.stores.sqlite.erasures import write_down
+from history_service.stores.sqlite.erasures import insert_erasure
 from history_service.stores.sqlite.rows import (
     COLUMNS,
     INSERT_EXCHANGE,
@@ -153,7 +153,7 @@ async def _replace(writer: aiosqlite.Connection, exchange: StoredExchange, earli
     kept, erasure = replacement(exchange, earlier)
     await writer.execute("DELETE FROM exchanges WHERE id = ?", (earlier.id.bytes,))
     if erasure is not None:
-        await write_down(writer, erasure)
+        await insert_erasure(writer, erasure)
     return kept
 
 

@@ -1,14 +1,14 @@
 """The places in line to which somebody may come back: until when, and how many."""
 
-from permits.memory_places import KeptPlaces, Place
+from permits.memory_positions import SavedPosition, SavedPositions
 
 
-def place(ticket: int, *, until: float) -> Place:
-    return Place(ticket, since=0, kept_until=until)
+def place(ticket: int, *, until: float) -> SavedPosition:
+    return SavedPosition(ticket, since=0, kept_until=until)
 
 
 def test_a_place_is_found_by_its_owner_until_its_time_is_over() -> None:
-    places, kept = KeptPlaces(), place(1, until=10)
+    places, kept = SavedPositions(), place(1, until=10)
     places.keep("anna", "first", kept, most=5, now=0)
     assert places.find("anna", "first", 9.9) is kept
     assert places.find("anna", "first", 10) is None
@@ -22,7 +22,7 @@ def test_a_place_is_found_by_its_owner_until_its_time_is_over() -> None:
 
 
 def test_the_oldest_are_forgotten_when_there_are_too_many() -> None:
-    places = KeptPlaces()
+    places = SavedPositions()
     for ticket, name in enumerate(["a", "b", "a", "c"]):
         places.keep("anna", name, place(ticket, until=100), most=2, now=0)
     found = [places.find("anna", name, 1) for name in "abc"]
@@ -30,7 +30,7 @@ def test_the_oldest_are_forgotten_when_there_are_too_many() -> None:
 
 
 def test_those_whose_time_is_over_are_forgotten_when_another_is_kept() -> None:
-    places = KeptPlaces()
+    places = SavedPositions()
     for until in (10, 20, 30):
         places.keep("anna", f"{until}", place(until, until=until), most=100, now=0)
     places.keep("anna", "40", place(40, until=40), most=100, now=20)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SavedPosition:
     """A kept position in the queue.
 
     Attributes:
@@ -19,18 +19,18 @@ class Place:
     kept_until: float
 
 
-class KeptPlaces:
+class SavedPositions:
     """Kept positions by client id and wait id."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[tuple[str, str], Place] = OrderedDict()
+        self._places: OrderedDict[tuple[str, str], SavedPosition] = OrderedDict()
 
-    def find(self, client_id: str, wait_id: str | None, now: float) -> Place | None:
+    def find(self, client_id: str, wait_id: str | None, now: float) -> SavedPosition | None:
         """Return the kept position, unless it has expired."""
         place = None if wait_id is None else self._places.get((client_id, wait_id))
         return place if place is not None and place.kept_until > now else None
 
-    def keep(self, client_id: str, wait_id: str, place: Place, *, most: int, now: float) -> None:
+    def keep(self, client_id: str, wait_id: str, place: SavedPosition, *, most: int, now: float) -> None:
         """Keep a position. Expired ones are dropped, and the oldest when there are more than `most`."""
         self.drop(client_id, wait_id)
         self._places[client_id, wait_id] = place

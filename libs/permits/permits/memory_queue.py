@@ -20,7 +20,7 @@ class Waiter:
     granted: Granted
 
 
-class MemoryLine:
+class MemoryQueue:
     """Waiters by ticket, and their number for each client."""
 
     def __init__(self) -> None:

@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from chat_service.media.speech import SILENCE_SECONDS, SynthesizerFailed, shorten
 
-BETTER_VOICE: Final = "hibari"
+HIBARI_VOICE: Final = "hibari"
 NOT_INSTALLED: Final = "CHAT_VOICE_ENGINE=hibari needs the extra chatbot-chat[voice]: ./taskw setup:speech"
 
 
-class BetterSpeaker:
+class HibariSynthesizer:
     """An American English voice.
 
     Raises:

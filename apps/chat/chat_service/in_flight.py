@@ -9,7 +9,7 @@ import asyncio
 from chat_service.pending import PendingMessage, Stage
 
 
-class UnderWay:
+class InFlightMessages:
     """Knows the messages of all connections of a pod that have ids, until they are kept or let go."""
 
     def __init__(self) -> None:

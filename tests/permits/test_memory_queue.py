@@ -2,13 +2,13 @@
 
 import pytest
 
-from permits.memory_line import MemoryLine
+from permits.memory_queue import MemoryQueue
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_they_are_served_by_ticket_also_those_who_come_back_to_an_earlier_one() -> None:
-    line = MemoryLine()
+    line = MemoryQueue()
     for ticket in (2, 5, 7, 3, 1, 9):
         line.join(ticket, "anna", None)
     assert len(line) == 6
@@ -18,7 +18,7 @@ async def test_they_are_served_by_ticket_also_those_who_come_back_to_an_earlier_
 
 
 async def test_each_leaves_once_and_is_counted_by_client() -> None:
-    line = MemoryLine()
+    line = MemoryQueue()
     one, two, other = line.join(1, "anna", None), line.join(2, "anna", "wait"), line.join(3, "ben", None)
     assert (line.count("anna"), line.count("ben"), line.count("carl")) == (2, 1, 0)
     assert line.with_ticket(2) is two
@@ -33,7 +33,7 @@ async def test_each_leaves_once_and_is_counted_by_client() -> None:
 
 
 async def test_one_that_was_replaced_takes_nobody_out() -> None:
-    line = MemoryLine()
+    line = MemoryQueue()
     earlier = line.join(1, "anna", "wait")
     line.leave(earlier)
     later = line.join(1, "anna", "wait")
