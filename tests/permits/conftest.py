@@ -21,21 +21,21 @@ def name() -> str:
 
 @pytest.fixture
 async def open_pod(request: pytest.FixtureRequest, name: str) -> AsyncIterator[OpenPod]:
-    """Open one more pod of the pool; `url=` says where its store is, the rest is as for `RedisPool`.
+    """Open one more pod of the pool, or of `pool=`; `url=` says where its store is, the rest is as for `RedisPool`.
 
     The store is new, and the test vouches that it has forgotten nothing; with `learns=True` the pool finds that out.
     """
     async with AsyncExitStack() as stack:
 
         async def open_one(
-            url: str | None = None, *, capacity: int = 1, learns: bool = False, **terms: Any
+            url: str | None = None, *, pool: str = name, capacity: int = 1, learns: bool = False, **terms: Any
         ) -> RedisPool:
             redis = Redis.from_url(url or request.getfixturevalue("redis_url"))
             stack.push_async_callback(redis.aclose)
-            pool = await stack.enter_async_context(RedisPool(name, redis=redis, capacity=capacity, **terms))
-            if not learns and pool.ready():
-                await PoolOperator(name, redis).trust()
-            return pool
+            opened = await stack.enter_async_context(RedisPool(pool, redis=redis, capacity=capacity, **terms))
+            if not learns and opened.ready():
+                await PoolOperator(pool, redis).trust()
+            return opened
 
         yield open_one
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
-from permits import Permit, PermitPool, PoolState
+from permits import Permit, PermitPool, PoolState, PoolUnavailable
 from permits.memory import MemoryPool
 
-SECONDS = 10.0
+SECONDS = 60.0
 """Longer than anything may take; only a failing test waits for it."""
 
 
@@ -16,13 +17,14 @@ async def opened(pool: MemoryPool) -> MemoryPool:
 
 
 async def until(pool: PermitPool, reached: Callable[[PoolState], bool]) -> PoolState:
-    """Wait until a pool is in some state, and return that."""
+    """Wait until a pool is in some state, and return that; a busy machine may answer too late at times."""
     async with asyncio.timeout(SECONDS):
-        state = await pool.state()
-        while not reached(state):
+        while True:
+            with suppress(PoolUnavailable):
+                state = await pool.state()
+                if reached(state):
+                    return state
             await asyncio.sleep(0.002)
-            state = await pool.state()
-    return state
 
 
 async def ready(pool: PermitPool) -> None:

@@ -13,7 +13,7 @@ from tests.permits.command import Cli
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, until
 
-LEASE_SECONDS = 1.6
+LEASE_SECONDS = 4
 
 
 async def test_pools_of_two_prefixes_share_nothing(

@@ -127,8 +127,8 @@ async def script_calls(store: "Redis") -> int:
 async def test_a_paused_pod_wakes_up_with_nothing_and_waits_its_turn(
     open_pod: OpenPod, redis_url: str, name: str
 ) -> None:
-    pool = await open_pod(capacity=2, lease_seconds=1.8)
-    async with pod_process(redis_url, name, 2, 1.8) as (process, says):
+    pool = await open_pod(capacity=2, lease_seconds=4)
+    async with pod_process(redis_url, name, 2, 4) as (process, says):
         process.send_signal(signal.SIGSTOP)
         permits = [await pool.acquire("a", wait_seconds=SECONDS) for _ in range(2)]
         process.send_signal(signal.SIGCONT)
@@ -146,7 +146,7 @@ async def test_capacity_set_by_hand_counts_until_the_settings_change(
     open_pod: OpenPod, store: "Redis", name: str
 ) -> None:
     operator = PoolOperator(name, store)
-    pool = await open_pod(capacity=2, lease_seconds=1.8)
+    pool = await open_pod(capacity=2, lease_seconds=LONG)
     permits = await hold(pool, "a", "b")
     waiting = await in_line(pool, "c", "d")
     await operator.set_capacity(3)

@@ -31,7 +31,7 @@ def own_store(tmp_path: Path) -> Iterator[ValkeyServer]:
 async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives_new_ones_when_it_speaks(
     open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
-    pool = await open_pod(own_store.url, lease_seconds=1.8)
+    pool = await open_pod(own_store.url, lease_seconds=4)
     (permit,) = await hold(pool, "a")
     (waiter,) = await in_line(pool, "b")
     own_store.process.send_signal(signal.SIGSTOP)
@@ -49,7 +49,7 @@ async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives
 
 
 async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: ValkeyServer) -> None:
-    pool = await open_pod(own_store.url, lease_seconds=6, answer_seconds=0.1)
+    pool = await open_pod(own_store.url, lease_seconds=LONG, answer_seconds=2)
     (permit,) = await hold(pool, "a")
     (waiter,) = await in_line(pool, "b")
     own_store.process.send_signal(signal.SIGSTOP)
@@ -64,8 +64,8 @@ async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: Valke
 
 async def test_a_permit_is_invalid_before_another_pod_has_its_place(open_pod: OpenPod, redis_url: str) -> None:
     async with open_gate(redis_url) as gate:
-        cut_off = await open_pod(gate.url, capacity=3, lease_seconds=1.8)
-        pool = await open_pod(capacity=3, lease_seconds=1.8)
+        cut_off = await open_pod(gate.url, capacity=3, lease_seconds=4)
+        pool = await open_pod(capacity=3, lease_seconds=4)
         permits = await hold(cut_off, "a", "a", "a")
         gate.valve.requests.clear()
         (first, *_) = [ask(pool, "b") for _ in range(3)]
@@ -80,7 +80,7 @@ async def test_a_permit_is_invalid_before_another_pod_has_its_place(open_pod: Op
 async def test_who_asks_a_silent_store_is_refused(
     open_pod: OpenPod, own_store: ValkeyServer, ask_it: Callable[[PermitPool], Awaitable[object]]
 ) -> None:
-    pool = await open_pod(own_store.url, answer_seconds=0.2)
+    pool = await open_pod(own_store.url, answer_seconds=1)
     own_store.process.send_signal(signal.SIGSTOP)
     async with asyncio.timeout(SECONDS):
         with pytest.raises(PoolUnavailable):
@@ -94,7 +94,7 @@ async def test_a_pod_that_starts_before_its_store_is_ready_when_that_is_there(
 ) -> None:
     port = free_port()
     async with asyncio.timeout(SECONDS):
-        pool = await open_pod(f"redis://127.0.0.1:{port}/0", lease_seconds=1.8)
+        pool = await open_pod(f"redis://127.0.0.1:{port}/0", lease_seconds=6)
     assert not pool.ready()
     for asked in (pool.acquire("a", wait_seconds=SECONDS), pool.peek("a"), pool.state()):
         with pytest.raises(PoolUnavailable):
@@ -108,16 +108,16 @@ async def test_a_pod_that_starts_before_its_store_is_ready_when_that_is_there(
 async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_meanwhile(
     open_pod: OpenPod, own_store: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, two = [await open_pod(own_store.url, capacity=3, lease_seconds=3) for _ in range(2)]
+    one, two = [await open_pod(own_store.url, capacity=3, lease_seconds=6) for _ in range(2)]
     permits = [*await hold(one, "a"), *await hold(two, "b")]
     tickets = [permit.ticket for permit in permits]
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
     with pytest.raises(PoolLearning) as learning:
         await hold(one, "c")
-    assert 0 < learning.value.left_seconds <= 3
+    assert 0 < learning.value.left_seconds <= 6
     assert one.condition() is Reason.LIMITS_LEARNING
-    assert 0 < one.learning_seconds() <= 3
+    assert 0 < one.learning_seconds() <= 6
     outlook = await one.peek("c")
     assert (outlook.verdict, outlook.learning_seconds > 0) == (Verdict.LEARNING, True)
     with pytest.raises(PoolLearning) as learning:
@@ -134,13 +134,13 @@ async def test_an_emptied_store_learns_from_its_pods_and_grants_nothing_new_mean
         while one.condition() is not None:  # noqa: ASYNC110 - a pool can only be asked
             await asyncio.sleep(0.01)
     assert one.learning_seconds() == 0
-    assert "grants nothing new for 3 s more" in caplog.text
+    assert "grants nothing new for " in caplog.text
 
 
 async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order_of_tickets(
     open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
-    one, two = [await open_pod(own_store.url, lease_seconds=3) for _ in range(2)]
+    one, two = [await open_pod(own_store.url, lease_seconds=6) for _ in range(2)]
     (permit,) = await hold(one, "a")
     (first,), (second,) = await in_line(two, "b"), await in_line(one, "c")
     async with Redis.from_url(own_store.url) as redis:
@@ -162,7 +162,7 @@ async def test_what_a_pod_did_not_declare_is_lost_there_before_the_store_has_lea
     open_pod: OpenPod, own_store: ValkeyServer
 ) -> None:
     async with open_gate(own_store.url) as gate:
-        pool, cut_off = [await open_pod(url, lease_seconds=1.5) for url in (own_store.url, gate.url)]
+        pool, cut_off = [await open_pod(url, lease_seconds=4) for url in (own_store.url, gate.url)]
         (permit,) = await hold(cut_off, "a")
         gate.valve.requests.clear()
         async with Redis.from_url(own_store.url) as redis:
@@ -176,7 +176,7 @@ async def test_what_a_pod_did_not_declare_is_lost_there_before_the_store_has_lea
 
 
 async def test_capacity_by_the_settings_is_back_in_an_emptied_store(open_pod: OpenPod, own_store: ValkeyServer) -> None:
-    pool = await open_pod(own_store.url, capacity=7, lease_seconds=1.8)
+    pool = await open_pod(own_store.url, capacity=7, lease_seconds=6)
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
     state = await until(pool, lambda state: state.capacity > 0)
@@ -199,7 +199,7 @@ async def test_a_store_that_is_started_again_learns(open_pod: OpenPod, tmp_path:
 
 async def test_a_permit_whose_notice_was_lost_is_found_by_the_heartbeat(open_pod: OpenPod, redis_url: str) -> None:
     async with open_gate(redis_url) as gate:
-        one, two = await open_pod(lease_seconds=1.8), await open_pod(gate.url, lease_seconds=0.9)
+        one, two = await open_pod(lease_seconds=LONG), await open_pod(gate.url, lease_seconds=6)
         (permit,) = await hold(one, "a")
         asking = await in_line(two, "b", "c")
         gate.drops_notices = True
@@ -229,7 +229,7 @@ async def test_a_request_that_arrives_after_its_pod_gave_up_on_it_is_refused(
     open_pod: OpenPod, redis_url: str, store: "Redis"
 ) -> None:
     async with open_gate(redis_url) as gate:
-        pool = await open_pod(gate.url, lease_seconds=LONG, answer_seconds=0.2)
+        pool = await open_pod(gate.url, lease_seconds=LONG, answer_seconds=1)
         late, gate.valve = gate.valve, Valve()
         late.requests.clear()
         with pytest.raises(PoolUnavailable):

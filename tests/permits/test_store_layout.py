@@ -138,7 +138,7 @@ async def test_the_invariants_hold_after_every_script_of_a_random_history(
     open_pod: OpenPod, store: "Redis", redis_url: str, name: str, seed: int
 ) -> None:
     chance = random.Random(seed)
-    terms: dict[str, Any] = {"capacity": 4, "per_client": 3, "max_waiting": 8, "lease_seconds": 0.6}
+    terms: dict[str, Any] = {"capacity": 4, "per_client": 3, "max_waiting": 8, "lease_seconds": 6}
     pods = [await open_pod(**terms) for _ in range(2)]
 
     async def come_and_go(client_id: str) -> None:
@@ -167,7 +167,7 @@ async def test_the_invariants_hold_after_every_script_of_a_random_history(
             assert now >= before
             assert now[1] <= 4
             before = now
-    assert (await pods[0].state()).held == 0
+    await until(pods[0], lambda state: state.held == 0)  # the last releases may be on their way
     assert before[0] > 20
 
 
