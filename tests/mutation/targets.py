@@ -89,6 +89,13 @@ TARGETS = (
         ),
     ),
     Target(
+        _parts("frameproto", "connection errors exchange media requests responses v2"),
+        tuple(
+            f"tests/frameproto/test_{what}.py"
+            for what in ("connection", "exchange", "media", "properties", "requests", "responses", "v2", "vectors")
+        ),
+    ),
+    Target(
         ("chat_client.outgoing", "chat_client.retry"),
         tuple(f"tests/client/test_{what}.py" for what in ("outgoing", "resending", "retry")),
     ),

@@ -318,6 +318,37 @@ async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_unti
     assert [file.suffix for file in files(tmp_path, "refused")] == [".reason", ".record"]
 
 
+async def test_a_deferred_record_that_stays_in_its_segment_and_is_damaged_there_is_dead_lettered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await append(outbox, exchange(text))
+    batch = await outbox.peek_batch(BIG, 2)
+    assert batch is not None
+    with monkeypatch.context() as patch:
+        Disk(patch, 0, errno.ENOSPC, for_good=True)
+        await outbox.defer(batch)
+    assert (outbox.depth, outbox.deferred) == (3, 2)
+    assert await drained(outbox) == ["c"]
+    (segment,) = files(tmp_path, "log")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 3 - 1] ^= 1  # the last byte of the first record
+    segment.write_bytes(data)
+    with capture_logs() as logs:
+        again = await outbox.peek_deferred()
+    assert [(entry["event"], entry["file"]) for entry in logs] == [("outbox.damaged", f"log/{segment.name}")]
+    assert (outbox.depth, outbox.deferred, outbox.refused) == (1, 1, 1)
+    assert again is not None
+    assert payload(again.records[0]) == payload(batch.records[1])
+    await outbox.done(again)
+    assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 1)
+    await outbox.close()
+    assert [file.name for file in files(tmp_path, "refused")] == [f"{segment.stem}.reason", segment.name]
+    reason = (tmp_path / "refused" / segment.name).with_suffix(".reason").read_text()
+    assert reason == f"the disk did not keep these bytes: record {batch.records[0].name}, from byte 0 on\n"
+
+
 async def test_what_cannot_be_tidied_up_does_not_keep_the_folder_from_being_opened(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     await append(outbox, exchange("a"))

@@ -269,6 +269,18 @@ async def test_a_deferred_record_keeps_no_segment_and_is_delivered_once_after_a_
     await outbox.close()
 
 
+async def test_a_segment_is_removed_as_soon_as_all_of_its_records_are_deferred(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await append(outbox, exchange(text * 100 * KIB))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    await outbox.defer(batch)
+    assert (outbox.depth, outbox.deferred, files(tmp_path, "log")) == (3, 3, [])
+    assert outbox.size_bytes == sum(file.stat().st_blocks * 512 for file in files(tmp_path))
+    await outbox.close()
+
+
 @pytest.mark.parametrize("left", [*range(1, 40), 100, 200])
 async def test_a_torn_record_at_the_end_is_cut_off_wherever_it_ends(tmp_path: Path, left: int) -> None:
     segment = await left_behind(tmp_path, "a", "b")
@@ -468,6 +480,35 @@ async def test_when_the_process_has_run_out_of_something_no_file_is_blamed(
     await outbox.close()
 
 
+async def test_a_segment_that_cannot_be_read_for_a_while_is_deferred_as_a_whole(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    await left_behind(tmp_path, "c")
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    size_bytes = outbox.size_bytes
+    segment.rename(tmp_path / "moved")
+    segment.mkdir()
+    with capture_logs() as logs:
+        assert await drained(outbox) == ["c"]
+    assert [(entry["event"], entry["file"]) for entry in logs] == [("outbox.unreadable", f"log/{segment.name}")]
+    assert (outbox.depth, outbox.deferred, outbox.deferred_entries) == (2, 2, 1)
+    with pytest.raises(OutboxError, match=f"log/{segment.name} cannot be read: Is a directory"):
+        await outbox.peek_deferred()
+    waiting = asyncio.create_task(outbox.wait_for_records())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    segment.rmdir()
+    (tmp_path / "moved").rename(segment)
+    assert await outbox.peek_deferred() is None
+    async with asyncio.timeout(20):
+        await waiting
+    assert (outbox.depth, outbox.deferred) == (2, 0)
+    assert 0 < outbox.size_bytes < size_bytes
+    assert await drained(outbox) == ["a", "b"]
+    assert (outbox.depth, outbox.size_bytes, outbox.refused) == (0, 0, 0)
+    await outbox.close()
+
+
 async def test_a_segment_of_which_not_even_the_time_can_be_read_has_no_age(tmp_path: Path) -> None:
     segment = await left_behind(tmp_path, "a")
     segment.rename(tmp_path / "moved")
@@ -481,14 +522,17 @@ async def test_a_segment_of_which_not_even_the_time_can_be_read_has_no_age(tmp_p
     await outbox.close()
 
 
-async def test_a_record_that_an_unreadable_segment_has_as_well_is_delivered_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("texts", ["ab", "abcd"])
+async def test_records_that_an_unreadable_segment_has_as_well_are_delivered_once(tmp_path: Path, texts: str) -> None:
+    """The process died when the records had got files of their own and their segment was not removed yet."""
     outbox = Outbox.open(tmp_path / "one", max_bytes=BIG)
-    for text in "ab":
+    for text in texts:
         await append(outbox, exchange(text))
-    batch = await outbox.peek_batch(BIG, 1)
+    shutil.copytree(tmp_path / "one" / "log", tmp_path / "crashed" / "log")
+    batch = await outbox.peek_batch(BIG, 2)
     assert batch is not None
     await outbox.defer(batch)
-    shutil.copytree(tmp_path / "one", tmp_path / "crashed")
+    shutil.copytree(tmp_path / "one" / "waiting", tmp_path / "crashed" / "waiting")
     await outbox.close()
     (segment,) = files(tmp_path / "crashed", "log")
     segment.rename(tmp_path / "moved")
@@ -496,10 +540,46 @@ async def test_a_record_that_an_unreadable_segment_has_as_well_is_delivered_once
     outbox = Outbox.open(tmp_path / "crashed", max_bytes=BIG)
     segment.rmdir()
     (tmp_path / "moved").rename(segment)
-    assert await drained(outbox) == ["a"]
+    assert await drained(outbox) == [*"ab"]
     assert await outbox.peek_deferred() is None
-    assert await drained(outbox) == ["b"]
-    assert (outbox.depth, outbox.size_bytes) == (0, 0)
+    assert await drained(outbox) == [*texts[2:]]
+    assert outbox.depth == 0
+    await outbox.close()
+    assert (outbox.size_bytes, files(tmp_path / "crashed", "log")) == (0, [])
+
+
+async def test_an_unreadable_segment_that_turns_out_damaged_is_told_and_moved_aside(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    await left_behind(tmp_path, "c")
+    segment.write_bytes(segment.read_bytes()[:-1])
+    segment.rename(tmp_path / "moved")
+    segment.mkdir()
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await drained(outbox) == ["c"]
+    segment.rmdir()
+    (tmp_path / "moved").rename(segment)
+    with capture_logs() as logs:
+        assert await outbox.peek_deferred() is None
+    assert [(entry["event"], entry["file"]) for entry in logs] == [("outbox.damaged", f"log/{segment.name}")]
+    assert (outbox.depth, outbox.refused) == (1, 1)
+    assert await drained(outbox) == ["a"]
+    assert (outbox.depth, outbox.refused) == (0, 1)
+    await outbox.close()
+    assert [file.name for file in files(tmp_path, "refused")] == [f"{segment.stem}.reason", segment.name]
+
+
+async def test_an_outbox_of_which_the_disk_has_lost_everything_is_empty(tmp_path: Path) -> None:
+    segment = await left_behind(tmp_path, "a", "b")
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    segment.unlink()
+    assert await outbox.peek_batch(BIG) is None
+    async with asyncio.timeout(20):
+        await outbox.wait_until_empty()
+    waiting = asyncio.create_task(outbox.wait_for_records())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
     await outbox.close()
 
 
@@ -559,6 +639,59 @@ async def test_room_is_counted_as_it_is_while_segments_are_written_and_removed_s
     assert outbox.size_bytes == 0
     await outbox.close()
     assert files(tmp_path, "log") == []
+
+
+async def test_room_is_given_back_of_what_is_delivered_while_a_write_goes_on_that_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    await append(outbox, exchange("a"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fail_slowly(_file: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fail_slowly)
+    second = asyncio.create_task(append(outbox, exchange("b")))
+    assert await asyncio.to_thread(begun.wait, 20)
+    assert await drained(outbox) == ["a"]
+    assert outbox.size_bytes > 0, "the segment is being written"
+    go_on.set()
+    with pytest.raises(OutboxUnwritable):
+        await second
+    await outbox.wait_until_empty()
+    assert outbox.size_bytes == files(tmp_path, "log")[0].stat().st_size == 0
+    await outbox.close()
+
+
+async def test_what_is_written_to_a_segment_while_it_is_found_damaged_is_lost_with_it_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_service.outbox.queue.FRONT_BYTES", 1)  # all is read again from the disk
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    await append(outbox, exchange("a"))
+    begun, go_on, real = threading.Event(), threading.Event(), os.fdatasync
+
+    def slowly(file: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    second = asyncio.create_task(append(outbox, exchange("b")))
+    assert await asyncio.to_thread(begun.wait, 20)
+    (segment,) = files(tmp_path, "log")
+    segment.write_bytes(bytes(segment.stat().st_size))
+    assert await drained(outbox) == []
+    go_on.set()
+    await second
+    assert await drained(outbox) == []
+    assert (outbox.depth, outbox.refused) == (0, 2)
+    await append(outbox, exchange("c"))
+    assert await drained(outbox) == ["c"]
+    await outbox.close()
 
 
 async def test_what_waited_for_a_large_record_is_kept_before_what_came_later_and_takes_nothing_away(

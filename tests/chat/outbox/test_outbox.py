@@ -108,6 +108,21 @@ async def test_a_batch_that_is_not_done_is_peeked_again(tmp_path: Path) -> None:
     await outbox.close()
 
 
+async def test_deferred_records_are_nothing_to_wait_for(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await append(outbox, exchange("a"))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    await outbox.defer(batch)
+    waiting = asyncio.create_task(outbox.wait_for_records())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (waiting.done(), outbox.has_records) == (False, False)
+    await append(outbox, exchange("b"))
+    await waiting
+    await outbox.close()
+
+
 async def test_a_record_larger_than_a_batch_goes_alone(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in ("a", "b" * 5000, "c"):
@@ -383,6 +398,17 @@ async def test_a_large_record_that_is_being_written_holds_back_its_session_and_n
     assert await drained(outbox) == ["quick"]
     await asyncio.gather(appending, behind)
     assert await drained(outbox) == [slow, "behind"]
+    await outbox.close()
+
+
+async def test_a_record_whose_file_is_gone_when_it_is_delivered_is_delivered(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    await append(outbox, exchange(LARGE))
+    batch = await outbox.peek_batch(BIG)
+    assert batch is not None
+    files(tmp_path)[0].unlink()
+    assert not await outbox.done(batch)
+    assert (outbox.depth, outbox.size_bytes, files(tmp_path, "media")) == (0, 0, [])
     await outbox.close()
 
 

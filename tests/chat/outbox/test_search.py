@@ -66,12 +66,37 @@ async def test_an_id_within_a_text_is_no_answer(tmp_path: Path) -> None:
     await outbox.close()
 
 
-async def test_what_the_disk_has_lost_does_not_keep_the_rest_from_being_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, b"", b"damaged"])
+@pytest.mark.parametrize("folder", ["media", "waiting"])
+async def test_what_the_disk_has_lost_does_not_keep_the_rest_from_being_found(
+    tmp_path: Path, folder: str, left: bytes | None
+) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     kept = attempt(3)
     await append(outbox, attempt(4, LARGE))
     await append(outbox, kept)
-    for file in files(tmp_path, "media"):
-        file.unlink()
+    (file,) = files(tmp_path, folder)
+    file.unlink()
+    if left is not None:
+        file.write_bytes(left)
     assert await outbox.find("anna", MESSAGE) == kept
     await outbox.close()
+
+
+@pytest.mark.parametrize(("more", "is_found"), [(0, False), (1, True)])
+async def test_only_the_newest_of_a_long_log_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, is_found: bool
+) -> None:
+    other = uuid4()
+    kept = attempt(3), attempt(1, message_id=other)
+    for each in kept:
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        await append(outbox, each)
+        await outbox.close()
+    old, new = files(tmp_path, "log")
+    monkeypatch.setattr("chat_service.outbox.search.MOST_BYTES", new.stat().st_size + more)
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert await outbox.find("anna", MESSAGE) == (kept[0] if is_found else None)
+    assert await outbox.find("anna", other) == kept[1]
+    await outbox.close()
+    assert old.exists()

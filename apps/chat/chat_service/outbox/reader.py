@@ -116,6 +116,9 @@ class OutboxReader:
             raise RecordUnreadable(segment.file, segment.file, f"cannot be read: {exc.strerror}") from exc
         if again is not segment:
             self._writer.log_bytes += again.size_bytes
+            if again.damage:
+                report_damage(again, again.damage)
+                self._disposal.dead_letters += 1
         self._queue.unblock(segment, again)
         self._disposal.check(again)
         self._changed()
