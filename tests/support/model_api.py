@@ -14,6 +14,11 @@ def chunk(content: str | None = None, finish: str | None = None, usage: tuple[in
     document["choices"] = [] if usage else choices
     if usage:
         document["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+    return event(document)
+
+
+def event(document: object) -> bytes:
+    """Return any JSON as an event."""
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 

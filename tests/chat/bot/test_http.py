@@ -125,9 +125,27 @@ async def test_lines_are_pieces(bot: HttpBot, service: Service) -> None:
         (lambda _: web.json_response({"text": 3}), "something else than text", False),
         (lambda _: web.json_response({"error": "I am closed today"}), "^I am closed today$", False),
         (lambda _: web.json_response({"error": "too busy", "retryable": True}), "^too busy$", True),
+        (lambda _: web.json_response({"error": {"message": "closed"}}), "^closed$", False),
+        (lambda _: web.json_response({"error": True}), "^the bot could not reply$", False),
+        (lambda _: web.Response(text="[" * 90_000, content_type="application/json"), "did not answer", True),
         (lambda _: web.json_response({"text": "x" * 1_000_000}), "did not answer as it should", True),
     ],
-    ids=["500", "429", "400", "redirect", "text", "garbage", "list", "number", "error", "busy", "endless"],
+    ids=[
+        "500",
+        "429",
+        "400",
+        "redirect",
+        "text",
+        "garbage",
+        "list",
+        "number",
+        "error",
+        "busy",
+        "object",
+        "true",
+        "deep",
+        "endless",
+    ],
 )
 async def test_whatever_else_comes_is_an_error(
     bot: HttpBot, service: Service, answer: Callable[[web.Request], web.Response], why: str, retryable: bool
@@ -149,8 +167,9 @@ async def test_whatever_else_comes_is_an_error(
         ((b'{"text": "one"}\n', b"not JSON\n"), False, "did not answer as it should"),
         ((b'{"text": "one"}\n', b'{"error": "lost the thread"}\n'), False, "lost the thread"),
         ((b"x" * 400_000, b"\n"), False, "did not answer as it should"),
+        ((b"x" * 1_000_000, b"\n"), False, "did not answer as it should"),
     ],
-    ids=["cut off", "garbage", "error", "endless line"],
+    ids=["cut off", "garbage", "error", "endless line", "more than a buffer holds"],
 )
 async def test_a_stream_that_breaks_is_an_error(
     bot: HttpBot, service: Service, lines: tuple[bytes, ...], cut: bool, why: str

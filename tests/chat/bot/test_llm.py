@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from botkit import BotError, Memory, RequestKind, VideoInfo, pieces, whole
 from botkit.testing import BotClient
 from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
-from tests.support.model_api import chunk, streamed, words
+from tests.support.model_api import chunk, event, streamed, words
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -111,7 +111,10 @@ async def test_only_so_much_of_the_conversation_goes_along(base_url: str, api: A
     ("answer", "why", "retryable"),
     [
         (lambda r: respond(r, 401), "operator", False),
+        (lambda r: respond(r, 402), "operator", False),
         (lambda r: respond(r, 404), "operator", False),
+        (lambda r: respond(r, 408), "has a fault", True),
+        (lambda r: streamed(r, event({"error": {"message": "overloaded"}})), "has a fault", True),
         (lambda r: respond(r, 400), "did not accept", False),
         (lambda r: respond(r, 429), "too much to do", True),
         (lambda r: respond(r, 500), "has a fault", True),
@@ -122,7 +125,22 @@ async def test_only_so_much_of_the_conversation_goes_along(base_url: str, api: A
         (lambda r: streamed(r, b"data: {not json}\n\n"), "cannot be reached", True),
         (lambda r: respond(r, 200), "broke off", True),
     ],
-    ids=["401", "404", "400", "429", "500", "503", "filter", "ended", "cut", "garbage", "no stream"],
+    ids=[
+        "401",
+        "402",
+        "404",
+        "408",
+        "error in stream",
+        "400",
+        "429",
+        "500",
+        "503",
+        "filter",
+        "ended",
+        "cut",
+        "garbage",
+        "no stream",
+    ],
 )
 async def test_whatever_goes_wrong_is_told(bot: ModelBot, api: Api, answer: Handler, why: str, retryable: bool) -> None:
     api.answer = answer
@@ -130,6 +148,70 @@ async def test_whatever_goes_wrong_is_told(bot: ModelBot, api: Api, answer: Hand
         await BotClient(bot).say("hello")
     assert failed.value.retryable is retryable
     assert "secret" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([b": OPENROUTER PROCESSING\n\n", *words("hi")], "hi"),
+        ([part.replace(b"\n", b"\r\n") for part in words("hi ", "you")], "hi you"),
+        ([event({"choices": [{"index": 0, "delta": None}]}), *words("hi")], "hi"),
+        ([event({"choices": [{"index": 0, "content_filter_offsets": {}}]}), *words("hi")], "hi"),
+        ([event({"choices": None}), event("a comment"), event([1]), *words("hi")], "hi"),
+        (
+            [event({"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "h"}]}}]}), *words("i")],
+            "hi",
+        ),
+        ([event({"choices": [{"index": 0, "delta": {"content": 42}}]}), *words("hi")], "hi"),
+        ([event({"choices": [{"index": 0, "delta": {"refusal": "I will not. "}}]}), *words("hi")], "I will not. hi"),
+        ([event({"choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]})], "hi"),
+    ],
+    ids=["comments", "CRLF", "no words", "no delta", "other JSON", "parts", "a number", "declined", "a message"],
+)
+async def test_unusual_streams_are_read(bot: ModelBot, api: Api, lines: list[bytes], said: str) -> None:
+    api.answer = lambda request: streamed(request, *lines)
+    assert await BotClient(bot).say("hello") == said
+
+
+async def test_a_server_that_does_not_stream_is_understood(bot: ModelBot, api: Api) -> None:
+    async def at_once(_: web.Request) -> web.StreamResponse:
+        message = {"role": "assistant", "content": "all at once"}
+        return web.json_response({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    api.answer = at_once
+    assert await BotClient(bot).say("hello") == "all at once"
+
+
+@pytest.mark.parametrize(
+    ("usages", "counted"),
+    [
+        ([{"prompt_tokens": 5, "completion_tokens": 1}, {"prompt_tokens": 5, "completion_tokens": 2}], [(5, 2)]),
+        ([{"prompt_tokens": None, "completion_tokens": None}], []),
+        ([{"total_tokens": 9}], []),
+        ([{"prompt_tokens": "5", "completion_tokens": 2}], []),
+    ],
+)
+async def test_tokens_are_counted_once_and_never_in_the_way(
+    base_url: str, api: Api, usages: list[dict[str, Any]], counted: list[tuple[int, int]]
+) -> None:
+    told: list[tuple[int, int]] = []
+    api.answer = lambda r: streamed(r, *(event({"choices": [], "usage": usage}) for usage in usages), *words("hi"))
+    settings = ModelSettings(base_url=base_url, api_key="k", model="m")
+    async with ModelBot(settings, on_tokens=lambda asked, replied: told.append((asked, replied))) as bot:
+        assert await BotClient(bot).say("hello") == "hi"
+    assert told == counted
+
+
+async def test_an_operator_reads_that_the_address_is_of_something_else(
+    bot: ModelBot, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def login(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>log in</html>", content_type="text/html")
+
+    api.answer = login
+    with pytest.raises(BotError, match="broke off"):
+        await BotClient(bot).say("hello")
+    assert "does CHAT_LLM_BASE_URL end in /v1?" in capsys.readouterr().out
 
 
 async def respond(request: web.Request, status: int) -> web.StreamResponse:

@@ -15,9 +15,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import SecretStr
 
 from botkit import BotError, Memory, Turn
+from servicekit.logs import get_logger
+
+log = get_logger(__name__)
 
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
@@ -71,10 +75,12 @@ class HttpBot:
         try:
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
                 if answer.status != 200:  # noqa: PLR2004 - the one status that has a reply
+                    log.warning("bot.service_refused", status=answer.status)
                     raise BotError("the bot's service refused this message", retryable=answer.status in RETRYABLE)
                 async for piece in self._pieces(answer):
                     yield piece
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RecursionError) as exc:
+            log.warning("bot.service_failed", reason=f"{type(exc).__name__}: {exc}"[:300])
             raise BotError("the bot's service did not answer as it should; send it again", retryable=True) from exc
 
     async def _pieces(self, answer: aiohttp.ClientResponse) -> AsyncIterator[str]:
@@ -83,7 +89,11 @@ class HttpBot:
             raw = await answer.content.read(self._max_bytes)
             while raw and not answer.content.at_eof() and len(raw) < self._max_bytes:
                 raw += await answer.content.read(self._max_bytes - len(raw))
-            yield _text(json.loads(raw))
+            try:
+                document = json.loads(raw)
+            except ValueError as exc:
+                raise ValueError(f"{answer.content_type} instead of {JSON} or {NDJSON}: {exc}") from exc
+            yield _text(document)
             return
         async for line in answer.content:
             read += len(line)
@@ -147,4 +157,8 @@ def _text(document: Any) -> str:  # noqa: ANN401 - whatever the service sent
 
 
 def _error(document: dict[str, Any]) -> BotError:
-    return BotError(str(document["error"])[:200], retryable=bool(document.get("retryable")))
+    error = document["error"]
+    if isinstance(error, dict):  # as many services have it
+        error = error.get("message")
+    retryable = bool(document.get("retryable"))
+    return BotError(error[:200], retryable=retryable) if isinstance(error, str) else BotError(retryable=retryable)

@@ -1,14 +1,18 @@
 """A bot that is a language model behind the chat API of OpenAI, which most model servers speak (docs/bots.md)."""
 
 import base64
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
 import openai
 from openai import AsyncOpenAI
+from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel
 
 from botkit import BotError, Memory, Speaker, Turn
 from servicekit.logs import get_logger
@@ -23,6 +27,9 @@ DEFAULT_PROMPT: Final = (
     "as plain text without Markdown. Some replies are read aloud."
 )
 NOT_CONFIGURED: Final = "the bot's model does not accept this service; an operator has to look at its settings"
+OPERATOR_STATUSES: Final = frozenset({401, 402, 403, 404, 405})
+PASSING_STATUSES: Final = frozenset({408, 409, 425})  # with these, too, sending it again may help
+JSON: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +110,35 @@ class ModelBot:
                 **options,
             )
             async with chunks:
-                async for words in self._words(chunks):
+                form = chunks.response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                parts = _whole_answer(chunks.response) if form == JSON else chunks
+                async for words in self._words(parts):
                     yield words
         except openai.APIStatusError as exc:
             raise _refusal(exc) from exc
         except (openai.OpenAIError, ValueError) as exc:
+            log.warning("bot.model_failed", reason=_reason(exc))
+            if isinstance(exc, openai.APIError) and not isinstance(exc, openai.APIConnectionError):
+                raise BotError("the bot's model has a fault; send it again", retryable=True) from exc
             raise BotError("the bot's model cannot be reached; send it again", retryable=True) from exc
 
-    async def _words(self, chunks: AsyncIterator[ChatCompletionChunk]) -> AsyncIterator[str]:
-        finished = None
+    async def _words(self, chunks: AsyncIterator[object]) -> AsyncIterator[str]:
+        finished, usage, is_chat = None, None, False
         async for chunk in chunks:
-            if chunk.usage is not None and self._on_tokens is not None:
-                self._on_tokens(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+            if not isinstance(chunk, ChatCompletionChunk):
+                continue  # some other JSON
+            usage = chunk.usage or usage
             for choice in chunk.choices or ():
+                is_chat = True
                 finished = choice.finish_reason or finished
-                if choice.delta.content:
-                    yield choice.delta.content
+                # One without words, a server may leave out whole; one that does not stream calls it a message.
+                if words := _text(getattr(choice, "delta", None) or getattr(choice, "message", None)):
+                    yield words
+        self._tell_tokens(usage)
+        if not is_chat:
+            log.warning(
+                "bot.model_failed", reason="its answer is no chat completion; does CHAT_LLM_BASE_URL end in /v1?"
+            )
         match finished:
             case None:
                 raise BotError("the bot's model broke off in the middle; send it again", retryable=True)
@@ -128,6 +148,14 @@ class ModelBot:
                 yield "…"
             case _:
                 pass
+
+    def _tell_tokens(self, usage: CompletionUsage | None) -> None:
+        """Report what a turn took; a server that tells it with each chunk counts on, so the last one holds."""
+        if usage is None or self._on_tokens is None:
+            return
+        counts: tuple[Any, Any] = usage.prompt_tokens, usage.completion_tokens
+        if all(isinstance(count, int) and count >= 0 for count in counts):
+            self._on_tokens(*counts)
 
     def _messages(self, turn: Turn, memory: Memory) -> Iterator[Any]:
         now = f"{turn.local_time:%A, %d %B %Y, %H:%M}"
@@ -156,6 +184,34 @@ class ModelBot:
         ]
 
 
+async def _whole_answer(response: Any) -> AsyncIterator[object]:  # noqa: ANN401 - of one HTTP library or another
+    """Yield the answer of a server that does not stream. Raises ValueError."""
+    try:
+        body = await response.aread()
+    except Exception as exc:
+        raise ValueError(f"its answer broke off: {exc}") from exc
+    document = json.loads(body)
+    if isinstance(document, dict):
+        yield ChatCompletionChunk.construct(**document)
+
+
+def _text(said: object) -> str:
+    """Return the words of a part of an answer: a string, or a list of parts; also those with which a model declines."""
+    fields = said if isinstance(said, dict) else vars(said) if isinstance(said, BaseModel) else {}
+    content = fields.get("content") or fields.get("refusal")
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and _is_text(part))
+    return content if isinstance(content, str) else ""
+
+
+def _is_text(part: dict[str, object]) -> bool:
+    return part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _reason(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc.__cause__ or exc}"[:300]
+
+
 def _tokens(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE
 
@@ -163,10 +219,10 @@ def _tokens(text: str) -> int:
 def _refusal(exc: openai.APIStatusError) -> BotError:
     """Turn an answer of the API into what a client is told; the log has more."""
     log.warning("bot.model_refused", status=exc.status_code, reason=str(exc)[:300])
-    if exc.status_code in {401, 403, 404}:
+    if exc.status_code in OPERATOR_STATUSES:
         return BotError(NOT_CONFIGURED, retryable=False)
-    if exc.status_code == 429:  # noqa: PLR2004 - Too Many Requests
+    if exc.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return BotError("the bot's model has too much to do; send it again in a minute", retryable=True)
-    if exc.status_code >= 500:  # noqa: PLR2004 - the server's fault
+    if exc.status_code in PASSING_STATUSES or exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return BotError("the bot's model has a fault; send it again", retryable=True)
     return BotError("the bot's model did not accept this message", retryable=False)
