@@ -133,6 +133,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.close()
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the usual settings, shared by tests that do it no harm; each page is of a client of its own."""
+    shared = Server(tmp_path_factory.mktemp("server"), {})
+    shared.start()
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     made = chromium.new_context(viewport={"width": 1100, "height": 760}, permissions=["microphone"])

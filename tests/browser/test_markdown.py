@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from tests.browser.conftest import REPLY, Serve, expect_no_barriers, say, visit
+from tests.browser.conftest import REPLY, Server, expect_no_barriers, say, visit
 
 ELEMENTS = {
     "a", "blockquote", "br", "code", "del", "div", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "span",
@@ -55,8 +55,7 @@ TREE = """async (text) => {
 }"""
 
 
-def test_markdown_is_shown_and_comes_back_from_history(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_markdown_is_shown_and_comes_back_from_history(page: Page, server: Server) -> None:
     visit(page, server)
     text = "say # Plan\n\nHere *is* **it**, `x < 1`, [a link](https://chat.example/a?b=1&c=2) and 1 &lt; 2:"
     table = (
@@ -81,8 +80,7 @@ def test_markdown_is_shown_and_comes_back_from_history(page: Page, serve: Serve)
         expect_no_barriers(page)
 
 
-def test_nothing_that_is_said_becomes_code_or_loads_anything(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_nothing_that_is_said_becomes_code_or_loads_anything(page: Page, server: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     visit(page, server)
@@ -106,7 +104,7 @@ def test_nothing_that_is_said_becomes_code_or_loads_anything(page: Page, serve: 
         "() => { document.createElement('script').src = '/web/app.js'; }",
     ],
 )
-def test_the_policy_refuses_to_parse_a_text_as_html(page: Page, serve: Serve, attack: str) -> None:
-    visit(page, serve())
+def test_the_policy_refuses_to_parse_a_text_as_html(page: Page, server: Server, attack: str) -> None:
+    visit(page, server)
     with pytest.raises(Error, match="Trusted"):
         page.evaluate(attack)

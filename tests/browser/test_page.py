@@ -9,13 +9,12 @@ from playwright.sync_api import BrowserContext, Page, expect
 from websockets.sync.client import connect
 
 from frameproto import Request, RequestKind, encode_request
-from tests.browser.conftest import REPLY, Serve, expect_no_barriers, say, try_now, visit
+from tests.browser.conftest import REPLY, Serve, Server, expect_no_barriers, say, try_now, visit
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
 
-def test_text_voice_and_video_are_answered_and_come_back_from_history(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_text_voice_and_video_are_answered_and_come_back_from_history(page: Page, server: Server) -> None:
     visit(page, server)
     say(page, "say good luck")
     replies = page.locator(REPLY)
@@ -120,8 +119,7 @@ def test_a_denial_is_told_in_words(page: Page, serve: Serve, settings: dict[str,
     expect(page.locator("#status-text")).to_contain_text(sentence)
 
 
-def test_earlier_conversations_scroll_and_are_found(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_earlier_conversations_scroll_and_are_found(page: Page, server: Server) -> None:
     session = "00000000-0000-4000-8000-000000000001"
     address = f"ws://127.0.0.1:{server.chat}/connect?clientId=anna&timeZone=UTC&sessionId={session}"
     with connect(address) as chat:
@@ -157,8 +155,7 @@ def test_a_file_that_is_no_sound_or_video_is_refused_by_the_page(page: Page, ser
     assert page.locator("#list li").count() == 0
 
 
-def test_a_large_file_shows_how_much_of_it_is_sent(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_a_large_file_shows_how_much_of_it_is_sent(page: Page, server: Server) -> None:
     visit(page, server)
     with server.frozen():
         page.set_input_files("#file", {"name": "big.mp3", "mimeType": "audio/mpeg", "buffer": bytes(15_000_000)})
@@ -169,8 +166,9 @@ def test_a_large_file_shows_how_much_of_it_is_sent(page: Page, serve: Serve) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1100])
-def test_axe_finds_nothing_serious(context: BrowserContext, page: Page, serve: Serve, scheme: str, width: int) -> None:
-    server = serve()
+def test_axe_finds_nothing_serious(
+    context: BrowserContext, page: Page, server: Server, scheme: str, width: int
+) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 740})
     visit(page, server)
@@ -182,8 +180,7 @@ def test_axe_finds_nothing_serious(context: BrowserContext, page: Page, serve: S
         expect_no_barriers(page)
 
 
-def test_the_page_works_from_the_keyboard_alone(page: Page, serve: Serve) -> None:
-    server = serve()
+def test_the_page_works_from_the_keyboard_alone(page: Page, server: Server) -> None:
     visit(page, server)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # skip to the message field

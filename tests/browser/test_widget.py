@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from servicekit.clock import Now, utc_now
 from servicekit.tokens import mint
-from tests.browser.conftest import REPLY, Serve, expect_no_barriers
+from tests.browser.conftest import REPLY, Serve, Server, expect_no_barriers
 
 SECRET = "s" * 32
 POLICY = "default-src 'none'; script-src {server} 'nonce-own'; frame-src {server}"
@@ -125,8 +125,7 @@ def test_the_page_around_it_gives_tokens_and_fresh_ones(page: Page, serve: Serve
     assert page.evaluate("() => asked.includes(true) && asked[0] === false")
 
 
-def test_without_leave_the_widget_stays_empty(page: Page, serve: Serve, other_site: OtherSite) -> None:
-    server = serve()
+def test_without_leave_the_widget_stays_empty(page: Page, server: Server, other_site: OtherSite) -> None:
     other_site.show(f'<script src="{server.url}web/widget.js" data-config=\'{{"open": true}}\'></script>')
     with page.context.new_page() as stranger:
         with stranger.expect_console_message(lambda line: "frame-ancestors" in line.text):
