@@ -54,7 +54,7 @@ class History:
 
     async def asked_times(self, count: int) -> None:
         """Wait until so many requests have come."""
-        async with asyncio.timeout(20), self._progress:
+        async with asyncio.timeout(60), self._progress:
             await self._progress.wait_for(lambda: len(self.asked) >= count)
 
     @asynccontextmanager
@@ -128,7 +128,7 @@ def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.002)
 
@@ -150,7 +150,7 @@ class Round:
         """Wait until the outbox is empty; fail when the relay gives up before."""
         empty = asyncio.create_task(self.outbox.wait_until_empty())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.wait([empty, self.running], return_when=asyncio.FIRST_COMPLETED)
             assert empty.done(), "the relay has given up"
         finally:
@@ -158,7 +158,7 @@ class Round:
 
     async def failures(self, count: int) -> None:
         """Wait until so many deliveries have failed."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.relay.stats.retries < count:  # noqa: ASYNC110 - the relay sets no event for it
                 await asyncio.sleep(0.002)
 

@@ -146,7 +146,7 @@ async def open_server(
     serving = asyncio.create_task(
         serve([listener], drain, 10, ready=lambda at: listening.set_result(list(at)), stop=stop, close_seconds=1)
     )
-    await asyncio.wait_for(listening, 10)
+    await asyncio.wait_for(listening, 60)
     try:
         yield RunningServer(
             listening.result()[0].port,
@@ -167,7 +167,7 @@ async def open_server(
 
 async def until_closed(connection: ClientConnection) -> int | None:
     """Read until the server closes; return its close code."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionClosed):
             async for _ in connection:
                 pass
@@ -217,7 +217,7 @@ async def denial(url: str, **options: Any) -> tuple[int, dict[str, Any], dict[st
 
 async def eventually(server: RunningServer, *, held: int, waiting: int = 0) -> None:
     """Wait until so many places are held and so many clients wait."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             state = await server.connections.state()
             if (state.held, state.waiting) == (held, waiting):

@@ -47,7 +47,7 @@ async def test_a_pod_is_ready_when_the_keys_of_the_issuer_have_come(tmp_path: Pa
         denied = await http.get("/connect", params=QUERY, headers=headers)
         assert (denied.status_code, denied.json()["code"]) == (503, "token_keys_unavailable")
         keys.write_bytes(ISSUER.key_set())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a probe can only ask
                 await asyncio.sleep(0.01)
         assert (await http.get("/connect", params=QUERY, headers=headers)).json()["code"] == "upgrade_required"

@@ -61,7 +61,7 @@ async def test_a_fault_as_a_connection_begins_ends_it_and_gives_its_permit_back(
         async with server.visit() as chat:
             assert await until_closed(chat) == 1011
         await eventually(server, held=0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await server.registry.wait_until_empty()
 
 
@@ -298,7 +298,7 @@ async def _talk(server: RunningServer, client: str) -> str:
         async with server.visit(client) as chat:
             await chat.send(text("hello"))
             await chat.recv()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while server.denied("pod_full") < 1:  # noqa: ASYNC110 - a counter can only be read
                     await asyncio.sleep(0.005)
             return "said hello"
@@ -347,7 +347,7 @@ async def test_text_that_is_not_utf8_is_closed_with_1007_and_no_event_for_an_ope
     async with open_server() as server:
         reader, writer = await raw_connection(server)
         writer.write(messages + masked(text("hello")))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             closed = await reader.read()
         assert closed == b"\x88\x18" + (1007).to_bytes(2) + b"text that is not UTF-8"
         writer.close()

@@ -83,7 +83,7 @@ async def ask(connection: ClientConnection, text: str, message_id: UUID | None =
 
 
 async def hear(connection: ClientConnection) -> ServerFrame:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         frame = await connection.recv()
     assert isinstance(frame, bytes)
     return decode_server_frame(frame)

@@ -171,7 +171,7 @@ async def chatty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def test_a_server_that_never_answers_is_given_up() -> None:
-    async with speaking(silent) as port, asyncio.timeout(20):
+    async with speaking(silent) as port, asyncio.timeout(60):
         with pytest.raises(Unreachable, match=r"within 0\.2 s"):
             async with anna(f"ws://127.0.0.1:{port}", timing=Timing(open_seconds=0.2)):
                 raise AssertionError

@@ -160,7 +160,7 @@ async def test_a_download_that_cannot_be_whole_leaves_nothing(
     tmp_path: Path, serve: Serve, trouble: type[Exception], why: str
 ) -> None:
     store = Store(serve)
-    async with asyncio.timeout(30), answering(store.answer) as url, History(url, seconds=0.3) as history:
+    async with asyncio.timeout(60), answering(store.answer) as url, History(url, seconds=0.3) as history:
         with pytest.raises(trouble, match=why):
             await history.download(MEDIA, tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []

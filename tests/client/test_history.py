@@ -258,7 +258,7 @@ async def chatty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def test_a_server_that_does_not_answer_is_given_up(
     read: Read, speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], why: str
 ) -> None:
-    async with asyncio.timeout(20), speaking(speak) as port, History(f"127.0.0.1:{port}", seconds=0.1) as history:
+    async with asyncio.timeout(60), speaking(speak) as port, History(f"127.0.0.1:{port}", seconds=0.1) as history:
         with pytest.raises(Unreachable, match=why):
             await read(history)
 

@@ -214,7 +214,7 @@ async def test_an_address_of_the_store_ends(blobs: BlobStore) -> None:
     if address is None:
         assert isinstance(blobs, FolderBlobs)
         return
-    async with httpx2.AsyncClient() as http, asyncio.timeout(30):
+    async with httpx2.AsyncClient() as http, asyncio.timeout(60):
         while (await http.get(address)).status_code != 403:  # noqa: ASYNC110 - it is the store's clock that counts
             await asyncio.sleep(0.1)
 

@@ -46,7 +46,7 @@ async def pods(
         for _ in range(2 if "s3_bucket" in settings else 1):
             history = await running.enter_async_context(open_history(HistorySettings(**settings)))
             http = await running.enter_async_context(client(history.app))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a probe can only ask
                     await asyncio.sleep(0.01)
             opened.append(http)

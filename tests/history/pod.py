@@ -58,7 +58,7 @@ class Pod:
     folder: Path
 
     async def wait_until_ready(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await self.http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a probe can only ask
                 await asyncio.sleep(0.01)
 

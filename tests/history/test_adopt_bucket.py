@@ -21,7 +21,7 @@ async def restored(tmp_path: Path) -> Path:
     async with open_pod(folder, sweep_seconds=0.01) as pod:
         await pod.ingest(rich_exchange(session_id=uuid4()))
         first = (folder / "media/_chatbot/database.json").read_bytes()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (folder / "media/_chatbot/database.json").read_bytes() == first:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
     shutil.move(tmp_path / "backup.sqlite", folder / "messages.sqlite")

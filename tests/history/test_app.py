@@ -69,7 +69,7 @@ async def test_the_log_names_the_setting_of_the_store_that_is_not_reached(
     (tmp_path / "file").touch()
     settings = HistorySettings(data_dir=tmp_path / "file" / "data", **given)
     with capture_logs() as logs:
-        async with open_history(settings), asyncio.timeout(30):
+        async with open_history(settings), asyncio.timeout(60):
             while not (told := [entry for entry in logs if entry["event"] == "stores.not_ready"]):  # noqa: ASYNC110 - a log sets no event
                 await asyncio.sleep(0.01)
     assert told[0]["setting"] == setting

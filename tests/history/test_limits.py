@@ -35,7 +35,7 @@ class Gate:
         monkeypatch.setattr(pod.store.exchanges, "add", late)
 
     async def holds(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.stuck < count:  # noqa: ASYNC110 - nothing tells when a request has come so far
                 await asyncio.sleep(0.002)
 

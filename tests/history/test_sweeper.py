@@ -312,12 +312,12 @@ async def test_a_pod_sweeps_by_itself_and_outlives_a_store_that_fails(tmp_path: 
     async with open_pod(tmp_path / "data", retention_days=1, sweep_seconds=0.05, now=lambda: today) as pod:
         await pod.ingest(rich_exchange())
         pod.blobs.failure = BlobsUnavailable
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while pod.blobs.failures < 3:  # noqa: ASYNC110 - it is the sweep's turn
                 await asyncio.sleep(0.01)
         today += 3 * DAY
         pod.blobs.failure = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await pod.metric('chatbot_history_swept_total{what="exchanges"}') < 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await pod.json("/v1/clients/anna/sessions"))["sessions"] == []
@@ -330,7 +330,7 @@ async def test_a_pod_tells_at_once_that_its_media_are_those_of_another_database(
             await pod.ingest(rich_exchange(session_id=uuid4()))
     shutil.rmtree(tmp_path / "second" / "media")
     (tmp_path / "first" / "media").rename(tmp_path / "second" / "media")
-    async with open_pod(tmp_path / "second") as pod, asyncio.timeout(20):
+    async with open_pod(tmp_path / "second") as pod, asyncio.timeout(60):
         while await pod.metric('chatbot_history_sweep_blocked{reason="foreign"}') < 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -59,7 +59,7 @@ async def served(*, cut: Callable[[str], None] = lambda _: None, **options: obje
     )
     address = await listening
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield lambda: asyncio.open_connection(address.host, address.port)
     finally:
         stop.set()

@@ -45,7 +45,7 @@ class Server:
     async def ask(self, line: str, *headers: str) -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write("\r\n".join([line, *headers, "", ""]).encode("latin-1"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
             found = dict(one.lower().split(": ", 1) for one in lines)
             body = await reader.readexactly(int(found.get("content-length", "0")))
@@ -220,7 +220,7 @@ async def test_a_handshake_behind_a_request_that_is_not_answered_yet_has_to_come
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     handshake = "\r\n".join(["GET /talk HTTP/1.1", "Host: x", *UPGRADE, "", ""])
     writer.write(f"GET /tell HTTP/1.1\r\nHost: x\r\n\r\n{handshake}".encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = await reader.read()
     assert answers.count(b"HTTP/1.1 200 ") == 1
     assert b"HTTP/1.1 101 " not in answers

@@ -229,7 +229,7 @@ async def test_a_peer_that_leaves_before_it_is_denied_is_no_error(serving: Servi
         denied.set()
 
     with capture_logs() as logs:
-        async with asyncio.timeout(20), serving(app(tea=endpoint)) as url:
+        async with asyncio.timeout(60), serving(app(tea=endpoint)) as url:
             _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
             writer.write(
                 b"GET /ws/tea HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

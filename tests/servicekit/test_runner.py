@@ -89,7 +89,7 @@ class Kitchen:
 
 async def no_longer_listens(address: Address) -> None:
     """Wait until nothing answers there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection(address.host, address.port)

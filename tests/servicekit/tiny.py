@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from devtools.servers import ROOT
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -65,7 +65,7 @@ async def workers() -> AsyncIterator[OfOneClient]:
         yield running
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait until something is true that nobody tells us about."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - other processes set no events
@@ -495,4 +495,4 @@ async def test_workers_end_with_a_pod_that_is_killed(busy: str, run: str) -> Non
     finally:
         pod.kill()
         await pod.wait()
-    await until(lambda: all(map(is_gone, pids)), seconds=20)
+    await until(lambda: all(map(is_gone, pids)))

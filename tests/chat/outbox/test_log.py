@@ -719,7 +719,7 @@ async def test_what_waited_for_a_large_record_is_kept_before_what_came_later_and
     await large
     assert [task.done() for task in (behind, other, later)] == [False] * 3
     stops["fdatasync"][1].set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(behind, other, later)
     assert await drained(outbox) == ["before", LARGE, "other", "behind", "later"]
     await outbox.close()

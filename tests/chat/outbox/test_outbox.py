@@ -63,7 +63,7 @@ async def test_callers_are_told_once_each_in_the_order_of_a_session_after_the_ca
         text = "x" * (200_000 if number % 4 == 0 else 10)
         outbox.keep(exchange(text)._replace(session_id=session), on_kept)
     assert told == {session: [] for session in sessions}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sum(map(len, told.values())) < 20:  # noqa: ASYNC110 - the callbacks are what is waited for
             await asyncio.sleep(0)
     assert told == {sessions[0]: list(range(0, 20, 2)), sessions[1]: list(range(1, 20, 2))}
@@ -76,7 +76,7 @@ async def test_a_caller_is_told_why_an_exchange_is_not_kept(tmp_path: Path) -> N
     told: list[OutboxError | None] = []
     outbox.keep(exchange("a" * 6000), told.append)
     outbox.keep(exchange("b"), told.append)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(told) < 2:  # noqa: ASYNC110 - the callbacks are what is waited for
             await asyncio.sleep(0)
     assert [type(error) for error in told] == [OutboxFull, type(None)]

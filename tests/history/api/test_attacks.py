@@ -180,7 +180,7 @@ async def listening(pod: Pod) -> AsyncIterator[int]:
     listener = Listener(app=pod.history.app, host="127.0.0.1", port=0)
     serving = asyncio.create_task(serve([listener], pod.history.drain, 5, ready=ready, stop=stop))
     try:
-        yield await asyncio.wait_for(at, 20)
+        yield await asyncio.wait_for(at, 60)
     finally:
         stop.set()
         await serving
@@ -191,7 +191,7 @@ async def raw(port: int, target: str, authorization: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"GET {target} HTTP/1.1\r\nHost: history\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
     writer.write(head.encode("latin-1"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()

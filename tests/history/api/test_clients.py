@@ -82,7 +82,7 @@ async def test_no_more_is_read_than_the_reader_takes(pod: Pod) -> None:
 
     scope = {"type": "http", "method": "GET", "path": PATH, "query_string": b"", "headers": []}
     exporting: asyncio.Task[None] = asyncio.create_task(pod.history.app(scope, _never, send))  # type: ignore[arg-type]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await stalled.wait()
     assert pages == 1
     exporting.cancel()
