@@ -70,11 +70,11 @@ def balancer(pods: Mapping[str, Sequence[int]], folder: Path) -> Iterator[dict[s
         yield {name: [port] for name, port in ports.items()}
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

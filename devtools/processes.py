@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 START_SECONDS = 90.0
-STOP_SECONDS = 40.0
+STOP_SECONDS = 120.0
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 90.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 
 
 def servers_environment() -> Path:

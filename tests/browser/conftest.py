@@ -50,7 +50,7 @@ class Server:
     def kill(self) -> None:
         assert self.service is not None
         self.service.kill()
-        self.service.process.wait(20)
+        self.service.process.wait(60)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

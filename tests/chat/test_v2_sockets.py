@@ -180,7 +180,7 @@ async def test_cancelling_a_reply_that_grows() -> None:
         response = (await hear_all(connection))[-1]
         assert isinstance(response, MessageResponse)
         assert (response.message_id, response.response.error_code) == (message, "cancelled")
-        await asyncio.wait_for(bot.stopped.wait(), 20)
+        await asyncio.wait_for(bot.stopped.wait(), 60)
         (kept,) = server.ledger.kept
         assert (decode_response(kept.response).text, kept.message_id) == (shown, message)
 

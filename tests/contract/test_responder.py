@@ -195,7 +195,7 @@ async def test_a_turn_that_is_cancelled_ends_at_once_and_leaves_its_place(bot: B
         begun.clear()
         reply = handler(bot).reply(turn("for ever"), Memory(), lambda _: begun.set())
         running = asyncio.ensure_future(said(reply))
-        await asyncio.wait_for(begun.wait(), 20)
+        await asyncio.wait_for(begun.wait(), 60)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(running, 60)

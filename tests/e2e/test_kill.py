@@ -29,7 +29,7 @@ async def test_killed_right_after_a_reply_it_delivers_the_exchange_once_when_it_
                     spoken = await ask(anna, RequestKind.VOICE, VOICE)
                     victim = pod_of(stack, "anna")
                     stack.chat[victim].kill()
-            assert stack.chat[victim].process.wait(10) == -signal.SIGKILL
+            assert stack.chat[victim].process.wait(60) == -signal.SIGKILL
             for pod in stack.history:
                 pod.kill(signal.SIGCONT)
             stack.restart_chat(victim)

@@ -166,7 +166,7 @@ def test_vanishing_says_no_goodbye() -> None:
         talk = talk_to(address, Heard())
         open_at = time.time()
         talk.abort()
-        assert gone.wait(10)
+        assert gone.wait(60)
     assert open_at <= talk.open_until <= talk.ended_at
     assert codes == [1006]
     assert talk.ended_by_us
@@ -204,7 +204,7 @@ def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
     done = threading.Event()
 
     def gate(_: ServerConnection, __: Handshake) -> None:
-        done.wait(10)
+        done.wait(60)
 
     with served(echo, gate) as address:
         with pytest.raises(NoConnection):

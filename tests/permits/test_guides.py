@@ -153,7 +153,7 @@ def test_the_guide_for_cron(valkey: ValkeyServer, tmp_path: Path) -> None:
         again = subprocess.run([*command, program], capture_output=True, text=True, timeout=60, check=True)
         assert again.stdout == "cleaned up\n"
     valkey.process.terminate()
-    valkey.process.wait(30)
+    valkey.process.wait(60)
     away = subprocess.run([*command, program], capture_output=True, text=True, timeout=60, check=False)
     assert away.returncode == 1
     assert "cannot be asked" in away.stderr

@@ -22,7 +22,7 @@ def test_the_example_is_served_until_a_signal_comes(tmp_path: Path) -> None:
     try:
         wait_until(lambda: "listening" in (tmp_path / "output").read_text(), "it does not start")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

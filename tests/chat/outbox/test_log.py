@@ -704,7 +704,7 @@ async def test_what_waited_for_a_large_record_is_kept_before_what_came_later_and
     def slowly(name: str, real: Callable[[int], None], file: int) -> None:
         begun, go_on = stops[name]
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         real(file)
 
     for name in stops:
@@ -746,7 +746,7 @@ async def test_a_segment_that_is_finished_while_a_thread_begins_the_next_one_is_
 
     def slowly(file: int) -> None:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         real(file)
 
     monkeypatch.setattr(os, "fdatasync", slowly)

@@ -195,7 +195,7 @@ def test_a_reader_that_has_had_enough_is_no_trouble(chatbot: Chatbot, words: Cal
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 6
+        assert process.wait(60) == 6
 
 
 def test_ctrl_c_ends_a_conversation_whose_pipe_is_silent(chatbot: Chatbot) -> None:
@@ -209,7 +209,7 @@ def test_ctrl_c_ends_a_conversation_whose_pipe_is_silent(chatbot: Chatbot) -> No
         assert process.stderr is not None
         assert b"connected as anna" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         assert process.stderr.read().startswith(b"goodbye; session ")
 
 

@@ -134,7 +134,7 @@ async def test_ctrl_c_stops_a_look_into_history(chatbot: Chatbot, tmp_path: Path
         with on_terminal(tmp_path, "connect", chatbot.url, *where) as terminal:
             terminal.expect("/help lists")
             terminal.type("/search words\r")
-            assert asked.wait(30)
+            assert asked.wait(60)
             terminal.process.send_signal(signal.SIGINT)
             terminal.expect("stopped")
             terminal.type("say we go on\r")
