@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from subprocess import CompletedProcess, run
+from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
@@ -13,7 +15,9 @@ from devtools.ports import free_port
 from devtools.processes import ServiceProcess, running
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
 from tests.client.command import COMMAND, environment
+from tests.support.exchanges import MORNING, exchange
 
+MILLISECONDS = int(MORNING.timestamp() * 1000)
 SAMPLES = Path(__file__).parents[2] / "samples"
 
 
@@ -88,3 +92,36 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return chat_client
+
+
+def exchange_id(client_id: str, session: int, minute: int) -> UUID:
+    """Return an id of version 7 that no other test has."""
+    of_client = int(client_id[-8:], 16)
+    return UUID(int=(MILLISECONDS + minute * 60_000) << 80 | 0x7 << 76 | 0x8 << 60 | of_client << 4 | session)
+
+
+@pytest.fixture
+def client_id() -> str:
+    return f"client-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def sessions(chatbot: Chatbot, client_id: str) -> list[UUID]:
+    """Two sessions with three exchanges each, one a minute; their ids have sixteen digits in common."""
+    base = uuid4().int >> 64 << 64
+    ids = [UUID(int=base | 0xA << 60), UUID(int=base | 0xB << 60)]
+    await keep(
+        chatbot,
+        [
+            exchange(
+                f"message {session}{minute}",
+                id_=exchange_id(client_id, session, minute),
+                session_id=ids[session],
+                client_id=client_id,
+                at=MORNING + timedelta(minutes=minute),
+            )
+            for minute in range(3)
+            for session in range(2)
+        ],
+    )
+    return ids

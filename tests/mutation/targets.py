@@ -35,8 +35,8 @@ TARGETS = (
     Target(
         _parts("chat_service", "conversation pending message_work dialect message_handler in_flight answers"),
         (
-            *(f"tests/chat/test_conversation{what}.py" for what in ("", "_v2", "_machine")),
-            *(f"tests/chat/test_{what}.py" for what in ("dialect", "again", "ends", "hours")),
+            *(f"tests/chat/test_{what}.py" for what in ("connection", "conversation", "conversation_v2")),
+            *(f"tests/chat/test_{what}.py" for what in ("dialect", "answers", "ends", "hours")),
         ),
     ),
     Target(
@@ -55,7 +55,7 @@ TARGETS = (
         _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
         + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
         (
-            *(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "log", "faults", "search")),
+            *(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "segments", "faults", "search")),
             *("-k", "not killed and not backlog_takes_little_memory"),  # which take long, in other processes
         ),
     ),
@@ -97,7 +97,7 @@ TARGETS = (
     ),
     Target(
         ("chat_client.outgoing", "chat_client.retry"),
-        tuple(f"tests/client/test_{what}.py" for what in ("outgoing", "resending", "retry")),
+        tuple(f"tests/client/test_{what}.py" for what in ("outgoing", "connection", "retry")),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Connecting: where to, what is shown to the server, and every way in which it can fail."""
+"""Connecting: what is shown to the server, and every way in which it can fail."""
 
 import asyncio
 import gzip
@@ -12,42 +12,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from chat_client import ClientError, Refused, Timing, Unreachable, WrongAnswer, connect
-from chat_client.address import connect_address
 from devtools.ports import free_port
 from tests.client.conftest import Chatbot
 from tests.client.standins import denial, echo, speaking, talking
 
 anna = partial(connect, client_id="anna", time_zone="Europe/Berlin", patience_seconds=0)
-
-
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
-        ("ws://127.0.0.1:8000", "ws://127.0.0.1:8000/connect"),
-        ("wss://chat.example", "wss://chat.example/connect"),
-        ("http://chat.example:8000/", "ws://chat.example:8000/connect"),
-        ("https://chat.example", "wss://chat.example/connect"),
-        ("WSS://chat.example", "wss://chat.example/connect"),
-        ("127.0.0.1:8000", "ws://127.0.0.1:8000/connect"),
-        ("localhost", "ws://localhost/connect"),
-        ("[::1]:8000", "ws://[::1]:8000/connect"),
-        ("ws://127.0.0.1:8000/connect", "ws://127.0.0.1:8000/connect"),
-        ("ws://127.0.0.1:8000/connect/", "ws://127.0.0.1:8000/connect"),
-        ("wss://chat.example/bot", "wss://chat.example/bot/connect"),
-        ("wss://chat.example/connect?clientId=x#y", "wss://chat.example/connect"),
-    ],
-)
-def test_an_address_has_several_forms(given: str, used: str) -> None:
-    assert connect_address(given) == used
-
-
-@pytest.mark.parametrize(
-    "given",
-    ["", "::::", "ws://", "ftp://chat.example", "ws://chat.example:port", "ws://chat.example:99999", "ws://[::1"],
-)
-def test_what_is_no_address_is_told(given: str) -> None:
-    with pytest.raises(Unreachable, match="is not the address of a chatbot"):
-        connect_address(given)
 
 
 class Seen:
