@@ -1,6 +1,7 @@
 """Bots are run within limits, whichever way they reply."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, Self
@@ -142,7 +143,38 @@ async def crash_later(turn: Turn, memory: Memory) -> str:
     raise KeyError("lost")
 
 
-@pytest.mark.parametrize("reply", [crash, crash_later, lambda *_: "  ", lambda *_: 3])
+def leave(turn: Turn, memory: Memory) -> str:
+    raise SystemExit(3)
+
+
+async def leave_later(turn: Turn, memory: Memory) -> str:
+    await asyncio.sleep(0)
+    sys.exit("lost")
+
+
+async def interrupt(turn: Turn, memory: Memory) -> AsyncIterator[str]:
+    yield "a"
+    raise KeyboardInterrupt
+
+
+async def wait_for_what_is_cancelled(turn: Turn, memory: Memory) -> str:
+    helper = asyncio.create_task(asyncio.sleep(60))
+    asyncio.get_running_loop().call_soon(helper.cancel)
+    await helper
+    return ""
+
+
+def cancelled_at_once(turn: Turn, memory: Memory) -> str:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(crash, crash_later, lambda *_: "  ", lambda *_: 3, lambda *_: None),
+        *(leave, leave_later, interrupt, wait_for_what_is_cancelled, cancelled_at_once),
+    ],
+)
 async def test_a_bot_that_fails_is_not_our_bug(reply: Callable[[Turn, Memory], Any]) -> None:
     observer = Observer()
     with pytest.raises(BotError) as failed:
@@ -150,6 +182,17 @@ async def test_a_bot_that_fails_is_not_our_bug(reply: Callable[[Turn, Memory], A
     assert failed.value.code == "bot_failed"
     assert "lost" not in str(failed.value)
     assert observer.failures == ["bot_failed"]
+
+
+async def test_a_turn_that_is_cancelled_is_no_failure_of_the_bot() -> None:
+    observer = Observer()
+    reply = runner(Bot(never), observer).reply(HELLO, Memory())
+    turn = asyncio.create_task(whole(reply))
+    await asyncio.sleep(0)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    assert observer.failures == []
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ log = get_logger(__name__)
 
 CUT: Final = "…"
 FAILED: Final = "bot_failed"
+# A bot that leaves the interpreter, as some libraries do when they give up, must not end the pod and all its clients.
+BOT_FAILURES: Final = (Exception, SystemExit, KeyboardInterrupt, BaseExceptionGroup)
 MAX_MESSAGE_CHARACTERS: Final = 500  # of what a bot says in place of a reply
 
 
@@ -139,7 +141,7 @@ class BotRunner:
             if not isinstance(reply, str):
                 return PendingReply(partial(self._wait_for, began, reply), partial(_close, reply), on_piece)
             text = self._finish(began, time.monotonic(), [reply])
-        except Exception as exc:
+        except (*BOT_FAILURES, asyncio.CancelledError) as exc:
             raise self._failed(exc) from exc
         self._breaker.succeeded()
         return text
@@ -156,12 +158,17 @@ class BotRunner:
                         text = await self._collect(began, reply, on_piece)
             finally:
                 _close(reply)  # of one that never had its turn
-        except Exception as exc:
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._failed(exc) from exc  # something that the bot waited for was cancelled, not the turn
+        except BOT_FAILURES as exc:
             raise self._failed(exc) from exc
         self._breaker.succeeded()
         return text
 
-    def _failed(self, exc: Exception) -> BotError:
+    def _failed(self, exc: BaseException) -> BotError:
         """Count and log why there is no reply; return it in words for the client."""
         match exc:
             case TimeoutError():
