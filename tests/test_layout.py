@@ -88,7 +88,6 @@ TESTED_BY_OTHERS = {
     "libs/botkit/botkit/testing.py": "tests/chat/bot/test_http.py",  # itself a tool of tests
     "libs/frameproto/frameproto/history.py": "tests/history/api/test_openapi.py",  # shapes that both sides check
     "libs/permits/permits/call_future.py": "tests/permits/test_sync.py",  # a part of `SyncPool`
-    "libs/permits/permits/memory_request.py": "tests/contract/test_permit_pool_request.py",  # against all adapters
     "libs/permits/permits/observer.py": "tests/contract/test_permit_pool_observer.py",  # against all adapters
     "libs/permits/permits/permit_block.py": "tests/contract/test_permit_pool_use.py",  # against all adapters
     "libs/permits/permits/pool.py": "tests/contract/test_permit_pool_use.py",  # against all adapters

@@ -140,6 +140,40 @@ async def test_a_block_that_is_cancelled_as_its_permit_is_lost_is_cancelled(open
         await task
 
 
+async def test_a_block_that_is_cancelled_by_others_is_cancelled(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with pool.permit("anna", wait_seconds=0):
+            inside.set()
+            await asyncio.get_running_loop().create_future()
+
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(inside.wait(), SECONDS)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await nothing_held(pool)
+
+
+async def test_a_task_that_has_survived_a_cancellation_is_told_of_a_loss_as_any_other(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        async with pool.permit("anna", wait_seconds=0) as permit:
+            lose(permit)
+            await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(PermitLost):
+        await asyncio.wait_for(asyncio.create_task(work()), SECONDS)
+
+
 async def test_a_decorated_function_holds_a_permit_while_it_runs(open_pool: Opener) -> None:
     pool = await open_pool(1)
 

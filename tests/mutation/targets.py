@@ -25,6 +25,8 @@ def _parts(package: str, names: str) -> tuple[str, ...]:
 _CONTRACT = tuple(
     f"tests/contract/test_permit_pool{what}.py" for what in ("", "_use", "_request", "_places", "_observer")
 )
+_ON_VALKEY = "not memory and not redis- and not fork and not killed and not paused"
+"""The tests of one store, without those of processes that the tool does not see into."""
 TARGETS = (
     Target(
         _parts("chat_service", "relay delivery failed_records pauses"),
@@ -45,9 +47,9 @@ TARGETS = (
         (
             *(
                 f"tests/permits/test_{what}.py"
-                for what in ("arguments", "memory_queue", "memory_permit", "memory_positions")
+                for what in ("arguments", "memory_queue", "memory_permit", "memory_positions", "memory_request")
             ),
-            *(f"tests/permits/test_{what}.py" for what in ("misuse", "places")),
+            "tests/permits/test_misuse.py",
             *(*_CONTRACT, "-k", "memory or not redis"),
         ),
     ),
@@ -73,11 +75,34 @@ TARGETS = (
             "tests/permits/test_reusable_timeout.py",
         ),
     ),
+    Target(("permits.redis.replies",), ("tests/permits/test_replies.py",)),
     Target(
-        _parts("permits.redis", "dispatch grant_listener pool replies session store throughput"),
+        ("permits.redis.operator",),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("store_calls", "misuse", "state_machine", "drift")),
-            *(*_CONTRACT, "-k", "not memory and not redis-"),
+            *(f"tests/permits/test_{what}.py" for what in ("operator", "capacity", "clients")),
+            *("-k", "not test_clients or no_client"),
+        ),
+    ),
+    Target(
+        ("permits.redis.store",),
+        tuple(f"tests/permits/test_{what}.py" for what in ("store_calls", "drift", "lost_notices", "server_identity")),
+    ),
+    Target(
+        _parts("permits.redis", "dispatch grant_listener session throughput"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("session", "store_calls", "drift", "lost_notices")),
+            *(f"tests/permits/test_{what}.py" for what in ("hand_edits", "misuse", "redis_pool", "throughput")),
+            *("tests/permits/test_store_faults.py", *_CONTRACT, "-k", _ON_VALKEY),
+        ),
+    ),
+    Target(
+        _parts("permits.redis", "channel clients open_pool pool"),
+        (
+            *(
+                f"tests/permits/test_{what}.py"
+                for what in ("arguments", "channel", "misuse", "open_pool", "redis_pool")
+            ),
+            *("tests/permits/test_store_calls.py", "tests/permits/test_store_faults.py", *_CONTRACT, "-k", _ON_VALKEY),
         ),
     ),
     Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),

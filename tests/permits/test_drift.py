@@ -38,7 +38,8 @@ def asked(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["empty", "a new epoch has begun"])
-def test_a_store_that_has_forgotten_since_takes_nothing_away(world: World, anew: bool) -> None:
+@pytest.mark.parametrize("told", [0, 1], ids=["", "the permits are told"])
+def test_a_store_that_has_forgotten_since_takes_nothing_away(world: World, anew: bool, told: int) -> None:
     pod = world.pods[0]
     pod.acquire("ben", 0)
     world.settle()
@@ -52,6 +53,9 @@ def test_a_store_that_has_forgotten_since_takes_nothing_away(world: World, anew:
     (heartbeat,) = pod.way.flights
     world.arrive(heartbeat)
     world.settle()
+    for _ in range(told):
+        world.arrive(pod.way.flights[0])
+        world.settle()
     assert asked(world) == ["holdings"]
     world.forget()
     if anew:

@@ -1,72 +1,95 @@
-"""Replies of the scripts, sorted out."""
-
-from typing import Any, cast
+"""What the scripts reply, sorted out; `permits/lua` says what each reply means."""
 
 import pytest
 
 from permits.redis.channel import StoreLost
 from permits.redis.lease import Lease
 from permits.redis.replies import CallResult, Condition, Entry, Renewal, entry_of
-from permits.redis.requests import AcquireRequest
-from permits.redis.scripts import CODES, CallStatus
+from permits.redis.requests import AcquireRequest, CancelWait, Operation, Release
+from permits.redis.scripts import CallStatus, Code
+
+RENEWED = [CallStatus.DONE, [], 1600, 2, 3, 0, 50, 2400, 800]
 
 
-class Operation:
-    """An operation of a call; `target` is the request that waits for its answer, if any."""
-
-    def __init__(self, target: AcquireRequest | None = None) -> None:
-        self.target = target
+@pytest.fixture
+async def result() -> CallResult:
+    return CallResult(Lease("pod/1.1", lambda _: None))
 
 
-def result() -> CallResult:
-    return CallResult(cast("Lease", None))
+@pytest.fixture
+def asked() -> tuple[AcquireRequest, list[Operation]]:
+    request = AcquireRequest("a-1", "anna", None)
+    return request, [Release("b-1"), request, CancelWait(request)]
 
 
-def operations(*targets: AcquireRequest | None) -> list[Any]:
-    return [Operation(target) for target in targets]
+def test_an_entry_has_its_times_in_seconds() -> None:
+    entry, longest_ms = entry_of(5.0, [1600, b"7-abc", 50, 2400, 800])
+    assert (entry, longest_ms) == (Entry(5.0, 1.6, "7-abc", Condition(50, 0.8)), 2400)
+    assert entry_of(5.0, [1600, b"7-abc", 50, 2400, 800], more=True)[0].more
 
 
-async def test_answers_go_to_the_requests_that_wait_for_one() -> None:
-    first, second = AcquireRequest("1", "anna", None), AcquireRequest("2", "ben", None)
-    code, other = list(CODES)[:2]
-    call = result()
-    call.add_operated(operations(first, None, second), [CallStatus.DONE, [], 0, code, 7, 0, other, 8, 3])
-    assert call.answers == [(first, CODES[code], 7, 0), (second, CODES[other], 8, 3)]
-    assert call.only_answers
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_comes_beside_a_renewal_is_taken_in(result: CallResult, more: int) -> None:
+    result.add_renewed(5.0, [CallStatus.DONE, [b"c-1", b"8", b"d-1", b"0"], *RENEWED[2:5], more, *RENEWED[6:]])
+    assert (result.handed, result.more) == ([("c-1", 8), ("d-1", 0)], bool(more))
 
 
-def test_permits_that_were_handed_over_have_ids_and_tickets() -> None:
-    call = result()
-    call.add_operated([], [CallStatus.DONE, [b"a.1", b"7", b"a.2", b"0"], 1])
-    assert (call.handed, call.more, call.only_answers) == ([("a.1", 7), ("a.2", 0)], True, False)
+async def test_a_renewal_has_its_times_in_seconds(result: CallResult) -> None:
+    assert result.only_answers
+    result.add_renewed(5.0, RENEWED)
+    assert result.renewal == Renewal(5.0, 1.6, 2, 3, Condition(50, 0.8), 2400)
+    assert (result.more, result.handed, result.only_answers) == (False, [], False)
 
 
-@pytest.mark.parametrize(
-    ("status", "gone", "forgotten"), [(CallStatus.GONE, True, False), (CallStatus.FORGOTTEN, False, True)]
-)
-def test_operations_of_a_pod_that_the_store_does_not_know_are_unserved(
-    status: CallStatus, gone: bool, forgotten: bool
+async def test_all_that_is_asked_but_releases_has_an_answer(
+    result: CallResult, asked: tuple[AcquireRequest, list[Operation]]
 ) -> None:
-    call, unserved = result(), operations(None, None)
-    call.add_operated(unserved, [status])
-    assert (call.gone, call.forgotten, call.unserved, call.answers) == (gone, forgotten, unserved, [])
-    call.add_renewed(1.0, [status])
-    assert call.renewal is None
+    request, operations = asked
+    result.add_operated(operations, [CallStatus.DONE, None, 0, Code.WAITING, 7, 1, Code.LEFT, 7, 1])
+    assert result.answers == [(request, Code.WAITING, 7, 1), (request, Code.LEFT, 7, 1)]
+    assert result.only_answers
+
+
+@pytest.mark.parametrize("words", [[], [Code.WAITING, 7], [Code.WAITING, 7, 1, Code.LEFT]])
+async def test_a_reply_of_another_length_is_a_fault(
+    result: CallResult, asked: tuple[AcquireRequest, list[Operation]], words: list[int]
+) -> None:
+    request, _ = asked
+    with pytest.raises(ValueError, match="zip"):
+        result.add_operated([request], [CallStatus.DONE, None, 0, *words])
+
+
+@pytest.mark.parametrize("handed", [[], [b"c-1", b"8", b"d-1", b"0"]], ids=["", "handed"])
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_comes_beside_answers_is_taken_in(result: CallResult, handed: list[bytes], more: int) -> None:
+    result.add_operated([], [CallStatus.DONE, handed, more])
+    assert (result.handed, result.more) == ([("c-1", 8), ("d-1", 0)] if handed else [], bool(more))
+    assert result.only_answers == (not handed and not more)
+
+
+@pytest.mark.parametrize("status", [CallStatus.GONE, CallStatus.FORGOTTEN])
+async def test_what_the_store_did_not_look_at_is_kept(
+    result: CallResult, asked: tuple[AcquireRequest, list[Operation]], status: CallStatus
+) -> None:
+    _, operations = asked
+    result.add_operated(operations, [status])
+    told = (status is CallStatus.GONE, status is CallStatus.FORGOTTEN)
+    assert (result.gone, result.forgotten, result.unserved, result.answers) == (*told, operations, [])
+    assert not result.only_answers
+
+
+@pytest.mark.parametrize("status", [CallStatus.GONE, CallStatus.FORGOTTEN])
+async def test_a_heartbeat_that_is_not_welcome_renews_nothing(result: CallResult, status: CallStatus) -> None:
+    result.add_renewed(5.0, [status])
+    assert (result.gone, result.forgotten) == (status is CallStatus.GONE, status is CallStatus.FORGOTTEN)
+    assert result.renewal is None
+    assert not result.only_answers
 
 
 @pytest.mark.parametrize("status", sorted(set(CallStatus) - {CallStatus.DONE, CallStatus.GONE, CallStatus.FORGOTTEN}))
-def test_any_other_status_ends_the_connection(status: CallStatus) -> None:
-    with pytest.raises(StoreLost, match="run id" if status is CallStatus.NAMELESS else "another connection"):
-        result().add_operated([], [status])
-
-
-def test_a_renewal_is_in_seconds() -> None:
-    call = result()
-    call.add_renewed(1.0, [CallStatus.DONE, [b"a.1", b"7"], 15_000, 2, 3, 0, 50, 20_000, 1500])
-    assert call.renewal == Renewal(1.0, 15.0, 2, 3, Condition(50, 1.5), 20_000)
-    assert (call.handed, call.more) == ([("a.1", 7)], False)
-
-
-def test_a_lease_begins_when_it_was_asked_for() -> None:
-    entry, longest_ms = entry_of(1.0, [15_000, b"epoch", 50, 20_000, 0], more=True)
-    assert (entry, longest_ms) == (Entry(1.0, 15.0, "epoch", Condition(50, 0.0), more=True), 20_000)
+async def test_any_other_status_ends_the_connection(result: CallResult, status: CallStatus) -> None:
+    words = "run id" if status is CallStatus.NAMELESS else "another connection"
+    with pytest.raises(StoreLost, match=words):
+        result.add_operated([], [status])
+    with pytest.raises(StoreLost, match=words):
+        result.add_renewed(5.0, [status])

@@ -73,6 +73,21 @@ def test_a_server_that_no_longer_says_its_name_is_not_trusted(world: World, forg
     assert len(world.held()) == 1
 
 
+def test_a_server_that_has_gone_back_within_its_epoch_is_found_out(world: World) -> None:
+    pod = world.pods[0]
+    pass_leases(world, 2)
+    pod.acquire("anna", 0)
+    world.settle()
+    before, epoch = world.store.save(), world.image.epoch()
+    pod.acquire("ben", 0)
+    world.settle()
+    world.fail_back(before, world.store.run)
+    pod.acquire("carl", 0)
+    world.settle()
+    assert len(world.held()) == 2
+    assert world.image.epoch() > epoch
+
+
 @pytest.mark.parametrize(
     ("facts", "identity"),
     [

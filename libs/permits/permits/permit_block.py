@@ -98,6 +98,5 @@ class LossGuard:
         task, self._task = self._task, None
         if not self._cancelled or task is None:
             return
-        self._cancelled = False
         if task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
             raise PermitLost from error

@@ -71,7 +71,7 @@ class OpenPool:
         """See `PermitPool.condition`."""
         if self.dispatch.out_of_touch or not self.ready():
             return Reason.LIMITS_UNAVAILABLE
-        return Reason.LIMITS_LEARNING if self.learning_seconds() > 0 else None
+        return Reason.LIMITS_LEARNING if self.learning_seconds() else None
 
     def learning_seconds(self) -> float:
         """Return for how much longer nothing new is granted, by what the store said last."""
@@ -79,9 +79,9 @@ class OpenPool:
 
     def _hear_news(self, condition: Condition) -> None:
         """Take in how the pool is, and log when it begins to learn or its capacity is not that of the settings."""
-        learned = self.learning_seconds() == 0
+        learned = not self.learning_seconds()
         self._learned_at = asyncio.get_running_loop().time() + condition.learning_seconds
-        if learned and condition.learning_seconds > 0:
+        if learned and condition.learning_seconds:
             log.warning(
                 "permits: pool %s grants nothing new for %.0f s more: the store may have forgotten who holds permits; "
                 "`permits trust %s` ends that when nobody holds any",

@@ -1,0 +1,51 @@
+"""What a pool logs of itself, and when it is open."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from permits.redis import PoolOperator
+from permits.redis.channel import Subscription
+from tests.permits.conftest import OpenPod
+from tests.permits.parts import SECONDS, until
+
+
+async def test_an_operator_reads_once_that_a_pool_learns_and_once_of_each_capacity_set_by_hand(
+    open_pod: OpenPod, store: "Redis", name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged(words: str) -> list[str]:
+        return [record.getMessage() for record in caplog.records if words in record.getMessage()]
+
+    pool = await open_pod(capacity=3, learns=True, lease_seconds=1.5)
+    await until(pool, lambda state: state.learning_seconds == 0)
+    for number, capacity in enumerate((7, 8), 1):
+        await PoolOperator(name, store).set_capacity(capacity)
+        async with asyncio.timeout(SECONDS):
+            while len(logged("the settings of this pod say 3")) < number:  # noqa: ASYNC110 - a log can only be read
+                await asyncio.sleep(0.01)
+    assert pool.condition() is None
+    assert ["of 7," in words for words in logged("has a capacity of")] == [True, False]
+    assert len(logged("grants nothing new")) == 1
+
+
+async def test_a_pool_that_is_open_hears_notices(
+    open_pod: OpenPod, store: "Redis", name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_subscribe = asyncio.Event()
+    subscribe = Subscription.open
+
+    async def subscribe_late(subscription: Subscription) -> None:
+        await may_subscribe.wait()
+        await subscribe(subscription)
+
+    monkeypatch.setattr(Subscription, "open", subscribe_late)
+    opening = asyncio.ensure_future(open_pod(learns=True, lease_seconds=60))
+    async with asyncio.timeout(SECONDS):
+        while not await store.exists(f"permits:{{{name}}}:2:pods"):  # noqa: ASYNC110 - a store can only be asked
+            await asyncio.sleep(0.01)
+        await asyncio.wait([opening], timeout=0.3)
+        assert not opening.done()
+        may_subscribe.set()
+        assert (await opening).ready()
+    assert len(await store.pubsub_channels(f"*{name}*")) == 1

@@ -1,0 +1,77 @@
+"""What an operator sees of a pool, to the millisecond: the time of this pool stands still."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from permits import PoolState
+from permits.redis import PoolOperator, PoolUnknown, find_pools
+from permits.redis.keys import keys_of
+from permits.redis.operator import PodView, WaiterView
+
+NOW = 5_000_000
+NOT_YET = 10**15
+"""When the store was last heard of, by its own clock: so its clock tells that no time has passed."""
+
+
+@pytest.fixture
+async def pool(store: "Redis", name: str) -> AsyncIterator[str]:
+    """Return the name of a pool of two pods, which hold three permits; two clients wait."""
+    key = {one.rpartition(":")[2]: one for one in keys_of(name)}
+    await PoolOperator(name, store).begin()
+    figures: dict[Any, Any] = {
+        "capacity": 3,
+        "held": 3,
+        "high_water": 4,
+        "reaped": 2,
+        "capacity_version": 6,
+        "jumps": 1,
+    }
+    times: dict[Any, Any] = {"epoch": "1700000000000-abc", "clock": NOW, "seen": NOT_YET, "learning_until": NOW + 800}
+    async with store.pipeline(transaction=True) as together:
+        together.hset(key["pool"], mapping={**figures, **times})
+        together.hset(key["pods"], mapping={"one/a.1": "1 60000 3 0", "two/b.17": "4 15000 4 0"})
+        together.zadd(key["leases"], {"one/a.1": NOW + 12_500, "two/b.17": NOW - 250})
+        for number, holds in enumerate(("one/a.1 anna", "one/a.1 anna", "two/b.17 ben"), 5):
+            together.hset(key["permits"], f"id-{number}", f"{number:032} {holds}")
+        together.hset(key["pods_held"], mapping={"one/a.1": 2, "two/b.17": 1})
+        together.hset(key["pods_waiting"], mapping={"two/b.17": 2})
+        together.hset(key["clients"], mapping={"anna": 2, "ben": 1})
+        for number, waits in enumerate((f"{NOW - 1250} {NOW + 2500} 0 carl", f"{NOW - 250} {NOW + 750} 0 d e"), 8):
+            together.hset(key["waiters"], f"id-{number}", f"{number:032} two/b.17 {waits}")
+            together.zadd(key["line"], {f"id-{number}": number})
+        together.sadd(key["refused"], "one/a", "gone/c")
+        await together.execute()
+    yield name
+    await store.delete(*keys_of(name))
+
+
+@pytest.mark.parametrize("decodes", [False, True])
+async def test_all_of_a_pool_is_shown(pool: str, redis_url: str, decodes: bool) -> None:
+    async with Redis.from_url(redis_url, decode_responses=decodes) as redis:
+        view = await PoolOperator(pool, redis).show()
+    assert view.state == PoolState(3, 3, 4, 2, {"anna": 2, "ben": 1}, 0.8, 2)
+    assert view.pods == [PodView("one/a", 1, 12.5, 2, 0, True, 3), PodView("two/b", 17, -0.25, 1, 2, False, 4)]
+    assert view.line == (WaiterView(8, "carl", "two/b", 1.25, 2.5), WaiterView(9, "d e", "two/b", 0.25, 0.75))
+    assert view.refused == {"one/a", "gone/c"}
+    assert (view.epoch, view.capacity_version, view.jumps) == (1_700_000_000_000, 6, 1)
+
+
+async def test_a_pool_is_found_among_other_keys(pool: str, store: "Redis") -> None:
+    other = keys_of(pool)[0].replace("{", "{not a ")
+    await store.set(other, "")
+    found = await find_pools(store)
+    await store.delete(other)
+    assert pool in found
+    assert found == sorted(name for name in found if " " not in name)
+
+
+async def test_a_pool_that_nobody_has_used_cannot_be_shown_or_changed(store: "Redis", name: str) -> None:
+    operator = PoolOperator(name, store)
+    for asked in (operator.show(), operator.set_capacity(1), operator.refuse("one/a"), operator.trust()):
+        with pytest.raises(PoolUnknown, match=name):
+            await asked
+    with pytest.raises(ValueError, match="at least 1"):
+        await operator.set_capacity(0)

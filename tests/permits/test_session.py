@@ -1,0 +1,69 @@
+"""The session of a pod with its store, told by hand what comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from permits.redis import PoolOperator
+from permits.redis.calls import Call
+from permits.redis.channel import Channel
+from permits.redis.keys import keys_of
+from permits.redis.pending import PendingRequests
+from permits.redis.replies import CallResult
+from permits.redis.requests import Query
+from permits.redis.scripts import load_scripts
+from permits.redis.session import PodSession
+from permits.redis.store import Store, Terms
+from tests.permits.conftest import OpenPod
+from tests.permits.parts import SECONDS, hold
+
+SCRIPTS = load_scripts()
+LONG = 60.0
+"""A lease whose heartbeats come later than a test waits for anything."""
+
+
+@pytest.fixture
+async def calls(store: "Redis", name: str) -> AsyncIterator[Store]:
+    """Return the store as a pod calls it."""
+    terms = Terms(capacity=1, per_client=None, max_waiting=9, lease_seconds=LONG)
+    calls = Store(Channel(store, SCRIPTS.all(), name), SCRIPTS, name, terms)
+    yield calls
+    await calls.close()
+    await store.delete(*keys_of(name))
+
+
+async def test_one_that_is_over_ends_with_the_last_answer_whatever_that_is(calls: Store) -> None:
+    wake = asyncio.Event()
+    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
+    session = PodSession(
+        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
+    )
+    try:
+        lease = await session.ready()
+        over = CallResult(lease)
+        over.gone = True
+        query = Query(SCRIPTS.peek, ("anna", 0, 9, ""))
+        await calls.send(Call(lease, [query], beat=False))
+        session.take_in(over)
+        assert lease.valid()
+        async with asyncio.timeout(SECONDS):
+            session.take_in(await calls.receive())
+        assert await query.answer
+        assert not lease.valid()
+    finally:
+        session.stop()
+
+
+async def test_who_asks_as_the_store_has_let_the_pod_go_is_served_all_the_same(
+    open_pod: OpenPod, calls: Store, store: "Redis", name: str
+) -> None:
+    pool = await open_pod(lease_seconds=LONG)
+    (lost,) = await hold(pool, "anna")
+    (gone,) = (await PoolOperator(name, store).show()).pods
+    await calls.leave(f"{gone.name}.{gone.incarnation}")
+    permit = await pool.acquire("ben", wait_seconds=SECONDS)
+    assert (permit.valid(), lost.valid()) == (True, False)
+    (back,) = (await PoolOperator(name, store).show()).pods
+    assert (back.name, back.incarnation, back.held) == (gone.name, gone.incarnation + 1, 1)
