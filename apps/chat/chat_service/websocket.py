@@ -139,8 +139,9 @@ class ChatWebSocketProtocol(WebSocketsSansIOProtocol):
             size = len(frame)
             if size < JOINED_BYTES:
                 self.transport.write(message_head(size) + frame)
-            else:
-                self.transport.writelines((message_head(size), frame))
+            else:  # no `writelines`: asyncio of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 never calls `pause_writing` for it
+                self.transport.write(message_head(size))
+                self.transport.write(frame)
         return self.writable.is_set()
 
     def send_close(self, code: int, reason: str) -> None:
