@@ -65,7 +65,7 @@ class Sender:
                 if not self._rest:
                     following = next(self._messages, b"")
                     self.done, self._rest = not following, memoryview(following)
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):  # the second, when a close came before the reset
             self.done = self.cut_off = True
         except BlockingIOError:
             pass
