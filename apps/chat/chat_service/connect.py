@@ -5,12 +5,13 @@ so a plain GET of the same address is a preflight: it answers what the handshake
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from chat_service.connection import Connection
 from chat_service.denials import denial_of, draining, foreseen, pod_full
@@ -80,25 +81,25 @@ class ConnectEndpoint:
 
     async def handle_websocket(self, websocket: "WebSocket") -> None:
         """Serve one WebSocket handshake. The connection of a client that is let in goes on without this call."""
-        with bound_contextvars(connection_id=uuid4().hex):
-            try:
-                visitor = self._admission.check(websocket)
-                permit = await self._wait_for_slot(websocket, visitor)
-            except ClientGone:
-                self._log.info("connection.left_the_line")
-                self._pod.metrics.denied("left_the_line")
-                return
-            except Problem as exc:
-                self._log.info("connection.denied", status=exc.status, code=exc.code)
-                self._pod.metrics.denied(exc.code)
-                await deny(websocket, exc)
-                return
-            with bound_contextvars(client_id=visitor.client_id):
-                try:
-                    await self._open(websocket, visitor, permit)
-                except BaseException:
-                    permit.release()
-                    raise
+        bind_contextvars(connection_id=token_hex(16))  # each handshake has a task, and so a context of its own
+        try:
+            visitor = self._admission.check(websocket)
+            permit = await self._wait_for_slot(websocket, visitor)
+        except ClientGone:
+            self._log.info("connection.left_the_line")
+            self._pod.metrics.denied("left_the_line")
+            return
+        except Problem as exc:
+            self._log.info("connection.denied", status=exc.status, code=exc.code)
+            self._pod.metrics.denied(exc.code)
+            await deny(websocket, exc)
+            return
+        bind_contextvars(client_id=visitor.client_id)
+        try:
+            await self._open(websocket, visitor, permit)
+        except BaseException:
+            permit.release()
+            raise
 
     async def preflight(self, request: "Request") -> "Response":
         """Answer what a handshake with the same parameters would meet now; or where the client stands in the queue."""
@@ -158,7 +159,7 @@ class ConnectEndpoint:
             raise pod_full()
         await websocket.receive()  # the handshake itself; that the client goes is told by the transport
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        on_drain = partial(_fail, settled, draining())
+        on_drain = partial(_fail, settled, draining)
         asked = self._slots.request(
             visitor.client_id,
             wait_seconds=self._wait_seconds,
@@ -166,7 +167,7 @@ class ConnectEndpoint:
             wait_id=visitor.wait_id,
         )
         self._registry.on_drain(on_drain)
-        _transport(websocket).on_left(partial(_fail, settled, ClientGone()))
+        _transport(websocket).on_left(partial(_fail, settled, ClientGone))
         try:
             await settled
             permit = asked.result()
@@ -189,9 +190,9 @@ def _settle(settled: "asyncio.Future[None]", _: object) -> None:
         settled.set_result(None)
 
 
-def _fail(settled: "asyncio.Future[None]", why: Exception) -> None:
+def _fail(settled: "asyncio.Future[None]", why: Callable[[], Exception]) -> None:
     if not settled.done():
-        settled.set_exception(why)
+        settled.set_exception(why())
 
 
 def _transport(websocket: "WebSocket") -> "WebSocketTransport":
