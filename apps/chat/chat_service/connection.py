@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chat_service.conversation import Conversation
 from chat_service.fair_bytes import Use
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from chat_service.transport import Transport
     from frameproto.connection import CloseCode
     from permits import Permit
+
+
+_TEXT: Final = Use.TEXT  # looked up once, as in `conversation.py`
 
 
 class Connection:
@@ -182,7 +185,7 @@ class Connection:
         """Say what the bytes of a frame are held for. A text that is too long may be as large as a video."""
         frame = message.frame
         is_text = not frame or self._dialect.is_text(frame, self._pod.limits.max_text_bytes)
-        return Use.TEXT if is_text else Use.MEDIA
+        return _TEXT if is_text else Use.MEDIA
 
     def recharge(self, message: PendingMessage, size_bytes: int) -> None:
         """See `Effects.recharge`."""

@@ -53,6 +53,14 @@ class ConnectionState(Enum):
     CLOSED = auto()
 
 
+# What each message asks for, looked up once: in Python 3.11 a member of an enum takes as long as two calls.
+_READY: Final = Stage.READY
+_ANSWERED: Final = Stage.ANSWERED
+_KEPT: Final = Stage.KEPT
+_DONE: Final = Stage.DONE
+_IS_DRAINING: Final = ConnectionState.DRAINING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationLimits:
     """What one connection may do; every figure is a setting."""
@@ -415,7 +423,7 @@ class Conversation:
         while turns:
             message = turns[0]
             if not message.is_spoken:
-                if message.stage is not Stage.READY or message.is_cancelled:
+                if message.stage is not _READY or message.is_cancelled:
                     break
                 message.move("turn")
                 self._work.take_turn(message)
@@ -431,7 +439,7 @@ class Conversation:
             return
         self._delivers = True
         unkept = self._unkept
-        while unkept and unkept[0].stage is Stage.ANSWERED:
+        while unkept and unkept[0].stage is _ANSWERED:
             message = unkept.pop(0)
             if message.must_keep:
                 message.move("keep")
@@ -457,7 +465,7 @@ class Conversation:
         """Send what may leave, until the peer does not keep up."""
         while self._line and not self._is_stuck:
             message = self._line[0]
-            if message.stage is not Stage.KEPT:
+            if message.stage is not _KEPT:
                 return
             message.move("send")
             if not self._hand_over(self._dialect.response(message)):
@@ -492,7 +500,7 @@ class Conversation:
     # Ending.
 
     def _end_drained(self) -> None:
-        if not self._line and self.state is ConnectionState.DRAINING:
+        if not self._line and self.state is _IS_DRAINING:
             self._close(_DRAINED)
 
     def _close(self, end: End) -> None:
@@ -512,7 +520,7 @@ class Conversation:
             if message.stage in AT_WORK:
                 if not message.is_cancelled or message.stage is Stage.KEEPING:
                     self._work.abandon(message)
-            elif message.stage is not Stage.DONE:
+            elif message.stage is not _DONE:
                 self._finish(message)
         self._end_finished()
 
@@ -525,14 +533,14 @@ class Conversation:
         """Say whether the connection is closed; a message that somebody was working on is then let go."""
         if self.end is None:
             return False
-        if message.stage is not Stage.DONE:
+        if message.stage is not _DONE:
             self._finish(message)
             self._end_finished()
         return True
 
     def _finish(self, message: PendingMessage) -> None:
         """Give back all that a message holds, and read on."""
-        message.stage = Stage.DONE
+        message.stage = _DONE
         self._own_bytes -= message.size_bytes
         self._line.remove(message)
         self._work.forget(message)

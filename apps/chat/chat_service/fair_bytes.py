@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 
 class Use(IntEnum):
@@ -20,6 +21,9 @@ class Use(IntEnum):
     TEXT = 0
     MEDIA = 1
     EARLY = 2  # what a client sends before its handshake is answered; it is not known yet
+
+
+_TEXT: Final = Use.TEXT  # looked up once, as in `conversation.py`
 
 
 class Charge:
@@ -168,9 +172,9 @@ class FairByteBudget:
 
     def _capacity(self, use: Use) -> int:
         text, media, early = self._shares
+        if use is _TEXT:
+            return max(self._text_bytes, self._limit - media.used - early.used)
         match use:
-            case Use.TEXT:
-                return max(self._text_bytes, self._limit - media.used - early.used)
             case Use.MEDIA:
                 return self._limit - max(self._text_bytes, text.used) - early.used
             case Use.EARLY:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 TOLD_SECONDS: Final = 0.25
 """How often is looked for messages that wait for their permits; a client is told of one that is seen twice."""
 
+_TEXT: Final = RequestKind.TEXT  # looked up once, as in `conversation.py`
+_WAS_ANSWERED: Final = Outcome.ANSWERED
+
 
 class MessageWork:
     """Works on the messages of one connection: the `Work` of its conversation.
@@ -154,7 +157,7 @@ class MessageWork:
         """See `Work.prepare`."""
         if message.is_again:
             self._start(message, self._answer_again(message))
-        elif message.kind is RequestKind.TEXT:
+        elif message.kind is _TEXT:
             self._prepare_text(message)
         else:
             self._start(message, self._work_on_media(message))
@@ -188,7 +191,7 @@ class MessageWork:
         self._pod.metrics.answered_again(earlier.source)
         if earlier.source is not Source.TURN:
             self._run(self._repeat, message, earlier)
-        elif message.kind is RequestKind.TEXT:
+        elif message.kind is _TEXT:
             self._run(self._prepare_text, message)
         else:
             await self._work_on_media(message)
@@ -326,7 +329,7 @@ class MessageWork:
 
     def _reply(self, message: PendingMessage, response: Response) -> None:
         reply = encode_response(response)
-        self._finish(message, reply, reply, Outcome.ANSWERED)
+        self._finish(message, reply, reply, _WAS_ANSWERED)
 
     def _fail(self, message: PendingMessage, exc: Exception) -> None:
         with bound_contextvars(exchange_id=str(message.id)):

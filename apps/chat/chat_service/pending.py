@@ -62,6 +62,9 @@ AT_WORK: Final = UNANSWERED | {Stage.KEEPING}
 """Stages in which something outside of the machine works on a message; `Work.abandon` stops that."""
 
 
+_IN_HAND: Final = Stage.IN_HAND
+
+
 class IllegalEvent(Exception):
     """An event that must not happen in this stage: a bug of ours."""
 
@@ -135,7 +138,7 @@ class PendingMessage:
     def __init__(self, frame: "bytes | None", received_at: "datetime") -> None:
         self.frame: Buffer | None = frame
         self.received_at = received_at
-        self.stage = Stage.IN_HAND
+        self.stage: Stage = _IN_HAND
         self.size_bytes = len(frame or b"")
         self.message_id: UUID | None = None
         self.earlier: PendingMessage | None = None

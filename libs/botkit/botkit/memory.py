@@ -21,6 +21,11 @@ class Speaker(StrEnum):
     BOT = "bot"
 
 
+# Looked up once: in Python 3.11 a member of an enum takes as long as two calls.
+_CLIENT: Final = Speaker.CLIENT
+_BOT: Final = Speaker.BOT
+
+
 class Said(NamedTuple):
     """One thing that was said.
 
@@ -79,8 +84,8 @@ class Memory:
         kind, words = turn.kind, self._cut(turn.words)
         asked = words if kind.part is None else self._cut(turn.describe())
         self.first_text = self.first_text or words
-        self._keep(Said(Speaker.CLIENT, asked, kind, words))
-        self._keep(Said(Speaker.BOT, self._cut(reply), kind))
+        self._keep(Said(_CLIENT, asked, kind, words))
+        self._keep(Said(_BOT, self._cut(reply), kind))
 
     def recall(self, said: Iterable[Said]) -> None:
         """Begin with what was said before this memory was made, oldest first; for a conversation that goes on."""

@@ -216,7 +216,7 @@ def _facts(exchange: Exchange) -> bytes:
             exchange.time_zone,
             _microseconds(exchange.received_at),
             _microseconds(exchange.answered_at),
-            exchange.outcome.value,
+            exchange.outcome,
             *more,
             *_NO_FRAMES,
         )
