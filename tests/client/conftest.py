@@ -1,11 +1,13 @@
 """A chatbot to be a client of, and a folder to be it in."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from subprocess import CompletedProcess, run
+from urllib.request import urlopen
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -14,7 +16,7 @@ import pytest
 from devtools.ports import free_port
 from devtools.processes import ServiceProcess, running
 from frameproto.exchange import Exchange, encode_batch, encode_exchange
-from tests.client.command import COMMAND, environment
+from tests.client.command import COMMAND, PATIENCE_SECONDS, environment
 from tests.support.exchanges import MORNING, exchange
 
 MILLISECONDS = int(MORNING.timestamp() * 1000)
@@ -70,6 +72,17 @@ async def keep(chatbot: Chatbot, exchanges: list[Exchange]) -> None:
         async with http.post(f"{chatbot.history_url}/v1/exchanges", data=BytesIO(batch), headers=headers) as answer:
             results = (await answer.json())["results"]
     assert [result["outcome"] for result in results] == ["stored"] * len(exchanges)
+
+
+def wait_until_stored(chatbot: Chatbot, client_id: str, text: str) -> None:
+    """Wait until history has a message of a client with this in it; the client sees it before."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with urlopen(f"{chatbot.history_url}/v1/clients/{client_id}/export", timeout=PATIENCE_SECONDS) as messages:
+            if text in messages.read().decode():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 Cli = Callable[..., "CompletedProcess[str]"]

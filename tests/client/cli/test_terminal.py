@@ -5,13 +5,13 @@ from pathlib import Path
 
 from devtools.processes import running, start
 from tests.client.command import on_terminal
-from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, settings
+from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, settings, wait_until_stored
 
 
 def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:
-    where = ("connect", chatbot.url, "--client-id", "tess", "--time-zone", "Asia/Tokyo")
+    where = ("connect", chatbot.url, "--client-id", "kim", "--time-zone", "Asia/Tokyo")
     with on_terminal(tmp_path, *where, "--history", chatbot.history_url) as terminal:
-        terminal.expect("connected as tess")
+        terminal.expect("connected as kim")
         terminal.expect("/help lists")
         terminal.expect(">")
         terminal.type("What time is it?\r")
@@ -21,6 +21,7 @@ def test_a_conversation(chatbot: Chatbot, tmp_path: Path) -> None:
         terminal.expect("voice.mp3")
         terminal.type("/dance\r")
         terminal.expect("is no command")
+        wait_until_stored(chatbot, "kim", "Thank you for your voice note")
         terminal.type("/history\r")
         terminal.expect("What time is it?")
         terminal.type("/search asia tokyo\r")  # which is in history: it was shown

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection
 
 from devtools.processes import ServiceProcess, running, start
 from tests.client.command import Terminal, on_terminal
-from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, keep, settings
+from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, keep, settings, wait_until_stored
 from tests.client.standins import said, speaking, talking
 from tests.support.exchanges import exchange
 
@@ -208,6 +208,7 @@ def test_ids_and_files_of_the_right_kind_are_completed(chatbot: Chatbot, tmp_pat
         terminal.expect("ice.mp3")
         terminal.type("\r")
         terminal.expect("Thank you for your voice note")
+        wait_until_stored(chatbot, "completes", "Thank you for your voice note")
         terminal.type("/history\r")
         terminal.expect(".reply voice")
         terminal.type("/play \t")
