@@ -271,16 +271,18 @@ def report(found: MediaFigures) -> str:
 async def main(arguments: argparse.Namespace) -> MediaFigures:
     """Measure everything."""
     found, speaker = MediaFigures(), SpeechSynthesizer()
-    await measure_stages(found, speaker, 3 if arguments.quick else 9)
-    await measure_rates(found, speaker, 16 if arguments.quick else 64)
+    stages, rates, voices = (1, 2, 1) if arguments.shortest else (3, 16, 2) if arguments.quick else (9, 64, len(VOICES))
+    await measure_stages(found, speaker, stages)
+    await measure_rates(found, speaker, rates)
     if arguments.phrases:
-        await measure_words(found, speaker, arguments.phrases, VOICES[:2] if arguments.quick else VOICES)
+        await measure_words(found, speaker, arguments.phrases, VOICES[:voices])
     return found
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.media", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions and voices")
+    parser.add_argument("--shortest", action="store_true", help="as few as can be, to see that it works")
     parser.add_argument("--phrases", type=int, default=len(PHRASES), help="phrases to recognize; 0: none")
     parser.add_argument("--json", type=Path, help="write what was measured to this file as well")
     chosen = parser.parse_args()

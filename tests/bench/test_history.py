@@ -24,7 +24,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
 
@@ -37,7 +37,7 @@ def test_a_wrong_argument_is_told(wrong: list[str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(960)
 def test_ingest_and_pages_are_measured_and_told(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     few = ["--repeats", "1", "--batch", "40", "--many-messages", "12000", "--long-messages", "6000"]

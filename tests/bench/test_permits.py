@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 
 def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "bench.permits", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_process_does_not_measure_another_version_than_it_should(tmp_path: Pat
     (package / "__init__.py").touch()
     done = subprocess.run(
         [sys.executable, "-m", "bench.permits.against", "1", "0", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode
     assert "should have what is in" in done.stderr
