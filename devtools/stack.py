@@ -110,7 +110,7 @@ def open_stack(
                     "CHAT_REDIS_URL": stores.redis_url,
                     "CHAT_HISTORY_URL": f"http://127.0.0.1:{history_ports[0]}",
                     "CHAT_DATA_DIR": folder / f"chat{index}",
-                    "CHAT_LEASE_SECONDS": 3,
+                    "CHAT_LEASE_SECONDS": 6,  # with less, a busy machine would lose permits
                     **(chat or {}),
                 }
             )

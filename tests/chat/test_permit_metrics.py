@@ -18,7 +18,7 @@ from permits.redis import PoolOperator, RedisPool
 from servicekit.settings import load
 from tests.permits.parts import SECONDS, hold, in_line, until
 
-LEASE_SECONDS = 0.6
+LEASE_SECONDS = 4
 
 
 @pytest.fixture
