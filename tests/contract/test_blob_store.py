@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -18,10 +18,10 @@ from devtools.swift import S3
 from history_service.blobs.base import BlobMissing, BlobStore, BlobsUnavailable
 from history_service.blobs.filesystem import FolderBlobs
 from history_service.blobs.removal import delete_all
-from history_service.blobs.s3 import S3Blobs
+from history_service.blobs.s3 import S3Blobs, S3Driver
 
 
-@pytest.fixture(params=["folder", "aioboto3", "aiobotocore"])
+@pytest.fixture(params=["folder", *get_args(S3Driver)])
 async def blobs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[BlobStore]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 import aioboto3
 from aiobotocore.session import get_session
@@ -112,12 +112,16 @@ class S3Blobs:
     def _open_client(self, endpoint_url: str | None, config: Config) -> AbstractAsyncContextManager[Any]:
         """Return a client of the selected driver. Only this method depends on the driver."""
         opened: AbstractAsyncContextManager[Any]
-        if self._driver == "aiobotocore":
-            opened = get_session().create_client(
-                "s3", region_name=self._region, endpoint_url=endpoint_url, config=config
-            )
-        else:
-            opened = aioboto3.Session(region_name=self._region).client("s3", endpoint_url=endpoint_url, config=config)
+        match self._driver:
+            case "aiobotocore":
+                opened = get_session().create_client(
+                    "s3", region_name=self._region, endpoint_url=endpoint_url, config=config
+                )
+            case "aioboto3":
+                session = aioboto3.Session(region_name=self._region)
+                opened = session.client("s3", endpoint_url=endpoint_url, config=config)
+            case _:
+                assert_never(self._driver)
         return opened
 
     async def _make_bucket(self) -> None:

@@ -4,7 +4,7 @@ The two differ in what has to be awaited; `settled` hides that.
 """
 
 import inspect
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from pymongo import AsyncMongoClient
 
@@ -13,11 +13,15 @@ MongoDriver = Literal["motor", "pymongo"]
 
 def open_client(driver: MongoDriver, url: str, **options: Any) -> Any:  # noqa: ANN401 - a client of either driver
     """Return a client. It connects at its first use."""
-    if driver == "pymongo":
-        return AsyncMongoClient(url, **options)
-    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - so that it can be left out
+    match driver:
+        case "pymongo":
+            return AsyncMongoClient(url, **options)
+        case "motor":
+            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - so that it can be left out
 
-    return AsyncIOMotorClient(url, **options)
+            return AsyncIOMotorClient(url, **options)
+        case _:
+            assert_never(driver)
 
 
 async def settled(result: Any) -> Any:  # noqa: ANN401
