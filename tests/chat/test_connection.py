@@ -1,13 +1,16 @@
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from inspect import CORO_CLOSED, getcoroutinestate
+from typing import Any
 
 import pytest
 
+from botkit import Memory, Turn
 from chat_service.fair_bytes import FairByteBudget
 from chat_service.media.base import MediaError
 from chat_service.outbox import OutboxFull
@@ -551,6 +554,42 @@ async def test_typing_delays_run_side_by_side() -> None:
     await scene.line.replies(4)
     assert loop.time() - began == pytest.approx(4, abs=0.1)
     await goodbye(scene)
+
+
+async def test_a_spoken_reply_is_typed_as_well_and_one_that_fails_is_not() -> None:
+    loop = asyncio.get_running_loop()
+    scene = await open_scene(typing_seconds=5)
+    began = loop.time()
+    scene.line.voice(b"1")
+    await scene.line.replies(1)
+    assert loop.time() - began == pytest.approx(6, abs=0.1)
+    scene.media.mute = MediaError("media_failed", "the synthesizer failed")
+    scene.line.voice(b"1")
+    await scene.line.replies(2)
+    assert loop.time() - began == pytest.approx(7, abs=0.1)
+    await goodbye(scene)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_goodbye_as_the_bot_begins_lets_go_of_its_reply() -> None:
+    asked: list[Coroutine[Any, Any, str]] = []
+
+    class Begun:
+        def reply(self, turn: Turn, memory: Memory) -> Awaitable[str]:
+            del memory
+            scene.line.leave()  # is heard before the task that awaits the reply has its first turn
+            asked.append(self._reply(turn))
+            return asked[0]
+
+        async def _reply(self, turn: Turn) -> str:
+            return turn.text
+
+    scene = await open_scene(replies=Begun())
+    scene.line.text("hello")
+    await scene.running
+    await nothing_left(scene)
+    assert [getcoroutinestate(reply) for reply in asked] == [CORO_CLOSED]
+    assert scene.ledger.kept == []
 
 
 async def test_a_goodbye_in_the_middle_gives_everything_back() -> None:

@@ -15,6 +15,7 @@ from frameproto.connection import (
     CloseCode,
     Reconnect,
     is_client_id,
+    is_wait_id,
     parse_uuid,
 )
 from tests.frameproto.test_protocol_doc import section
@@ -38,6 +39,16 @@ def test_ids_of_clients(raw: str) -> None:
 @pytest.mark.parametrize("raw", ["", ".a", "-a", "a b", "ä", "a/b", "a\n", "a" * (MAX_CLIENT_ID + 1), "\u0661"])
 def test_what_is_no_id_of_a_client(raw: str) -> None:
     assert not is_client_id(raw)
+
+
+@pytest.mark.parametrize("raw", ["0123456789abcdef", "A-Z_a-z-0-9-0123", "a" * 64])
+def test_names_of_places_in_the_queue(raw: str) -> None:
+    assert is_wait_id(raw)
+
+
+@pytest.mark.parametrize("raw", ["", "0123456789abcde", "a" * 65, "0123456789.abcdef", "0123456789abcdef\n", "ä" * 16])
+def test_what_names_no_place_in_the_queue(raw: str) -> None:
+    assert not is_wait_id(raw)
 
 
 def test_the_rule_in_words_names_every_character_that_the_pattern_takes() -> None:

@@ -235,6 +235,15 @@ def test_nesting_exhausts_nothing(opening: bytes, depth: int) -> None:
         assert refused.code == "record_unreadable"
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, msgpack.ExtType(1, b"a")], ids=["map", "extension"])
+def test_a_record_has_no_maps_and_no_extensions(value: object) -> None:
+    fields = msgpack.unpackb(encode_exchange(exchange()))
+    fields[1 + FIELDS.index("client_id")] = value
+    refused = refusal(decode_exchange, msgpack.packb(fields))
+    assert refused is not None
+    assert refused.code == "record_unreadable"
+
+
 @pytest.mark.parametrize("claim", ["array dd", "bytes c6", "string db", "map df", "extension c9"])
 def test_a_record_cannot_claim_more_than_it_has_bytes(claim: str) -> None:
     header = bytes.fromhex(claim.split()[1]) + b"\xff\xff\xff\xff\x01"

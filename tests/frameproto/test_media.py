@@ -3,7 +3,17 @@ import struct
 import pytest
 
 from frameproto import MediaPart
-from frameproto.media import OTHER_FORMATS, OWN_FORMATS, UNFIT, FileFormat, by_suffix, identify, media_type, suffix_of
+from frameproto.media import (
+    OTHER_FORMATS,
+    OWN_FORMATS,
+    UNFIT,
+    FileFormat,
+    by_suffix,
+    format_of,
+    identify,
+    media_type,
+    suffix_of,
+)
 
 
 def ftyp(brand: bytes) -> bytes:
@@ -22,6 +32,7 @@ def ftyp(brand: bytes) -> bytes:
         (b"\xff\xfb\x90\x64", FileFormat.MP3),
         (b"\xff\xf3\x48\xc4", FileFormat.MP3),
         (b"\xff\xe3\x18\xc4", FileFormat.MP3),  # MPEG 2.5
+        (b"\xff\xfb", FileFormat.MP3),
         (b"\xff\xf1\x50\x80", FileFormat.AAC),
         (b"\xff\xf9\x50\x80", FileFormat.AAC),
         (b"OggS\0\2", FileFormat.OGG),
@@ -58,6 +69,23 @@ def ftyp(brand: bytes) -> bytes:
 def test_a_file_is_known_by_its_beginning(head: bytes, found: FileFormat | None) -> None:
     assert identify(head) is found
     assert identify(memoryview(bytearray(head))) is found
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "found"),
+    [
+        (b"OggS\0\2", MediaPart.VOICE, FileFormat.OGG),
+        (b"fLaC\0", MediaPart.VIDEO, FileFormat.FLAC),  # is kept, though nothing plays it as a video
+        (b"hello", MediaPart.VOICE, FileFormat.MP3),
+        (b"hello", MediaPart.VIDEO, FileFormat.MP4),
+        (b"\xff\xd8\xff\xe0", MediaPart.IMAGE, FileFormat.JPEG),
+        (b"\x89PNG\r\n\x1a\n", MediaPart.IMAGE, FileFormat.JPEG),  # is not looked at
+    ],
+)
+def test_a_part_is_kept_in_its_format_or_in_that_of_the_protocol(
+    file: bytes, part: MediaPart, found: FileFormat
+) -> None:
+    assert format_of(file, part) is found
 
 
 @pytest.mark.parametrize("each", FileFormat)

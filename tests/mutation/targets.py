@@ -65,7 +65,7 @@ TARGETS = (
         _parts("history_service", "ingest api.access"),
         (
             *("tests/history/test_ingest.py", "tests/contract/test_ingest_at_once.py", "-k", "not mongo and not s3"),
-            *(f"tests/history/api/test_{what}.py" for what in ("exchanges", "access")),
+            *(f"tests/history/api/test_{what}.py" for what in ("exchanges", "access", "context", "messages")),
         ),
     ),
     Target(
