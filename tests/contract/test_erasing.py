@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from devtools.swift import S3
+from devtools.watching import eventually
 from frameproto.exchange import Exchange
 from frameproto.history import Direction
 from history_service.app import open_history
@@ -45,9 +46,14 @@ class Backend:
         prefix = "" if client_id is None else f"{client_id}/"
         return {found.key async for found in self.blobs.list(prefix) if found.key != MARKER}
 
+    def claim(self) -> BucketClaim:
+        return BucketClaim(self.store, self.blobs, max_unknown_share=0.1)
+
+    async def is_claimed(self) -> bool:
+        return await self.claim().marker() is not None
+
     def eraser(self, upload_seconds: float = 30) -> Eraser:
-        claim = BucketClaim(self.store, self.blobs, max_unknown_share=0.1)
-        return Eraser(self.store, self.blobs, claim, upload_seconds=upload_seconds, now=utc_now)
+        return Eraser(self.store, self.blobs, self.claim(), upload_seconds=upload_seconds, now=utc_now)
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -312,6 +318,7 @@ async def test_a_late_delivery_stores_no_media(backend: Backend, http: httpx2.As
 async def test_nothing_is_deleted_from_a_bucket_that_is_anothers(backend: Backend, http: httpx2.AsyncClient) -> None:
     exchange = fresh(session_id=uuid4())
     await ingest(http, exchange)
+    await eventually(backend.is_claimed, "the claim of the bucket, which would overwrite the one below")
     content = f'{{"database": "{uuid4()}", "stamp": "{uuid4()}"}}'.encode()
     await backend.blobs.put(MARKER, content, "application/json")
     before = await backend.media()
