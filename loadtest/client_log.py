@@ -127,7 +127,7 @@ class ClientRecords:
     visits: dict[str, Visit]
     exchanges: list[ClientExchange]
     late: list[SchedulingDelay] = field(default_factory=list)
-    mishaps: list[UnexpectedEvent] = field(default_factory=list)
+    unexpected_events: list[UnexpectedEvent] = field(default_factory=list)
     storms: list[ReconnectStorm] = field(default_factory=list)
 
 
@@ -144,7 +144,7 @@ def read_client_log(lines: Iterable[str]) -> ClientRecords:
             case SchedulingDelay():
                 seen.late.append(entry)
             case UnexpectedEvent():
-                seen.mishaps.append(entry)
+                seen.unexpected_events.append(entry)
             case ReconnectStorm():
                 seen.storms.append(entry)
     return seen

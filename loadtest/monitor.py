@@ -92,24 +92,24 @@ class Monitor:
             Redis.from_url(self.target.redis_url, socket_timeout=STORE_ANSWER_SECONDS) as redis,
             aiohttp.ClientSession() as http,
         ):
-            looks = [
-                *((self._pool_look(redis, pool), STORE_EVERY_SECONDS) for pool in POOLS),
-                (self._pods_look(http), PODS_EVERY_SECONDS),
-                (self._processes_look(), PODS_EVERY_SECONDS),
+            samples = [
+                *((self._sample_pool(redis, pool), STORE_EVERY_SECONDS) for pool in POOLS),
+                (self._sample_pods(http), PODS_EVERY_SECONDS),
+                (self._sample_processes(), PODS_EVERY_SECONDS),
             ]
             async with asyncio.TaskGroup() as tasks:
-                for look, every_seconds in looks:
-                    tasks.create_task(self._repeat(look, every_seconds))
+                for sample, every_seconds in samples:
+                    tasks.create_task(self._repeat(sample, every_seconds))
 
     def stop(self) -> None:
         """Stop after a last sample."""
         self._done.set()
 
-    async def _repeat(self, look: Callable[[], Any], every_seconds: float) -> None:
+    async def _repeat(self, sample: Callable[[], Any], every_seconds: float) -> None:
         last, task = False, asyncio.current_task()
         while not last:
             last = self._done.is_set()
-            found = await look()
+            found = await sample()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError  # the Redis client swallows a cancellation while it releases a connection
             if found is not None:
@@ -122,12 +122,12 @@ class Monitor:
             except TimeoutError:
                 continue
 
-    def _pool_look(self, redis: "Redis", pool: str) -> Callable[[], Any]:
+    def _sample_pool(self, redis: "Redis", pool: str) -> Callable[[], Any]:
         prefix = self.target.permits_prefix
         operator = PoolOperator(pool, redis, prefix)
         keys = {key.rpartition(":")[2]: key for key in keys_of(pool, prefix)}
 
-        async def look() -> PoolSample | None:
+        async def sample() -> PoolSample | None:
             try:
                 async with redis.pipeline(transaction=True) as both:
                     both.hvals(keys["permits"])
@@ -144,18 +144,18 @@ class Monitor:
                 oldest_waiting=int(head[0][1]) if head else 0,
             )  # fmt: skip
 
-        return look
+        return sample
 
-    def _pods_look(self, http: aiohttp.ClientSession) -> Callable[[], Any]:
-        async def look() -> PodSample:
+    def _sample_pods(self, http: aiohttp.ClientSession) -> Callable[[], Any]:
+        async def sample() -> PodSample:
             began = time.time()
             figures = await scrape(http, self.target.metrics)
             return PodSample(at=began, took_seconds=time.time() - began, figures=figures)
 
-        return look
+        return sample
 
-    def _processes_look(self) -> Callable[[], Any]:
-        async def look() -> ProcessSample | None:
+    def _sample_processes(self) -> Callable[[], Any]:
+        async def sample() -> ProcessSample | None:
             used = {name: usage(pid) for name, pid in self.target.pids.items()}
             there = {name: found for name, found in used.items() if found is not None}
             if not there:
@@ -166,7 +166,7 @@ class Monitor:
                 memory_bytes={name: memory for name, (_, memory) in there.items()},
             )
 
-        return look
+        return sample
 
 
 async def check_store(redis_url: str, prefix: str) -> None:

@@ -16,7 +16,7 @@ from loadtest.readback import ReadExchange
 
 RUN: Final = "run.json"
 CLIENT_LOG: Final = "ledger.jsonl"
-LOOKS: Final = "looks.jsonl"
+SAMPLES: Final = "looks.jsonl"
 HISTORY: Final = "history.jsonl"
 FAULTS: Final = "faults.jsonl"
 BEFORE_SECONDS: Final = 0.5
@@ -76,7 +76,7 @@ class RunRecording:
 
     def samples_of(self, pool: str) -> list[PoolSample]:
         """Return the samples of one pool, in order of time."""
-        return [look for look in self.pools if look.pool == pool]
+        return [sample for sample in self.pools if sample.pool == pool]
 
     def disturbed(self, began_at: float, ended_at: float | None = None) -> bool:
         """Say whether a fault may be behind what happened then: it was broken, or still settling."""
@@ -100,7 +100,7 @@ class RunRecording:
     def _stalls(self) -> list[tuple[float, float]]:
         """When something was not run, and for how long, in order of time."""
         swarm = ((late.at - late.seconds, late.seconds) for late in self.clients.late)
-        return sorted((*swarm, *((look.at, look.took_seconds) for look in self.pods)))
+        return sorted((*swarm, *((sample.at, sample.took_seconds) for sample in self.pods)))
 
     @cached_property
     def _longest_stall(self) -> float:
@@ -109,13 +109,13 @@ class RunRecording:
 
 def read_recording(folder: Path) -> RunRecording:
     """Read the records of a run. Missing files count as empty."""
-    looks = _lines(folder / LOOKS)
+    samples = _lines(folder / SAMPLES)
     return RunRecording(
         run=RunInfo.read(folder),
         clients=read_client_log(_lines(folder / CLIENT_LOG)),
-        pools=list(read_lines(looks, PoolSample)),
-        pods=list(read_lines(looks, PodSample)),
-        processes=list(read_lines(looks, ProcessSample)),
+        pools=list(read_lines(samples, PoolSample)),
+        pods=list(read_lines(samples, PodSample)),
+        processes=list(read_lines(samples, ProcessSample)),
         faults=list(read_lines(_lines(folder / FAULTS), Fault)),
         stored=list(read_lines(_lines(folder / HISTORY), ReadExchange)),
     )

@@ -24,7 +24,7 @@ from loadtest.target import Target
 
 DELIVERY_SECONDS = 60.0
 LOG = "locust.log"
-LOOK_SECONDS = 0.25
+SAMPLE_SECONDS = 0.25
 PROGRESS_SECONDS = 10.0
 UNDER_WAY = (Metric.CONNECTIONS_OPEN, Metric.MESSAGES_IN_PROCESS, Metric.OUTBOX_RECORDS)
 
@@ -63,8 +63,8 @@ class LoadRun:
         troubles: list[str] = []
         began_at = time.time()
         (self.folder / recording.CLIENT_LOG).touch()  # Locust may end before it writes anything
-        with self._open(recording.LOOKS) as looks, self._open(recording.FAULTS) as faults:
-            watcher = Monitor(self.target, _writer(looks))
+        with self._open(recording.SAMPLES) as samples, self._open(recording.FAULTS) as faults:
+            watcher = Monitor(self.target, _writer(samples))
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(watcher.run())
                 progress = tasks.create_task(self._report_progress(watcher))
@@ -90,8 +90,8 @@ class LoadRun:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             pools = "; ".join(
-                f"{pool} {look.held} of {look.capacity}, {look.waiting} in the queue"
-                for pool, look in watcher.latest.items()
+                f"{pool} {sample.held} of {sample.capacity}, {sample.waiting} in the queue"
+                for pool, sample in watcher.latest.items()
             )
             self.tell(f"{clock(time.monotonic() - began):>6}  {pools}")
 
@@ -129,7 +129,7 @@ class LoadRun:
                     return []
                 if everybody and left < least:
                     least, last_progress = left, time.monotonic()
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(SAMPLE_SECONDS)
         return [f"for {DELIVERY_SECONDS:g} s, pods did not answer, or their work in process did not decrease"]
 
     async def _read_back(self) -> list[str]:

@@ -19,16 +19,16 @@ COUNTED: Final = {
 def by_store(recording: RunRecording, pool: str) -> Iterator[str]:
     """Yield violations in the store: a high-water mark or a capacity above the limit."""
     limit: int = getattr(recording.run.limits, pool)
-    looks = recording.samples_of(pool)
+    samples = recording.samples_of(pool)
     mark = high_water(recording, pool)
     if mark > limit:
         yield f"the high-water mark of the store is {mark}"
-    held = max((look.held for look in looks), default=0)
+    held = max((sample.held for sample in samples), default=0)
     if held > limit:
         yield f"the store had {held} held at once"
-    for look in looks:
-        if look.capacity > limit:
-            yield f"the store has a capacity of {look.capacity}"
+    for sample in samples:
+        if sample.capacity > limit:
+            yield f"the store has a capacity of {sample.capacity}"
             return
 
 
@@ -37,11 +37,11 @@ def high_water(recording: RunRecording, pool: str) -> int:
 
     A store that was in use before has a mark from then, which says nothing of this run until it is passed.
     """
-    looks = recording.samples_of(pool)
-    mark = max((look.high_water for look in looks), default=0)
-    if looks and mark > looks[0].high_water:
+    samples = recording.samples_of(pool)
+    mark = max((sample.high_water for sample in samples), default=0)
+    if samples and mark > samples[0].high_water:
         return mark
-    return max((look.held for look in looks), default=0)
+    return max((sample.held for sample in samples), default=0)
 
 
 def by_pods(recording: RunRecording, pool: str) -> Iterator[str]:
@@ -52,7 +52,9 @@ def by_pods(recording: RunRecording, pool: str) -> Iterator[str]:
     """
     limit: int = getattr(recording.run.limits, pool)
     gauge, ended = COUNTED[pool]
-    excess = [_total(look, gauge) - _moved(before, look, ended) - limit for before, look in pairwise(recording.pods)]
+    excess = [
+        _total(sample, gauge) - _moved(before, sample, ended) - limit for before, sample in pairwise(recording.pods)
+    ]
     most = max((min(two) for two in pairwise(excess)), default=0)
     if most > 0:
         yield f"the pods together had {limit + most:g} {pool}"
@@ -93,15 +95,15 @@ def most_open(recording: RunRecording) -> int:
     return max((there for _, there in open_over_time(recording, certainly=True)), default=0)
 
 
-def _moved(before: PodSample, look: PodSample, ended: Metric) -> int:
+def _moved(before: PodSample, sample: PodSample, ended: Metric) -> int:
     """Return how many may have ended at one pod and begun at another while both were looked at."""
-    passed_seconds = max(look.at - before.at, 0.001)
-    went = max(_total(look, ended) - _total(before, ended), 0)
-    return math.ceil(went / passed_seconds * look.took_seconds)
+    passed_seconds = max(sample.at - before.at, 0.001)
+    went = max(_total(sample, ended) - _total(before, ended), 0)
+    return math.ceil(went / passed_seconds * sample.took_seconds)
 
 
-def _total(look: PodSample, metric: Metric) -> float:
-    return sum(figures.get(metric, 0) for figures in look.figures.values())
+def _total(sample: PodSample, metric: Metric) -> float:
+    return sum(figures.get(metric, 0) for figures in sample.figures.values())
 
 
 OBSERVERS: Final = (by_store, by_pods, by_clients)

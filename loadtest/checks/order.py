@@ -15,19 +15,19 @@ clients share few processors, and a pod that is not scheduled for a moment passe
 def meaningful_samples(recording: RunRecording) -> list[PoolSample]:
     """Return the samples with permits held and clients in the queue."""
     return [
-        look
+        sample
         for pool in POOLS
-        for look in recording.samples_of(pool)
-        if look.newest_held and look.oldest_waiting and not look.learning and not recording.disturbed(look.at)
+        for sample in recording.samples_of(pool)
+        if sample.newest_held and sample.oldest_waiting and not sample.learning and not recording.disturbed(sample.at)
     ]
 
 
 def tickets_out_of_turn(recording: RunRecording) -> list[str]:
     """Return the samples in which a holder had a higher ticket than a waiter."""
     return [
-        f"ticket {look.newest_held} of {look.pool} was served while {look.oldest_waiting} still waited"
-        for look in meaningful_samples(recording)
-        if look.newest_held > look.oldest_waiting
+        f"ticket {sample.newest_held} of {sample.pool} was served while {sample.oldest_waiting} still waited"
+        for sample in meaningful_samples(recording)
+        if sample.newest_held > sample.oldest_waiting
     ]
 
 

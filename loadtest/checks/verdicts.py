@@ -77,12 +77,12 @@ def _most(recording: RunRecording, pool: str, high_water: int) -> str:
 
 
 def _order(recording: RunRecording) -> Iterator[CheckVerdict]:
-    looks, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
+    samples, waited = order.meaningful_samples(recording), order.comparable_visits(recording)
     yield _verdict(
         "order_of_tickets", "Clients in the queue are served in the order of their tickets",
         order.tickets_out_of_turn(recording),
-        f"in {len(looks):,} looks at a queue, no permit had a higher ticket than a client in the queue",
-        tested=bool(looks),
+        f"in {len(samples):,} looks at a queue, no permit had a higher ticket than a client in the queue",
+        tested=bool(samples),
     )  # fmt: skip
     yield _verdict(
         "order_of_arrival", "Clients are let in in the order of their arrival",
@@ -181,8 +181,8 @@ def _error_budget(recording: RunRecording) -> Iterator[CheckVerdict]:
 
 
 def _unexplained(recording: RunRecording) -> Iterator[str]:
-    for mishap in recording.clients.mishaps:
-        yield f"a client failed with {mishap.met}"
+    for event in recording.clients.unexpected_events:
+        yield f"a client failed with {event.met}"
     for exchange in recording.clients.exchanges:
         disturbed = recording.disturbed(exchange.sent_at, exchange.ended_at)
         if exchange.outcome == "refused" and exchange.code not in EXPLAINED_REFUSALS and not disturbed:
@@ -199,15 +199,15 @@ def _unexplained(recording: RunRecording) -> Iterator[str]:
 
 def _permits_released(recording: RunRecording) -> Iterator[CheckVerdict]:
     left = [
-        f"{look.held} permits of {pool} are still held, {look.waiting} wait"
+        f"{sample.held} permits of {pool} are still held, {sample.waiting} wait"
         for pool in POOLS
-        for look in recording.samples_of(pool)[-1:]
-        if look.held or look.waiting
+        for sample in recording.samples_of(pool)[-1:]
+        if sample.held or sample.waiting
     ]
-    for look in recording.pods[-1:]:
+    for sample in recording.pods[-1:]:
         left += [
             f"{pod} has {figures[metric]:g} of {metric}"
-            for pod, figures in look.figures.items()
+            for pod, figures in sample.figures.items()
             for metric in (
                 Metric.CONNECTIONS_OPEN,
                 Metric.MESSAGES_IN_PROCESS,

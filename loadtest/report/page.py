@@ -75,10 +75,10 @@ def plots(recording: RunRecording) -> list[Plot]:
         )  # fmt: skip
 
     def held(pool: str) -> Series:
-        return line.pool(pool, "held in the store", lambda look: look.held)
+        return line.pool(pool, "held in the store", lambda sample: sample.held)
 
     def waiting(pool: str) -> Series:
-        return line.pool(pool, "waiting", lambda look: look.waiting)
+        return line.pool(pool, "waiting", lambda sample: sample.waiting)
 
     open_now = [held("connections"), line.clients_inside()]
     in_process = [held("messages"), *line.pods(Metric.MESSAGES_IN_PROCESS)]

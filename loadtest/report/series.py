@@ -53,7 +53,7 @@ class Timeline:
 
     def pool(self, pool: str, name: str, read: Callable[..., float]) -> Series:
         """Return a figure of the looks at a pool."""
-        return self._series(name, ((look.at, read(look)) for look in self._recording.samples_of(pool)))
+        return self._series(name, ((sample.at, read(sample)) for sample in self._recording.samples_of(pool)))
 
     def clients_inside(self) -> Series:
         """Return the connections that clients had open."""
@@ -62,32 +62,32 @@ class Timeline:
     def pods(self, metric: Metric, prefix: str = "") -> list[Series]:
         """Return a metric of each pod that has it."""
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for look in self._recording.pods:
-            for pod, figures in look.figures.items():
+        for sample in self._recording.pods:
+            for pod, figures in sample.figures.items():
                 if metric in figures and pod.startswith(prefix):
-                    found[pod].append((look.at, figures[metric]))
+                    found[pod].append((sample.at, figures[metric]))
         return [self._series(pod, points) for pod, points in sorted(found.items())]
 
     def cpu(self) -> list[Series]:
         """Return the share of a processor that each process used, over stretches that are long enough to be read."""
         found: dict[str, Points] = defaultdict(list)
         since: dict[str, tuple[float, float]] = {}
-        for look in self._processes:
-            for name, used in look.cpu_seconds.items():
-                began_at, before = since.setdefault(name, (look.at, used))
+        for sample in self._processes:
+            for name, used in sample.cpu_seconds.items():
+                began_at, before = since.setdefault(name, (sample.at, used))
                 if used < before:  # it was started again
-                    since[name] = look.at, used
-                elif look.at - began_at >= self.seconds / BUCKETS:
-                    found[name].append((look.at, (used - before) / (look.at - began_at) * 100))
-                    since[name] = look.at, used
+                    since[name] = sample.at, used
+                elif sample.at - began_at >= self.seconds / BUCKETS:
+                    found[name].append((sample.at, (used - before) / (sample.at - began_at) * 100))
+                    since[name] = sample.at, used
         return [self._series(name, points) for name, points in sorted(found.items())]
 
     def memory(self) -> list[Series]:
         """Return the memory of each process, in MiB."""
         found: dict[str, Points] = defaultdict(list)
-        for look in self._processes:
-            for name, used in look.memory_bytes.items():
-                found[name].append((look.at, used / 2**20))
+        for sample in self._processes:
+            for name, used in sample.memory_bytes.items():
+                found[name].append((sample.at, used / 2**20))
         return [self._series(name, points) for name, points in sorted(found.items())]
 
     def latency(self, kind: str) -> list[Series]:
@@ -141,10 +141,10 @@ class Timeline:
 
 def _main_processes(pods: Iterable[PodSample]) -> Iterator[ProcessSample]:
     """Yield what pods tell of themselves where their processes could not be looked at: those of another machine."""
-    for look in pods:
-        there = {pod: figures for pod, figures in look.figures.items() if Metric.CPU_SECONDS in figures}
+    for sample in pods:
+        there = {pod: figures for pod, figures in sample.figures.items() if Metric.CPU_SECONDS in figures}
         yield ProcessSample(
-            at=look.at,
+            at=sample.at,
             cpu_seconds={pod: figures[Metric.CPU_SECONDS] for pod, figures in there.items()},
             memory_bytes={pod: int(figures[Metric.MEMORY_BYTES]) for pod, figures in there.items()},
         )

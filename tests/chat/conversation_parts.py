@@ -198,7 +198,7 @@ class Switch:
         self.is_on = False
 
 
-class Parrot:
+class EchoBot:
     """A bot that says what it was told, at once or later, and remembers in which order."""
 
     replies_at_once = False
@@ -313,7 +313,7 @@ def refused(
     return request
 
 
-class Ledger:
+class OutboxStandIn:
     """An outbox that keeps exchanges in a list, or refuses them."""
 
     def __init__(self) -> None:
@@ -359,9 +359,9 @@ class Scene:
     """One conversation under way."""
 
     line: Line
-    bot: Parrot
+    bot: EchoBot
     media: MediaStandIn
-    ledger: Ledger
+    outbox: OutboxStandIn
     connections: MemoryPool
     permit: Losable
     connection: Connection
@@ -411,11 +411,11 @@ async def open_scene(
     connections: MemoryPool | None = None,
     new_id: Callable[[datetime], UUID] = uuid7,
 ) -> Scene:
-    """Begin a conversation; `replies` is run in place of the parrot, within the usual limits.
+    """Begin a conversation; `replies` is run in place of the echo bot, within the usual limits.
 
     `pod` is that of another conversation, whose parts this one then shares.
     """
-    line, bot, media, ledger = Line(dialect), Parrot(), MediaStandIn(), Ledger()
+    line, bot, media, outbox = Line(dialect), EchoBot(), MediaStandIn(), OutboxStandIn()
     connections = connections or await opened(MemoryPool("connections", capacity=50, per_client=5, max_waiting=100))
     permit = Losable(await connections.acquire(client_id, wait_seconds=0))
     if pod is None:
@@ -428,7 +428,7 @@ async def open_scene(
                 typing_seconds=typing_seconds,
             ),
             messages=await opened(messages or MemoryPool("messages", capacity=capacity, max_waiting=1000)),
-            outbox=ledger,
+            outbox=outbox,
             pod_bytes=pod_bytes or FairByteBudget(1 << 20, text_bytes=1 << 17),
             limits=changed or limits(),
             metrics=metrics,
@@ -442,7 +442,7 @@ async def open_scene(
     connection = Connection(line, dialect, visitor, permit, pod)
     running: asyncio.Future[End] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(connection.start, running.set_result)
-    return Scene(line, bot, media, ledger, connections, permit, connection, running, pod)
+    return Scene(line, bot, media, outbox, connections, permit, connection, running, pod)
 
 
 def run_bot(bot: Responder, metrics: ChatMetrics) -> BotRunner:

@@ -32,7 +32,7 @@ from servicekit.clock import utc_now
 from servicekit.problems import install
 from servicekit.runner import Address, Listener, serve
 from servicekit.tokens import Authenticator, NoAuth
-from tests.chat.conversation_parts import Ledger, MediaStandIn, Parrot, limits, run_bot
+from tests.chat.conversation_parts import EchoBot, MediaStandIn, OutboxStandIn, limits, run_bot
 from tests.permits.parts import opened
 
 MAX_EARLY_BYTES = 65_536
@@ -46,9 +46,9 @@ class RunningServer:
     port: int
     endpoint: ConnectEndpoint
     registry: ConnectionRegistry
-    bot: Parrot
+    bot: EchoBot
     media: MediaStandIn
-    ledger: Ledger
+    outbox: OutboxStandIn
     connections: MemoryPool
     messages: MemoryPool
     pod_bytes: FairByteBudget
@@ -88,8 +88,8 @@ async def open_server(
     min_upload_bytes_per_second: float = 240,
     replies: Responder | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """Serve; `replies` is run in place of the parrot, within the usual limits."""
-    bot, media, ledger, metrics = Parrot(), MediaStandIn(), Ledger(), ChatMetrics()
+    """Serve; `replies` is run in place of the echo bot, within the usual limits."""
+    bot, media, outbox, metrics = EchoBot(), MediaStandIn(), OutboxStandIn(), ChatMetrics()
     connections = await opened(
         MemoryPool("connections", capacity=capacity, per_client=per_client, max_waiting=max_waiting)
     )
@@ -103,7 +103,7 @@ async def open_server(
             typing_seconds=0,
         ),
         messages=messages,
-        outbox=ledger,
+        outbox=outbox,
         pod_bytes=FairByteBudget(max_pod_bytes, text_bytes=max_pod_bytes // 8),
         limits=bounds,
         metrics=metrics,
@@ -154,7 +154,7 @@ async def open_server(
             registry,
             bot,
             media,
-            ledger,
+            outbox,
             connections,
             messages,
             pod.pod_bytes,

@@ -61,7 +61,7 @@ async def test_an_offset_whose_plus_became_a_space_is_understood() -> None:
     async with open_server() as server, connect(server.url("clientId=anna&timeZone=+07:00")) as chat:
         await chat.send(text("hello"))
         await chat.recv()
-        assert server.ledger.kept[0].time_zone == "+07:00"
+        assert server.outbox.kept[0].time_zone == "+07:00"
 
 
 @pytest.mark.parametrize(

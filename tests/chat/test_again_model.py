@@ -166,12 +166,12 @@ class Town:
     async def deliver(self, pick: int) -> None:
         """Take any record of a pod to history, perhaps once more."""
         pod = self.pods[pick % 2]
-        if pod.ledger.kept:
-            self.history.deliver(pod.ledger.kept[pick % len(pod.ledger.kept)])
+        if pod.outbox.kept:
+            self.history.deliver(pod.outbox.kept[pick % len(pod.outbox.kept)])
         if pick % 5 == 0:  # history has all of it, so the outbox is empty
-            for exchange in pod.ledger.kept:
+            for exchange in pod.outbox.kept:
                 self.history.deliver(exchange)
-            pod.ledger.kept.clear()
+            pod.outbox.kept.clear()
 
     async def turn_history(self, _: int) -> None:
         self.history.is_away = not self.history.is_away
@@ -189,7 +189,7 @@ class Town:
             scene.line.leave()
             await scene.running
         for pod in reversed(self.pods):
-            for exchange in reversed(pod.ledger.kept):
+            for exchange in reversed(pod.outbox.kept):
                 self.history.deliver(exchange)
 
 

@@ -73,7 +73,7 @@ async def test_an_answer_in_the_outbox_is_given_again_without_a_turn_and_kept_fo
     (response,) = await second.line.replies(1)
     assert response == Response(ResponseKind.TEXT, "you said hello")
     assert (first.bot.turns, sources(first)) == (["hello"], {"outbox": 1})
-    earlier, later = first.ledger.kept
+    earlier, later = first.outbox.kept
     assert (earlier.attempt, later.attempt) == (first.permit.ticket, second.permit.ticket)
     assert earlier.attempt < later.attempt
     assert earlier.id != later.id
@@ -92,7 +92,7 @@ async def test_a_message_that_is_under_way_for_an_old_connection_is_waited_for()
     assert (response.text, bytes(response.voice)) == ("you said voice", b"mp3 of you said voice")
     assert loop.time() == pytest.approx(10, abs=0.2)
     assert (first.bot.turns, sources(first)) == (["voice"], {"under_way": 1})
-    assert [kept.attempt for kept in first.ledger.kept] == [first.permit.ticket, second.permit.ticket]
+    assert [kept.attempt for kept in first.outbox.kept] == [first.permit.ticket, second.permit.ticket]
     await goodbye(first, second)
 
 
@@ -106,7 +106,7 @@ async def test_when_the_old_connection_ends_the_message_is_answered_anew() -> No
     first.line.leave()
     (response,) = await second.line.replies(1)
     assert (response.text, sources(first)) == ("you said voice", {"turn": 1})
-    assert [kept.attempt for kept in first.ledger.kept] == [second.permit.ticket]
+    assert [kept.attempt for kept in first.outbox.kept] == [second.permit.ticket]
     await first.running
     await goodbye(second)
 
@@ -120,7 +120,7 @@ async def test_an_answer_in_history_is_claimed_for_the_attempt_and_not_kept_agai
     (response,) = await scene.line.replies(1)
     assert response == decode_response(answer)
     assert archive.claims == [("anna", message, scene.permit.ticket)]
-    assert (scene.ledger.kept, scene.bot.turns, sources(scene)) == ([], [], {"history": 1})
+    assert (scene.outbox.kept, scene.bot.turns, sources(scene)) == ([], [], {"history": 1})
     assert (await scene.messages.state()).held == 0
     await goodbye(scene)
 
@@ -133,7 +133,7 @@ async def test_what_nobody_has_is_answered_anew(history: Archive | None, request
     (response,) = await scene.line.replies(1)
     assert response.kind is request_.kind.answered_by
     assert sources(scene) == {"turn": 1}
-    assert [(kept.message_id, kept.attempt) for kept in scene.ledger.kept] == [(message, scene.permit.ticket)]
+    assert [(kept.message_id, kept.attempt) for kept in scene.outbox.kept] == [(message, scene.permit.ticket)]
     await goodbye(scene)
 
 
@@ -167,7 +167,7 @@ async def test_several_attempts_wait_for_the_one_before() -> None:
     for scene in others:
         assert texts(await scene.line.replies(1)) == ["you said voice"]
     assert (first.bot.turns, sources(first)) == (["voice"], {"under_way": 3})
-    assert len({kept.id for kept in first.ledger.kept}) == 4
+    assert len({kept.id for kept in first.outbox.kept}) == 4
     await goodbye(first, *others)
 
 
@@ -201,7 +201,7 @@ async def test_an_answer_that_cannot_be_kept_for_the_attempt_is_not_given() -> N
     message = first.line.text("hello")
     await first.line.replies(1)
     second = await reconnect(first)
-    first.ledger.trouble = OutboxFull("the outbox is full")
+    first.outbox.trouble = OutboxFull("the outbox is full")
     second.line.request(HELLO, message, again=True)
     assert (await second.line.replies(1))[0].error_code == "busy"
     await goodbye(first, second)

@@ -45,7 +45,7 @@ async def test_an_admitted_client_talks_over_the_subprotocol_and_learns_its_sess
             await chat.send(text("hello"))
             assert decode_response(await chat.recv()).text == "you said hello"  # type: ignore[arg-type]
         await eventually(server, held=0)
-        assert server.ledger.kept[0].session_id == UUID(chat.response.headers["chatbot-session"])
+        assert server.outbox.kept[0].session_id == UUID(chat.response.headers["chatbot-session"])
 
 
 async def test_a_fault_as_a_connection_begins_ends_it_and_gives_its_permit_back(
@@ -70,7 +70,7 @@ async def test_a_session_may_be_continued() -> None:
     async with open_server() as server, connect(server.url(f"clientId=anna&timeZone=UTC&sessionId={session}")) as chat:
         await chat.send(text("hello"))
         await chat.recv()
-        assert server.ledger.kept[0].session_id == session
+        assert server.outbox.kept[0].session_id == session
 
 
 async def test_a_slash_at_the_end_changes_nothing() -> None:

@@ -18,7 +18,7 @@ from frameproto import ResponseKind
 from frameproto.kinds import Outcome
 from permits import PermitError, PoolLearning, PoolUnavailable
 from permits.memory import MemoryPool
-from tests.chat.conversation_parts import START, Parrot, Scene, limits, open_scene, refused, texts
+from tests.chat.conversation_parts import START, EchoBot, Scene, limits, open_scene, refused, texts
 
 pytestmark = pytest.mark.looptime
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.looptime
 @pytest.fixture(autouse=True, params=[True, False], ids=["bot replies at once", "bot replies later"])
 def _bot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every promise holds for texts that take no task, and for those that do."""
-    monkeypatch.setattr(Parrot, "replies_at_once", request.param)
+    monkeypatch.setattr(EchoBot, "replies_at_once", request.param)
 
 
 async def goodbye(scene: Scene) -> None:
@@ -83,9 +83,9 @@ async def test_the_exchange_is_kept_before_the_reply_leaves() -> None:
     scene.line.reads.clear()
     scene.line.text("hello")
     await asyncio.sleep(1)
-    assert [bytes(kept.request) for kept in scene.ledger.kept] == [b"\x00hello"]
+    assert [bytes(kept.request) for kept in scene.outbox.kept] == [b"\x00hello"]
     assert scene.line.heard == []
-    kept = scene.ledger.kept[0]
+    kept = scene.outbox.kept[0]
     assert (kept.client_id, kept.time_zone, kept.outcome) == ("anna", "Europe/Berlin", Outcome.ANSWERED)
     assert kept.received_at <= kept.answered_at
     scene.line.reads.set()
@@ -111,7 +111,7 @@ async def test_a_slow_reader_holds_its_window_but_no_message_permits() -> None:
         scene.line.text(text)
     await asyncio.sleep(1)
     assert await held(scene) == 0
-    assert len(scene.ledger.kept) == 3
+    assert len(scene.outbox.kept) == 3
     scene.line.reads.set()
     assert texts(await scene.line.replies(5)) == [f"you said {text}" for text in "abcde"]
     await goodbye(scene)
@@ -134,7 +134,7 @@ async def test_no_permit_in_time_is_answered_busy_and_not_kept() -> None:
     voice, busy = await scene.line.replies(2)
     assert voice.kind is ResponseKind.VOICE
     assert (busy.kind, busy.error_code) == (ResponseKind.ERROR, "busy")
-    assert len(scene.ledger.kept) == 1
+    assert len(scene.outbox.kept) == 1
     scene.line.text("again")
     assert (await scene.line.replies(3))[2].text == "you said again"
     await goodbye(scene)
@@ -177,7 +177,7 @@ async def test_permits_of_work_that_cannot_be_stopped_are_kept_until_it_ends() -
     assert (await scene.connections.state()).held == 0, "the place of a client that left is free at once"
     assert await held(scene) == 1, "its message is still being worked on"
     await scene.running
-    assert scene.ledger.kept == []
+    assert scene.outbox.kept == []
     await nothing_left(scene)
 
 
@@ -192,7 +192,7 @@ async def test_texts_that_wait_behind_a_voice_note_end_with_the_connection() -> 
     await asyncio.sleep(1)
     assert await held(scene) == 1, "only the voice note is still being worked on"
     await scene.running
-    assert (scene.bot.turns, scene.ledger.kept) == ([], [])
+    assert (scene.bot.turns, scene.outbox.kept) == ([], [])
     await nothing_left(scene)
 
 
@@ -259,7 +259,7 @@ async def test_an_unreadable_frame_is_answered_in_its_place_and_the_connection_g
     assert voice.text == "you said voice"
     assert error.error_code == code
     assert text.text == "you said still here"
-    assert len(scene.ledger.kept) == 2
+    assert len(scene.outbox.kept) == 2
     await goodbye(scene)
 
 
@@ -276,7 +276,7 @@ async def test_a_text_over_the_limit_is_refused_in_its_place_and_the_connection_
         f"this text has {len(text.encode())} bytes; 100 is the most",
     )
     assert scene.bot.turns == ["voice", "x" * 100]
-    assert len(scene.ledger.kept) == 2
+    assert len(scene.outbox.kept) == 2
     refused = scene.metrics.registry.get_sample_value("chatbot_messages_refused_total", {"code": "text_too_long"})
     assert refused == 1
     await goodbye(scene)
@@ -380,7 +380,7 @@ async def test_a_kind_outside_its_hours_is_refused_and_not_kept() -> None:
     (reply,) = await scene.line.replies(1)
     assert reply.error_code == "outside_hours"
     assert "09:00-10:00" in reply.error_message
-    assert scene.ledger.kept == []
+    assert scene.outbox.kept == []
     await goodbye(scene)
 
 
@@ -391,7 +391,7 @@ async def test_a_bug_of_the_bot_is_answered_kept_as_failed_and_survived() -> Non
     error, reply = await scene.line.replies(2)
     assert error.error_code == "internal"
     assert reply.text == "you said hello"
-    assert [kept.outcome for kept in scene.ledger.kept] == [Outcome.FAILED, Outcome.ANSWERED]
+    assert [kept.outcome for kept in scene.outbox.kept] == [Outcome.FAILED, Outcome.ANSWERED]
     await goodbye(scene)
 
 
@@ -402,7 +402,7 @@ async def test_unusable_media_is_refused_and_our_failure_is_kept(code: str, kept
     scene.line.voice(b"1")
     (reply,) = await scene.line.replies(1)
     assert reply.error_code == code
-    assert [exchange.outcome for exchange in scene.ledger.kept] == [Outcome.FAILED] * kept
+    assert [exchange.outcome for exchange in scene.outbox.kept] == [Outcome.FAILED] * kept
     await goodbye(scene)
 
 
@@ -417,11 +417,11 @@ async def test_speech_that_fails_is_told_as_what_it_is() -> None:
 
 async def test_an_answer_that_cannot_be_kept_is_not_given() -> None:
     scene = await open_scene()
-    scene.ledger.trouble = OutboxFull("the outbox is full")
+    scene.outbox.trouble = OutboxFull("the outbox is full")
     scene.line.text("hello")
     (reply,) = await scene.line.replies(1)
     assert (reply.kind, reply.error_code) == (ResponseKind.ERROR, "busy")
-    scene.ledger.trouble = None
+    scene.outbox.trouble = None
     scene.line.text("again")
     assert (await scene.line.replies(2))[1].text == "you said again"
     await goodbye(scene)
@@ -499,8 +499,8 @@ async def test_a_reply_that_waits_for_its_reader_holds_no_request() -> None:
         for _ in range(8):
             scene.line.video(b"1".ljust(size))
         await asyncio.sleep(10)
-        assert len(scene.ledger.kept) == 8
-        scene.ledger.kept.clear()
+        assert len(scene.outbox.kept) == 8
+        scene.outbox.kept.clear()
         assert scene.pod_bytes.used < size
         assert kept_bytes() < size
     scene.line.reads.set()
@@ -514,7 +514,7 @@ async def test_a_connection_that_is_idle_holds_no_message() -> None:
     with traced() as kept_bytes:
         scene.line.video(b"1".ljust(size))
         await scene.line.replies(1)
-        scene.ledger.kept.clear()
+        scene.outbox.kept.clear()
         await asyncio.sleep(1)
         assert kept_bytes() < size / 2
     await goodbye(scene)
@@ -589,7 +589,7 @@ async def test_a_goodbye_as_the_bot_begins_lets_go_of_its_reply() -> None:
     await scene.running
     await nothing_left(scene)
     assert [getcoroutinestate(reply) for reply in asked] == [CORO_CLOSED]
-    assert scene.ledger.kept == []
+    assert scene.outbox.kept == []
 
 
 async def test_a_goodbye_in_the_middle_gives_everything_back() -> None:

@@ -54,10 +54,10 @@ async def test_a_text_that_is_answered_at_once_gets_its_response_and_nothing_els
     await scene.line.replies(2)
     assert [frame.message_id for frame in scene.line.told] == [first, second]
     assert scene.line.told_of(second) == [Response(ResponseKind.TEXT, "you said two")]
-    kept = scene.ledger.kept[1]
+    kept = scene.outbox.kept[1]
     assert (bytes(kept.request), decode_response(kept.response).text) == (b"\x00two", "you said two")
     assert (kept.message_id, kept.attempt) == (second, scene.permit.ticket)
-    assert scene.ledger.kept[0].attempt == scene.permit.ticket > 0
+    assert scene.outbox.kept[0].attempt == scene.permit.ticket > 0
     await goodbye(scene)
 
 
@@ -70,7 +70,7 @@ async def test_a_reply_grows_and_the_response_holds_the_whole() -> None:
     assert response == Response(ResponseKind.TEXT, "one two three ")
     assert scene.count("message_pieces") == 3
     assert scene.metrics.registry.get_sample_value("chatbot_message_first_piece_seconds_sum") == pytest.approx(1)
-    assert len(scene.ledger.kept) == 1
+    assert len(scene.outbox.kept) == 1
     await goodbye(scene)
 
 
@@ -122,7 +122,7 @@ async def test_a_bot_that_fails_in_the_middle_gets_an_error_after_its_pieces() -
     (response,) = await scene.line.replies(1)
     assert scene.line.told_of(message) == [Progress.THINKING, "one ", response]
     assert response.error_code == "bot_failed"
-    assert [kept.outcome for kept in scene.ledger.kept] == [Outcome.FAILED]
+    assert [kept.outcome for kept in scene.outbox.kept] == [Outcome.FAILED]
     await goodbye(scene)
 
 
@@ -135,7 +135,7 @@ async def test_a_cancel_stops_the_bot_and_what_was_shown_is_kept() -> None:
     (response,) = await scene.line.replies(1)
     assert response.error_code == "cancelled"
     assert (bot.stopped, (await scene.messages.state()).held) == (1, 0)
-    (kept,) = scene.ledger.kept
+    (kept,) = scene.outbox.kept
     assert decode_response(kept.response) == Response(ResponseKind.TEXT, "one two ")
     assert (kept.message_id, kept.outcome) == (message, Outcome.ANSWERED)
     assert scene.count("messages_refused", code="cancelled") == 1
@@ -155,7 +155,7 @@ async def test_a_cancel_before_anything_was_shown_keeps_nothing() -> None:
     cancelled, following = await scene.line.replies(2)
     assert (cancelled.error_code, following.text) == ("cancelled", "next ")
     assert bot.memories == [[], []]
-    assert [bytes(kept.request) for kept in scene.ledger.kept] == [b"\x00next"]
+    assert [bytes(kept.request) for kept in scene.outbox.kept] == [b"\x00next"]
     await goodbye(scene)
 
 
@@ -263,7 +263,7 @@ async def test_a_slow_reader_does_not_make_memory_grow() -> None:
     scene.line.reads.clear()
     message = scene.line.text("talk")
     await asyncio.sleep(1)
-    assert len(scene.ledger.kept) == 1
+    assert len(scene.outbox.kept) == 1
     scene.line.reads.set()
     (response,) = await scene.line.replies(1)
     assert len(response.text) == 8000

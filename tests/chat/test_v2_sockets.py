@@ -135,7 +135,7 @@ async def test_a_reply_is_read_while_it_grows() -> None:
         while not (isinstance(begun[-1], Piece) and begun[-1].text.endswith(f"{WORDS // 2 - 1} ")):
             begun.append(await hear(connection))
         assert begun[0] == Status(message, Progress.THINKING)
-        assert server.ledger.kept == []
+        assert server.outbox.kept == []
         bot.go_on.set()
         frames = begun + await hear_all(connection)
         pieces = "".join(frame.text for frame in frames if isinstance(frame, Piece))
@@ -161,7 +161,7 @@ async def test_a_reply_that_a_script_hands_over_grows(breaks_off: bool) -> None:
         assert shown == (said[: len(shown)] if breaks_off else said)
         response = Response(ResponseKind.TEXT, "I cannot think." if breaks_off else said)
         assert frames[-1] == MessageResponse(message, response)
-        (kept,) = server.ledger.kept
+        (kept,) = server.outbox.kept
         assert decode_response(kept.response) == response
 
 
@@ -181,7 +181,7 @@ async def test_cancelling_a_reply_that_grows() -> None:
         assert isinstance(response, MessageResponse)
         assert (response.message_id, response.response.error_code) == (message, "cancelled")
         await asyncio.wait_for(bot.stopped.wait(), 60)
-        (kept,) = server.ledger.kept
+        (kept,) = server.outbox.kept
         assert (decode_response(kept.response).text, kept.message_id) == (shown, message)
 
 

@@ -52,10 +52,10 @@ async def test_messages_are_the_same_however_they_are_cut(chunk: int) -> None:
             for at in range(0, len(sent), chunk):
                 writer.write(sent[at : at + chunk])
                 await asyncio.sleep(0)
-            while len(server.ledger.kept) < 7:  # noqa: ASYNC110 - the server is another task's
+            while len(server.outbox.kept) < 7:  # noqa: ASYNC110 - the server is another task's
                 await asyncio.sleep(0.005)
         texts = ["one", "two", "three", "four", "five", "6" * 200, "seven"]
-        assert [bytes(kept.request).decode() for kept in server.ledger.kept] == [f"\0{text}" for text in texts]
+        assert [bytes(kept.request).decode() for kept in server.outbox.kept] == [f"\0{text}" for text in texts]
         writer.close()
         del reader
 

@@ -42,7 +42,7 @@ def kept(of: ClientExchange, *, session: str | None = None) -> ReadExchange:
     )  # fmt: skip
 
 
-def look(at: float, pool: str = "connections", **more: object) -> PoolSample:
+def sample(at: float, pool: str = "connections", **more: object) -> PoolSample:
     capacity = getattr(LIMITS, pool)
     fields: dict[str, object] = {
         "at": at, "pool": pool, "held": 0, "capacity": capacity, "high_water": capacity, "waiting": 0,
@@ -59,25 +59,25 @@ def recording(
     visits: Sequence[Visit] = (),
     exchanges: Sequence[ClientExchange] = (),
     *,
-    looks: Sequence[PoolSample] = (),
+    samples: Sequence[PoolSample] = (),
     pods_looks: Sequence[PodSample] = (),
     processes: Sequence[ProcessSample] = (),
     history: Sequence[ReadExchange] | None = None,
     faults: Sequence[Fault] = (),
     late: Sequence[SchedulingDelay] = (),
-    mishaps: Sequence[UnexpectedEvent] = (),
+    unexpected_events: Sequence[UnexpectedEvent] = (),
     troubles: Sequence[str] = (),
 ) -> RunRecording:
     """A recording of what is given; history has what was answered, if nothing else is said."""
     answered = [kept(one) for one in exchanges if one.outcome == "answered"]
-    before = [look(0, pool, high_water=0) for pool in POOLS]
+    before = [sample(0, pool, high_water=0) for pool in POOLS]
     return RunRecording(
         run=RunInfo(
             shape="made-up", limits=LIMITS, began_at=0, ended_at=100, must_reach=("connections", "messages"),
             troubles=tuple(troubles),
         ),
-        clients=ClientRecords({one.id: one for one in visits}, list(exchanges), list(late), list(mishaps)),
-        pools=sorted([*before, look(90), look(90, "messages"), *looks], key=lambda one: one.at),
+        clients=ClientRecords({one.id: one for one in visits}, list(exchanges), list(late), list(unexpected_events)),
+        pools=sorted([*before, sample(90), sample(90, "messages"), *samples], key=lambda one: one.at),
         pods=[*pods_looks, pods(99, chat={Metric.OUTBOX_RECORDS: 0})],
         processes=list(processes),
         faults=list(faults),
@@ -93,5 +93,5 @@ def sound() -> RunRecording:
     ]  # fmt: skip
     exchanges = [exchange(one, number) for one in ("anna", "ben", "cleo") for number in range(3)]
     exchanges[-1] = replace(exchanges[-1], message_id="m", attempts=2)
-    looks = [look(25, held=2, waiting=2, newest_held=2, oldest_waiting=3)]
-    return recording(visits, exchanges, looks=looks)
+    samples = [sample(25, held=2, waiting=2, newest_held=2, oldest_waiting=3)]
+    return recording(visits, exchanges, samples=samples)

@@ -10,7 +10,7 @@ from loadtest.client_log import SchedulingDelay, UnexpectedEvent
 from loadtest.metrics import Metric
 from loadtest.monitor import POOLS
 from loadtest.recording import Fault, RunRecording
-from tests.loadtest.recordings import denied, exchange, kept, look, pods, recording, sound, visit
+from tests.loadtest.recordings import denied, exchange, kept, pods, recording, sample, sound, visit
 
 LATE = SchedulingDelay(at=8, seconds=3)
 ANNA = visit("anna", 1, 1.1, 30)
@@ -41,13 +41,13 @@ def test_what_was_not_seen_is_not_called_kept() -> None:
 
 
 def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
-    used_before = [look(at, pool) for at in (1, 90) for pool in POOLS]
+    used_before = [sample(at, pool) for at in (1, 90) for pool in POOLS]
     idle = replace(sound(), pools=used_before)
     assert judged(idle, Judgement.BROKEN) == {
         "connections_reached": "there were 0 at most, so this run does not show that the limit holds",
         "messages_reached": "there were 0 at most, so this run does not show that the limit holds",
     }
-    busy = replace(sound(), pools=[look(50, held=2), look(51, "messages", held=4), *used_before])
+    busy = replace(sound(), pools=[sample(50, held=2), sample(51, "messages", held=4), *used_before])
     assert judged(busy, Judgement.BROKEN) == {}
 
 
@@ -55,11 +55,11 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
     ("promise", "complaint", "made"),
     [
         case("mark too high", "connections_not_exceeded", "high-water mark of the store is 3",
-             recording(looks=[look(95, high_water=3)])),
+             recording(samples=[sample(95, high_water=3)])),
         case("held too many", "messages_not_exceeded", "had 5 held",
-             recording(looks=[look(95, "messages", held=5)])),
+             recording(samples=[sample(95, "messages", held=5)])),
         case("another capacity", "messages_not_exceeded", "capacity of 9",
-             recording(looks=[look(95, "messages", capacity=9)])),
+             recording(samples=[sample(95, "messages", capacity=9)])),
         case("pods have too many", "connections_not_exceeded", "the pods together had 3",
              recording(pods_looks=[pods(8), *(pods(at, a={Metric.CONNECTIONS_OPEN: 2}, b={Metric.CONNECTIONS_OPEN: 1})
                                                for at in (9, 10))])),
@@ -69,7 +69,7 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
         case("clients have too many", "connections_not_exceeded", "clients saw 3",
              recording([ANNA, visit("ben", 2, 3, 9), visit("cleo", 2, 4, 9)])),
         case("served out of turn", "order_of_tickets", "ticket 8 of messages was served while 7 still waited",
-             recording(looks=[look(25, "messages", newest_held=8, oldest_waiting=7)])),
+             recording(samples=[sample(25, "messages", newest_held=8, oldest_waiting=7)])),
         case("overtaken and let in", "order_of_arrival", "ben came 5.0 s after anna",
              recording([visit("anna", 1, 9, 30), visit("ben", 6, 7, 30)])),
         case("overtaken and denied", "order_of_arrival", "ben came 5.0 s after anna",
@@ -107,8 +107,9 @@ def test_a_mark_of_an_earlier_run_is_not_taken_for_this_one() -> None:
         case("closed for no reason", "no_unexplained_errors", "the connection of anna was closed with 1011",
              recording([visit("anna", 1, 2, 30, by_us=False, close_code=1011)])),
         case("met something new", "no_unexplained_errors", "a client failed with KeyError",
-             recording([ANNA], mishaps=[UnexpectedEvent(at=1, met="KeyError: 'x'")])),
-        case("still held", "given_back", "permits of connections are still held", recording(looks=[look(99, held=1)])),
+             recording([ANNA], unexpected_events=[UnexpectedEvent(at=1, met="KeyError: 'x'")])),
+        case("still held", "given_back", "permits of connections are still held",
+             recording(samples=[sample(99, held=1)])),
         case("not delivered", "given_back", "chat has 2 of chatbot_outbox_records", replace(
              recording(), pods=[pods(99, chat={Metric.OUTBOX_RECORDS: 2})])),
         case("never recovered", "recovery_1", "it did not recover",
@@ -137,8 +138,8 @@ def test_the_least_thing_breaks_a_promise(promise: str, complaint: str, made: Ru
                                faults=[KILL]), id="cut by a fault"),
         pytest.param(recording([visit("anna", 1, 2, entrance="broken"), visit("ben", 1, 51, entrance="broken")],
                                faults=[Fault(at=0, name="boot"), KILL]), id="turned away by a fault"),
-        pytest.param(recording(looks=[look(51, newest_held=9, oldest_waiting=3)], faults=[KILL]), id="settling"),
-        pytest.param(recording(looks=[look(25, newest_held=9, oldest_waiting=3, learning=True)]), id="learning"),
+        pytest.param(recording(samples=[sample(51, newest_held=9, oldest_waiting=3)], faults=[KILL]), id="settling"),
+        pytest.param(recording(samples=[sample(25, newest_held=9, oldest_waiting=3, learning=True)]), id="learning"),
         pytest.param(recording(pods_looks=[pods(8), *(pods(at, 0.1, a={
             Metric.MESSAGES_IN_PROCESS: 6, Metric.MESSAGES_ANSWERED: 20 * at}) for at in (9, 10))]),
             id="moved between two looks"),

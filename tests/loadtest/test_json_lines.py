@@ -6,7 +6,7 @@ from loadtest.client_log import ReconnectStorm, SchedulingDelay, UnexpectedEvent
 from loadtest.json_lines import as_line, read_lines
 from loadtest.monitor import ProcessSample
 from loadtest.recording import Fault
-from tests.loadtest.recordings import denied, exchange, kept, look, pods
+from tests.loadtest.recordings import denied, exchange, kept, pods, sample
 
 RECORDS = [
     denied("anna", 1, 2),
@@ -15,7 +15,7 @@ RECORDS = [
     ReconnectStorm(at=1),
     UnexpectedEvent(at=1, met="KeyError: 'x'"),
     kept(exchange("anna", 0)),
-    look(1),
+    sample(1),
     pods(1, chat={}),
     ProcessSample(at=1, cpu_seconds={"chat": 1.5}, memory_bytes={"chat": 2}),
     Fault(at=1, name="kill -9"),

@@ -12,19 +12,19 @@ from loadtest.client_log import ReconnectStorm
 from loadtest.json_lines import as_line
 from loadtest.metrics import Metric
 from loadtest.monitor import ProcessSample
-from loadtest.recording import CLIENT_LOG, FAULTS, HISTORY, LOOKS, Fault, RunRecording, read_recording
+from loadtest.recording import CLIENT_LOG, FAULTS, HISTORY, SAMPLES, Fault, RunRecording, read_recording
 from loadtest.report.page import page, plots
 from loadtest.report.plot import Plot, clock, nice, time_step
 from loadtest.report.series import Series, percentile, thin
 from loadtest.report.write import FIGURES, PAGE, write_report
-from tests.loadtest.recordings import denied, exchange, look, pods, recording, sound, visit
+from tests.loadtest.recordings import denied, exchange, pods, recording, sample, sound, visit
 
 
 def busy() -> RunRecording:
     return recording(
         [visit("anna", 1, 1.1, 30), denied("eve", 23, 33), visit("<script>", 40, 41, entrance="broken", code="reset")],
         [exchange("anna", 0), exchange("anna", 1, outcome="refused", code="busy")],
-        looks=[look(at, held=2, waiting=at % 5) for at in range(40)],
+        samples=[sample(at, held=2, waiting=at % 5) for at in range(40)],
         pods_looks=[
             pods(at, chat={Metric.OUTBOX_RECORDS: at}, history={Metric.HISTORY_EXCHANGES: at}) for at in (1, 2)
         ],
@@ -83,8 +83,8 @@ def test_pods_elsewhere_tell_of_their_processes_themselves() -> None:
 
 def test_a_process_that_was_started_again_begins_anew() -> None:
     used = [(1, 9.0), (4, 10.5), (5, 0.1), (8, 1.6)]
-    looks = [ProcessSample(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
-    drawn = {plot.title: plot for plot in plots(recording(processes=looks))}
+    samples = [ProcessSample(at=at, cpu_seconds={"chat": cpu}, memory_bytes={}) for at, cpu in used]
+    drawn = {plot.title: plot for plot in plots(recording(processes=samples))}
     assert [series.points for series in drawn["Processor"].series] == [[(4, 50.0), (8, pytest.approx(50.0))]]
 
 
@@ -100,7 +100,7 @@ def test_a_report_is_written_from_the_files_of_a_run(tmp_path: Path) -> None:
     made.run.write(tmp_path)
     for name, records in (
         (CLIENT_LOG, [*made.clients.visits.values(), *made.clients.exchanges]),
-        (LOOKS, [*made.pools, *made.pods]),
+        (SAMPLES, [*made.pools, *made.pods]),
         (HISTORY, made.stored),
         (FAULTS, []),
     ):

@@ -30,5 +30,5 @@ def test_a_worker_that_was_lost_with_its_clients_is_missed_once() -> None:
     )
     carried, *more = ended.stdout.splitlines()
     assert carried == "{}"
-    (mishap,) = read_client_log(more).mishaps
-    assert mishap.met == "the end of its worker busy, which had more to tell"
+    (event,) = read_client_log(more).unexpected_events
+    assert event.met == "the end of its worker busy, which had more to tell"
