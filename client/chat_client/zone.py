@@ -67,7 +67,10 @@ def _from_variable(given: str) -> LocalZone:
 
 
 def _by_clock(why: str) -> LocalZone:
-    offset = datetime.now().astimezone().utcoffset() or timedelta()
+    try:
+        offset = datetime.now().astimezone().utcoffset() or timedelta()
+    except ValueError:  # a day or more
+        return LocalZone("UTC", f"{why}, and neither is the offset of its clock; UTC is assumed: {HOW_TO_SET}")
     name = _offset_name(round(offset.total_seconds() / 60))
     return LocalZone(name, f"{why}; the offset of its clock, {name}, is assumed: {HOW_TO_SET}")
 
@@ -96,7 +99,10 @@ def _zone_with_the_rules_of(rule: tzinfo) -> str | None:
     """Return the first zone with the same abbreviations and offsets on each day of two years."""
     began = datetime(datetime.now(UTC).year, 1, 1, 12, tzinfo=UTC)
     days = [began + timedelta(days=day) for day in range(COMPARED_DAYS)]
-    wanted = [_at(rule, day) for day in days]
+    try:
+        wanted = [_at(rule, day) for day in days]
+    except ValueError:  # an offset of a day
+        return None
     for name in sorted(available_timezones(), key=lambda name: ("/" not in name, not name.startswith("Europe/"), name)):
         try:
             zone = ZoneInfo(name)

@@ -1,9 +1,11 @@
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from chat_client.cli.clock import local, now
 from chat_client.zone import local_zone
 
 
@@ -58,3 +60,19 @@ def test_a_machine_that_names_no_zone_is_told(tmp_path: Path, monkeypatch: pytes
     assert "is assumed" in found.note
     (tmp_path / "localtime").touch()
     assert local_zone({}, tmp_path / "localtime").note == ""
+
+
+@pytest.mark.parametrize("given", ["UTC+25", "UTC+24", "XYZ-167:59"])
+def test_an_offset_of_a_day_or_more_ends_nothing(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", given)
+    time.tzset()
+    try:
+        found = local_zone()
+        moment = datetime(2026, 6, 1, 12, tzinfo=UTC)
+        assert local(moment) == moment
+        assert now().tzinfo is not None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert given in found.note
+    assert "--time-zone" in found.note

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from chat_client.cli import ids
 from chat_client.cli import options as option
+from chat_client.cli.clock import local
 from chat_client.cli.output import answers, notes, number_of, print_json, printable, progress, run, size_of
 from chat_client.cli.wrapping import NARROW_COLUMNS, print_hanging
 from chat_client.errors import Refused
@@ -218,7 +219,7 @@ async def tell_times(service: History, session_id: UUID) -> None:
     if not answers().is_terminal:
         return
     session = await service.session(session_id)
-    here, there = session.started_at.astimezone(), _in_zone(session.started_at, session.time_zone)
+    here, there = local(session.started_at), _in_zone(session.started_at, session.time_zone)
     if there is None or there.utcoffset() != here.utcoffset():
         notes().print(f"[dim]times are those of this machine ({here:%z}); you were in {_shown(session.time_zone)}[/]")
 
@@ -271,4 +272,4 @@ def _shown(text: str) -> str:
 
 
 def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return local(moment).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from chat_client.cli import options as option
+from chat_client.cli.clock import local
 from chat_client.cli.config import read_config
 from chat_client.cli.output import printable
 from chat_client.errors import ClientError
@@ -131,9 +132,7 @@ async def _sessions(history: History, client_id: str) -> list[CompletionItem]:
     found: list[CompletionItem] = []
     async for session in history.sessions(client_id):
         found.append(
-            CompletionItem(
-                str(session.id), help=printable(session.title or f"{session.started_at.astimezone():%x %H:%M}")
-            )
+            CompletionItem(str(session.id), help=printable(session.title or f"{local(session.started_at):%x %H:%M}"))
         )
         if len(found) == COMPLETED:
             break

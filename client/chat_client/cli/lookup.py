@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+from chat_client.cli.clock import local
 from chat_client.cli.history import save_media, show_message, tell_times
 from chat_client.cli.output import notes
 from chat_client.cli.terminal_chat import ConnectOptions
@@ -88,7 +89,7 @@ class Lookup:
         found: list[tuple[str, str]] = []
         async with self._history() as history:
             async for session in history.sessions(self._options.client_id):
-                found.append((str(session.id), session.title or f"{session.started_at.astimezone():%Y-%m-%d %H:%M}"))
+                found.append((str(session.id), session.title or f"{local(session.started_at):%Y-%m-%d %H:%M}"))
                 if len(found) == COMPLETED:
                     break
         return found

@@ -33,6 +33,7 @@ from rich.progress import (
 
 from chat_client.cli import INTERRUPTED
 from chat_client.cli.advice import advised
+from chat_client.cli.clock import now
 from chat_client.cli.pictures import show_picture
 from chat_client.cli.wrapping import print_hanging
 from chat_client.errors import ClientError, FileError
@@ -161,7 +162,7 @@ def show_reply(
     Raises:
         FileError: media could not be saved; the text was printed all the same.
     """
-    stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    stem = now().strftime("%Y-%m-%dT%H-%M-%S")
     saved: dict[str, str] = {}
     trouble: FileError | None = None
     for part, content in reply.media.items():

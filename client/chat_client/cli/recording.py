@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from chat_client.cli.clock import now
 from chat_client.errors import FileError
 from chat_client.files import save
 
@@ -85,7 +85,7 @@ class Recording:
             why = said.strip().splitlines()[-1:] or ["it said nothing"]
             raise FileError(f"{self._recorder.program} recorded nothing: {why[0]}")
         file = await _as_mp3(self._path) or self._path
-        stem = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S-recording")
+        stem = now().strftime("%Y-%m-%dT%H-%M-%S-recording")
         return save(folder, stem, file.suffix, file.read_bytes())
 
 
