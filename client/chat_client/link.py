@@ -28,6 +28,7 @@ from frameproto.connection import SESSION_HEADER, CloseCode, Parameter
 CHUNK_BYTES: Final = 64 * 1024  # a frame goes out in fragments of this size, so that its progress can be seen
 CLOSE_SECONDS: Final = 5.0
 NOT_UNDERSTOOD: Final = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_TEXT, CloseCode.TOO_LARGE}
+NO_TLS: Final = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}  # OpenSSL, of other bytes
 ERRORS: Final = 400  # the first status of HTTP that says no
 
 
@@ -176,9 +177,15 @@ async def _open(opening: connect_websocket, where: str, open_seconds: float) -> 
             raise Unreachable(f"{where} cannot be reached: {why}{through(where)}") from exc
         raise WrongAnswer(f"what answers at {where} is not a chatbot: {exc}{through(where)}") from exc
     except OSError as exc:
-        raise Unreachable(f"{where} cannot be reached: {exc.strerror or exc}{through(where)}") from exc
+        raise Unreachable(f"{where} cannot be reached: {_reason(exc)}{through(where)}") from exc
     except (ValueError, ImportError) as exc:  # no name of a host; a proxy of a kind that we do not speak
         raise Unreachable(f"{where} cannot be reached: {exc}{through(where)}") from exc
+
+
+def _reason(error: OSError) -> str:
+    if getattr(error, "reason", None) in NO_TLS:
+        return "it does not speak TLS; say ws:// instead of wss://"
+    return error.strerror or str(error) or "the connection broke before there was an answer"
 
 
 def _session_of(websocket: ClientConnection) -> UUID | None:

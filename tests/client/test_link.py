@@ -46,6 +46,25 @@ async def test_the_token_is_in_a_header_and_never_in_the_address() -> None:
         assert seen.authorization is None
 
 
+async def test_a_server_without_tls_is_told() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        with pytest.raises(Unreachable, match="it does not speak TLS; say ws:// instead of wss://"):
+            async with anna(f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"):
+                pass
+
+
+async def test_a_connection_that_ends_in_its_tls_handshake_is_told() -> None:
+    async with talking(echo) as url:
+        with pytest.raises(Unreachable, match=r"cannot be reached: ."):
+            async with anna(url.replace("ws://", "wss://")):
+                pass
+
+
 async def test_who_and_where_arrive_as_they_are() -> None:
     seen, session = Seen(), uuid4()
     odd = partial(connect, client_id="a b&c=d/é", time_zone="+07:00", session_id=session)

@@ -42,7 +42,7 @@ def read_config() -> dict[str, str]:
     """
     file = config_file()
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(file.read_text("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as exc:

@@ -52,7 +52,7 @@ def _local_time_zone() -> str:
 def token_in(path: Path) -> str:
     """Return what a file holds of a token; nothing when it cannot be read."""
     try:
-        return path.read_text("ascii").strip()
+        return str(path.read_text("utf-8-sig").encode("ascii"), "ascii").strip()
     except (OSError, UnicodeError):
         return ""
 

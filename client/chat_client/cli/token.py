@@ -113,7 +113,7 @@ def _secret(file: Path | None) -> str:
     else:
         missing = f"{file} does not hold a secret"
         try:
-            given = file.read_text("utf-8")
+            given = file.read_text("utf-8-sig")
         except (OSError, UnicodeError) as exc:
             raise click.UsageError(missing) from exc
     secret = given.partition(",")[0].strip()

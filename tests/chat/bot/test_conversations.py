@@ -49,6 +49,8 @@ def test_what_is_no_conversation_is_told_with_its_line(source: str) -> None:
 
 def test_the_command_tells_replies_that_differ_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "talk.txt"
+    file.write_text("anna say yes\nbot yes\n", "utf-8-sig")
+    assert main(["--conversations", str(file)]) == 0
     file.write_text("# one\nanna say yes\nbot no\n")
     assert main(["--conversations", str(file)]) == 1
     assert f"{file}:3: expected 'no', not 'yes'" in capsys.readouterr().err

@@ -55,6 +55,12 @@ def test_a_file_that_is_wrong_is_told(cli: Cli, tmp_path: Path, content: str, sa
     assert "config.toml" in done.stderr
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('client-id = "anna"\n', "utf-8-sig")
+    assert cli("config", "show", CHAT_CONFIG=str(file)).stdout == 'client-id = "anna"\n'
+
+
 def test_a_file_that_cannot_be_written_is_told(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     done = cli("config", "set", "url", "ws://x", CHAT_CONFIG=str(tmp_path / "taken" / "config.toml"))

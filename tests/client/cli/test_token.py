@@ -57,7 +57,7 @@ def made(*words: str, **variables: str) -> str:
 
 def test_a_token_talks_and_reads_back_for_its_client_only(guarded: Chatbot, cli: Cli, tmp_path: Path) -> None:
     anna, ben = made("--client-id", "anna"), made("--client-id", "ben")
-    (tmp_path / "anna.token").write_text(f"{anna}\n")
+    (tmp_path / "anna.token").write_text(f"{anna}\n", "utf-8-sig")  # as some editors save it
     by_file = ("--client-id", "anna", "--token-file", "anna.token")
     said = cli("send", "voice", guarded.url, VOICE, *by_file)
     assert (said.returncode, said.stderr) == (0, "")

@@ -61,7 +61,7 @@ async def _try(bot: ScriptedBot, path: Path) -> int:
     wrong = count = 0
     for file in files(path):
         try:
-            for expected in read_conversations(file.read_text(encoding="utf-8")):
+            for expected in read_conversations(file.read_text(encoding="utf-8-sig")):
                 count += 1
                 for difference in await try_conversation(bot, expected):
                     wrong += 1
