@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.exchanges.cores import MICROSECONDS, clock_us
 from bench.exchanges.wire import Peer
@@ -13,10 +13,17 @@ TICK_SECONDS = 0.001
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What the client saw: how long it all took, and each reply."""
+    """What the client saw.
+
+    Attributes:
+        seconds: how long it all took.
+        latencies_us: of each reply.
+        late_us: how late the client itself sent each request of an open loop.
+    """
 
     seconds: float
     latencies_us: list[float]
+    late_us: list[float] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -65,6 +72,7 @@ async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     latencies: list[float] = []
+    late: list[float] = []
 
     def replied(peer: Peer) -> None:
         latencies.append(clock_us() - peer.sent_us.popleft())
@@ -78,12 +86,14 @@ async def open_loop(peers: Sequence[Peer], frame: bytes, count: int, per_second:
     while sent < count:
         due = min(count, int((clock_us() - began) / gap_us) + 1)
         while sent < due:
-            peers[sent % len(peers)].send(frame, began + sent * gap_us)
+            due_us = began + sent * gap_us
+            late.append(clock_us() - due_us)
+            peers[sent % len(peers)].send(frame, due_us)
             sent += 1
         _check_open(peers)
         await asyncio.sleep(TICK_SECONDS)
     await _until(done, peers)
-    return LoadResult((clock_us() - began) / MICROSECONDS, latencies)
+    return LoadResult((clock_us() - began) / MICROSECONDS, latencies, late)
 
 
 async def _until(done: "asyncio.Future[None]", peers: Sequence[Peer]) -> None:

@@ -12,6 +12,7 @@ from bench.samples import Sample, percentile
 
 P50: Final = "p50 µs"
 P99: Final = "p99 µs"
+SENT_LATE: Final = "sent late p99 µs"
 RATE: Final = "a second"
 LAG: Final = "loop lag p99 µs"
 Figures = dict[str, float]
@@ -37,6 +38,8 @@ async def observed(contender: ServerContender, driving: Awaitable[LoadResult], *
         P50: percentile(driven.latencies_us, 0.5),
         P99: percentile(driven.latencies_us, 0.99),
     }
+    if driven.late_us:
+        figures[SENT_LATE] = percentile(driven.late_us, 0.99)
     return figures | ({LAG: percentile(lags_us, 0.99)} if lags_us else {})
 
 

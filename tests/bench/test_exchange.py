@@ -44,6 +44,7 @@ def test_the_shortest_run_measures_texts_of_everybody(tmp_path: Path) -> None:
         assert rows[FLOOR]["cpu_ratio_to_floor"] == 1
         assert all(row["figures"][CPU]["median"] > 0 for row in rows.values())
         assert "loop lag p99 µs" in rows[OURS]["figures"]
+        assert all(("sent late p99 µs" in row["figures"]) == (part == "offered") for row in rows.values())
     for name in found["missing"]:
         assert f"NOT MEASURED {name}" in ended.stderr
 
