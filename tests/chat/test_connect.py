@@ -9,10 +9,12 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chat_service.connection import Connection
+from chat_service.connections import ConnectionRegistry
 from frameproto import Request, RequestKind, decode_response, encode_request
 from permits import Outlook, PoolLearning, Verdict
 from servicekit.clock import utc_now
@@ -63,6 +65,32 @@ async def test_a_fault_as_a_connection_begins_ends_it_and_gives_its_permit_back(
         await eventually(server, held=0)
         async with asyncio.timeout(60):
             await server.registry.wait_until_empty()
+
+
+async def test_a_fault_before_the_upgrade_gives_the_permit_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a bug before the upgrade")
+
+    monkeypatch.setattr(Connection, "__init__", fail)
+    async with open_server() as server:
+        with pytest.raises(InvalidStatus):
+            await server.visit()
+        assert (await server.connections.state()).high_water == 1
+        await eventually(server, held=0)
+
+
+async def test_a_client_that_has_left_before_the_accept_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    monkeypatch.setattr(WebSocket, "accept", gone)
+    async with open_server() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(upgrade())
+        await until(server.connections, lambda state: (state.high_water, state.held) == (1, 0))
+        assert len(server.registry) == 0
+        writer.close()
+    assert [server.closed(code) for code in (1000, 1006, 1011, 1012)] == [0] * 4
 
 
 async def test_a_session_may_be_continued() -> None:
@@ -208,6 +236,12 @@ async def test_a_client_that_waited_too_long_comes_back_to_its_place() -> None:
         (await bob).release()
 
 
+async def test_a_client_that_may_not_wait_is_promised_no_place() -> None:
+    async with open_server(capacity=1, wait_seconds=0) as server, server.visit("holder"):
+        status, problem, _ = await denial(waiting(server, "anna"))
+        assert (status, problem["code"], "keptSeconds" in problem) == (503, "cluster_full", False)
+
+
 async def test_a_place_is_told_live_while_its_handshake_waits_and_to_nobody_else() -> None:
     async with open_server(capacity=1, per_client=1) as server, contextlib.AsyncExitStack() as stack:
         holder = await server.connections.acquire("holder", wait_seconds=0)
@@ -318,6 +352,37 @@ async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_w
         await closing
         assert (await denial(server.url()))[1]["code"] == "draining"
         await eventually(server, held=0)
+
+
+async def test_a_connection_that_opens_as_the_drain_begins_is_closed_with_1012(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_too_late(registry: ConnectionRegistry, connection: Connection) -> None:
+        add(registry, connection)
+        registry.is_draining = True
+
+    add = ConnectionRegistry.add
+    monkeypatch.setattr(ConnectionRegistry, "add", add_too_late)
+    async with open_server() as server, server.visit() as chat:
+        assert await until_closed(chat) == 1012
+
+
+async def test_connections_are_counted_from_their_beginning_to_their_end() -> None:
+    async with open_server(capacity=1) as server:
+
+        def is_open() -> float | None:
+            return server.metrics.registry.get_sample_value("chatbot_connections_open")
+
+        async with server.visit() as chat:
+            await chat.ping()
+            assert (is_open(), server.closed(1000), server.denied("left_the_line")) == (1, 0, 0)
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(upgrade())
+            await eventually(server, held=1, waiting=1)
+            writer.close()
+            await eventually(server, held=1, waiting=0)
+        await eventually(server, held=0)
+        async with asyncio.timeout(20):
+            await server.registry.wait_until_empty()
+        assert (is_open(), server.closed(1000), server.denied("left_the_line")) == (0, 1, 1)
 
 
 async def test_a_frame_over_the_limit_is_closed_with_1009_while_the_client_is_still_sending() -> None:

@@ -172,7 +172,10 @@ def _only_tells(node: ast.Expr) -> bool:
         return False
     if not isinstance(call.func, ast.Attribute):
         return isinstance(call.func, ast.Name) and call.func.id == "assert_never"
-    return isinstance(call.func.value, ast.Name) and call.func.value.id in _LOGGERS
+    match call.func.value:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.lstrip("_") in _LOGGERS
+    return False
 
 
 def _lineage(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[tuple[ast.AST, ast.AST]]:

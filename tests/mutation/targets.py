@@ -96,29 +96,27 @@ TARGETS = (
         ),
     ),
     Target(
-        _parts("permits.redis", "channel clients open_pool pool"),
+        _parts("permits.redis", "open_pool pool"),
         (
-            *(
-                f"tests/permits/test_{what}.py"
-                for what in ("arguments", "channel", "misuse", "open_pool", "redis_pool")
-            ),
-            *("tests/permits/test_store_calls.py", "tests/permits/test_store_faults.py", *_CONTRACT, "-k", _ON_VALKEY),
+            *(f"tests/permits/test_{what}.py" for what in ("store_layout", "misuse", "open_pool")),
+            *(*_CONTRACT, "-k", _ON_VALKEY),
+        ),
+    ),
+    Target(
+        _parts("permits.redis", "channel clients"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("channel", "store_calls", "misuse", "redis_pool")),
+            *("tests/permits/test_clients.py", "-k", f"{_ON_VALKEY} and not cluster and not sentinel"),
         ),
     ),
     Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
     Target(
-        _parts("chat_service", "admission connect connection connections denials zones"),
-        tuple(
-            f"tests/chat/test_{what}.py"
-            for what in ("access", "admission", "connect", "denials", "zones", "early_data", "ids")
-        ),
+        _parts("chat_service", "admission zones"),
+        tuple(f"tests/chat/test_{what}.py" for what in ("admission", "zones", "access")),
     ),
     Target(
-        _parts("frameproto", "connection errors exchange media requests responses v2"),
-        tuple(
-            f"tests/frameproto/test_{what}.py"
-            for what in ("connection", "exchange", "media", "properties", "requests", "responses", "v2", "vectors")
-        ),
+        _parts("chat_service", "connect connection connections denials"),
+        tuple(f"tests/chat/test_{what}.py" for what in ("connect", "denials", "early_data")),
     ),
     Target(
         ("chat_client.outgoing", "chat_client.retry"),

@@ -1,5 +1,6 @@
 """What a connection of a pool writes, and what the server makes of it."""
 
+import asyncio
 import select
 import socket
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from permits.redis import channel as channel_module
-from permits.redis.channel import Channel, CommandHead, open_connection
+from permits.redis.channel import Channel, CommandHead, StoreLost, open_connection
 from permits.redis.throughput import LEAD
 
 ROUNDS = 3000
@@ -57,6 +58,21 @@ async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
                 said += caller.recv(1000)
             assert b"permit" in listener.recv(1000)
     assert late == 0
+
+
+async def test_nothing_is_tried_twice_behind_the_back_of_a_pool() -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server, Redis(host=host, port=port) as redis:
+        with pytest.raises(StoreLost):
+            await open_connection(redis, "key")
+    assert len(connections) == 1
 
 
 @contextmanager

@@ -134,9 +134,10 @@ class Vault:
 
 async def test_credentials_that_cannot_be_had_once_are_asked_for_again(redis_url: str, name: str) -> None:
     provider: Any = Vault(failures=3)
-    redis = Redis.from_url(redis_url, credential_provider=provider)
-    async with redis, RedisPool(name, redis=redis, capacity=1, lease_seconds=1.8) as pool:
+    redis, diary = Redis.from_url(redis_url, credential_provider=provider), Diary()
+    async with redis, RedisPool(name, redis=redis, capacity=1, lease_seconds=1.8, observer=diary) as pool:
         await ready_or_refused(pool)
+    assert ("failed", None) not in diary.news  # it is no fault of the pool
 
 
 async def ready_or_refused(pool: RedisPool) -> None:

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from permits.redis import PoolOperator
+from permits.redis import PoolOperator, RedisPool
 from permits.redis.channel import Subscription
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, until
+from tests.permits.parts import SECONDS, hold, until
 
 
 async def test_an_operator_reads_once_that_a_pool_learns_and_once_of_each_capacity_set_by_hand(
@@ -49,3 +49,11 @@ async def test_a_pool_that_is_open_hears_notices(
         may_subscribe.set()
         assert (await opening).ready()
     assert len(await store.pubsub_channels(f"*{name}*")) == 1
+
+
+async def test_a_pool_that_ends_well_logs_nothing(redis_url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        await PoolOperator(name, redis).begin()
+        async with RedisPool(name, redis=redis, capacity=1) as pool:
+            await hold(pool, "anna")
+    assert caplog.records == []

@@ -227,6 +227,14 @@ def test_a_pool_that_closes_tells_who_waits(open_pool: Opener) -> None:
     pool.close()
 
 
+def test_a_block_closes_its_pool() -> None:
+    with SyncPool(lambda: MemoryPool("block", capacity=1)) as pool:
+        pool.acquire("anna", wait_seconds=0).release()
+    assert not pool.ready()
+    with pytest.raises(PoolClosed):
+        pool.state()
+
+
 def test_an_event_loop_is_not_blocked(open_pool: Opener) -> None:
     pool = open_pool(1)
 
@@ -409,6 +417,32 @@ time.sleep(0.3)
         "parent True {'parent': 1}",
     ]
     assert counts(pool.state()) == (0, 0)
+
+
+def test_a_fork_waits_until_a_pool_is_open_that_another_thread_opens(watcher: tuple[SyncPool, Sequence[str]]) -> None:
+    _, words = watcher
+    lines = """
+lock, opening = threading.Lock(), threading.Event()
+make = pool._make
+def make_locked():
+    if not lock.acquire(timeout=20):
+        os._exit(8)
+    opening.set()
+    time.sleep(0.5)
+    lock.release()
+    return make()
+pool = SyncPool(make_locked)
+threading.Thread(target=pool.open).start()
+opening.wait()
+child = os.fork()
+if child == 0:
+    with pool.permit("child", wait_seconds=60):
+        os._exit(7)
+say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    with script(lines, *words) as process:
+        said, errors = process.communicate(timeout=60)
+    assert (said, errors) == ("7\n", "")
 
 
 def test_a_fork_while_other_threads_are_at_it_does_not_hang(watcher: tuple[SyncPool, Sequence[str]]) -> None:
