@@ -1,6 +1,7 @@
 """Clients that talk without a pause, come again when they are sent away, and remember what they were answered."""
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,7 @@ class Crowd:
         unreachable: handshakes that got no answer from the service.
         errors: error frames, by code.
         leave: set when everybody is to finish.
+        mark: stands in each text, since history may know the texts of another crowd with the same client ids.
     """
 
     address: str
@@ -54,6 +56,7 @@ class Crowd:
     unreachable: list[str] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     leave: asyncio.Event = field(default_factory=asyncio.Event)
+    mark: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
     def total(self) -> int:
@@ -84,7 +87,7 @@ class Crowd:
                     session_id = chat.session_id
                     while not self.leave.is_set():
                         said += 1
-                        text = f"say {client_id} {said}"
+                        text = f"say {client_id} {said} {self.mark}"
                         self.unanswered.append(text)
                         try:
                             await chat.ask(text)
