@@ -38,7 +38,7 @@ TARGETS = (
         _parts("chat_service", "conversation pending message_work dialect message_handler in_flight answers"),
         (
             *(f"tests/chat/test_{what}.py" for what in ("connection", "conversation", "conversation_v2")),
-            *(f"tests/chat/test_{what}.py" for what in ("dialect", "answers", "ends", "hours")),
+            *(f"tests/chat/test_{what}.py" for what in ("dialect", "answers", "ends", "hours", "in_flight")),
         ),
     ),
     Target(
@@ -57,7 +57,10 @@ TARGETS = (
         _parts("chat_service.outbox", "disposal files outbox queue reader records recovery")
         + _parts("chat_service.outbox", "search segment_reader segments spool writer"),
         (
-            *(f"tests/chat/outbox/test_{what}.py" for what in ("outbox", "segments", "faults", "search")),
+            *(
+                f"tests/chat/outbox/test_{what}.py"
+                for what in ("outbox", "queue", "records", "segments", "faults", "search")
+            ),
             *("-k", "not killed and not backlog_takes_little_memory"),  # which take long, in other processes
         ),
     ),

@@ -155,18 +155,33 @@ async def test_whichever_call_the_disk_fails_the_record_is_refused_whole_and_the
             return
         assert (outbox.depth, outbox.size_bytes) == (1, size)
         assert [len(files(folder, kind)) for kind in ("writing", "waiting", "media")] == [0, 0, 0]
-        await append(outbox, exchange("after" + text))
+        with capture_logs() as logs:
+            await append(outbox, exchange("after" + text))
+        assert [entry["event"] for entry in logs] == []
         assert await drained(outbox) == ["before", "after" + text]
         await outbox.close()
         assert [files(folder, kind) for kind in ("log", "refused")] == [[], []]
     raise AssertionError("an append has no end")
 
 
+def take_half(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    """Take a little more than half of the next write, as a disk does that becomes full; then there is room again."""
+
+    def pwrite(file: int, data: Any, at: int) -> int:
+        calls.append("pwrite")
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data[: len(data) // 2 + 5] if len(calls) == 1 else data, at)
+
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", pwrite)
+
+
 @pytest.mark.parametrize("fsync", [False, True])
 async def test_of_many_in_one_turn_those_are_kept_that_the_disk_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
 ) -> None:
-    """Half of the first write is taken, and the rest is tried again without the one in the middle."""
+    """The first write is taken up to the record in the middle, and the rest is tried again without that one."""
     outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=fsync)
     await append(outbox, exchange("before"))
     told: dict[str, bool] = {}
@@ -175,15 +190,35 @@ async def test_of_many_in_one_turn_those_are_kept_that_the_disk_took(
         return lambda error: told.__setitem__(text, error is None)
 
     with monkeypatch.context() as patch:
-        disk = Disk(patch, 0, errno.ENOSPC)
-        for text in "abcdefghi":
+        take_half(patch, [])
+        for text in "abcdefgh":
             outbox.keep(exchange(text), on_kept(text))
-        await append(outbox, exchange("j"))
-        assert disk.failed
-    assert list(told) == [*"abcdefghi"]
-    assert sum(told.values()) == 8, "one is refused"
-    kept = [text for text, was_kept in told.items() if was_kept]
-    assert await drained(outbox) == ["before", *kept, "j"]
+        await append(outbox, exchange("i"))
+    assert told == {text: text != "e" for text in "abcdefgh"}
+    assert list(told) == [*"abcdefgh"]
+    assert await drained(outbox) == ["before", *"abcdfgh", "i"]
+    await outbox.close()
+
+
+async def test_with_fsync_what_a_full_disk_took_is_synced_before_its_callers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.open(tmp_path, max_bytes=BIG, fsync=True)
+    await append(outbox, exchange("before"))
+    calls: list[str] = []
+    take_half(monkeypatch, calls)
+    real = os.fdatasync
+
+    def fdatasync(file: int) -> None:
+        calls.append("fdatasync")
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    outbox.keep(exchange("a"), lambda error: calls.append("refused" if error else "kept"))
+    with pytest.raises(OutboxUnwritable):
+        await append(outbox, exchange("b"))
+    assert calls == ["pwrite", "pwrite", "fdatasync", "kept"]
+    assert await drained(outbox) == ["before", "a"]
     await outbox.close()
 
 
@@ -294,6 +329,22 @@ async def test_a_segment_that_cannot_be_removed_is_tried_again_and_blocks_nothin
     assert files(tmp_path, "log") == []
 
 
+async def test_each_segment_that_cannot_be_removed_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_service.outbox.outbox.SEGMENT_BYTES", 100)  # each record has its own
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    for text in "abc":
+        await append(outbox, exchange(text))
+    segments = files(tmp_path, "log")
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        Disk(patch, 0, errno.EROFS, for_good=True)
+        assert await drained(outbox, batch_bytes=1) == [*"abc"]
+    assert [entry["file"] for entry in logs] == [f"log/{segment.name}" for segment in segments]
+    await outbox.close()
+    assert files(tmp_path, "log") == []
+
+
 async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_until_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,12 +369,16 @@ async def test_a_refused_record_for_which_the_disk_has_no_room_is_passed_by_unti
     assert [file.suffix for file in files(tmp_path, "refused")] == [".reason", ".record"]
 
 
+@pytest.mark.parametrize("is_left", [False, True], ids=["just written", "of an earlier process"])
 async def test_a_deferred_record_that_stays_in_its_segment_and_is_damaged_there_is_dead_lettered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left: bool
 ) -> None:
     outbox = Outbox.open(tmp_path, max_bytes=BIG)
     for text in "abc":
         await append(outbox, exchange(text))
+    if is_left:
+        await outbox.close()
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
     batch = await outbox.peek_batch(BIG, 2)
     assert batch is not None
     with monkeypatch.context() as patch:

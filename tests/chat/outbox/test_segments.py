@@ -297,6 +297,18 @@ async def test_a_torn_record_at_the_end_is_cut_off_wherever_it_ends(tmp_path: Pa
     assert [files(tmp_path, kind) for kind in ("log", "refused")] == [[], []]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+async def test_bytes_at_the_end_that_begin_no_record_are_damage_and_not_cut_off(tmp_path: Path, more: int) -> None:
+    segment = await left_behind(tmp_path, "a")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + bytes(HEADER_BYTES + more))
+    outbox = Outbox.open(tmp_path, max_bytes=BIG)
+    assert (outbox.depth, outbox.refused) == (1, 1)
+    assert await drained(outbox) == ["a"]
+    await outbox.close()
+    assert (tmp_path / "refused" / segment.name).read_bytes() == whole + bytes(HEADER_BYTES + more)
+
+
 async def test_whichever_bit_is_damaged_all_other_records_before_it_are_delivered_and_the_loss_is_told(
     tmp_path: Path,
 ) -> None:
@@ -355,6 +367,19 @@ async def test_all_of_a_long_segment_is_found_at_the_start(tmp_path: Path) -> No
     assert (outbox.depth, outbox.refused) == (len(texts), 0)
     assert await drained(outbox) == texts
     await outbox.close()
+
+
+async def test_all_headers_are_found_however_much_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = await left_behind(tmp_path, *"abc")
+    record_bytes = segment.stat().st_size // 3
+    second_header_at_end = record_bytes + HEADER_BYTES
+    for scan_bytes in (HEADER_BYTES, *(second_header_at_end + more for more in (-1, 0, 1)), 2 * record_bytes):
+        monkeypatch.setattr("chat_service.outbox.segment_reader.SCAN_BYTES", scan_bytes)
+        outbox = Outbox.open(tmp_path, max_bytes=BIG)
+        assert (outbox.depth, outbox.refused) == (3, 0), scan_bytes
+        await outbox.close()
 
 
 @pytest.mark.parametrize("how", ["gone", "EIO", "cut", "zeros"])

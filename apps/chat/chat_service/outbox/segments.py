@@ -105,8 +105,9 @@ class SegmentLog:
         except OSError as exc:
             return Written(None, 0, exc)
         done, error = write_at(self._file, b"".join(records), segment.size_bytes)
-        if error is None and self._fsync:
-            done, error = self._sync(done)
+        if done and self._fsync:  # also when a disk that became full took only a part
+            done, unsynced = self._sync(done)
+            error = error or unsynced
         if error is None:
             return Written(segment, len(records), None)
         kept = size = 0
