@@ -111,6 +111,35 @@ def test_each_is_needed(needed: str) -> None:
             {"chat": {"settings": {"CHAT_TIME_ZONES": "Europe/*,+0?:00"}}},
             "tests.timeZone (Etc/UTC) is not among the served zones (CHAT_TIME_ZONES: Europe/*,+0?:00)",
         ),
+        (
+            {"chat": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+            "A is 2 times in chat.extraEnv: remove all but one",
+        ),
+        (
+            {"history": {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}},
+            "tmp is 2 times in history.extraVolumes and the volumes of the chart",
+        ),
+        (
+            {"chat": {"extraInitContainers": [{"name": "chat", "image": "a:1"}]}},
+            "chat is 2 times in chat.extraContainers and extraInitContainers (with the container chat)",
+        ),
+        (
+            {"ingress": {"enabled": True, "host": "a.b", "extraHosts": [{"host": "a.b"}]}},
+            "a.b is 2 times in ingress.host and extraHosts",
+        ),
+        (
+            {"networkPolicy": {"mongodb": {"port": 2000, "endPort": 1000}}},
+            "networkPolicy.mongodb.endPort (1000) must not be less than port (2000)",
+        ),
+        (
+            {"chat": {"service": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]}}},
+            "chat.service.ipFamilies holds two, and ipFamilyPolicy SingleStack allows one",
+        ),
+        (
+            {"history": {"service": {"externalTrafficPolicy": "Local"}}},
+            "history.service.externalTrafficPolicy is not for a service of type ClusterIP",
+        ),
+        ({"chat": {"service": {"nodePort": 30080}}}, "chat.service.nodePort is not for a service of type ClusterIP"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -142,6 +171,24 @@ def test_what_does_not_fit_together_is_told(values: dict[str, Any], said: str) -
         ({"sizing": {"mediaProcesses": 65}}, "at '/sizing/mediaProcesses': maximum: got 65, want 64"),
         ({"chat": {"nodeSelector": {"disk": 1}}}, "at '/chat/nodeSelector/disk': got number, want string"),
         ({"publicPaths": {"history": ["v1"]}}, "at '/publicPaths/history/0'"),
+        ({"chat": {"extraEnv": [{"name": "A", "value": 5}]}}, "at '/chat/extraEnv/0/value': got number"),
+        ({"chat": {"podLabels": {"team": "a b"}}}, "at '/chat/podLabels/team'"),
+        ({"commonLabels": {"team": "x" * 64}}, "at '/commonLabels/team'"),
+        ({"commonLabels": {"a team": "x"}}, "invalid propertyName 'a team'"),
+        ({"chat": {"startupProbe": {"enabled": False}}}, "additional properties 'enabled' not allowed"),
+        ({"chat": {"image": {"repository": "team/chat:1.2"}}}, "at '/chat/image/repository'"),
+        ({"image": {"registry": "https://registry.example.com"}}, "at '/image/registry'"),
+        ({"ingress": {"host": "10.0.0.1"}}, "at '/ingress/host'"),
+        ({"ingress": {"host": "a..b"}}, "at '/ingress/host'"),
+        ({"gateway": {"timeouts": {"request": "forever"}}}, "at '/gateway/timeouts/request'"),
+        ({"listenAddress": "[::]"}, "at '/listenAddress'"),
+        ({"listenAddress": "127.0.0.1"}, "at '/listenAddress'"),
+        (
+            {"networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0"}}]}},
+            "at '/networkPolicy/clients/0/ipBlock/cidr'",
+        ),
+        ({"networkPolicy": {"clients": [{"namespaceSelectr": {}}]}}, "properties 'namespaceSelectr' not allowed"),
+        ({"chat": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": "a"}]}}, "at '/chat/hostAliases/0/hostnames'"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -172,6 +219,28 @@ def test_production_leaves_room_for_a_pod_that_is_replaced() -> None:
 )
 def test_a_zone_that_is_served_is_taken(served: str, zone: str) -> None:
     release(merged(LEAST, {"chat": {"settings": {"CHAT_TIME_ZONES": served}}, "tests": {"timeZone": zone}}))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"chat": {"image": {"repository": "registry.example.com:5000/team/chat_bot/chat"}}},
+        {"image": {"registry": "registry.example.com:5000/team/"}},
+        {"listenAddress": "::"},
+        {"ingress": {"enabled": True, "host": "*.example.com", "extraHosts": [{"host": "xn--bcher-kva.example"}]}},
+        {"networkPolicy": {"redis": {"to": [{"ipBlock": {"cidr": "fd00::/8", "except": ["fd00:1::/32"]}}]}}},
+        {"chat": {"livenessProbe": {"httpGet": None, "tcpSocket": {"port": "http"}}}},
+        {
+            "chat": {
+                "extraEnv": [{"name": "A"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+            }
+        },
+        {"commonLabels": {"example.com/team": "A.b_c-d", "empty": ""}},
+        {"chat": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "nodePort": 30080}}},
+    ],
+)
+def test_unusual_values_that_work_are_taken(values: dict[str, Any]) -> None:
+    assert release(merged(LEAST, values)).objects
 
 
 def test_open_doors_must_be_asked_for_and_are_mentioned() -> None:

@@ -205,6 +205,15 @@ def test_memory_is_enough_for_kept_speech(mode: str, cache_bytes: int) -> None:
     assert limits == {"memory": f"{math.ceil(worst / 1024**2)}Mi"}
 
 
+@pytest.mark.parametrize("part", ["chat", "history"])
+def test_null_takes_an_amount_away_that_the_chart_works_out(part: str) -> None:
+    changed = {part: {"resources": {"limits": {"memory": None}, "requests": {"memory": "1Gi"}}}}
+    resources = release(merged(LEAST, changed)).container(part)["resources"]
+    assert not resources["limits"]
+    assert resources["requests"]["memory"] == "1Gi"
+    assert resources["requests"]["cpu"]
+
+
 @pytest.mark.parametrize(
     ("chat", "repository"),
     [

@@ -79,6 +79,12 @@ gateway.{{ $list }} is needed: an HTTPRoute without it would be for nobody, or f
 {{- end }}
 
 {{- define "chatbot.checks.fit" -}}
+{{- include "chatbot.checks.unique" . }}
+{{- range $store, $there := .Values.networkPolicy }}
+{{- if and (kindIs "map" $there) $there.endPort (lt (int $there.endPort) (int $there.port)) }}
+networkPolicy.{{ $store }}.endPort ({{ int $there.endPort }}) must not be less than port ({{ int $there.port }})
+{{- end }}
+{{- end }}
 {{- with get (.Values.chat.settings | default dict) "CHAT_TIME_ZONES" }}
 {{- if and $.Values.tests.enabled (not (include "chatbot.checks.zoneIsServed" (dict "zone" $.Values.tests.timeZone "served" .))) }}
 tests.timeZone ({{ $.Values.tests.timeZone }}) is not among the served zones (CHAT_TIME_ZONES: {{ . }}), so helm test would be denied: name one that is
@@ -117,11 +123,58 @@ a chat pod that held all {{ .Values.limits.connections | int }} connections woul
 {{ $name }}.autoscaling.prometheusUrl is needed: the address of Prometheus, which counts the connections
 {{- end }}
 {{- end }}
+{{- with $values.service }}
+{{- if and (eq (.ipFamilyPolicy | default "") "SingleStack") (gt (len (.ipFamilies | default list)) 1) }}
+{{ $name }}.service.ipFamilies holds two, and ipFamilyPolicy SingleStack allows one: use PreferDualStack, or name one
+{{- end }}
+{{- if eq .type "ClusterIP" }}
+{{- range $key := list "nodePort" "externalTrafficPolicy" "loadBalancerClass" "loadBalancerSourceRanges" }}
+{{- if index $values.service $key }}
+{{ $name }}.service.{{ $key }} is not for a service of type ClusterIP: remove it, or set {{ $name }}.service.type
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $variable := $values.extraEnv }}
 {{- if has $variable.name (include "chatbot.env.ours" $ | fromYamlArray) }}
 {{ $name }}.extraEnv holds {{ $variable.name }}, which the chart sets: use its own value
 {{- else if hasKey (include (printf "chatbot.%s.config" $name) $ | fromYaml) $variable.name }}
 {{ $name }}.extraEnv holds {{ $variable.name }}, which would override what the chart sets from its values: use these, or {{ $name }}.settings
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* That no name is given twice where Kubernetes takes each once. */}}
+{{- define "chatbot.checks.unique" -}}
+{{- $lists := dict "ingress.host and extraHosts" (list .Values.ingress.host) "gateway.hostnames" (.Values.gateway.hostnames | default list) }}
+{{- range .Values.ingress.extraHosts }}
+{{- $_ := set $lists "ingress.host and extraHosts" (append (get $lists "ingress.host and extraHosts") .host) }}
+{{- end }}
+{{- range $part := include "chatbot.parts" $ | fromYamlArray }}
+{{- $values := index $.Values $part }}
+{{- $containers := list $part }}
+{{- range concat ($values.extraContainers | default list) ($values.extraInitContainers | default list) }}
+{{- $containers = append $containers .name }}
+{{- end }}
+{{- $_ := set $lists (printf "%s.extraContainers and extraInitContainers (with the container %s)" $part $part) $containers }}
+{{- $volumes := list "tmp" "data" }}
+{{- range include (ternary "chatbot.chat.volumes" "chatbot.volumes.ca" (eq $part "chat")) $ | fromYamlArray }}
+{{- $volumes = append $volumes .name }}
+{{- end }}
+{{- range $key, $names := dict "extraVolumes" (uniq $volumes) "extraEnv" list }}
+{{- range index $values $key }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $_ := set $lists (printf "%s.%s%s" $part $key (ternary " and the volumes of the chart" "" (eq $key "extraVolumes"))) $names }}
+{{- end }}
+{{- end }}
+{{- range $list, $names := $lists }}
+{{- range $name := $names | uniq }}
+{{- $times := 0 }}
+{{- range $names }}{{- if eq (toString .) (toString $name) }}{{- $times = add1 $times }}{{- end }}{{- end }}
+{{- if gt $times 1 }}
+{{ $name }} is {{ $times }} times in {{ $list }}: remove all but one, or call them otherwise
 {{- end }}
 {{- end }}
 {{- end }}

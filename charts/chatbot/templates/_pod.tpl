@@ -66,7 +66,17 @@ spec:
       securityContext:
         {{- include "chatbot.securityContext" $values.securityContext | nindent 8 }}
       resources:
-        {{- mergeOverwrite (dict) .resources ($values.resources | default dict) | toYaml | nindent 8 }}
+        {{- $resources := mergeOverwrite (dict) (deepCopy .resources) ($values.resources | default dict | deepCopy) }}
+        {{- range $amounts := $resources }}
+        {{- if kindIs "map" $amounts }}
+        {{- range $resource, $amount := $amounts }}
+        {{- if kindIs "invalid" $amount }}{{- /* null takes away what the chart works out; Kubernetes would read 0 */}}
+        {{- $_ := unset $amounts $resource }}
+        {{- end }}
+        {{- end }}
+        {{- end }}
+        {{- end }}
+        {{- toYaml $resources | nindent 8 }}
       volumeMounts:
         - name: tmp
           mountPath: /tmp
