@@ -94,7 +94,10 @@ TARGETS = (
         _parts("permits.redis", "dispatch grant_listener session throughput"),
         (
             *(f"tests/permits/test_{what}.py" for what in ("session", "store_calls", "drift", "lost_notices")),
-            *(f"tests/permits/test_{what}.py" for what in ("hand_edits", "misuse", "redis_pool", "throughput")),
+            *(
+                f"tests/permits/test_{what}.py"
+                for what in ("dispatch", "hand_edits", "misuse", "redis_pool", "throughput")
+            ),
             *("tests/permits/test_store_faults.py", *_CONTRACT, "-k", _ON_VALKEY),
         ),
     ),
