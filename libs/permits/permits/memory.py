@@ -14,7 +14,7 @@ from permits.memory_permit import MemoryPermit
 from permits.memory_positions import SavedPosition, SavedPositions
 from permits.memory_queue import MemoryQueue, Waiter
 from permits.memory_request import MemoryRequest
-from permits.observer import PoolObserver, Report
+from permits.observer import OutcomeReporter, PoolObserver
 from permits.pool import Pool
 
 
@@ -43,7 +43,7 @@ class MemoryPool(Pool):
         check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
         check_seconds("lease_seconds", lease_seconds)
         super().__init__(name)
-        self._report = Report(name, observer)
+        self._reporter = OutcomeReporter(name, observer)
         self._capacity = capacity
         self._per_client = per_client
         self._max_waiting = max_waiting
@@ -78,9 +78,9 @@ class MemoryPool(Pool):
             if permit is None:
                 permit = await self._wait(self._enqueue(client_id, wait_seconds, wait_id), wait_seconds)
         except PermitError as exc:
-            self._report.refused(begun_at, exc)
+            self._reporter.refused(begun_at, exc)
             raise
-        self._report.granted(begun_at, in_line=in_line)
+        self._reporter.granted(begun_at, in_line=in_line)
         return permit
 
     def request(
@@ -95,7 +95,7 @@ class MemoryPool(Pool):
         loop = self._check_use()
         begun_at = loop.time()
         check_request(client_id, wait_seconds, wait_id)
-        request = MemoryRequest(self._queue, self._report, begun_at, settled)
+        request = MemoryRequest(self._queue, self._reporter, begun_at, settled)
         try:
             permit = self._grant_now(client_id, wait_seconds, wait_id)
         except PermitError as exc:
@@ -218,7 +218,7 @@ class MemoryPool(Pool):
         self._held += 1
         self._held_by[client_id] += 1
         self._high_water = max(self._high_water, self._held)
-        return MemoryPermit(client_id, ticket, give_back=self._take_back, report_lost=self._report.lost)
+        return MemoryPermit(client_id, ticket, give_back=self._take_back, report_lost=self._reporter.lost)
 
     def _take_back(self, permit: MemoryPermit) -> None:
         self._held -= 1

@@ -7,19 +7,19 @@ from permits.base import PermitRequest
 from permits.errors import PermitError, PermitTimeout, PoolClosed
 from permits.memory_permit import MemoryPermit
 from permits.memory_queue import Granted, MemoryQueue, Waiter
-from permits.observer import Report
+from permits.observer import OutcomeReporter
 
 
 class MemoryRequest:
     """See `PermitRequest`."""
 
-    __slots__ = ("_begun_at", "_cancelled", "_queue", "_report", "_result", "_settled", "_timer", "_waiter")
+    __slots__ = ("_begun_at", "_cancelled", "_queue", "_reporter", "_result", "_settled", "_timer", "_waiter")
 
     def __init__(
-        self, queue: MemoryQueue, report: Report, begun_at: float, settled: Callable[[PermitRequest], None]
+        self, queue: MemoryQueue, reporter: OutcomeReporter, begun_at: float, settled: Callable[[PermitRequest], None]
     ) -> None:
         self._queue = queue
-        self._report = report
+        self._reporter = reporter
         self._begun_at = begun_at
         self._settled = settled
         self._cancelled = False
@@ -58,9 +58,9 @@ class MemoryRequest:
     def _tell(self) -> None:
         if not self._cancelled:
             if isinstance(self._result, PermitError):
-                self._report.refused(self._begun_at, self._result)
+                self._reporter.refused(self._begun_at, self._result)
             else:
-                self._report.granted(self._begun_at, in_line=self._waiter is not None)
+                self._reporter.granted(self._begun_at, in_line=self._waiter is not None)
             self._settled(self)
 
     def result(self) -> MemoryPermit:

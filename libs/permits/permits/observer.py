@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Concatenate, Final, ParamSpec, Protocol
 
 from permits.errors import PermitError, PermitTimeout, Reason
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 
 REFUSED_REASONS: Final = tuple(reason for reason in Reason if reason not in (Reason.CLUSTER_FULL, Reason.PERMIT_LOST))
 """The reasons that `PoolObserver.refused` may get. Time-outs and losses have methods of their own."""
@@ -36,8 +37,8 @@ class PoolObserver(Protocol):
         """An unexpected error occurred. The pool refuses the request, and tries again."""
 
 
-class Report:
-    """Calls the observer of one pool. Its exceptions are logged and do not affect requests or permits.
+class OutcomeReporter:
+    """Reports to the observer of one pool. Its exceptions are logged and do not affect requests or permits.
 
     Args:
         pool: its name.
@@ -50,33 +51,31 @@ class Report:
 
     def granted(self, begun_at: float, *, in_line: bool) -> None:
         """Report a permit that was requested at this event loop time."""
-        if (observer := self._observer) is not None:
-            waited_seconds = _since(begun_at)
-            self._tell(lambda: observer.granted(self._pool, waited_seconds=waited_seconds, in_line=in_line))
+        if self._observer is not None:
+            self._tell(self._observer.granted, waited_seconds=_since(begun_at), in_line=in_line)
 
     def refused(self, begun_at: float, refusal: PermitError) -> None:
         """Report a refusal."""
-        if (observer := self._observer) is None:
+        if self._observer is None:
             return
         if isinstance(refusal, PermitTimeout):
-            waited_seconds = _since(begun_at)
-            self._tell(lambda: observer.timed_out(self._pool, waited_seconds=waited_seconds))
+            self._tell(self._observer.timed_out, waited_seconds=_since(begun_at))
         else:
-            self._tell(lambda: observer.refused(self._pool, refusal.code))
+            self._tell(self._observer.refused, refusal.code)
 
     def lost(self, permits: int) -> None:
         """Report lost permits, if any."""
-        if (observer := self._observer) is not None and permits:
-            self._tell(lambda: observer.lost(self._pool, permits))
+        if self._observer is not None and permits:
+            self._tell(self._observer.lost, permits)
 
     def failed(self) -> None:
         """Report an unexpected error."""
-        if (observer := self._observer) is not None:
-            self._tell(lambda: observer.failed(self._pool))
+        if self._observer is not None:
+            self._tell(self._observer.failed)
 
-    def _tell(self, news: Callable[[], None]) -> None:
+    def _tell(self, tell: Callable[Concatenate[str, P], None], *args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            news()
+            tell(self._pool, *args, **kwargs)
         except Exception:
             log.exception("permits: the observer of pool %s failed", self._pool)
 

@@ -5,7 +5,7 @@ import logging
 from uuid import uuid4
 
 from permits.errors import Reason
-from permits.observer import Report
+from permits.observer import OutcomeReporter
 from permits.redis.channel import Channel, StoreLost
 from permits.redis.clients import Client
 from permits.redis.dispatch import Dispatch
@@ -36,7 +36,7 @@ class OpenPool:
         pod: str,
         scripts: LuaScripts,
         answer_seconds: float,
-        report: Report,
+        reporter: OutcomeReporter,
     ) -> None:
         self._name = name
         self._setting = terms.capacity
@@ -50,15 +50,15 @@ class OpenPool:
             process,
             lease_seconds=terms.lease_seconds,
             answer_seconds=answer_seconds,
-            on_lost=report.lost,
-            on_fault=report.failed,
+            on_lost=reporter.lost,
+            on_fault=reporter.failed,
             on_news=self._hear_news,
         )
         self._listener = GrantListener(
             redis,
             channel_of(name, process, prefix),
             hear=self.dispatch.session.hear,
-            on_fault=report.failed,
+            on_fault=reporter.failed,
             on_subscribed=self.dispatch.session.beat_soon,
             silence_seconds=terms.lease_seconds / 3,
         )

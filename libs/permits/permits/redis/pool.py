@@ -8,7 +8,7 @@ from typing import Self
 from permits.arguments import check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
-from permits.observer import PoolObserver, Report
+from permits.observer import OutcomeReporter, PoolObserver
 from permits.pool import Pool
 from permits.redis.channel import Reply
 from permits.redis.clients import Client, check_store
@@ -74,7 +74,7 @@ class RedisPool(Pool):
         super().__init__(name)
         self._redis = redis
         self._pod = _one_word(pod or socket.gethostname())
-        self._report = Report(name, observer)
+        self._reporter = OutcomeReporter(name, observer)
         self._limits = (per_client or 0, max_waiting)
         self._scripts = load_scripts()
         self._terms = Terms(
@@ -107,9 +107,9 @@ class RedisPool(Pool):
                 raise PoolClosed
             permit = await dispatch.acquire(request)
         except PermitError as exc:
-            self._report.refused(begun_at, exc)
+            self._reporter.refused(begun_at, exc)
             raise
-        self._report.granted(begun_at, in_line=request.ticket > 0)
+        self._reporter.granted(begun_at, in_line=request.ticket > 0)
         return permit
 
     def request(
@@ -122,7 +122,7 @@ class RedisPool(Pool):
     ) -> PermitRequest:
         """See `PermitPool.request`."""
         begun_at, dispatch, request = self._new_request(client_id, wait_seconds, wait_id)
-        handle = _RedisRequest(dispatch, request, begun_at, self._report, settled)
+        handle = _RedisRequest(dispatch, request, begun_at, self._reporter, settled)
         try:
             if self._closed:
                 raise PoolClosed
@@ -137,7 +137,8 @@ class RedisPool(Pool):
         """Return when it begins (event loop time), who carries it, and the request."""
         begun_at = self._check_use().time()
         check_request(client_id, wait_seconds, wait_id)
-        dispatch = self._here.dispatch
+        assert self._opened is not None  # noqa: S101 - `_check_use` has passed
+        dispatch = self._opened.dispatch
         deadline = begun_at + wait_seconds if wait_seconds > 0 else None
         return begun_at, dispatch, dispatch.pending.new(client_id, deadline, wait_id)
 
@@ -162,19 +163,14 @@ class RedisPool(Pool):
 
     async def _look(self, script: LuaScript, *argv: str | int) -> Reply:
         self._check_use()
-        dispatch = self._here.dispatch
+        assert self._opened is not None  # noqa: S101 - `_check_use` has passed
+        dispatch = self._opened.dispatch
         query = Query(script, argv)
         dispatch.query(query)
         reply = await query.answer
         if reply is None:
             raise PoolUnavailable
         return reply
-
-    @property
-    def _here(self) -> OpenPool:
-        """What is open, once `_check_use` has passed."""
-        assert self._opened is not None  # noqa: S101 - it is made as the pool is opened
-        return self._opened
 
     async def close(self) -> None:
         """See `PermitPool.close`. Heartbeats go on for what is held, until the `async with` block ends."""
@@ -193,7 +189,7 @@ class RedisPool(Pool):
             pod=self._pod,
             scripts=self._scripts,
             answer_seconds=self._answer_seconds,
-            report=self._report,
+            reporter=self._reporter,
         )
         try:
             await opened.tried()
@@ -218,20 +214,20 @@ class RedisPool(Pool):
 class _RedisRequest:
     """See `PermitRequest`."""
 
-    __slots__ = ("_begun_at", "_cancelled", "_dispatch", "_report", "_request", "_settled")
+    __slots__ = ("_begun_at", "_cancelled", "_dispatch", "_reporter", "_request", "_settled")
 
     def __init__(
         self,
         dispatch: Dispatch,
         request: AcquireRequest,
         begun_at: float,
-        report: Report,
+        reporter: OutcomeReporter,
         settled: Callable[[PermitRequest], None],
     ) -> None:
         self._dispatch = dispatch
         self._request = request
         self._begun_at = begun_at
-        self._report = report
+        self._reporter = reporter
         self._settled = settled
         self._cancelled = False
         request.on_settled(self._tell)
@@ -241,9 +237,9 @@ class _RedisRequest:
             return
         request = self._request
         if request.error is None:
-            self._report.granted(self._begun_at, in_line=request.ticket > 0)
+            self._reporter.granted(self._begun_at, in_line=request.ticket > 0)
         else:
-            self._report.refused(self._begun_at, request.error)
+            self._reporter.refused(self._begun_at, request.error)
         self._settled(self)
 
     def result(self) -> RedisPermit:
