@@ -75,7 +75,7 @@ async def test_the_first_end_counts() -> None:
         assert not request.in_line
         request.join_line(5, 2)
         assert request.in_line
-    futures = granted.settled(), refused.settled()
+    futures = [request.settled(asyncio.get_running_loop()) for request in (granted, refused)]
     assert not any(future.done() for future in futures)
     permit = permit_for(granted)
     granted.grant(permit)
@@ -95,7 +95,7 @@ async def test_the_first_end_counts() -> None:
 
 async def test_one_whose_caller_has_gone_may_still_end() -> None:
     request = AcquireRequest("one", "anna", 100.0)
-    request.settled().cancel()
+    request.settled(asyncio.get_running_loop()).cancel()
     permit = permit_for(request)
     request.grant(permit)
     query = Query(load_scripts().state)

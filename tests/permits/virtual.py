@@ -274,10 +274,16 @@ class VirtualPod:
         self.paused = False
         self.gone = False
         self._loop = VirtualLoop(clock)
-        store = Store(VirtualChannel(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
         self.faults = 0
         self.lease_ms = round(terms.lease_seconds * 1000)
-        self._dispatch = Dispatch(
+        self._dispatch = self._loop.run_until_complete(self._open(pool_name, terms))
+        self._callers: dict[AcquireRequest, asyncio.Task[None]] = {}
+        self._running = self._loop.create_task(self._dispatch.run())
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def _open(self, pool_name: str, terms: Terms) -> Dispatch:
+        store = Store(VirtualChannel(self.way), SCRIPTS, pool_name, terms, clock=self._loop.time)
+        return Dispatch(
             store,
             self.name,
             lease_seconds=terms.lease_seconds,
@@ -286,9 +292,6 @@ class VirtualPod:
             on_fault=self._note_fault,
             clock=self._loop.time,
         )
-        self._callers: dict[AcquireRequest, asyncio.Task[None]] = {}
-        self._running = self._loop.create_task(self._dispatch.run())
-        self._leaving: asyncio.Task[None] | None = None
 
     def _note_fault(self) -> None:
         self.faults += 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeGuard
 
 from permits.redis.lease import Lease, RedisPermit
 from permits.redis.requests import AcquireRequest, Operation, Query, Request
@@ -34,16 +34,22 @@ class Call:
     sent_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.batches = list(_batches(self.requests))
+        self.batches = _batches(self.requests)
 
 
-def _batches(requests: Sequence[Request]) -> Iterator[Batch]:
+def _batches(requests: Sequence[Request]) -> Sequence[Batch]:
     """Join neighbouring operations, for they go out as one script call."""
     most = _most_operations(requests)
-    if Query not in map(type, requests):  # as nearly always
-        for at in range(0, len(requests), most):
-            yield cast(Sequence[Operation], requests[at : at + most])
-        return
+    if _has_no_query(requests):
+        return [requests[at : at + most] for at in range(0, len(requests), most)]
+    return list(_batches_around_queries(requests, most))
+
+
+def _has_no_query(requests: Sequence[Request]) -> TypeGuard[Sequence[Operation]]:
+    return Query not in map(type, requests)
+
+
+def _batches_around_queries(requests: Sequence[Request], most: int) -> Iterator[Batch]:
     operations: list[Operation] = []
     for request in requests:
         if not isinstance(request, Query):

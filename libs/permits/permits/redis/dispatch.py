@@ -70,6 +70,7 @@ class Dispatch:
         self._store = store
         self._on_fault = on_fault
         self._answer_seconds = min(answer_seconds, lease_seconds / ANSWERS_PER_LEASE)
+        self._loop = asyncio.get_running_loop()  # kept, for in Python 3.11 each look-up is a system call
         self._wake = asyncio.Event()
         self.pending = PendingRequests(store.under_way, on_deadline=self._leave_line, wake=self._wake.set)
         self.session = PodSession(
@@ -102,7 +103,7 @@ class Dispatch:
             raise PoolUnavailable from self._down
         self.pending.begin(request)
         try:
-            await request.settled()
+            await request.settled(self._loop)
         except asyncio.CancelledError:
             self.pending.abandon(request)
             raise
@@ -143,7 +144,7 @@ class Dispatch:
                     if not self._store.busy:
                         await self._wake.wait()
                         self._wake.clear()
-                    async with time_limit:
+                    with time_limit:
                         await self._turn()
                 except (StoreLost, TimeoutError) as exc:
                     await self._begin_again(exc)

@@ -72,7 +72,7 @@ class GrantListener:
         pinged = False
         while True:
             try:
-                async with time_limit:
+                with time_limit:
                     notice = await subscription.next()
             except TimeoutError:
                 if pinged:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from permits.redis.channel import Reply, StoreLost
 from permits.redis.lease import Lease
@@ -10,6 +10,8 @@ from permits.redis.requests import AcquireRequest, Operation
 from permits.redis.scripts import CODES, CallStatus, Code
 
 NAMELESS = "the server does not tell its run id (INFO server), so nobody could tell it from another"
+
+_DONE: Final = CallStatus.DONE  # Python 3.11 takes longer to look a member up than to call a function
 
 Answer = tuple[AcquireRequest, Code, int, int]
 """The answer to an acquire or to leaving the line: whose, what, the ticket, the place."""
@@ -101,7 +103,7 @@ class CallResult:
 
     def add_operated(self, operations: Sequence[Operation], reply: Reply) -> None:
         """Take in what the operate script replied. Raises StoreLost."""
-        if reply[0] != CallStatus.DONE and not self._welcome(reply):
+        if reply[0] != _DONE and not self._welcome(reply):
             self.unserved.extend(operations)
             return
         _, handed, more, *numbers = reply

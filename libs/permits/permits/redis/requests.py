@@ -132,9 +132,9 @@ class AcquireRequest:
         """Have `tell` called from the event loop when it is granted or refused, which it is not yet."""
         self._on_settled = tell
 
-    def settled(self) -> "asyncio.Future[None]":
-        """Return a future that is done when it is granted or refused, which it is not yet."""
-        self._news = asyncio.get_running_loop().create_future()
+    def settled(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Return a future of this event loop that is done when it is granted or refused, which it is not yet."""
+        self._news = loop.create_future()
         return self._news
 
     def result(self) -> RedisPermit:

@@ -13,7 +13,7 @@ GRACE_SECONDS: Final = 0.1
 
 
 class ReusableTimeout:
-    """An `async with` block that may not take longer than this; for one task at a time, and not within itself.
+    """A `with` block of a task that may not take longer than this; for one task at a time, and not within itself.
 
     A timer that rings late tells of an event loop that stood still. What was waited for may have come meanwhile and lie
     unread, so the block has a little more time then, once.
@@ -27,6 +27,7 @@ class ReusableTimeout:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[object] | None = None
         self._cancels = 0  # of others, when the block began
         self._over_at = 0.0
@@ -34,18 +35,18 @@ class ReusableTimeout:
         self._had_grace = False
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         """Count from now."""
-        task = self._task = asyncio.current_task()
+        task = self._task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("only a task can be broken off")
         self._cancels = task.cancelling()
-        self._over_at = asyncio.get_running_loop().time() + self._seconds
+        self._over_at = self._loop.time() + self._seconds
         self._over = self._had_grace = False
         if self._alarm is None:
             self._set()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Count no longer. When others have cancelled the task as well, that goes first."""
@@ -60,13 +61,13 @@ class ReusableTimeout:
             self._alarm = None
 
     def _set(self) -> None:
-        self._alarm = asyncio.get_running_loop().call_at(self._over_at, self._ring)
+        self._alarm = self._loop.call_at(self._over_at, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
         if self._task is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         if now - self._over_at > LATE_SECONDS and not self._had_grace:
             self._had_grace = True
             self._over_at = now + GRACE_SECONDS

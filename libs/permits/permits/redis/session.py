@@ -26,7 +26,7 @@ UNKNOWN = ""  # the epoch for a pod that declares, until it hears that it was ta
 
 
 class Matter(IntEnum):
-    """What must be settled when nothing is under way any more; the greater one goes first."""
+    """What must be settled when nothing is under way any more; the greater one goes first, and `NONE` is false."""
 
     NONE = 0
     DRIFTED = 1
@@ -91,7 +91,11 @@ class PodSession:
         lease = self._lease
         if lease is None or not lease.valid():
             lease = await self._enter()
-        matter = self._matter
+        if self._matter:
+            await self._settle(self._matter, lease)
+        return lease
+
+    async def _settle(self, matter: Matter, lease: Lease) -> None:
         if matter is Matter.FORGOTTEN:
             self._pending.queue_again()
             self.beat_due = True
@@ -99,11 +103,10 @@ class PodSession:
         elif matter is Matter.DRIFTED:
             await self._reconcile(lease)
         self._matter = Matter.NONE
-        return lease
 
     def may_send(self, lease: Lease) -> bool:
         """Say whether more may be sent under this lease, while calls are under way."""
-        return self._matter is Matter.NONE and self._is_current(lease)
+        return not self._matter and self._is_current(lease)
 
     def _is_current(self, lease: Lease) -> bool:
         return lease is self._lease and lease.valid()
@@ -125,7 +128,7 @@ class PodSession:
 
     def take_in(self, result: CallResult) -> None:
         """Take in what came back besides answers."""
-        if result.only_answers and self._matter is Matter.NONE:
+        if result.only_answers and not self._matter:
             return
         lease = result.lease
         if self._is_current(lease):
@@ -142,7 +145,7 @@ class PodSession:
             log.warning("permits: %s is over; what it held is lost", lease.incarnation)
             self._pending.ask_next_incarnation()
             lease.end()
-        if self._matter is not Matter.NONE:
+        if self._matter:
             self._wake()
 
     def _matter_of(self, result: CallResult) -> Matter:

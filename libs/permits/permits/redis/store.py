@@ -6,7 +6,6 @@ Nothing here decides when something is called or what follows from it.
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -55,8 +54,7 @@ class Witness:
         """Hear of the tickets and the longest lease in a result."""
         if result.lease.epoch != self.epoch:
             return
-        for _, _, ticket, _ in result.answers:
-            self.ticket = max(self.ticket, ticket)
+        self.ticket = max([self.ticket, *[ticket for _, _, ticket, _ in result.answers]])
         if result.renewal is not None:
             self.longest_ms = result.renewal.longest_ms
 
@@ -91,6 +89,7 @@ class Store:
         clock: Clock = lease_clock,
     ) -> None:
         self._channel = channel
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._scripts = scripts
         keys, all_keys = keys_of(name, prefix), script_keys_of(name, prefix)
@@ -157,7 +156,7 @@ class Store:
         parts = list(declaration_parts(permits, waiters))
         sent_at, rest = self._clock(), list[Any]()
         for number, (some_permits, some_waiters) in enumerate(parts, 1):
-            sent_at, now = self._clock(), asyncio.get_running_loop().time()
+            sent_at, now = self._clock(), self._loop.time()
             words: list[Word] = [incarnation, generation, self._lease_ms, *knowledge]
             words += (self._terms.capacity, self._terms.per_client or 0, number, int(number == len(parts)))
             words.append(len(some_permits))
@@ -219,9 +218,11 @@ class Store:
         self._calls.extend(calls)
         if broken:
             return  # a new connection begins with what was under way on the old one
-        with suppress(StoreLost):
+        try:
             for call in calls:
                 await self._write(call)
+        except StoreLost:
+            return
 
     async def receive(self) -> CallResult:
         """Wait for the replies to the first call under way, and sort them out. Queries are told at once.
@@ -246,7 +247,7 @@ class Store:
         lease, witness = call.lease, self.witness
         ticket = witness.ticket if witness.epoch == lease.epoch else 0
         pod = (lease.incarnation, self._channel.generation, self._lease_ms, lease.epoch, ticket)
-        call.sent_at, now = self._clock(), asyncio.get_running_loop().time()
+        call.sent_at, now = self._clock(), self._loop.time()
         commands = [
             self._command(batch.script, *batch.argv)
             if isinstance(batch, Query)
