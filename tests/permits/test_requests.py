@@ -107,19 +107,19 @@ async def test_one_whose_caller_has_gone_may_still_end() -> None:
 @pytest.mark.parametrize(
     ("code", "error", "place", "left_seconds"),
     [
-        (Code.CLIENT_LIMIT, ClientLimitReached, None, 0),
-        (Code.LINE_FULL, LineFull, None, 0),
+        (Code.CLIENT_LIMIT, ClientLimitReached, 0, 0),
+        (Code.LINE_FULL, LineFull, 0, 0),
         (Code.LEARNING, PoolLearning, 3, 1.5),
-        (Code.REPLACED, WaitReplaced, None, 0),
+        (Code.REPLACED, WaitReplaced, 0, 0),
         (Code.FULL, PermitTimeout, 3, 0),
         (Code.LEFT, PermitTimeout, 3, 0),
         (Code.NOWHERE, PermitTimeout, 3, 0),
     ],
 )
 def test_each_answer_that_is_no_permit_has_its_error(
-    code: Refused, error: type[PermitError], place: int | None, left_seconds: float
+    code: Refused, error: type[PermitError], place: int, left_seconds: float
 ) -> None:
     refusal = refusal_of(code, place=3, left_ms=1500)
     assert type(refusal) is error
-    assert getattr(refusal, "place", None) == place
+    assert refusal.place == place
     assert refusal.left_seconds == left_seconds
