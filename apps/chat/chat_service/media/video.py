@@ -8,6 +8,7 @@ what is shown.
 import contextlib
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import av
@@ -89,7 +90,9 @@ def probe_video(
         ]
         if not stills:
             raise MediaError("media_unreadable", f"no picture of this {file_format.label} can be decoded")
-        geometry = Geometry.of(stills[0].frame, track.sample_aspect_ratio)
+        ratio = track.sample_aspect_ratio  # PyAV before 19, for Python 3.11, has a Fraction; since then its own type
+        pixel_ratio = Fraction(ratio.numerator, ratio.denominator) if ratio and ratio.denominator else None
+        geometry = Geometry.of(stills[0].frame, pixel_ratio)
         width, height = geometry.shown_size(stills[0].frame)
         picture = make_contact_sheet(stills, geometry) if several else make_poster(stills[0].frame, geometry)
         if sound is not None and (audible := _sound_track(container)) is not None:
