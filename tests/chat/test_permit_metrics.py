@@ -16,7 +16,7 @@ from devtools.valkey import run_valkey
 from permits import PermitError, PermitPool
 from permits.redis import PoolOperator, RedisPool
 from servicekit.settings import load
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 LEASE_SECONDS = 4
 
@@ -96,7 +96,7 @@ async def test_what_becomes_of_those_who_ask_is_counted(
         await operator.trust()
         (first,) = await hold(pool, "anna")
         await refused(pool, "anna")
-        (waiting,) = await in_line(pool, "ben")
+        (waiting,) = await queue_up(pool, "ben")
         await refused(pool, "carl")
         await refused(pool, "dave", 0)
         first.release()

@@ -19,7 +19,7 @@ from permits import (
     Verdict,
 )
 from tests.contract.pools import Opener
-from tests.permits.parts import SECONDS, ask, hold, in_line, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
 
 async def test_a_fresh_pool_is_ready_and_empty(open_pool: Opener) -> None:
@@ -45,7 +45,7 @@ async def test_there_are_as_many_permits_as_the_capacity_says(open_pool: Opener)
 async def test_who_asked_first_is_served_first(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    asking = await in_line(pool, "a", "b", "a", "c")
+    asking = await queue_up(pool, "a", "b", "a", "c")
     for index, task in enumerate(asking):
         assert not any(later.done() for later in asking[index:])
         permit.release()
@@ -57,7 +57,7 @@ async def test_who_asked_first_is_served_first(open_pool: Opener) -> None:
 async def test_a_call_does_not_overtake_the_line(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    (first,) = await in_line(pool, "first")
+    (first,) = await queue_up(pool, "first")
     permit.release()
     with pytest.raises(PermitTimeout):
         await hold(pool, "late")
@@ -88,11 +88,11 @@ async def test_a_pool_that_begins_anew_gives_higher_tickets_than_the_one_before(
 async def test_a_client_at_its_limit_is_refused_at_once(open_pool: Opener, held: int, waiting: int) -> None:
     pool = await open_pool(2, per_client=2)
     permits = await hold(pool, *["anna"] * held, *[f"other-{n}" for n in range(2 - held)])
-    asking = await in_line(pool, *["anna"] * waiting)
+    asking = await queue_up(pool, *["anna"] * waiting)
     for wait_seconds in (0, SECONDS):
         with pytest.raises(ClientLimitReached):
             await pool.acquire("anna", wait_seconds=wait_seconds)
-    others = await in_line(pool, "ben")
+    others = await queue_up(pool, "ben")
     for permit in permits:
         permit.release()
     for task in (*asking, *others):
@@ -105,7 +105,7 @@ async def test_a_client_that_was_in_line_has_the_limit_that_it_had(open_pool: Op
     permits = await hold(pool, "a", "b", "c")
     with pytest.raises(PermitTimeout):
         await pool.acquire("anna", wait_seconds=0.01)
-    (waiting,) = await in_line(pool, "anna")
+    (waiting,) = await queue_up(pool, "anna")
     permits[0].release()
     served = await waiting
     permits[1].release()
@@ -121,22 +121,22 @@ async def test_a_client_that_was_in_line_has_the_limit_that_it_had(open_pool: Op
 async def test_a_line_that_is_full_is_refused_at_once(open_pool: Opener) -> None:
     pool = await open_pool(1, max_waiting=2)
     (permit,) = await hold(pool, "holder")
-    first, _ = await in_line(pool, "a", "b")
+    first, _ = await queue_up(pool, "a", "b")
     with pytest.raises(LineFull):
         await pool.acquire("c", wait_seconds=SECONDS)
     permit.release()
     await first
-    await in_line(pool, "c")
+    await queue_up(pool, "c")
 
 
 async def test_who_waited_long_enough_is_told_the_place_and_stands_in_line_no_more(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    await in_line(pool, "a")
+    await queue_up(pool, "a")
     with pytest.raises(PermitTimeout) as over:
         await pool.acquire("b", wait_seconds=0.02)
     assert over.value.place == 2
-    await in_line(pool, "c")
+    await queue_up(pool, "c")
     permit.release()
     state = await until(pool, lambda state: state.waiting == 1)
     assert dict(state.clients) == {"a": 1}
@@ -155,7 +155,7 @@ async def test_now_or_never(open_pool: Opener, max_waiting: int) -> None:
 async def test_who_is_cancelled_in_line_leaves_nothing_behind(open_pool: Opener) -> None:
     pool = await open_pool(1, per_client=1)
     (permit,) = await hold(pool, "holder")
-    asking = await in_line(pool, "a", "b", "c")
+    asking = await queue_up(pool, "a", "b", "c")
     for index in (0, 2):
         asking[index].cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -163,7 +163,7 @@ async def test_who_is_cancelled_in_line_leaves_nothing_behind(open_pool: Opener)
     assert (await pool.state()).waiting == 1
     permit.release()
     await asking[1]
-    await in_line(pool, "a")
+    await queue_up(pool, "a")
 
 
 @pytest.mark.parametrize("turns", range(8))
@@ -171,7 +171,7 @@ async def test_a_cancel_that_meets_the_grant_loses_no_permit(open_pool: Opener, 
     pool = await open_pool(1, per_client=1)
     for _ in range(10):
         (permit,) = await hold(pool, "holder")
-        (asking,) = await in_line(pool, "a")
+        (asking,) = await queue_up(pool, "a")
         permit.release()
         await _turn_the_loop(turns)
         asking.cancel()
@@ -246,7 +246,7 @@ async def test_a_peek_tells_and_changes_nothing(
 ) -> None:
     pool = await open_pool(2, per_client=2, max_waiting=2)
     await hold(pool, *held)
-    await in_line(pool, *waiting)
+    await queue_up(pool, *waiting)
     before = await pool.state()
     assert [await pool.peek("anna") for _ in range(3)] == [expected] * 3
     assert await pool.state() == before
@@ -255,7 +255,7 @@ async def test_a_peek_tells_and_changes_nothing(
 async def test_the_state_tells_what_is_held_by_whom_and_the_most_there_ever_was(open_pool: Opener) -> None:
     pool = await open_pool(3)
     permits = await hold(pool, "anna", "ben", "anna")
-    await in_line(pool, "clara", "dora")
+    await queue_up(pool, "clara", "dora")
     state = await pool.state()
     assert (state.held, state.capacity, state.high_water, state.waiting) == (3, 3, 3, 2)
     assert dict(state.clients) == {"anna": 2, "ben": 1}
@@ -268,7 +268,7 @@ async def test_the_state_tells_what_is_held_by_whom_and_the_most_there_ever_was(
 async def test_a_pool_that_closes_tells_who_waits_and_leaves_what_is_held(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    asking = (*await in_line(pool, "a", "b"), ask(pool, "c"))
+    asking = (*await queue_up(pool, "a", "b"), ask(pool, "c"))
     await pool.close()
     for task in asking:
         with pytest.raises(PoolClosed):

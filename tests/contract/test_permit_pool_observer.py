@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from permits import PermitError, PermitPool, PermitRequest, PoolObserver
 from permits.memory import MemoryPool
 from permits.redis import PoolOperator, RedisPool
-from tests.permits.parts import SECONDS, ask, hold, in_line, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
 OpenPool = Callable[..., Awaitable[PermitPool]]
 News = tuple[str, object]
@@ -27,8 +27,8 @@ class Diary:
         self.waits: list[float] = []
         self.pools: set[str] = set()
 
-    def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
-        self._note(pool, "granted", "waited" if in_line else "at once")
+    def granted(self, pool: str, *, waited_seconds: float, queued: bool) -> None:
+        self._note(pool, "granted", "waited" if queued else "at once")
         self.waits.append(waited_seconds)
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:
@@ -88,7 +88,7 @@ async def refusal(pool: PermitPool, client_id: str, wait_seconds: float = SECOND
 async def test_a_grant_at_once_and_one_after_waiting_are_told_apart(open_pool: OpenPool, diary: Diary) -> None:
     pool = await open_pool(diary, capacity=1)
     (permit,) = await hold(pool, "anna")
-    (waiting,) = await in_line(pool, "ben")
+    (waiting,) = await queue_up(pool, "ben")
     assert diary.news == [("granted", "at once")]
     await asyncio.sleep(2 * SHORTEST_SECONDS)
     permit.release()
@@ -145,7 +145,7 @@ async def test_refusals_are_told_by_their_codes(open_pool: OpenPool, diary: Diar
 async def test_closing_refuses_those_in_line(open_pool: OpenPool, diary: Diary) -> None:
     pool = await open_pool(diary, capacity=1)
     await hold(pool, "anna")
-    asking = await in_line(pool, "ben", "carl")
+    asking = await queue_up(pool, "ben", "carl")
     await pool.close()
     await asyncio.gather(*asking, return_exceptions=True)
     assert diary.news[1:] == [("refused", "draining")] * 2
@@ -154,7 +154,7 @@ async def test_closing_refuses_those_in_line(open_pool: OpenPool, diary: Diary) 
 async def test_who_stops_waiting_is_no_news(open_pool: OpenPool, diary: Diary) -> None:
     pool = await open_pool(diary, capacity=1)
     (permit,) = await hold(pool, "anna")
-    (waiting,) = await in_line(pool, "ben")
+    (waiting,) = await queue_up(pool, "ben")
     waiting.cancel()
     await asyncio.wait([waiting])
     permit.release()

@@ -8,7 +8,7 @@ import pytest
 from permits import ClientLimitReached, LineFull, Outlook, Permit, PermitTimeout, Verdict, WaitReplaced
 from permits.pool import Pool
 from tests.contract.pools import Opener
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 WAIT = "0d6b4a52-8f3c-4b44-9a39-2f3c1f0a7e11"
 Asking = asyncio.Task[Permit]
@@ -45,9 +45,9 @@ async def test_who_waited_in_vain_comes_back_to_the_same_place(open_pool: Opener
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
     assert await waited_in_vain(pool, "anna") == 1
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     assert await waited_in_vain(pool, "anna") == 1
-    (clara,) = await in_line(pool, "clara")
+    (clara,) = await queue_up(pool, "clara")
     anna = await came_back(pool, "anna")
     await served(pool, permit, anna, ben, clara)
 
@@ -55,9 +55,9 @@ async def test_who_waited_in_vain_comes_back_to_the_same_place(open_pool: Opener
 async def test_who_left_the_line_comes_back_to_the_same_place(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     anna = await came_back(pool, "anna")
-    (clara,) = await in_line(pool, "clara")
+    (clara,) = await queue_up(pool, "clara")
     anna.cancel()
     await until(pool, lambda state: state.waiting == 2)
     anna = await came_back(pool, "anna")
@@ -68,7 +68,7 @@ async def test_who_is_away_holds_up_nobody(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
     await waited_in_vain(pool, "anna")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     await served(pool, permit, ben)
     assert (await pool.peek("anna", wait_id=WAIT)).verdict is Verdict.GRANTED
     (permit,) = await hold(pool, "clara")
@@ -78,10 +78,10 @@ async def test_who_is_away_holds_up_nobody(open_pool: Opener) -> None:
 async def test_a_place_is_told_as_it_changes_and_nothing_is_taken(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     assert await pool.peek("anna", wait_id=WAIT) == Outlook(Verdict.WAIT, 2)
     anna = await came_back(pool, "anna")
-    await in_line(pool, "clara")
+    await queue_up(pool, "clara")
     before = await pool.state()
     outlook = await pool.peek("anna", wait_id=WAIT)
     assert (outlook.verdict, outlook.place) == (Verdict.WAIT, 2)
@@ -101,7 +101,7 @@ async def test_another_client_learns_and_takes_nothing(open_pool: Opener) -> Non
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
     anna = await came_back(pool, "anna")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     assert await pool.peek("mallory", wait_id=WAIT) == Outlook(Verdict.WAIT, 3)
     assert await pool.peek("anna", wait_id=f"{WAIT}x") == Outlook(Verdict.WAIT, 3)
     mallory = await came_back(pool, "mallory")
@@ -115,7 +115,7 @@ async def test_a_permit_ends_the_place(open_pool: Opener) -> None:
     anna = await came_back(pool, "anna")
     permit.release()
     permit = await anna
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     assert await pool.peek("anna", wait_id=WAIT) == Outlook(Verdict.WAIT, 2)
     anna = await came_back(pool, "anna")
     await served(pool, permit, ben, anna)
@@ -127,7 +127,7 @@ async def test_a_permit_that_is_granted_at_once_ends_the_place(open_pool: Opener
     await waited_in_vain(pool, "anna")
     permit.release()
     permit = await pool.acquire("anna", wait_seconds=0, wait_id=WAIT)
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     anna = await came_back(pool, "anna")
     await served(pool, permit, ben, anna)
 
@@ -136,7 +136,7 @@ async def test_a_later_request_takes_the_place_over(open_pool: Opener) -> None:
     pool = await open_pool(1, per_client=1)
     (permit,) = await hold(pool, "holder")
     first = await came_back(pool, "anna")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     second = asyncio.create_task(pool.acquire("anna", wait_seconds=SECONDS, wait_id=WAIT))
     with pytest.raises(WaitReplaced):
         await first
@@ -153,7 +153,7 @@ async def test_who_asks_now_or_never_takes_no_place_over(open_pool: Opener) -> N
     anna = await came_back(pool, "anna")
     with pytest.raises(PermitTimeout):
         await pool.acquire("anna", wait_seconds=0, wait_id=WAIT)
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     await served(pool, permit, anna, ben)
 
 
@@ -161,7 +161,7 @@ async def test_a_line_that_is_full_lets_those_in_who_come_back(open_pool: Opener
     pool = await open_pool(1, max_waiting=1)
     (permit,) = await hold(pool, "holder")
     await waited_in_vain(pool, "anna")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     assert (await pool.peek("clara")).verdict is Verdict.LINE_FULL
     assert (await pool.peek("anna", wait_id=WAIT)).verdict is Verdict.WAIT
     anna = await came_back(pool, "anna")
@@ -175,7 +175,7 @@ async def test_no_more_come_back_than_may_wait(open_pool: Opener) -> None:
     (permit,) = await hold(pool, "holder")
     await waited_in_vain(pool, "anna")
     await waited_in_vain(pool, "ben")
-    (clara,) = await in_line(pool, "clara")
+    (clara,) = await queue_up(pool, "clara")
     ben = await came_back(pool, "ben")
     assert (await pool.peek("anna", wait_id=WAIT)).verdict is Verdict.LINE_FULL
     with pytest.raises(LineFull):
@@ -204,7 +204,7 @@ async def test_a_place_is_forgotten_in_the_end(open_pool: Opener) -> None:
     pool = await open_pool(1, lease_seconds=2)
     (permit,) = await hold(pool, "holder")
     await waited_in_vain(pool, "anna")
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     async with asyncio.timeout(SECONDS):
         while (await pool.peek("anna", wait_id=WAIT)).waited_seconds is not None:  # noqa: ASYNC110 - a pool can only be asked
             await asyncio.sleep(0.02)
@@ -230,7 +230,7 @@ async def test_a_request_without_a_task_has_a_place_as_well(open_pool: Opener) -
     settled = asyncio.Event()
     first = pool.request("anna", wait_seconds=SECONDS, settled=lambda _: settled.set(), wait_id=WAIT)
     await until(pool, lambda state: state.waiting == 1)
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     anna = asyncio.create_task(pool.acquire("anna", wait_seconds=SECONDS, wait_id=WAIT))
     async with asyncio.timeout(SECONDS):
         await settled.wait()

@@ -9,7 +9,7 @@ import pytest
 from permits import ClientLimitReached, LineFull, PermitRequest, PermitTimeout, PoolClosed
 from permits.pool import Pool
 from tests.contract.pools import Opener
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 
 class Asked:
@@ -48,10 +48,10 @@ async def test_a_request_is_granted_as_a_call_of_acquire_is(open_pool: Opener) -
 async def test_requests_and_calls_stand_in_one_line(open_pool: Opener) -> None:
     pool = await open_pool(1)
     (permit,) = await hold(pool, "holder")
-    (first,) = await in_line(pool, "a")
+    (first,) = await queue_up(pool, "a")
     second = Asked(pool, "b")
     await until(pool, lambda state: state.waiting == 2)
-    (third,) = await in_line(pool, "c")
+    (third,) = await queue_up(pool, "c")
     permit.release()
     (await asyncio.wait_for(first, SECONDS)).release()
     (await second.until_settled()).result().release()

@@ -16,7 +16,7 @@ from permits.permit_block import HeldPermit
 from permits.pool import Pool
 from permits.redis.lease import RedisPermit
 from tests.contract.pools import Opener
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 
 async def nothing_held(pool: Pool) -> None:
@@ -384,7 +384,7 @@ async def test_a_fork_has_no_pool_and_no_permit(open_pool: Opener) -> None:
     assert said.startswith("False ")
     assert f"by process {os.getpid()}" in said
     assert permit.valid()
-    (waiter,) = await in_line(pool, "ben")
+    (waiter,) = await queue_up(pool, "ben")
     permit.release()
     (await asyncio.wait_for(waiter, SECONDS)).release()
 

@@ -360,7 +360,7 @@ class World:
     def _check_places(self) -> None:
         """Whoever stands in line keeps the ticket, through whatever happens to the store."""
         for ask in (ask for pod in self.everybody() for ask in pod.asks):
-            if ask.in_line and (ask.deadline or 0) * 1000 > self.clock.now:
+            if ask.waiting and (ask.deadline or 0) * 1000 > self.clock.now:
                 assert self._tickets.setdefault(ask.id, ask.ticket) == ask.ticket or self._clock_went_back
 
     def _check_heard(self) -> None:
@@ -373,7 +373,7 @@ class World:
             if pod.gone or pod.paused or not pod.way.is_open or not self._remembers():
                 continue
             for ask in pod.asks:
-                if ask.in_line and ask.id in self.image.permits:
+                if ask.waiting and ask.id in self.image.permits:
                     since = unheard[ask.id] = self._unheard.get(ask.id, self.clock.now)
                     waited = self._looked_at - since
                     assert waited <= pod.lease_ms / 8 * 1.5, f"for {waited} ms a waiter has not heard of its permit"

@@ -34,7 +34,7 @@ async def ready(pool: PermitPool) -> None:
             await asyncio.sleep(0.002)
 
 
-async def in_line(
+async def queue_up(
     pool: PermitPool, *client_ids: str, wait_seconds: float = SECONDS
 ) -> "tuple[asyncio.Task[Permit], ...]":
     """Put clients into the line, one behind the other, and return what becomes of them."""

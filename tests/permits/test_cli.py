@@ -13,7 +13,7 @@ from permits import PermitTimeout, PoolUnavailable
 from tests.client.command import on_terminal
 from tests.permits.command import COMMAND, Cli
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, ask, hold, in_line, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
 LEASE_SECONDS = 4
 
@@ -26,7 +26,7 @@ def cli(redis_url: str) -> Cli:
 async def test_show_tells_all_of_a_pool(cli: Cli, open_pod: OpenPod, name: str) -> None:
     one, two = await open_pod(capacity=3, pod="one"), await open_pod(capacity=3, pod="two")
     await hold(one, "anna", "anna", "ben")
-    await in_line(two, "carl")
+    await queue_up(two, "carl")
     done = await cli("show", name)
     assert (done.code, done.err) == (0, "")
     lines = [line.split() for line in done.out.splitlines()]
@@ -43,7 +43,7 @@ async def test_show_tells_all_of_a_pool(cli: Cli, open_pod: OpenPod, name: str) 
 async def test_show_as_json_is_for_programs(cli: Cli, open_pod: OpenPod, name: str) -> None:
     one, two = await open_pod(capacity=1, pod="one"), await open_pod(capacity=1, pod="two")
     await hold(one, "anna")
-    await in_line(two, "ben", "carl")
+    await queue_up(two, "ben", "carl")
     [shown] = (await cli("show", name, "--json")).objects
     figures = {"pool": name, "held": 1, "capacity": 1, "high_water": 1, "waiting": 2, "learning_seconds": 0}
     assert figures.items() <= shown.items()
@@ -87,7 +87,7 @@ async def test_what_clients_call_themselves_cannot_steer_the_terminal(cli: Cli, 
     pool = await open_pod(capacity=1)
     hostile = "\x1b[2J[red]bold[/]\r\n\x9b31mfake  99\u202eu"
     await hold(pool, hostile)
-    await in_line(pool, hostile)
+    await queue_up(pool, hostile)
     done = await cli("show", name)
     assert not {"\x1b", "\r", "\x9b", "\u202e"} & set(done.out)
     assert sum("fake" in line for line in done.out.splitlines()) == 2
@@ -102,7 +102,7 @@ async def test_more_capacity_goes_to_the_line_at_once_and_less_revokes_nothing(
 ) -> None:
     one, two = [await open_pod(capacity=1, lease_seconds=1000) for _ in range(2)]  # heartbeats come too late
     (first,) = await hold(one, "anna")
-    [second_ask, third_ask] = await in_line(two, "ben", "carl")
+    [second_ask, third_ask] = await queue_up(two, "ben", "carl")
     raised = await cli("set", name, "--capacity", 2)
     assert (raised.code, raised.out) == (0, f"{name}: capacity 1 → 2; held 2, waiting 1\n")
     async with asyncio.timeout(SECONDS):
@@ -129,7 +129,7 @@ async def test_a_refused_pod_loses_its_permits_to_others_until_it_is_allowed(
     bad = await open_pod(capacity=1, pod="bad", lease_seconds=LEASE_SECONDS)
     good = await open_pod(capacity=1, pod="good", lease_seconds=LEASE_SECONDS)
     (permit,) = await hold(bad, "anna")
-    (waiting,) = await in_line(good, "ben")
+    (waiting,) = await queue_up(good, "ben")
     refused = await cli("refuse", name, "bad")
     assert refused.code == 0
     assert "is refused; 1 permits are free within" in refused.out

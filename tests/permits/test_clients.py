@@ -22,7 +22,7 @@ from permits import PermitError
 from permits.redis import PoolOperator, RedisPool, find_pools
 from permits.redis.clients import Client
 from permits.redis.keys import keys_of
-from tests.permits.parts import SECONDS, hold, in_line, ready, until
+from tests.permits.parts import SECONDS, hold, queue_up, ready, until
 
 LEASE_SECONDS = 12.0
 """Long enough for a fail-over of a few seconds to cost nobody a permit."""
@@ -49,7 +49,7 @@ def test_what_is_no_client_of_asyncio_is_refused(make: Callable[[Any], object]) 
 async def pods_share_permits(one: RedisPool, two: RedisPool, operator: PoolOperator) -> None:
     """Go through what two pods of a pool with two places do, by whatever client."""
     permits = await hold(one, "anna", "ünï")
-    (waiting,) = await in_line(two, "ben")
+    (waiting,) = await queue_up(two, "ben")
     assert dict((await two.state()).clients) == {"anna": 1, "ünï": 1}
     view = await operator.show()
     assert [waiter.client_id for waiter in view.line] == ["ben"]
@@ -135,7 +135,7 @@ async def test_a_pool_whose_slot_moves_goes_along(cluster: Cluster) -> None:
 
     async with two_pods(name, make) as (one, two, _):
         permits = await hold(one, "anna", "ben")
-        (waiting,) = await in_line(two, "clara", wait_seconds=FAILOVER_SECONDS)
+        (waiting,) = await queue_up(two, "clara", wait_seconds=FAILOVER_SECONDS)
         source, target = cluster.primaries[1:]
         await asyncio.to_thread(cluster.move, key_slot(name.encode()), source, target)
         try:
@@ -199,7 +199,7 @@ async def survives_the_death_of(server: ValkeyServer, one: RedisPool, two: Redis
     """Kill the server of a pool with two places, one at each pod, and one who waits; see that all goes on elsewhere."""
     (first,) = await hold(one, "anna")
     (second,) = await hold(two, "ben")
-    (waiting,) = await in_line(two, "clara", wait_seconds=FAILOVER_SECONDS)
+    (waiting,) = await queue_up(two, "clara", wait_seconds=FAILOVER_SECONDS)
     server.process.kill()
     await held_by(one, "anna", "ben")
     async with asyncio.timeout(FAILOVER_SECONDS):
@@ -280,7 +280,7 @@ async def test_credentials_that_change_cost_nobody_a_permit(tmp_path: Path, name
 
         async with two_pods(name, make) as (one, two, _):
             permits = await hold(one, "anna", "ben")
-            (waiting,) = await in_line(two, "clara")
+            (waiting,) = await queue_up(two, "clara")
             asked = credentials.asked
             ask("ACL", "SETUSER", "permits", "resetpass", ">second", url=valkey.url)
             credentials.password = "second"

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from permits.redis import RedisPool
 from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 LONG = 60.0
 """A lease whose heartbeats come later than a test waits for anything."""
@@ -29,7 +29,7 @@ async def test_a_notice_of_another_epoch_grants_nothing(open_pod: OpenPod, store
     one = await open_pod(lease_seconds=LONG, pod="one")
     two = await open_pod(lease_seconds=LONG, pod="two")
     await hold(one, "holder")
-    (waiting,) = await in_line(two, "anna")
+    (waiting,) = await queue_up(two, "anna")
     incarnation = await incarnation_of(store, name, "two")
     (channel,) = [each for each in await store.pubsub_channels() if name in str(each) and "two/" in str(each)]
     line: Any = await store.zrange(key(name, "line"), 0, -1, withscores=True)

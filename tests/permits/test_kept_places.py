@@ -12,7 +12,7 @@ from permits.redis import PoolOperator, RedisPool
 from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import open_gate
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 WAIT = "6f6b7d5e-0f0a-4c0c-9b36-6d0a3a9c1d02"
 
@@ -38,7 +38,7 @@ async def test_a_place_is_kept_from_pod_to_pod(open_pod: OpenPod, store: "Redis"
     one, two = await open_pod(), await open_pod()
     (permit,) = await hold(one, "holder")
     await waited_in_vain(one)
-    (ben,) = await in_line(one, "ben")
+    (ben,) = await queue_up(one, "ben")
     anna = await came_back(two, waiting=2)
     assert [(await pod.peek("anna", wait_id=WAIT)).place for pod in (one, two)] == [1, 1]
     permit.release()
@@ -53,7 +53,7 @@ async def test_a_place_outlives_its_pod(open_pod: OpenPod, redis_url: str, name:
     (permit,) = await hold(one, "holder")
     async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, capacity=1) as ends:
         waiting = await came_back(ends, waiting=1)
-        (ben,) = await in_line(one, "ben")
+        (ben,) = await queue_up(one, "ben")
     waiting.cancel()
     await until(one, lambda state: state.waiting == 1)
     anna = await came_back(one, waiting=2)
@@ -84,7 +84,7 @@ async def test_a_store_that_forgets_keeps_the_places_of_those_who_wait(
     pool = await open_pod(lease_seconds=4)
     (permit,) = await hold(pool, "holder")
     anna = await came_back(pool, waiting=1)
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     with pytest.raises(PermitTimeout):
         await pool.acquire("clara", wait_seconds=0.05, wait_id=WAIT)
     await store.delete(*keys_of(name))
@@ -109,7 +109,7 @@ async def test_what_a_hand_has_done_to_places_harms_nobody(
     pool = await open_pod(lease_seconds=4)
     (permit,) = await hold(pool, "holder")
     await waited_in_vain(pool)
-    (ben,) = await in_line(pool, "ben")
+    (ben,) = await queue_up(pool, "ben")
     await changed(store, key(name, what), change)
     clara = asyncio.create_task(pool.acquire("clara", wait_seconds=SECONDS, wait_id=WAIT))
     await until(pool, lambda state: state.waiting == 2)

@@ -15,7 +15,7 @@ from permits.redis import RedisPool
 from permits.redis.pending import PendingRequests
 from tests.contract.test_permit_pool_observer import Diary
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, ask, hold, in_line, ready, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, ready, until
 
 
 async def forked(when: str, url: str, name: str) -> list[str]:
@@ -105,7 +105,7 @@ async def test_a_notice_that_makes_no_sense_harms_nobody(
 ) -> None:
     one, two = [await open_pod(lease_seconds=60) for _ in range(2)]
     (permit,) = await hold(one, "a")
-    (waiter,) = await in_line(two, "b")
+    (waiter,) = await queue_up(two, "b")
     for channel in await store.pubsub_channels(f"*{name}*"):
         assert await store.publish(channel, notice)
     permit.release()
@@ -157,7 +157,7 @@ class Name(str):
 async def test_who_is_cancelled_in_line_is_forgotten_at_once(open_pod: OpenPod) -> None:
     pool = await open_pod(per_client=None, max_waiting=1000)
     await hold(pool, "holder")
-    await in_line(pool, "waits with an earlier deadline", wait_seconds=SECONDS)
+    await queue_up(pool, "waits with an earlier deadline", wait_seconds=SECONDS)
     names = [Name(f"client-{number}") for number in range(200)]
     watched = [weakref.ref(name) for name in names]
     asking = [ask(pool, name, 10 * SECONDS) for name in names]

@@ -54,7 +54,7 @@ class Pod:
         self.pending.take_answers(answers)
         self.pending.answer(self.lease, most)
 
-    def in_line(self, ticket: int, *, wait_id: str | None = None) -> AcquireRequest:
+    def waiter(self, ticket: int, *, wait_id: str | None = None) -> AcquireRequest:
         """Have a request stand in line."""
         request = self.begin(wait_id=wait_id)
         self.send()
@@ -97,7 +97,7 @@ async def test_answers_are_given_in_their_order_and_as_many_as_wanted(pod: Pod) 
         (full, Code.FULL, 0, 4),
         most=2,
     )
-    assert (granted.over, waits.in_line, waits.place) == (True, True, 2)
+    assert (granted.over, waits.waiting, waits.place) == (True, True, 2)
     assert granted.result().ticket == 5
     assert granted.result().valid()
     assert pod.pending.somebody_waits
@@ -114,7 +114,7 @@ async def test_answers_are_given_in_their_order_and_as_many_as_wanted(pod: Pod) 
 
 
 async def test_a_waiter_that_is_refused_without_a_place_keeps_the_last_that_it_heard_of(pod: Pod) -> None:
-    waits = pod.in_line(3)
+    waits = pod.waiter(3)
     pod.answer((waits, Code.WAITING, 3, 2))
     pod.answer((waits, Code.LEFT, 0, 0))
     assert isinstance(waits.error, PermitTimeout)
@@ -148,7 +148,7 @@ async def test_an_answer_that_comes_too_late_changes_nothing(pod: Pod) -> None:
 
 
 async def test_what_is_handed_over_goes_to_those_who_wait(pod: Pod) -> None:
-    one, two, three = (pod.in_line(ticket) for ticket in (1, 2, 3))
+    one, two, three = (pod.waiter(ticket) for ticket in (1, 2, 3))
     pod.pending.hand_over(pod.lease, [(one.id, 1), (two.id, 0), (three.id, WAS_REPLACED), ("nobody", 4)])
     assert one.result().ticket == 1
     assert isinstance(two.error, ClientLimitReached)
@@ -167,16 +167,16 @@ async def test_a_permit_that_nobody_waits_for_any_more_goes_back(pod: Pod) -> No
 
 
 async def test_one_that_leaves_tells_the_store(pod: Pod) -> None:
-    request = pod.in_line(1)
-    pod.pending.leave_line(request)
+    request = pod.waiter(1)
+    pod.pending.leave_queue(request)
     (leave,) = pod.send()
     assert isinstance(leave, CancelWait)
-    assert (leave.target, request.leaving, request.in_line) == (request, True, True)
+    assert (leave.target, request.leaving, request.waiting) == (request, True, True)
 
 
 async def test_a_lost_notice_is_searched_for_among_the_first_that_stay(pod: Pod) -> None:
-    late, early, leaving, middle = (pod.in_line(ticket) for ticket in (9, 2, 1, 5))
-    pod.pending.leave_line(leaving)
+    late, early, leaving, middle = (pod.waiter(ticket) for ticket in (9, 2, 1, 5))
+    pod.pending.leave_queue(leaving)
     pod.send()
     pod.woken = 0
     pod.pending.search(2)
@@ -186,8 +186,8 @@ async def test_a_lost_notice_is_searched_for_among_the_first_that_stay(pod: Pod)
 
 
 async def test_those_who_may_have_come_back_to_an_older_place_take_turns(pod: Pod) -> None:
-    named = [pod.in_line(ticket, wait_id=f"wait-{ticket}") for ticket in range(1, MOST_SEARCHED + 2)]
-    plain = pod.in_line(MOST_SEARCHED + 2)
+    named = [pod.waiter(ticket, wait_id=f"wait-{ticket}") for ticket in range(1, MOST_SEARCHED + 2)]
+    plain = pod.waiter(MOST_SEARCHED + 2)
     pod.pending.search(1)
     assert pod.send() == [plain, *named[: MOST_SEARCHED - 1]]
     pod.pending.search(1)
@@ -195,9 +195,9 @@ async def test_those_who_may_have_come_back_to_an_older_place_take_turns(pod: Po
 
 
 async def test_what_was_set_aside_goes_first_and_is_refused_after_so_many_incarnations(pod: Pod) -> None:
-    in_line, unlucky = pod.in_line(1), pod.begin()
+    waits, unlucky = pod.waiter(1), pod.begin()
     pod.send()
-    pod.pending.set_aside([in_line])
+    pod.pending.set_aside([waits])
     for _ in range(MAX_ATTEMPTS - 1):
         pod.pending.set_aside([unlucky, Release("moot")])
         assert pod.pending.places()[unlucky] == {"set aside": 1}
@@ -208,7 +208,7 @@ async def test_what_was_set_aside_goes_first_and_is_refused_after_so_many_incarn
         assert pod.send() == [unlucky, later]
         pod.pending.withdraw(later, PoolClosed())
         pod.send()
-    assert isinstance(in_line.error, PoolUnavailable), "its place is lost"
+    assert isinstance(waits.error, PoolUnavailable), "its place is lost"
     pod.pending.set_aside([unlucky])
     pod.pending.ask_next_incarnation()
     assert not pod.pending.queued
@@ -245,8 +245,8 @@ async def test_the_end_of_a_lease_makes_releases_moot_and_leaves_who_was_not_sen
 
 
 async def test_out_of_touch_only_those_in_line_stay_and_what_must_be_told_is_kept(pod: Pod) -> None:
-    in_line, leaving, sent = pod.in_line(1), pod.in_line(2), pod.begin()
-    pod.pending.leave_line(leaving)
+    waits, leaving, sent = pod.waiter(1), pod.waiter(2), pod.begin()
+    pod.pending.leave_queue(leaving)
     query, queued_query = Query(load_scripts().state), Query(load_scripts().state)
     pod.under_way = [*pod.send(), Release("under way"), query]
     queued = pod.begin()
@@ -256,7 +256,7 @@ async def test_out_of_touch_only_those_in_line_stay_and_what_must_be_told_is_kep
     pod.pending.take_answers([(sent, Code.GRANTED, 3, 0)])
     pod.pending.refuse_out_of_touch()
     pod.under_way = []
-    assert not in_line.over
+    assert not waits.over
     assert isinstance(leaving.error, PermitTimeout)
     assert leaving.error.place == 2
     assert isinstance(sent.error, PoolUnavailable)
@@ -273,7 +273,7 @@ async def test_out_of_touch_only_those_in_line_stay_and_what_must_be_told_is_kep
 
 
 async def test_each_request_that_is_not_over_is_in_one_place(pod: Pod) -> None:
-    in_line, sent = pod.in_line(1), pod.begin()
+    waits, sent = pod.waiter(1), pod.begin()
     pod.under_way = pod.send()
     queued = pod.begin()
     over = pod.held(2)
@@ -285,17 +285,17 @@ async def test_each_request_that_is_not_over_is_in_one_place(pod: Pod) -> None:
     assert over not in places
     assert withdrawn not in places, "it is over, although it stands in the queue"
     assert {request: dict(where) for request, where in places.items()} == {
-        in_line: {"in line": 1},
+        waits: {"waiting": 1},
         sent: {"under way": 1},
         queued: {"queue": 1},
     }
 
 
 async def test_once_stopped_everybody_is_refused_and_no_timer_is_left(pod: Pod) -> None:
-    in_line, queued, query = pod.in_line(1), pod.begin(), Query(load_scripts().state)
+    waits, queued, query = pod.waiter(1), pod.begin(), Query(load_scripts().state)
     pod.pending.put(query)
     pod.pending.stop()
-    assert isinstance(in_line.error, PoolUnavailable)
+    assert isinstance(waits.error, PoolUnavailable)
     assert isinstance(queued.error, PoolUnavailable)
     assert await query.answer is None
     await asyncio.sleep(200)
@@ -304,7 +304,7 @@ async def test_once_stopped_everybody_is_refused_and_no_timer_is_left(pod: Pod) 
 
 async def test_no_timer_is_left_of_one_that_was_stopped() -> None:
     pod = Pod()
-    pod.in_line(1)
+    pod.waiter(1)
     pod.pending.stop()
     pod.lease.end()
     gone = weakref.ref(pod.deadlines_passed)

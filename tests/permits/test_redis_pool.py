@@ -14,7 +14,7 @@ from permits import ClientLimitReached, LineFull, Permit, PermitTimeout, Verdict
 from permits.redis import PoolOperator, RedisPool
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import open_gate
-from tests.permits.parts import SECONDS, ask, hold, in_line, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
 LONG = 60.0
 """A lease whose heartbeats come later than a test waits for anything."""
@@ -30,8 +30,8 @@ async def test_pods_share_capacity_line_and_client_limits(open_pod: OpenPod) -> 
         with pytest.raises(PermitTimeout):
             await hold(pod, "clara")
         assert (await pod.peek("clara")).verdict is Verdict.WAIT
-    await in_line(one, "clara")
-    await in_line(two, "dora")
+    await queue_up(one, "clara")
+    await queue_up(two, "dora")
     for pod in (one, two):
         with pytest.raises(LineFull):
             await pod.acquire("emil", wait_seconds=SECONDS)
@@ -42,7 +42,7 @@ async def test_pods_share_capacity_line_and_client_limits(open_pod: OpenPod) -> 
 async def test_the_line_is_one_whatever_pod_its_people_came_through(open_pod: OpenPod) -> None:
     pods = [await open_pod() for _ in range(3)]
     (permit,) = await hold(pods[0], "holder")
-    asking = [(await in_line(pods[n % 3], f"client-{n}"))[0] for n in range(9)]
+    asking = [(await queue_up(pods[n % 3], f"client-{n}"))[0] for n in range(9)]
     tickets = [permit.ticket]
     for index, task in enumerate(asking):
         permit.release()
@@ -59,7 +59,7 @@ async def test_a_release_serves_a_waiter_of_another_pod_who_asks_for_nothing_mea
     async with open_gate(redis_url) as gate:
         one, two = await open_pod(lease_seconds=LONG), await open_pod(gate.url, lease_seconds=LONG)
         (permit,) = await hold(one, "a")
-        (waiter,) = await in_line(two, "b")
+        (waiter,) = await queue_up(two, "b")
         asked = gate.requests
         permit.release()
         async with asyncio.timeout(SECONDS):
@@ -74,8 +74,8 @@ async def test_a_pod_that_leaves_gives_everything_back_at_once(open_pod: OpenPod
         RedisPool(name, redis=redis, capacity=2, lease_seconds=LONG) as leaves,
     ):
         permits = await hold(leaves, "a", "b")
-        asking = await in_line(leaves, "c")
-        waiting = await in_line(stays, "d", "e")
+        asking = await queue_up(leaves, "c")
+        waiting = await queue_up(stays, "d", "e")
     async with asyncio.timeout(SECONDS):
         for waiter in waiting:
             assert (await waiter).valid()
@@ -103,7 +103,7 @@ async def test_many_releases_are_few_calls_and_one_when_nobody_waits(open_pod: O
     pool = await open_pod(capacity=20, lease_seconds=LONG)
     names = [f"client {number}" for number in range(40)]
     permits = await hold(pool, *names[:20])
-    waiting = await in_line(pool, *names[20:])
+    waiting = await queue_up(pool, *names[20:])
 
     async def calls_of_releasing(permits: Iterable[Permit]) -> int:
         before = await script_calls(store)
@@ -148,7 +148,7 @@ async def test_capacity_set_by_hand_counts_until_the_settings_change(
     operator = PoolOperator(name, store)
     pool = await open_pod(capacity=2, lease_seconds=LONG)
     permits = await hold(pool, "a", "b")
-    waiting = await in_line(pool, "c", "d")
+    waiting = await queue_up(pool, "c", "d")
     await operator.set_capacity(3)
     async with asyncio.timeout(SECONDS):
         assert (await waiting[0]).valid()

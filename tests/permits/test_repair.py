@@ -12,7 +12,7 @@ from permits import PermitError, PoolLearning
 from permits.redis import PoolKnown, PoolOperator, RedisPool
 from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 from tests.permits.test_store_layout import assert_invariants
 
 LEASE_SECONDS = 4.0
@@ -106,7 +106,7 @@ async def test_what_somebodys_hand_has_changed_is_mended(open_pod: OpenPod, stor
 async def _mended(open_pod: OpenPod, store: "Redis", name: str, hand: str) -> None:
     pods = [await open_pod(pool=name, capacity=3, lease_seconds=LEASE_SECONDS, max_waiting=9) for _ in range(2)]
     permits = [*await hold(pods[0], "anna", "ben"), *await hold(pods[1], "carl")]
-    waiters = [*await in_line(pods[0], "dora", wait_seconds=60), *await in_line(pods[1], "emil", wait_seconds=60)]
+    waiters = [*await queue_up(pods[0], "dora", wait_seconds=60), *await queue_up(pods[1], "emil", wait_seconds=60)]
     await HANDS[hand](store, f"permits:{{{name}}}:2:")
     await _sound_again(pods, store, name)
     valid = [permit for permit in permits if permit.valid()]

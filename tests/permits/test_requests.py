@@ -31,7 +31,7 @@ def permit_for(request: AcquireRequest) -> RedisPermit:
 )
 def test_one_that_would_wait_says_for_how_much_longer(now: float, left_ms: int) -> None:
     plain, named = AcquireRequest("one", "anna", 100.0), AcquireRequest("two", "anna", 100.0, "place")
-    named.join_line(5, 2)
+    named.start_waiting(5, 2)
     assert plain.words(now) == ("acquire", "one", "anna", left_ms)
     assert named.words(now) == ("return", "two.place", "anna", left_ms, 5)
     assert plain.wait_ms(now) == left_ms
@@ -72,9 +72,9 @@ async def test_the_first_end_counts() -> None:
     told: list[str] = []
     for request in (granted, refused):
         request.on_settled(lambda request=request: told.append(request.id))  # type: ignore[misc] # its own request
-        assert not request.in_line
-        request.join_line(5, 2)
-        assert request.in_line
+        assert not request.waiting
+        request.start_waiting(5, 2)
+        assert request.waiting
     futures = [request.settled(asyncio.get_running_loop()) for request in (granted, refused)]
     assert not any(future.done() for future in futures)
     permit = permit_for(granted)
@@ -84,7 +84,7 @@ async def test_the_first_end_counts() -> None:
     assert told == [], "they are called from the event loop"
     for request in (granted, refused):
         assert request.over
-        assert not request.in_line
+        assert not request.waiting
         request.refuse(PoolUnavailable())
     await asyncio.sleep(1)
     assert told == ["one", "two"]

@@ -64,7 +64,7 @@ async def test_a_store_that_has_forgotten_is_told_all_over_a_new_connection(
     deadline = asyncio.get_running_loop().time() + 60
     waiters = [AcquireRequest(f"waiter-{number}", "anna", deadline) for number in range(2)]
     for number, waiter in enumerate(waiters, 8):
-        waiter.join_line(number, place=1)
+        waiter.start_waiting(number, place=1)
     await store.delete(*keys_of(name))
     await channel.close()
     entry = await calls.declare(POD, [permit], waiters)

@@ -15,7 +15,7 @@ from permits.redis import PoolOperator
 from permits.redis.lease import RedisPermit
 from tests.permits.conftest import OpenPod
 from tests.permits.gate import Gate, Valve, open_gate
-from tests.permits.parts import SECONDS, ask, hold, in_line, until
+from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
 LONG = 60.0
 """A lease whose heartbeats come later than a test waits for anything."""
@@ -33,7 +33,7 @@ async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives
 ) -> None:
     pool = await open_pod(own_store.url, lease_seconds=4)
     (permit,) = await hold(pool, "a")
-    (waiter,) = await in_line(pool, "b")
+    (waiter,) = await queue_up(pool, "b")
     own_store.process.send_signal(signal.SIGSTOP)
     async with asyncio.timeout(SECONDS):
         await permit.lost()
@@ -51,7 +51,7 @@ async def test_a_store_that_falls_silent_for_a_lease_loses_the_permits_and_gives
 async def test_a_short_silence_loses_nothing(open_pod: OpenPod, own_store: ValkeyServer) -> None:
     pool = await open_pod(own_store.url, lease_seconds=LONG, answer_seconds=2)
     (permit,) = await hold(pool, "a")
-    (waiter,) = await in_line(pool, "b")
+    (waiter,) = await queue_up(pool, "b")
     own_store.process.send_signal(signal.SIGSTOP)
     with pytest.raises(PoolUnavailable):
         await pool.acquire("c", wait_seconds=SECONDS)
@@ -142,7 +142,7 @@ async def test_while_learning_nothing_is_handed_on_and_then_it_goes_in_the_order
 ) -> None:
     one, two = [await open_pod(own_store.url, lease_seconds=6) for _ in range(2)]
     (permit,) = await hold(one, "a")
-    (first,), (second,) = await in_line(two, "b"), await in_line(one, "c")
+    (first,), (second,) = await queue_up(two, "b"), await queue_up(one, "c")
     async with Redis.from_url(own_store.url) as redis:
         await redis.flushall()
     await until(one, lambda state: (state.held, state.waiting) == (1, 2))
@@ -201,7 +201,7 @@ async def test_a_permit_whose_notice_was_lost_is_found_by_the_heartbeat(open_pod
     async with open_gate(redis_url) as gate:
         one, two = await open_pod(lease_seconds=LONG), await open_pod(gate.url, lease_seconds=6)
         (permit,) = await hold(one, "a")
-        asking = await in_line(two, "b", "c")
+        asking = await queue_up(two, "b", "c")
         gate.drops_notices = True
         permit.release()
         async with asyncio.timeout(SECONDS):
@@ -254,7 +254,7 @@ async def test_who_leaves_the_line_while_the_pod_looks_for_a_lost_notice_leaves_
         gate.drops_notices = True
         await gate.next_request()  # a heartbeat; the next one comes a second later
         (permit,) = await hold(one, "a")
-        (stays,), (leaves,) = await in_line(two, "b"), await in_line(two, "c", wait_seconds=1.3)
+        (stays,), (leaves,) = await queue_up(two, "b"), await queue_up(two, "c", wait_seconds=1.3)
         permit.release()
         await until(one, lambda state: state.waiting == 1)
         gate.valve.replies.clear()

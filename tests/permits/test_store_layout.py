@@ -21,7 +21,7 @@ from permits.redis import RedisPool
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.scripts import inline_constants, load_scripts
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import SECONDS, hold, in_line, until
+from tests.permits.parts import SECONDS, hold, queue_up, until
 
 SCRIPTS = ("declare", "enter", "holdings", "leave", "operate", "peek", "renew", "set", "show", "state")
 LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pods", "pool", "records", "server")}
@@ -72,7 +72,7 @@ def test_the_scripts_come_with_the_wheel(tmp_path: Path) -> None:
 async def test_who_holds_how_many_can_be_read_with_one_command(open_pod: OpenPod, store: "Redis", name: str) -> None:
     pool = await open_pod(capacity=3)
     await hold(pool, "anna", "ben", "anna")
-    await in_line(pool, "ben", "clara")
+    await queue_up(pool, "ben", "clara")
     prefix = f"permits:{{{name}}}:2"
     assert await store.hgetall(f"{prefix}:clients") == {"anna": "2", "ben": "1"}
     assert await store.hgetall(f"{prefix}:clients_waiting") == {"ben": "1", "clara": "1"}
@@ -82,7 +82,7 @@ async def test_who_holds_how_many_can_be_read_with_one_command(open_pod: OpenPod
 async def test_any_text_may_name_a_client(open_pod: OpenPod, store: "Redis", name: str, client_id: str) -> None:
     pool = await open_pod(capacity=1)
     (permit,) = await hold(pool, client_id)
-    (waiter,) = await in_line(pool, client_id)
+    (waiter,) = await queue_up(pool, client_id)
     assert (await pool.state()).clients == {client_id: 1}
     permit.release()
     (await waiter).release()
@@ -98,7 +98,7 @@ async def test_the_rights_that_the_documentation_names_are_enough(open_pod: Open
             await execute("ACL", "SETUSER", "chat", "on", ">secret", *rights.split(" "))
         one, two = [await open_pod(valkey.url.replace("//", "//chat:secret@"), lease_seconds=60) for _ in range(2)]
         (permit,) = await hold(one, "a")
-        (waiter,) = await in_line(two, "b")
+        (waiter,) = await queue_up(two, "b")
         permit.release()
         async with asyncio.timeout(SECONDS):
             assert (await waiter).valid()
@@ -109,7 +109,7 @@ async def test_an_empty_pool_leaves_nothing_but_its_numbers_and_its_pods(
 ) -> None:
     pool = await open_pod()
     (permit,) = await hold(pool, "a")
-    (waiter,) = await in_line(pool, "b")
+    (waiter,) = await queue_up(pool, "b")
     permit.release()
     (await waiter).release()
     assert (await pool.state()).held == 0
@@ -122,7 +122,7 @@ async def test_a_waiter_whose_record_was_taken_by_hand_holds_up_nobody(
 ) -> None:
     pool = await open_pod(capacity=2, lease_seconds=60)
     permits = await hold(pool, "a", "a")
-    forgotten, *waiters = await in_line(pool, "b", "c", "d")
+    forgotten, *waiters = await queue_up(pool, "b", "c", "d")
     (first,) = await store.zrange(f"permits:{{{name}}}:2:line", 0, 0)
     await store.hdel(f"permits:{{{name}}}:2:waiters", str(first))
     for permit in permits:
@@ -179,7 +179,7 @@ async def test_a_pod_that_ends_gives_back_more_than_one_command_can_name(
     stays = await open_pod(**terms)
     async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, **terms) as ends:
         await asyncio.gather(*(ends.acquire(f"client-{n % 7}", wait_seconds=0) for n in range(many)))
-        waiters = await in_line(stays, *(f"client-{n % 5}" for n in range(many)))
+        waiters = await queue_up(stays, *(f"client-{n % 5}" for n in range(many)))
         assert (await assert_invariants(store, name))[1] == many
     async with asyncio.timeout(SECONDS):
         permits = await asyncio.gather(*waiters)

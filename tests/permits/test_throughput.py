@@ -15,7 +15,7 @@ from permits.redis.requests import AcquireRequest, Release
 from permits.redis.scripts import Code
 from permits.redis.throughput import first_share, split_releases
 from tests.permits.conftest import OpenPod
-from tests.permits.parts import ask, hold, in_line, until
+from tests.permits.parts import ask, hold, queue_up, until
 
 
 def result_of(answers: int) -> CallResult:
@@ -57,7 +57,7 @@ async def test_a_pool_without_all_that_is_as_correct(open_pod: OpenPod, monkeypa
     monkeypatch.setattr(open_pool, "LEAD", ())
     one, two = [await open_pod(capacity=40, per_client=None, lease_seconds=60) for _ in range(2)]
     held = await hold(one, *(f"holder-{number}" for number in range(40)))
-    waiting = [(await in_line(two, f"waiter-{number}"))[0] for number in range(3)]
+    waiting = [(await queue_up(two, f"waiter-{number}"))[0] for number in range(3)]
     for permit in held:
         permit.release()
     tickets = [(await waiter).ticket for waiter in waiting]

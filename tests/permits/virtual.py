@@ -297,10 +297,10 @@ class VirtualPod:
         self.faults += 1
 
     def check_places(self) -> None:
-        """Check that each ask without an answer is in exactly one place; who stands in line may ask again meanwhile."""
+        """Check that each ask without an answer is in exactly one place; who waits may ask again meanwhile."""
         assert not self.faults
         for ask, places in self._dispatch.pending.places().items():
-            if places["in line"]:
+            if places["waiting"]:
                 assert all(count == 1 for count in places.values()), (ask.id, places)
             else:
                 assert places.total() == 1, (ask.id, places)
@@ -374,7 +374,7 @@ class VirtualPod:
         self._dispatch.pending.refuse_all(PermitError)
         await self._stop(self._running)
         with suppress(StoreLost, TimeoutError):
-            await self._dispatch.say_goodbye()
+            await self._dispatch.leave()
 
     def crash(self) -> None:
         """End now. What was under way may arrive nevertheless."""

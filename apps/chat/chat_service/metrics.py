@@ -286,9 +286,9 @@ class PermitMetrics:
             registry=registry,
         )
 
-    def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
+    def granted(self, pool: str, *, waited_seconds: float, queued: bool) -> None:
         """See `PoolObserver.granted`."""
-        self._granted.labels(pool, WAITED if in_line else AT_ONCE).inc()
+        self._granted.labels(pool, WAITED if queued else AT_ONCE).inc()
         self._wait_seconds.labels(pool).observe(waited_seconds)
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:  # noqa: ARG002 - as long as the settings allow

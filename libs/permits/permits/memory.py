@@ -74,13 +74,13 @@ class MemoryPool(Pool):
         check_request(client_id, wait_seconds, wait_id)
         try:
             permit = self._grant_now(client_id, wait_seconds, wait_id)
-            in_line = permit is None
+            queued = permit is None
             if permit is None:
                 permit = await self._wait(self._enqueue(client_id, wait_seconds, wait_id), wait_seconds)
         except PermitError as exc:
             self._reporter.refused(begun_at, exc)
             raise
-        self._reporter.granted(begun_at, in_line=in_line)
+        self._reporter.granted(begun_at, queued=queued)
         return permit
 
     def request(

@@ -60,7 +60,7 @@ class MemoryRequest:
             if isinstance(self._result, PermitError):
                 self._reporter.refused(self._begun_at, self._result)
             else:
-                self._reporter.granted(self._begun_at, in_line=self._waiter is not None)
+                self._reporter.granted(self._begun_at, queued=self._waiter is not None)
             self._settled(self)
 
     def result(self) -> MemoryPermit:

@@ -21,7 +21,7 @@ class PoolObserver(Protocol):
     Cancelled waiters are not reported.
     """
 
-    def granted(self, pool: str, *, waited_seconds: float, in_line: bool) -> None:
+    def granted(self, pool: str, *, waited_seconds: float, queued: bool) -> None:
         """A permit was granted, at once or after a wait in the queue."""
 
     def timed_out(self, pool: str, *, waited_seconds: float) -> None:
@@ -49,10 +49,10 @@ class OutcomeReporter:
         self._pool = pool
         self._observer = observer
 
-    def granted(self, begun_at: float, *, in_line: bool) -> None:
+    def granted(self, begun_at: float, *, queued: bool) -> None:
         """Report a permit that was requested at this event loop time."""
         if self._observer is not None:
-            self._tell(self._observer.granted, waited_seconds=_since(begun_at), in_line=in_line)
+            self._tell(self._observer.granted, waited_seconds=_since(begun_at), queued=queued)
 
     def refused(self, begun_at: float, refusal: PermitError) -> None:
         """Report a refusal."""

@@ -62,7 +62,7 @@ for index = 1, #ids do
   else
     if new then
       local until_ms = clock + tonumber(ARGV[at + 3]) + max_clock_step
-      join_line(id, pad_ticket(ticket), own, clock, until_ms, limit, client, lease_ms)
+      add_waiter(id, pad_ticket(ticket), own, clock, until_ms, limit, client, lease_ms)
     end
     at = at + 4
   end

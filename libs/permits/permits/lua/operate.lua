@@ -135,7 +135,7 @@ local function acquire(id, client, wait_ms, known_ticket)
   else
     local ticket = old and tonumber(old) or next_ticket()
     local limit, until_ms = learning() and per_client or 0, pool_now() + wait_ms + max_clock_step
-    join_line(id, pad_ticket(ticket), own, since or pool_now(), until_ms, limit, client, lease_ms)
+    add_waiter(id, pad_ticket(ticket), own, since or pool_now(), until_ms, limit, client, lease_ms)
     if known_ticket then
       bound_places()
     end

@@ -191,7 +191,7 @@ local function grant(id, ticket, pod, client)
 end
 
 -- A waiter whose client could not be looked at when it came brings the limit along; 0: it was looked at.
-local function join_line(id, ticket, pod, since, until_ms, limit, client, lease_ms)
+local function add_waiter(id, ticket, pod, since, until_ms, limit, client, lease_ms)
   call('ZADD', LINE, ticket, id)
   keep(
     WAITERS,

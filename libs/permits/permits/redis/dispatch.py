@@ -132,7 +132,7 @@ class Dispatch:
         if self._down is not None:
             self.pending.withdraw(request, PermitTimeout(request.place))
         else:
-            self.pending.leave_line(request)
+            self.pending.leave_queue(request)
 
     async def run(self) -> None:
         """Work until cancelled. Nothing that is raised ends this; requests are refused, and it is tried again."""
@@ -162,7 +162,7 @@ class Dispatch:
             self.tried.set()
             time_limit.stop()
 
-    async def say_goodbye(self) -> None:
+    async def leave(self) -> None:
         """Give everything back, once `run` works no more. Raises as `PodSession.leave`."""
         await self.session.leave(answer_seconds=self._answer_seconds)
 

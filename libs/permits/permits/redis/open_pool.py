@@ -118,7 +118,7 @@ class OpenPool:
             if isinstance(end, Exception):
                 log.error("permits: a task of pool %s had died", self._name, exc_info=end)
         try:
-            await self.dispatch.say_goodbye()
+            await self.dispatch.leave()
         except (StoreLost, TimeoutError) as exc:
             log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, exc)
         finally:

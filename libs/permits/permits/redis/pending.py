@@ -83,12 +83,12 @@ class PendingRequests:
 
     @property
     def somebody_waits(self) -> bool:
-        """Whether a request stands in line."""
+        """Whether a request waits."""
         return self._deadlines.anybody
 
-    def in_line(self) -> list[AcquireRequest]:
-        """Return the requests that stand in line, as far as we know."""
-        return [request for request in self._open.values() if request.in_line]
+    def waiters(self) -> list[AcquireRequest]:
+        """Return the requests that wait, as far as we know."""
+        return [request for request in self._open.values() if request.waiting]
 
     def releases(self) -> list[Release]:
         """Return the releases that the store has not carried out yet, as far as we know."""
@@ -137,7 +137,7 @@ class PendingRequests:
         for request in self._set_aside:
             if isinstance(request, AcquireRequest):
                 request.attempts += 1
-                request.sent = request.in_line or request.attempts >= MAX_ATTEMPTS
+                request.sent = request.waiting or request.attempts >= MAX_ATTEMPTS
         again = [request for request in self._set_aside if isinstance(request, AcquireRequest) and not request.sent]
         self._set_aside.clear()
         self._queue.extendleft(reversed(again))
@@ -162,9 +162,9 @@ class PendingRequests:
     def _give(self, request: AcquireRequest, code: Refused | Literal[Code.WAITING], ticket: int, place: int) -> None:
         match code:
             case Code.WAITING:
-                if request.deadline is not None and not request.in_line:
+                if request.deadline is not None and not request.waiting:
                     self._deadlines.add(request.deadline, request)
-                request.join_line(ticket, place)
+                request.start_waiting(ticket, place)
             case Code.LEARNING:  # its ticket is for how long yet
                 self._refuse(request, refusal_of(code, place=place, left_ms=ticket))
             case _:
@@ -192,7 +192,7 @@ class PendingRequests:
         that is about to leave learns it from the answer to that. A waiter that came back to an older ticket may stand
         before one that was served earlier, so all that may have done so take turns.
         """
-        candidates = [request for request in self.in_line() if not request.leaving]
+        candidates = [request for request in self.waiters() if not request.leaving]
         plain = (request for request in candidates if not request.place_name)
         first = nsmallest(min(missing, MOST_SEARCHED), plain, key=lambda request: request.ticket)
         named = (request for request in candidates if request.place_name)
@@ -204,7 +204,7 @@ class PendingRequests:
         self._queue.extend(request for request in first if request not in queued)
         self._wake()
 
-    def leave_line(self, request: AcquireRequest) -> None:
+    def leave_queue(self, request: AcquireRequest) -> None:
         """Leave the line, unless a permit comes at the last moment."""
         request.leaving = True
         self.put(CancelWait(request))
@@ -249,7 +249,7 @@ class PendingRequests:
         for waiter in list(self._open.values()):
             if waiter.leaving:
                 self.withdraw(waiter, PermitTimeout(waiter.place))
-            elif not waiter.in_line:
+            elif not waiter.waiting:
                 self.withdraw(waiter, PoolUnavailable())
 
     def stop(self) -> None:
@@ -268,7 +268,7 @@ class PendingRequests:
             ("under way", self._under_way()),
             ("set aside", self._set_aside),
             ("about to be answered", [request for request, *_ in self._unsaid]),
-            ("in line", self.in_line()),
+            ("waiting", self.waiters()),
         ):
             for request in requests:
                 if isinstance(request, AcquireRequest) and request in where:

@@ -109,7 +109,7 @@ class RedisPool(Pool):
         except PermitError as exc:
             self._reporter.refused(begun_at, exc)
             raise
-        self._reporter.granted(begun_at, in_line=request.ticket > 0)
+        self._reporter.granted(begun_at, queued=request.ticket > 0)
         return permit
 
     def request(
@@ -237,7 +237,7 @@ class _RedisRequest:
             return
         request = self._request
         if request.error is None:
-            self._reporter.granted(self._begun_at, in_line=request.ticket > 0)
+            self._reporter.granted(self._begun_at, queued=request.ticket > 0)
         else:
             self._reporter.refused(self._begun_at, request.error)
         self._settled(self)

@@ -8,7 +8,7 @@
                   └─────► refused              the pool was closed, the lease was lost
 
 Whatever happens to the connection, each of these ends: what is asked is answered or refused within the answer time, and
-who stands in line has a time-out of his own.
+who waits has a time-out of his own.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class AcquireRequest:
     Attributes:
         id: names it to the store, and is used once; the permit that comes of it has the same id.
         place_name: names the place in line to which it may come back, and is the last part of the id; "" for none.
-        deadline: event loop time until which it stands in line; None: it does not.
+        deadline: event loop time until which it waits; None: it does not.
         sent: whether the store may know of it.
         over: whether it is granted or refused.
         ticket: the number that it waits with; 0 while it does not.
@@ -95,16 +95,16 @@ class AcquireRequest:
         return "acquire", self.id, self.client_id, int(left_seconds * 1000 + 0.5) if left_seconds > 0 else 0
 
     def wait_ms(self, now: float) -> int:
-        """Return for how much longer it stands in line."""
+        """Return for how much longer it waits."""
         left_seconds = (self.deadline or now) - now
         return int(left_seconds * 1000 + 0.5) if left_seconds > 0 else 0
 
     @property
-    def in_line(self) -> bool:
+    def waiting(self) -> bool:
         """Whether it waits for a permit, as far as we know."""
         return self.ticket > 0 and not self.over
 
-    def join_line(self, ticket: int, place: int) -> None:
+    def start_waiting(self, ticket: int, place: int) -> None:
         """It waits."""
         self.ticket, self.place = ticket, place
 

@@ -197,7 +197,7 @@ class PodSession:
             return
         log.warning("permits: the store has lost its memory; %s declares what it holds", lease.incarnation)
         lease.epoch = UNKNOWN
-        entry = await self._store.declare(lease.incarnation, list(lease.held.values()), self._pending.in_line())
+        entry = await self._store.declare(lease.incarnation, list(lease.held.values()), self._pending.waiters())
         if entry is None:
             lease.end()
         else:
@@ -209,7 +209,7 @@ class PodSession:
         A hand-off that was not heard of yet moves one from the line to the permits, so the sum is compared. What is
         about to be given back is still in the store. Being wrong here costs no more than a closer look.
         """
-        ours = len(lease.held) + len(self._pending.in_line()) + len(self._pending.releases())
+        ours = len(lease.held) + len(self._pending.waiters()) + len(self._pending.releases())
         return renewal.held + renewal.waiters != ours
 
     async def _reconcile(self, lease: Lease) -> None:
@@ -234,7 +234,7 @@ class PodSession:
     def _renewed(self, lease: Lease, renewal: Renewal) -> None:
         self._count_on(lease, Entry(renewal.sent_at, renewal.lease_seconds, lease.epoch, renewal.condition))
         withdrawn = sum(release.withdrawn for release in self._pending.releases())
-        missing = len(self._pending.in_line()) + withdrawn - renewal.waiters
+        missing = len(self._pending.waiters()) + withdrawn - renewal.waiters
         if missing > 0:
             self._pending.search(missing)
 
