@@ -187,3 +187,13 @@ def test_the_page_works_from_the_keyboard_alone(page: Page, server: Server) -> N
     page.keyboard.type("say by keyboard")
     page.keyboard.press("Enter")
     expect(page.locator(REPLY)).to_contain_text("by keyboard")
+
+
+def test_an_answer_of_history_that_breaks_off_is_told_as_no_answer(page: Page, server: Server) -> None:
+    page.route("**/v1/**", lambda route: route.fulfill(status=200, content_type="application/json", body='{"sessio'))
+    visit(page, server, "#clientId=anna")
+    expect(page.locator("#sessions-note")).to_have_text("The server can't be reached.")
+    page.unroute("**/v1/**")
+    page.fill("#search", "nowhere")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sessions-note")).to_contain_text("No message")

@@ -71,7 +71,7 @@ def drive(run: str, folder: Path, system: Target, port: int) -> LoadRun:
     if run != SOUND:
         return LoadRun(target=system, plan=PLAN, folder=folder, stop=asyncio.Event())
     return LoadRun(
-        target=system, plan=replace(PLAN, shape=ABRUPT_SHAPE), folder=folder, stop=asyncio.Event(),
+        target=system, plan=replace(PLAN, shape=ABRUPT_SHAPE, seconds=21), folder=folder, stop=asyncio.Event(),
         expected_workers=WORKERS, locust_options=["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)],
     )  # fmt: skip
 

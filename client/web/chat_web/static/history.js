@@ -103,8 +103,10 @@ export class History {
     } catch {
       throw new HistoryError(0, "unreachable", "history can't be reached");
     }
-    const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new HistoryError(answer.status, String(body.code ?? ""), String(body.detail ?? ""));
+    const body = await answer.json().catch(() => undefined);
+    // An answer that broke off is no answer: a server that ends has sent the head already.
+    if (body === undefined && answer.ok) throw new HistoryError(0, "unreachable", "history can't be reached");
+    if (!answer.ok) throw new HistoryError(answer.status, String(body?.code ?? ""), String(body?.detail ?? ""));
     return body;
   }
 }
