@@ -47,12 +47,12 @@ class Guest:
         return body
 
     async def come_in(self, pod: int) -> ClientConnection:
-        """Try again as long as the queue is told, at each pod in turn."""
+        """Try again as long as the queue is told, or that a new store still learns, at each pod in turn."""
         for attempt in range(ATTEMPTS):
             try:
                 return await self.connect((pod + attempt) % len(self._stack.chat))
             except InvalidStatus as exc:
-                if json.loads(exc.response.body or b"")["code"] != "cluster_full":
+                if json.loads(exc.response.body or b"")["code"] not in {"cluster_full", "limits_learning"}:
                     raise
         raise AssertionError(f"{self.name} was never let in")
 
