@@ -5,9 +5,9 @@ from typing import ClassVar
 from loadtest.stages import LoadStage, Stages
 from loadtest.users import Resender, Rusher, Wanderer
 
-# Short visits: who dropped a connection waits for a slot behind the others, and is to send again before the end.
+# Who dropped a connection waits for a slot behind the others: long enough to tell their order, and not until the end.
 Resender.messages_a_visit = 4, 8
-Rusher.messages_a_visit = 4, 8
+Rusher.messages_a_visit = 10, 20
 
 
 class Abrupt(Stages):
