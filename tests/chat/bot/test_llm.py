@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from botkit import BotError, Memory, RequestKind, VideoInfo, pieces, whole
 from botkit.testing import BotClient
-from chat_service.bot.llm import DEFAULT_PROMPT, ModelBot, ModelSettings
+from chat_service.bot.llm import DEFAULT_PROMPT, MAX_ANSWER_BYTES, ModelBot, ModelSettings
 from tests.support.model_api import chunk, event, streamed, words
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -180,6 +180,20 @@ async def test_a_server_that_does_not_stream_is_understood(bot: ModelBot, api: A
 
     api.answer = at_once
     assert await BotClient(bot).say("hello") == "all at once"
+
+
+LARGE = b'{"choices": [{"message": {"content": "hi"}}], "more": "' + b"x" * MAX_ANSWER_BYTES + b'"}'
+
+
+@pytest.mark.parametrize("body", [LARGE, b"[" * 100_000], ids=["large", "deep"])
+async def test_an_answer_that_takes_too_much_is_a_failure(bot: ModelBot, api: Api, body: bytes) -> None:
+    async def at_once(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    api.answer = at_once
+    with pytest.raises(BotError) as failed:
+        await BotClient(bot).say("hello")
+    assert failed.value.retryable
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ NOT_CONFIGURED: Final = "the bot's model does not accept this service; an operat
 OPERATOR_STATUSES: Final = frozenset({401, 402, 403, 404, 405})
 PASSING_STATUSES: Final = frozenset({408, 409, 425})  # with these, too, sending it again may help
 JSON: Final = "application/json"
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024  # of a server that does not stream; it is in memory as a whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +187,20 @@ class ModelBot:
 
 async def _whole_answer(response: Any) -> AsyncIterator[object]:  # noqa: ANN401 - of one HTTP library or another
     """Yield the answer of a server that does not stream. Raises ValueError."""
+    body = bytearray()
     try:
-        body = await response.aread()
-    except Exception as exc:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_ANSWER_BYTES:
+                break
+    except Exception as exc:  # that library's own
         raise ValueError(f"its answer broke off: {exc}") from exc
-    document = json.loads(body)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise ValueError(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
+    try:
+        document = json.loads(body)
+    except RecursionError as exc:
+        raise ValueError("its answer is nested too deeply") from exc
     if isinstance(document, dict):
         yield ChatCompletionChunk.construct(**document)
 
