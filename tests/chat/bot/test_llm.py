@@ -182,7 +182,11 @@ async def test_a_server_that_does_not_stream_is_understood(bot: ModelBot, api: A
     assert await BotClient(bot).say("hello") == "all at once"
 
 
-LARGE = b'{"choices": [{"message": {"content": "hi"}}], "more": "' + b"x" * MAX_ANSWER_BYTES + b'"}'
+LARGE = (
+    b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "more": "'
+    + b"x" * MAX_ANSWER_BYTES
+    + b'"}'
+)
 
 
 @pytest.mark.parametrize("body", [LARGE, b"[" * 100_000], ids=["large", "deep"])
