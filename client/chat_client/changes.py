@@ -26,15 +26,18 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """All permits are taken, and the client waits in the queue. Reported repeatedly while it lasts.
+    """The client waits in the queue: all permits are taken, or the server recovers its limits. Reported repeatedly.
 
     Attributes:
         place: in the queue; 1 is the next.
         seconds: how long it has been waiting.
+        learning_seconds: for how much longer at most the server lets nobody in, because the store of its limits is new
+            or was emptied; None: all permits are taken.
     """
 
     place: int
     seconds: float
+    learning_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

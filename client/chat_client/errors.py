@@ -21,7 +21,7 @@ from uuid import UUID
 from chat_client.denials import DENIAL_ADVICE
 from frameproto import FrameError, Response
 from frameproto.connection import CloseCode, Reconnect
-from frameproto.denials import TEMPORARY_DENIALS
+from frameproto.denials import TEMPORARY_DENIALS, DenialCode
 
 UNAUTHORIZED: Final = 401
 SERVER_ERRORS: Final = 500  # the first status of HTTP that is not the client's fault
@@ -44,6 +44,8 @@ class Refused(ClientError):
         retry_after_seconds: when to come again, if the server said so.
         place: the place in the queue that was reached, where there is one.
         kept_seconds: for how long it is kept for this client, if it is.
+        learning_seconds: for how much longer at most the server lets nobody in, because the store of its limits is new
+            or was emptied (`limits_learning`).
     """
 
     exit_code = 3
@@ -56,9 +58,11 @@ class Refused(ClientError):
         retry_after_seconds: float | None = None,
         place: int | None = None,
         kept_seconds: float | None = None,
+        learning_seconds: float | None = None,
     ) -> None:
         where = "" if place is None else f" (place {place} in the queue)"
-        again = "" if retry_after_seconds is None else f"; try again in {retry_after_seconds:g} s"
+        pause = retry_after_seconds if learning_seconds is None else learning_seconds
+        again = "" if pause is None else f"; try again in {pause:g} s"
         super().__init__(f"refused ({status}{f' {code}' if code else ''}): {detail}{where}{again}")
         self.status = status
         self.code = code
@@ -66,6 +70,7 @@ class Refused(ClientError):
         self.retry_after_seconds = retry_after_seconds
         self.place = place
         self.kept_seconds = kept_seconds
+        self.learning_seconds = learning_seconds
         if code in DENIAL_ADVICE:
             self.advice = DENIAL_ADVICE[code].action
         elif self.is_temporary:
@@ -81,10 +86,10 @@ class Refused(ClientError):
         try:
             problem = json.loads(body)
             code, detail = str(problem["code"]), str(problem.get("detail") or problem.get("title") or "")
-            place, kept = problem.get("place"), problem.get("keptSeconds")
+            place, kept, learning = (problem.get(name) for name in ("place", "keptSeconds", "seconds"))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             code, detail = "", body[:200].decode("utf-8", "replace").strip() or "no reason was given"
-            place = kept = None
+            place = kept = learning = None
         seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
         return cls(
             status,
@@ -93,6 +98,7 @@ class Refused(ClientError):
             seconds,
             place if isinstance(place, int) else None,
             kept if isinstance(kept, int | float) else None,
+            learning if isinstance(learning, int | float) and code == DenialCode.LIMITS_LEARNING else None,
         )
 
     @property

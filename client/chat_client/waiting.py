@@ -94,5 +94,5 @@ async def watch_place(
         except ClientError:
             refusal = None  # the handshake reports errors
         if refusal is not None and refusal.place is not None:  # else it is the handshake that takes its time
-            tell(Waiting(refusal.place, waited()))
+            tell(Waiting(refusal.place, waited(), refusal.learning_seconds))
         await asyncio.sleep(LOOK_SECONDS)

@@ -208,7 +208,10 @@ test("the place in the queue is told while the handshake waits, and kept over re
   const { client, changes } = opened(context, server);
   client.connect();
   await until(context, () => changes.some(({ place }) => place === 3));
-  assert.deepEqual(changes.at(-1), { state: State.CONNECTING, code: "cluster_full", place: 3, waited: 2 });
+  assert.deepEqual(changes.at(-1), { state: State.CONNECTING, code: "cluster_full", place: 3, waited: 2, left: undefined });
+  problem = { ...problem, code: "limits_learning", seconds: 9 };
+  await until(context, () => changes.some(({ left }) => left === 9));
+  assert.equal(changes.at(-1).code, "limits_learning");
   problem = { ...problem, place: 1, waitedSeconds: 8 };
   server.last.end(1006);
   await until(context, () => changes.some(({ state }) => state === State.WAITING));

@@ -202,11 +202,14 @@ class TerminalChat:
             case Connecting(attempt):
                 self._situation = self._situation if attempt > 1 else ""
                 self._since = 0.0
-            case Waiting(place, seconds):
-                where = f"place {place} in the queue"
-                self._situation, self._since = where, time.monotonic() - seconds
+            case Waiting(place, seconds, learning_seconds):
+                where, why = f"place {place} in the queue", "all slots are taken"
+                if learning_seconds is not None:
+                    why = f"the server is recovering its limits, for {learning_seconds:.0f} s more at most"
+                self._situation = where if learning_seconds is None else f"{why}; {where}"
+                self._since = time.monotonic() - seconds if learning_seconds is None else 0.0
                 if not self._told_place and not notes().is_terminal:
-                    notes().print(f"all slots are taken; {where}")
+                    notes().print(f"{why}; {where}")
                 self._told_place = True
             case Connected(session_id, again=again):
                 self.session_id = session_id or self.session_id

@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from redis.asyncio import Redis
 from websockets.asyncio.server import ServerConnection
 
 from devtools.processes import ServiceProcess, running, start
+from devtools.valkey import run_valkey
+from permits.redis import PoolOperator
 from tests.client.command import Terminal, on_terminal
 from tests.client.conftest import SAMPLES, Chatbot, as_chatbot, keep, settings, wait_until_stored
 from tests.client.standins import said, speaking, talking
@@ -104,6 +107,29 @@ def test_the_place_in_the_queue_is_told_while_it_lasts(tmp_path: Path) -> None:
                 third.expect("connected as third")
                 third.type("/quit\r")
                 assert third.wait() == 0
+
+
+async def trust_connections(store_url: str) -> None:
+    async with Redis.from_url(store_url) as redis:
+        await PoolOperator("connections", redis).trust()
+
+
+def test_a_server_whose_store_is_new_says_for_how_long_nobody_is_let_in(tmp_path: Path) -> None:
+    with (
+        run_valkey(tmp_path) as valkey,
+        server(tmp_path, CHAT_REDIS_URL=valkey.url, CHAT_LEASE_SECONDS=600, CHAT_CONNECT_WAIT_SECONDS=60) as (
+            service,
+            _,
+        ),
+        on_terminal(tmp_path, "connect", as_chatbot(service).url, "--client-id", "early") as terminal,
+    ):
+        terminal.expect("the server is recovering its limits, for 5")
+        terminal.expect("s more at most; place 1 in the queue")
+        asyncio.run(trust_connections(valkey.url))
+        terminal.expect("connected as early")
+        assert "all slots are taken" not in terminal.shown
+        terminal.type("/quit\r")
+        assert terminal.wait() == 0
 
 
 def test_a_server_that_is_killed_in_the_middle_of_a_reply_answers_after_its_restart(tmp_path: Path) -> None:

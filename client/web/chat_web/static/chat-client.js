@@ -39,6 +39,7 @@ const DEFAULT_WINDOW = 10;
  * @property {string} [detail]
  * @property {number} [place] in the queue, 1 is the next
  * @property {number} [waited] seconds in the queue so far
+ * @property {number} [left] seconds for which the server lets nobody in, after the store of its limits was emptied
  * @property {number} [seconds] until the next attempt begins
  */
 
@@ -156,7 +157,9 @@ export class ChatClient {
     socket.binaryType = "arraybuffer";
     let opened = false;
     const ask = () => this._preflight(token);
-    const endWatch = watchQueue(ask, ({ code, place, waited }) => this._change(State.CONNECTING, { code, place, waited }));
+    const endWatch = watchQueue(ask, ({ code, place, waited, left }) =>
+      this._change(State.CONNECTING, { code, place, waited, left }),
+    );
     socket.addEventListener("open", () => {
       endWatch();
       if (socket !== this._socket) return;

@@ -19,6 +19,7 @@ const MAX_LOOKS = 300; // a handshake that waits longer is not told of any more
  * @property {string} detail
  * @property {number} [place] in the queue, 1 is the next
  * @property {number} [waited] seconds in the queue so far, where this client has a place there
+ * @property {number} [left] seconds for which the server lets nobody in, after the store of its limits was emptied
  * @property {number} [seconds] until a new attempt has a chance
  */
 
@@ -43,6 +44,7 @@ export async function preflight(fetch, address, token) {
       detail: String(body.detail ?? body.title ?? ""),
       place: Number.isInteger(body.place) ? body.place : undefined,
       waited,
+      left: Number.isInteger(body.seconds) ? body.seconds : undefined,
       seconds: waited === undefined ? Number(answer.headers.get("Retry-After") ?? "") || undefined : KEPT_PLACE_SECONDS,
     };
   } catch {

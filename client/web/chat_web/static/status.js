@@ -45,9 +45,9 @@ export class StatusLine {
   }
 
   _show() {
-    const { state, code, detail, place, waited, seconds = 0 } = this._change;
+    const { state, code, detail, place, waited, left, seconds = 0 } = this._change;
     $("retry").hidden = state !== State.WAITING && state !== State.DENIED;
-    const queue = place ? strings.queue(place) : undefined;
+    const queue = place ? `${reason(code, detail)} ${strings.queue(place)}` : undefined;
     switch (state) {
       case State.WAITING:
         this._say(queue ?? reason(code, detail), Math.ceil(seconds), -1, strings.nextAttempt);
@@ -60,6 +60,7 @@ export class StatusLine {
         break;
       case State.CONNECTING:
         if (queue === undefined) this._say(strings.connecting);
+        else if (left !== undefined) this._say(queue, left, -1, strings.secondsLeft);
         else this._say(queue, Math.round(waited ?? 0), 1, strings.seconds);
         break;
       default:
