@@ -11,13 +11,16 @@
 --          too late, all of it is lost; {STALE}: begin again; or {NAMELESS}.
 -- It is only ever too late for a pod whose own deadline has passed: learning takes longer than that.
 
+-- HERE STANDS pods.lua
+-- HERE STANDS requests.lua
+
 local own, generation, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local seed, limit, part, last, count_of_permits = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), ARGV[10] == '1', tonumber(ARGV[11])
 
 if not trust_store(math.max(lease_ms, tonumber(ARGV[6])), ARGV[4], tonumber(ARGV[5])) then
   return { NAMELESS }
 end
-local known, _, _, part_before = parse_pod(call('HGET', PODS, own))
+local known, _, _, part_before = parse_pod(redis.call('HGET', PODS, own))
 learn_at_least(math.max(lease_ms, tonumber(ARGV[6])))
 local function answer(status)
   finish(own)

@@ -12,16 +12,18 @@
 -- The capacity is seeded from the settings of the first pod. Later, news that differ from the last seed are a decision
 -- of the operator and replace the capacity; news that repeat it leave alone what was set by hand since.
 
+-- HERE STANDS pods.lua
+
 local own, generation, lease_ms, before = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[7]
 local longest_known, seed, news = tonumber(ARGV[6]), tonumber(ARGV[8]), ARGV[9] == '1'
 
-if not damaged and (tonumber(call('HGET', POOL, 'layout')) or 0) > LAYOUT then
+if not damaged and (tonumber(redis.call('HGET', POOL, 'layout')) or 0) > LAYOUT then
   return { NEWER }
 end
 if not trust_store(math.max(lease_ms, longest_known), ARGV[4], tonumber(ARGV[5])) then
   return { NAMELESS }
 end
-if call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
+if redis.call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
   finish(own)
   return { SHUT_OUT }
 end

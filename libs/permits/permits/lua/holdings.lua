@@ -11,7 +11,7 @@ if damaged or epoch ~= ARGV[4] then
 end
 
 local own, key = ARGV[1], ARGV[2] == 'permits' and PERMITS or WAITERS
-local found = call('HSCAN', key, ARGV[3], 'COUNT', LOOKS)
+local found = redis.call('HSCAN', key, ARGV[3], 'COUNT', LOOKS)
 local ids, words = { found[1] }, found[2]
 for at = 1, #words, 2 do
   local _, pod = parse(words[at + 1])

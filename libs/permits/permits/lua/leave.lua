@@ -5,6 +5,8 @@
 -- ARGV: 1 incarnation.
 -- Returns: {DONE, more to do}, also for an incarnation that is not there.
 
+-- HERE STANDS pods.lua
+
 if not epoch or damaged then
   return { DONE, 0 } -- there is nothing to be trusted; the next heartbeat settles it
 end

@@ -7,19 +7,21 @@
 --          GRANTED, WAITING, CLIENT_LIMIT, LINE_FULL or LEARNING. The last two are 0 when there is no place by that name.
 --          Changes nothing and reaps nobody.
 
+-- HERE STANDS requests.lua
+
 local client, per_client, longest_line = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local asked = (tonumber(call('HGET', CLIENTS, client)) or 0) + (tonumber(call('HGET', CLIENTS_WAITING, client)) or 0)
+local asked = (tonumber(redis.call('HGET', CLIENTS, client)) or 0) + (tonumber(redis.call('HGET', CLIENTS_WAITING, client)) or 0)
 local place, since_ms, kept_ms = waiting + 1, 0, 0
 local ticket, since, until_ms, id
 if ARGV[4] ~= '' then
   ticket, since, until_ms, id = read_place(ARGV[4])
 end
 if ticket then
-  place = call('ZCOUNT', LINE, '-inf', '(' .. format_int(tonumber(ticket))) + 1
+  place = redis.call('ZCOUNT', LINE, '-inf', '(' .. format_int(tonumber(ticket))) + 1
   since_ms, kept_ms = pool_now() - since, until_ms - pool_now()
   longest_line = 2 * longest_line
-  asked = asked - call('HEXISTS', WAITERS, id)
+  asked = asked - redis.call('HEXISTS', WAITERS, id)
 end
 
 if per_client > 0 and asked >= per_client then

@@ -1,5 +1,4 @@
--- Pods, epochs and pool time: what heartbeats need, and operations hardly ever. It stands behind pool.lua in the scripts that
--- need it; in operate.lua it stands in the branch that needs it, for to define it costs as much as a short call.
+-- Pods, epochs and pool time: what heartbeats need, and operations hardly ever.
 
 local MOST_PODS = 50 -- that one script removes
 local MOST_COUNTS = 2000 -- that one script adds up
@@ -7,9 +6,18 @@ local MOST_COUNTS = 2000 -- that one script adds up
 local TICKETS_PER_MS = 1000
 local MOST = 2 ^ 53
 
+local function epoch_number(name)
+  return tonumber(string.match(name or '', '^%d+')) or 0
+end
+
+local function parse_pod(record)
+  local generation, lease_ms, setting, part = string.match(record or '', '^(%d+) (%d+) (%d+) (%d+)$')
+  return tonumber(generation), tonumber(lease_ms), tonumber(setting), tonumber(part)
+end
+
 -- The numbers that change seldom are sealed with a sum, so that a heartbeat sees when somebody's hand has changed one.
 local function sum_of_pool()
-  local values = call(
+  local values = redis.call(
     'HMGET', POOL,
     'layout',
     'epoch',
@@ -31,14 +39,14 @@ local function sum_of_pool()
 end
 
 local function set_fields(...)
-  call('HSET', POOL, ...)
+  redis.call('HSET', POOL, ...)
   new_sum = sum_of_pool
 end
 
 -- The shortest and the longest lease of the pods that are here; nothing when there are none.
 local function lease_lengths()
   local shortest, longest
-  for _, word in ipairs(call('HKEYS', LEASE_LENGTHS)) do
+  for _, word in ipairs(redis.call('HKEYS', LEASE_LENGTHS)) do
     local length = tonumber(word)
     if length then
       shortest, longest = math.min(shortest or length, length), math.max(longest or length, length)
@@ -63,7 +71,7 @@ local function advance_clock()
   local passed = real - seen
   clock = clock + math.max(0, math.min(passed, max_clock_step))
   if max_clock_step > 0 and (passed < 0 or passed > max_clock_step) then
-    call('HINCRBY', POOL, 'jumps', 1)
+    redis.call('HINCRBY', POOL, 'jumps', 1)
     local _, longest = lease_lengths()
     if longest and passed >= longest and learning_until < clock + longest then
       learning_until = clock + longest
@@ -80,7 +88,7 @@ end
 
 local function add_up(key)
   local total = 0
-  for _, number in ipairs(call('HVALS', key)) do
+  for _, number in ipairs(redis.call('HVALS', key)) do
     total = total + (tonumber(number) or MOST)
   end
   return total
@@ -93,7 +101,7 @@ local function sound()
     [CLIENTS_WAITING] = 'hash', [PODS_WAITING] = 'hash', [PODS_HELD] = 'hash', [REFUSED] = 'set', [LEASE_LENGTHS] = 'hash',
   }
   for key, kind in pairs(types) do
-    local found = call('TYPE', key).ok
+    local found = redis.call('TYPE', key).ok
     if found ~= kind and found ~= 'none' then
       damaged = true
     end
@@ -106,10 +114,10 @@ local function sound()
       return false
     end
   end
-  if call('HLEN', WAITERS) ~= waiting or call('HLEN', PODS) ~= call('ZCARD', LEASES) then
+  if redis.call('HLEN', WAITERS) ~= waiting or redis.call('HLEN', PODS) ~= redis.call('ZCARD', LEASES) then
     return false
   end
-  local last = call('ZRANGE', LEASES, -1, -1, 'WITHSCORES')
+  local last = redis.call('ZRANGE', LEASES, -1, -1, 'WITHSCORES')
   if last[1] then
     local _, longest = lease_lengths()
     return longest ~= nil and tonumber(last[2]) <= clock + longest
@@ -120,7 +128,7 @@ end
 -- Whether the counts add up to the records, unless there are too many to add up here.
 local function counts_agree()
   for key, total in pairs({ [CLIENTS] = held, [PODS_HELD] = held, [CLIENTS_WAITING] = waiting, [PODS_WAITING] = waiting }) do
-    if call('HLEN', key) <= MOST_COUNTS and add_up(key) ~= total then
+    if redis.call('HLEN', key) <= MOST_COUNTS and add_up(key) ~= total then
       return false
     end
   end
@@ -138,17 +146,17 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
   local number = math.max(real, epoch_number(epoch) + 1, epoch_number(known) + 1)
   local base = math.max(tickets < MOST and tickets >= 0 and tickets or 0, witness, real * TICKETS_PER_MS)
   local high = high_water < MOST and high_water >= 0 and high_water or 0
-  local reaped = tonumber(call('TYPE', POOL).ok == 'hash' and call('HGET', POOL, 'reaped')) or 0
+  local reaped = tonumber(redis.call('TYPE', POOL).ok == 'hash' and redis.call('HGET', POOL, 'reaped')) or 0
   if not sealed then
-    call('DEL', POOL)
+    redis.call('DEL', POOL)
     clock = 0
   end
-  if call('TYPE', REFUSED).ok ~= 'set' then
-    call('DEL', REFUSED)
+  if redis.call('TYPE', REFUSED).ok ~= 'set' then
+    redis.call('DEL', REFUSED)
   end
-  call('DEL', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
-  call('DEL', PLACES, PLACES_UNTIL)
-  call('HDEL', POOL, 'sweep', 'sweep_again', 'damaged')
+  redis.call('DEL', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
+  redis.call('DEL', PLACES, PLACES_UNTIL)
+  redis.call('HDEL', POOL, 'sweep', 'sweep_again', 'damaged')
   clock = math.max(clock, real)
   epoch = format_int(number) .. '-' .. string.sub(run, 1, 8)
   damaged = false
@@ -186,8 +194,8 @@ local function trust_store(lease_ms, known, witness)
   elseif epoch and known ~= '' then
     back = epoch_number(known) >= epoch_number(epoch)
   end
-  local sealed = epoch and call('HGET', POOL, 'sum') == sum_of_pool()
-  if not sealed or not sound() or back or call('HGET', POOL, 'run') ~= run then
+  local sealed = epoch and redis.call('HGET', POOL, 'sum') == sum_of_pool()
+  if not sealed or not sound() or back or redis.call('HGET', POOL, 'run') ~= run then
     begin_epoch(run, lease_ms, known, known == epoch and witness or 0, sealed)
   end
   return true
@@ -195,10 +203,10 @@ end
 
 -- The capacity by the settings of the first pod; set by hand or by newer settings later.
 local function seed_capacity(seed, news)
-  local last_seed = tonumber(call('HGET', POOL, 'capacity_seed'))
+  local last_seed = tonumber(redis.call('HGET', POOL, 'capacity_seed'))
   if not last_seed or (news and last_seed ~= seed) then
     capacity = seed
-    call('HINCRBY', POOL, 'capacity_version', 1)
+    redis.call('HINCRBY', POOL, 'capacity_version', 1)
     set_fields('capacity', capacity, 'capacity_seed', seed)
   end
 end
@@ -206,7 +214,7 @@ end
 -- A pod that may have, or know of, a longer lease than those before it must have the time to declare, too.
 local function learn_at_least(lease_ms)
   if learning_left() > 0 then
-    local until_ms = (tonumber(call('HGET', POOL, 'learning_since')) or clock) + lease_ms
+    local until_ms = (tonumber(redis.call('HGET', POOL, 'learning_since')) or clock) + lease_ms
     if until_ms > learning_until then
       learning_until = until_ms
       set_fields('learning_until', format_int(learning_until))
@@ -215,36 +223,37 @@ local function learn_at_least(lease_ms)
 end
 
 local function put_pod(pod, generation, lease_ms, setting, part)
-  local _, lease_before = parse_pod(call('HGET', PODS, pod))
-  call('HSET', PODS, pod, generation .. ' ' .. format_int(lease_ms) .. ' ' .. format_int(setting) .. ' ' .. part)
-  call('ZADD', LEASES, format_int(clock + lease_ms), pod)
+  local _, lease_before = parse_pod(redis.call('HGET', PODS, pod))
+  redis.call('HSET', PODS, pod, generation .. ' ' .. format_int(lease_ms) .. ' ' .. format_int(setting) .. ' ' .. part)
+  redis.call('ZADD', LEASES, format_int(clock + lease_ms), pod)
   if lease_before ~= lease_ms then
-    if lease_before and call('HINCRBY', LEASE_LENGTHS, format_int(lease_before), -1) <= 0 then
-      call('HDEL', LEASE_LENGTHS, format_int(lease_before))
+    if lease_before and redis.call('HINCRBY', LEASE_LENGTHS, format_int(lease_before), -1) <= 0 then
+      redis.call('HDEL', LEASE_LENGTHS, format_int(lease_before))
     end
-    call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), 1)
+    redis.call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), 1)
     measure_step()
   end
 end
 
 -- Let a pod go. What it held and waited for is swept from now on, and counts until then.
 local function remove_pod(pod)
-  local _, lease_ms = parse_pod(call('HGET', PODS, pod))
-  call('HDEL', PODS, pod)
-  call('ZREM', LEASES, pod)
+  local _, lease_ms = parse_pod(redis.call('HGET', PODS, pod))
+  redis.call('HDEL', PODS, pod)
+  redis.call('ZREM', LEASES, pod)
   pods_here[pod] = false
-  if lease_ms and call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), -1) <= 0 then
-    call('HDEL', LEASE_LENGTHS, format_int(lease_ms))
+  if lease_ms and redis.call('HINCRBY', LEASE_LENGTHS, format_int(lease_ms), -1) <= 0 then
+    redis.call('HDEL', LEASE_LENGTHS, format_int(lease_ms))
   end
   if counted(PODS_HELD, pod) + counted(PODS_WAITING, pod) > 0 then
-    call('HSET', POOL, 'sweep_again', 1)
+    redis.call('HSET', POOL, 'sweep_again', 1)
+    sweeping = true
   end
 end
 
 -- Remove the pods whose lease has ended, all or all but one; a few at a time.
 local function reap(but)
   local permits, removed = 0, 0
-  for _, pod in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', format_int(pool_now()), 'LIMIT', 0, MOST_PODS)) do
+  for _, pod in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', format_int(pool_now()), 'LIMIT', 0, MOST_PODS)) do
     if pod ~= but then
       permits = permits + counted(PODS_HELD, pod)
       removed = removed + 1
@@ -253,7 +262,7 @@ local function reap(but)
   end
   if removed > 0 then
     more = more or removed >= MOST_PODS - 1
-    call('HINCRBY', POOL, 'reaped', permits)
+    redis.call('HINCRBY', POOL, 'reaped', permits)
     measure_step()
   end
 end
@@ -264,29 +273,29 @@ end
 local function share_with_old_pods()
   local before = reserved
   reserved = 0
-  if OLD_POOL and call('TYPE', OLD_POOL).ok == 'hash' then
+  if OLD_POOL and redis.call('TYPE', OLD_POOL).ok == 'hash' then
     local begin = string.sub(OLD_POOL, 1, -#'pool' - 1)
-    local longest, pods = 0, call('TYPE', begin .. 'pods').ok == 'hash' and call('HVALS', begin .. 'pods') or {}
+    local longest, pods = 0, redis.call('TYPE', begin .. 'pods').ok == 'hash' and redis.call('HVALS', begin .. 'pods') or {}
     for _, pod in ipairs(pods) do
       longest = math.max(longest, tonumber(string.match(pod, ' (%d+)$')) or 0)
     end
-    local old = call('HMGET', OLD_POOL, 'seen', 'capacity')
+    local old = redis.call('HMGET', OLD_POOL, 'seen', 'capacity')
     if #pods == 0 or server_ms() - (tonumber(old[1]) or 0) > longest then
       for _, key in ipairs({
         'pool', 'pods', 'leases', 'permits', 'clients', 'line', 'waiters', 'clients_waiting', 'pods_waiting', 'pods_held', 'refused',
       }) do
-        call('DEL', begin .. key)
+        redis.call('DEL', begin .. key)
       end
     else
       local share = math.floor(capacity / 2)
       if (tonumber(old[2]) or 0) > share then
-        call('HSET', OLD_POOL, 'capacity', share)
+        redis.call('HSET', OLD_POOL, 'capacity', share)
       end
-      reserved = math.max(call('HLEN', OLD_PERMITS), share)
+      reserved = math.max(redis.call('HLEN', OLD_PERMITS), share)
     end
   end
   if reserved ~= before then
-    call('HSET', POOL, 'reserved', reserved)
+    redis.call('HSET', POOL, 'reserved', reserved)
   end
 end
 
@@ -294,20 +303,21 @@ end
 -- then at waiters; pods that are removed meanwhile need another. Without such pods, a pass is begun once a lease, and goes
 -- on with heartbeats only: it looks for records that no script has written.
 local function sweep()
-  local state = call('HMGET', POOL, 'sweep', 'sweep_again')
-  local hurried, again = string.match(state[1] or '', '^h'), state[2]
-  local phase, cursor = string.match(state[1] or '', '^%l(%l) (%d+)$')
-  if not hurried then
-    if again then
-      hurried, phase, cursor = 'h', 'p', '0'
-      call('HDEL', POOL, 'sweep_again')
-    elseif not phase then
-      return
-    end
+  local state = redis.call('HMGET', POOL, 'sweep', 'sweep_again')
+  local speed, phase, cursor = string.match(state[1] or '', '^([ah])([pw]) (%d+)$')
+  if state[1] and not speed then -- somebody's hand
+    damaged = true
+    return
+  elseif state[2] and speed ~= 'h' then
+    speed, phase, cursor = 'h', 'p', '0'
+    redis.call('HDEL', POOL, 'sweep_again')
+  elseif not speed then
+    return
   end
   write_back()
+  sweeping = true
   local key = phase == 'p' and PERMITS or WAITERS
-  local found = call('HSCAN', key, cursor, 'COUNT', LOOKS)
+  local found = redis.call('HSCAN', key, cursor, 'COUNT', LOOKS)
   local words = found[2]
   for at = 1, #words, 2 do
     local id, record = words[at], words[at + 1]
@@ -325,32 +335,33 @@ local function sweep()
       end
     end
   end
-  local next_state = (hurried and 'h' or 'a') .. phase .. ' ' .. found[1]
+  local next_state = speed .. phase .. ' ' .. found[1]
   if found[1] == '0' then
-    next_state = phase == 'p' and (hurried and 'h' or 'a') .. 'w 0'
-    if not next_state and call('HGET', POOL, 'sweep_again') then
+    next_state = phase == 'p' and speed .. 'w 0'
+    if not next_state and redis.call('HGET', POOL, 'sweep_again') then
       next_state = 'hp 0'
-      call('HDEL', POOL, 'sweep_again')
+      redis.call('HDEL', POOL, 'sweep_again')
     end
   end
   if next_state then
-    call('HSET', POOL, 'sweep', next_state)
+    redis.call('HSET', POOL, 'sweep', next_state)
     more = more or string.sub(next_state, 1, 1) == 'h'
   else
-    call('HDEL', POOL, 'sweep')
+    redis.call('HDEL', POOL, 'sweep')
   end
 end
 
 -- Once a lease, add up the counts and begin to look at all records.
 local function audit()
   local _, longest = lease_lengths()
-  if longest and clock >= (tonumber(call('HGET', POOL, 'audited')) or 0) + longest then
-    call('HSET', POOL, 'audited', format_int(clock))
+  local audited = tonumber(redis.call('HGET', POOL, 'audited')) or 0
+  if longest and (clock >= audited + longest or clock < audited) then
+    redis.call('HSET', POOL, 'audited', format_int(clock))
     if not counts_agree() then
       damaged = true
     end
-    if not call('HGET', POOL, 'sweep') then
-      call('HSET', POOL, 'sweep', 'ap 0')
+    if not redis.call('HGET', POOL, 'sweep') then
+      redis.call('HSET', POOL, 'sweep', 'ap 0')
     end
   end
 end
@@ -359,12 +370,12 @@ end
 local function forget_places()
   local kept, ending = redis.pcall('HLEN', PLACES), redis.pcall('ZCARD', PLACES_UNTIL)
   if type(kept) ~= 'number' or kept ~= ending then
-    call('DEL', PLACES, PLACES_UNTIL)
+    redis.call('DEL', PLACES, PLACES_UNTIL)
   elseif kept > 0 then
-    local over = call('ZRANGEBYSCORE', PLACES_UNTIL, '-inf', format_int(clock), 'LIMIT', 0, LOOKS)
+    local over = redis.call('ZRANGEBYSCORE', PLACES_UNTIL, '-inf', format_int(clock), 'LIMIT', 0, LOOKS)
     if #over > 0 then
-      call('HDEL', PLACES, unpack(over))
-      call('ZREM', PLACES_UNTIL, unpack(over))
+      redis.call('HDEL', PLACES, unpack(over))
+      redis.call('ZREM', PLACES_UNTIL, unpack(over))
     end
   end
 end

@@ -1,5 +1,7 @@
 -- What the scripts of a pool share; it stands, after server.lua and records.lua, in front of each of them. What only some
--- need is in pods.lua.
+-- need is in pods.lua and requests.lua. They say where these stand. In operate.lua that is in the branch that needs it: each
+-- function that is defined costs time in each call, and more the more locals of others it uses. So nothing here is a local
+-- that Redis has already, such as redis.call.
 --
 -- Invariants after every script, with the numbers that records.lua gives the keys:
 --   - 5 counts 4 by client, 10 counts 4 by pod; 8 and 9 count 7; 6 and 7 hold the same ids; no count of zero is kept;
@@ -55,10 +57,12 @@ end
 local capacity, tickets, high_water, epoch, clock, seen, max_clock_step, learning_until
 local held, waiting
 local reserved = 0 -- places that pods of layout 1 have, or may take
+local sweeping -- whether what removed pods held or waited for is not all swept
 local tickets_before, high_water_before, held_before
 local function read_pool()
   local numbers =
-    redis.pcall('HMGET', POOL, 'capacity', 'tickets', 'high_water', 'epoch', 'clock', 'seen', 'step', 'learning_until', 'held', 'damaged', 'reserved')
+    redis.pcall('HMGET', POOL, 'capacity', 'tickets', 'high_water', 'epoch', 'clock', 'seen', 'step', 'learning_until', 'held', 'damaged', 'reserved',
+      'sweep', 'sweep_again')
   if numbers.err then
     damaged, numbers = true, {}
   end
@@ -69,6 +73,7 @@ local function read_pool()
   tickets_before, high_water_before = tickets, high_water
   held, waiting = size('HLEN', PERMITS), size('ZCARD', LINE)
   reserved = tonumber(numbers[11]) or 0
+  sweeping = numbers[13] or string.sub(numbers[12] or '', 1, 1) == 'h'
   damaged = damaged or held ~= held_before or numbers[10] == '1'
 end
 read_pool()
@@ -94,27 +99,19 @@ local function learning_left()
   return learning_until > 0 and math.max(0, learning_until - pool_now()) or 0
 end
 
-local function epoch_number(name)
-  return tonumber(string.match(name or '', '^%d+')) or 0
-end
-
-local function parse_pod(record)
-  local generation, lease_ms, setting, part = string.match(record or '', '^(%d+) (%d+) (%d+) (%d+)$')
-  return tonumber(generation), tonumber(lease_ms), tonumber(setting), tonumber(part)
-end
-
-local pods_here = {} -- incarnation → whether it is in
+-- Whether an incarnation that holds or waits is in. Only while the records are swept can it be out.
+local pods_here = {} -- incarnation → whether it is in, as far as this script has asked
 local function is_here(pod)
-  if pods_here[pod] == nil then
-    pods_here[pod] = call('HEXISTS', PODS, pod) == 1
+  if sweeping and pods_here[pod] == nil then
+    pods_here[pod] = redis.call('HEXISTS', PODS, pod) == 1
   end
-  return pods_here[pod]
+  return pods_here[pod] ~= false
 end
 
 local trust -- `trust_store` of pods.lua, once that is loaded
 
 local function generation_of(pod)
-  return tonumber(string.match(call('HGET', PODS, pod) or '', '^(%d+) %d+ %d+ %d+$'))
+  return tonumber(string.match(redis.call('HGET', PODS, pod) or '', '^(%d+) %d+ %d+ %d+$'))
 end
 
 -- Nothing, when this call may be served; otherwise what to answer instead:
@@ -141,15 +138,10 @@ local function refusal(pod, generation, lease_ms, pods_epoch, witness)
   elseif pods_epoch ~= epoch then
     return FORGOTTEN
   elseif generation > known then
-    local _, length, setting, part = parse_pod(call('HGET', PODS, pod))
-    call('HSET', PODS, pod, generation .. ' ' .. format_int(length) .. ' ' .. format_int(setting) .. ' ' .. part)
+    local record = string.gsub(redis.call('HGET', PODS, pod), '^%d+', generation)
+    redis.call('HSET', PODS, pod, record)
   end
   pods_here[pod] = true
-end
-
-local function next_ticket()
-  tickets = tickets + 1
-  return tickets
 end
 
 -- A request with a wait id keeps its place: the ticket with which it waits is remembered, under a name that is the last part
@@ -157,21 +149,6 @@ end
 -- stands in line, so does the place; when it does not, another id may come back to the same ticket. A grant ends it. Ids
 -- without one are shorter, and cost nothing here.
 local PLAIN_ID, PLACE_NAME = 50, 32
-
--- Its ticket (padded), since when it is there, until when it is kept, and whose it is; nothing when there is none.
-local function read_place(name)
-  local record = redis.pcall('HGET', PLACES, name)
-  local ticket, until_ms, since, id = string.match(type(record) == 'string' and record or '', '^(%d+) (%d+) (%d+) (%S+)$')
-  if ticket and tonumber(until_ms) > pool_now() and tonumber(ticket) <= tickets and call('HEXISTS', PERMITS, id) == 0 then
-    return ticket, tonumber(since), tonumber(until_ms), id
-  end
-end
-
-local function keep_place(id, ticket, since, until_ms)
-  local name, ends = string.sub(id, -PLACE_NAME), format_int(until_ms)
-  redis.pcall('HSET', PLACES, name, ticket .. ' ' .. ends .. ' ' .. format_int(since) .. ' ' .. id)
-  redis.pcall('ZADD', PLACES_UNTIL, ends, name)
-end
 
 local function drop_place(name)
   redis.pcall('HDEL', PLACES, name)
@@ -190,22 +167,6 @@ local function grant(id, ticket, pod, client)
   end
 end
 
--- A waiter whose client could not be looked at when it came brings the limit along; 0: it was looked at.
-local function add_waiter(id, ticket, pod, since, until_ms, limit, client, lease_ms)
-  call('ZADD', LINE, ticket, id)
-  keep(
-    WAITERS,
-    id,
-    ticket .. ' ' .. pod .. ' ' .. format_int(since) .. ' ' .. format_int(until_ms) .. ' ' .. limit .. ' ' .. client
-  )
-  count(CLIENTS_WAITING, client, 1)
-  count(PODS_WAITING, pod, 1)
-  waiting = waiting + 1
-  if #id > PLAIN_ID then
-    keep_place(id, ticket, since, until_ms + lease_ms)
-  end
-end
-
 local function forget_waiter(id, pod, client)
   keep(WAITERS, id, false)
   count(CLIENTS_WAITING, client, -1)
@@ -214,7 +175,7 @@ local function forget_waiter(id, pod, client)
 end
 
 local function leave_line(id, pod, client)
-  call('ZREM', LINE, id)
+  redis.call('ZREM', LINE, id)
   forget_waiter(id, pod, client)
 end
 
@@ -259,7 +220,7 @@ local function serve_line()
   end
   local most = math.min(waiting, free(), looks)
   while most > 0 do
-    local heads, ids = call('ZPOPMIN', LINE, most), {}
+    local heads, ids = redis.call('ZPOPMIN', LINE, most), {}
     for at = 1, #heads, 2 do
       ids[#ids + 1] = heads[at]
     end
@@ -316,7 +277,7 @@ local function finish(own)
     words[#words + 1] = new_sum()
   end
   if #words > 0 then
-    call('HSET', POOL, unpack(words))
+    redis.call('HSET', POOL, unpack(words))
   end
   for pod, list in pairs(handed) do
     if pod ~= own then

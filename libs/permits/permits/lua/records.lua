@@ -31,8 +31,6 @@ local PODS_HELD, REFUSED, LEASE_LENGTHS = KEYS[10], KEYS[11], KEYS[12]
 local PLACES, PLACES_UNTIL = KEYS[13], KEYS[14]
 local OLD_POOL, OLD_PERMITS = KEYS[15], KEYS[16]
 
-local call = redis.call
-
 local function channel_of(pod)
   return string.sub(POOL, 1, -#'pool' - 1) .. 'pod:' .. pod
 end
@@ -74,10 +72,6 @@ local function parse_waiter(record)
   return ticket, pod, client, tonumber(since), tonumber(until_ms), tonumber(limit)
 end
 
-local function ticket_of(record)
-  return tonumber(string.sub(record, 1, TICKET_WIDTH)) or 0
-end
-
 -- Records and counts change with nearly every operation, and a call may bring hundreds. So they are read here once, changed
 -- here, and written in one go by `write_back`, before this script ends or looks at a whole hash.
 local MOST_WORDS = 4000 -- of one command; Lua can hand over about twice as many
@@ -87,14 +81,14 @@ local changes = { [CLIENTS] = {}, [CLIENTS_WAITING] = {}, [PODS_HELD] = {}, [POD
 
 local function call_in_parts(command, key, words)
   for at = 1, #words, MOST_WORDS do
-    call(command, key, unpack(words, at, math.min(at + MOST_WORDS - 1, #words)))
+    redis.call(command, key, unpack(words, at, math.min(at + MOST_WORDS - 1, #words)))
   end
 end
 
 -- Read the records of many ids at once, rather than each as it is needed.
 local function fetch(key, ids)
   for at = 1, #ids, MOST_WORDS do
-    local found = call('HMGET', key, unpack(ids, at, math.min(at + MOST_WORDS - 1, #ids)))
+    local found = redis.call('HMGET', key, unpack(ids, at, math.min(at + MOST_WORDS - 1, #ids)))
     for index, record in ipairs(found) do
       local id = ids[at + index - 1]
       if not changed[key][id] then
@@ -107,7 +101,7 @@ end
 local function record_of(key, id)
   local record = records[key][id]
   if record == nil then
-    record = call('HGET', key, id)
+    record = redis.call('HGET', key, id)
     records[key][id] = record
   end
   return record
@@ -124,7 +118,7 @@ local function count(key, field, by)
 end
 
 local function counted(key, field)
-  return (tonumber(call('HGET', key, field)) or 0) + (changes[key][field] or 0)
+  return (tonumber(redis.call('HGET', key, field)) or 0) + (changes[key][field] or 0)
 end
 
 local function write_back()
@@ -151,7 +145,7 @@ local function write_back()
           damaged = true
         elseif number <= 0 then
           damaged = damaged or number < 0
-          call('HDEL', key, field)
+          redis.call('HDEL', key, field)
         end
       end
     end

@@ -12,6 +12,8 @@
 -- A pod that believes in more waiters than there are has missed a notice; one whose sum of permits and waiters differs
 -- has drifted from the store.
 
+-- HERE STANDS pods.lua
+
 local own, generation, lease_ms, pods_epoch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local witness = tonumber(ARGV[5])
 
@@ -22,11 +24,11 @@ advance_clock()
 share_with_old_pods()
 reap()
 local refused = refusal(own, generation, lease_ms, pods_epoch, witness)
-if not refused and call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
+if not refused and redis.call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d+$')) == 1 then
   refused = GONE
 end
 if not refused then
-  call('ZADD', LEASES, 'GT', format_int(clock + lease_ms), own)
+  redis.call('ZADD', LEASES, 'GT', format_int(clock + lease_ms), own)
   audit()
 end
 sweep()
@@ -41,8 +43,8 @@ return {
   DONE,
   own_handed,
   lease_ms,
-  tonumber(call('HGET', PODS_WAITING, own)) or 0,
-  tonumber(call('HGET', PODS_HELD, own)) or 0,
+  tonumber(redis.call('HGET', PODS_WAITING, own)) or 0,
+  tonumber(redis.call('HGET', PODS_HELD, own)) or 0,
   more and 1 or 0,
   capacity,
   longest or lease_ms,

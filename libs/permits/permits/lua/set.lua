@@ -11,6 +11,8 @@
 -- "new" makes a pool that needs to learn nothing: the operator vouches that nobody has ever used it. Pods that listen for
 -- its notices prove the contrary, also while the store is empty: they have outlived what it knew.
 
+-- HERE STANDS pods.lua
+
 local what, value = ARGV[1], ARGV[2]
 
 local function somebody_listens()
@@ -30,12 +32,12 @@ elseif not epoch then
   return { GONE }
 elseif what == 'capacity' then
   capacity = tonumber(value)
-  call('HINCRBY', POOL, 'capacity_version', 1)
+  redis.call('HINCRBY', POOL, 'capacity_version', 1)
   set_fields('capacity', capacity)
 elseif what == 'refuse' then
-  call('SADD', REFUSED, value)
+  redis.call('SADD', REFUSED, value)
 elseif what == 'allow' then
-  call('SREM', REFUSED, value)
+  redis.call('SREM', REFUSED, value)
 elseif what == 'trust' then
   learning_until = 0
   set_fields('learning_until', 0)

@@ -9,34 +9,36 @@
 --           {refused pod, …}, {epoch, capacity version, jumps of the clock, capacity by
 --           the settings that were last taken up}}
 
+-- HERE STANDS pods.lua
+
 local now = pool_now()
 local pods = {}
-local leases = call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
+local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
 for at = 1, #leases, 2 do
   local pod = leases[at]
   pods[#pods + 1] = pod
   pods[#pods + 1] = tonumber(leases[at + 1]) - now
-  pods[#pods + 1] = tonumber(call('HGET', PODS_HELD, pod)) or 0
-  pods[#pods + 1] = tonumber(call('HGET', PODS_WAITING, pod)) or 0
-  local _, _, setting = parse_pod(call('HGET', PODS, pod))
+  pods[#pods + 1] = tonumber(redis.call('HGET', PODS_HELD, pod)) or 0
+  pods[#pods + 1] = tonumber(redis.call('HGET', PODS_WAITING, pod)) or 0
+  local _, _, setting = parse_pod(redis.call('HGET', PODS, pod))
   pods[#pods + 1] = setting or 0
 end
 local line = {}
-for _, id in ipairs(call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
-  local ticket, pod, client, since, until_ms = parse_waiter(call('HGET', WAITERS, id) or '')
+for _, id in ipairs(redis.call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
+  local ticket, pod, client, since, until_ms = parse_waiter(redis.call('HGET', WAITERS, id) or '')
   if ticket then
     for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
       line[#line + 1] = word
     end
   end
 end
-local fields = call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps', 'capacity_seed')
+local fields = redis.call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps', 'capacity_seed')
 local left = learning_left()
 return {
   { held, capacity, high_water, waiting, left, tonumber(fields[1]) or 0 },
-  call('HGETALL', CLIENTS),
+  redis.call('HGETALL', CLIENTS),
   pods,
   line,
-  call('SMEMBERS', REFUSED),
+  redis.call('SMEMBERS', REFUSED),
   { epoch_number(epoch), tonumber(fields[2]) or 0, tonumber(fields[3]) or 0, tonumber(fields[4]) or 0 },
 }

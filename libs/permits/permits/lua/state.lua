@@ -7,8 +7,8 @@
 --           client, held by it, client, held by it, …}
 
 local left = learning_left()
-local state = { held, capacity, high_water, waiting, left, tonumber(call('HGET', POOL, 'reaped')) or 0 }
-for _, word in ipairs(call('HGETALL', CLIENTS)) do
+local state = { held, capacity, high_water, waiting, left, tonumber(redis.call('HGET', POOL, 'reaped')) or 0 }
+for _, word in ipairs(redis.call('HGETALL', CLIENTS)) do
   state[#state + 1] = word
 end
 return state

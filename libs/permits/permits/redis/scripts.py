@@ -48,8 +48,8 @@ WAS_REPLACED = -1
 """Handed to a waiter instead of a ticket: another request has taken its place. 0: its client is at its limit."""
 
 
-_PODS = "-- HERE STANDS pods.lua"
-"""A script with this line needs it in one branch only."""
+_PART = re.compile(r"^ *-- HERE STANDS (\w+)\.lua$", re.MULTILINE)
+"""Where a script needs a part that not all of them share. In `operate` that is in a branch."""
 
 _LOOKS = re.compile(r"^local LOOKS = \d+ ", re.MULTILINE)
 
@@ -102,10 +102,7 @@ def load_scripts(server: str | None = None, looks: int | None = None) -> LuaScri
 
 def _compose(name: str, shared: str) -> LuaScript:
     first_line, _, body = _read(name).partition("\n")  # Redis wants the flags in the very first line
-    if _PODS in body:
-        body = body.replace(_PODS, _read("pods"))
-    elif "no-writes" not in first_line:
-        shared = f"{shared}\n{_read('pods')}"
+    body = _PART.sub(lambda found: _read(found[1]), body)
     text = inline_constants(f"{first_line}\n{shared}\n{body}")
     return LuaScript(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
