@@ -20,6 +20,8 @@ from redis.asyncio import Redis
 from bench.valkey import run_valkey
 from permits.redis.calls import MAX_DECLARED, MAX_OPERATIONS, MAX_WITH_PLACES
 from permits.redis.keys import keys_of
+from permits.redis.operator import LINE_SHOWN, PODS_AT_ONCE
+from permits.redis.replies import CLIENTS_AT_ONCE
 from permits.redis.scripts import LuaScript, load_scripts
 
 LEASE_MS = 15_000
@@ -93,10 +95,17 @@ class MeasuredPool:
             words = (word for id_, name in names for word in ("return", name, f"client-{id_ % 97}", 600_000, 0))
             await self.operate(pod, *words)
 
+    async def renew(self, pod: str) -> Any:  # noqa: ANN401 - as Redis answers
+        """Let a pod send its heartbeat."""
+        return await self.run(SCRIPTS.renew, pod, 1, LEASE_MS, self._epochs[pod], 0)
+
     async def beat(self, pod: str) -> bool:
         """Let a pod send its heartbeat; say whether there is more to do."""
-        reply = await self.run(SCRIPTS.renew, pod, 1, LEASE_MS, self._epochs[pod], 0)
-        return bool(reply[5])
+        return bool((await self.renew(pod))[5])
+
+    async def spoil(self) -> None:
+        """Change a number of the pool, as somebody's hand may."""
+        await self._redis.hset(self._keys[0], "capacity", 7)
 
     async def beat_while_there_is_more(self, pod: str) -> None:
         """Send heartbeats until there is nothing more to do."""
@@ -229,6 +238,36 @@ async def declared(pool: MeasuredPool) -> None:
         await pool.run(SCRIPTS.declare, *head, *words)
 
 
+async def enter_many(pool: MeasuredPool) -> None:
+    """Let in 1,000 pods, whose 30,000 clients hold 20,000 permits and wait for others."""
+    for number in range(1000):
+        await pool.enter(f"pod/{number}.1", 2 * MANY)
+    await pool.trust()
+    for start in range(0, 3 * MANY, MAX_OPERATIONS):
+        ids = range(start, start + MAX_OPERATIONS)
+        words = (word for id_ in ids for word in ("acquire", f"id-{id_}", f"client-{id_}", 600_000))
+        await pool.operate(f"pod/{start // MAX_OPERATIONS}.1", *words)
+    pool.times.clear()
+
+
+async def shown(pool: MeasuredPool) -> None:
+    """An operator looks at 1,000 pods and 30,000 clients, and a pod at its state."""
+    await enter_many(pool)
+    argv = (LINE_SHOWN, CLIENTS_AT_ONCE, "0", PODS_AT_ONCE)
+    _, clients, _, pods, *_ = await pool.run(SCRIPTS.show, *argv)
+    while pods != b"0":
+        _, _, _, pods, *_ = await pool.run(SCRIPTS.show, *argv[:2], pods.decode(), PODS_AT_ONCE)
+    while clients != b"0":
+        *_, clients, _ = await pool.run(SCRIPTS.state, clients.decode(), CLIENTS_AT_ONCE)
+
+
+async def forgotten(pool: MeasuredPool) -> None:
+    """A heartbeat begins a new epoch, and drops 1,000 pods with 20,000 permits and 10,000 waiters."""
+    await enter_many(pool)
+    await pool.spoil()
+    await pool.renew("pod/0.1")
+
+
 CASES: dict[str, Case] = {
     "1,000 pods die": pods_die,
     "a release meets 10,000 expired waiters": line_expired,
@@ -238,6 +277,8 @@ CASES: dict[str, Case] = {
     "a pod with 20,000 declares": declared,
     "250 operations, 10,000 in the queue": busy,
     "10,000 come back to their places": places_taken_over,
+    "1,000 pods, 30,000 clients are shown": shown,
+    "1,000 pods, 30,000 clients are forgotten": forgotten,
 }
 
 
@@ -247,6 +288,9 @@ async def open_pool(url: str, name: str) -> AsyncIterator[MeasuredPool]:
     async with Redis.from_url(url) as redis:
         for script in SCRIPTS.all():
             await redis.script_load(script.text)
+        await redis.config_set(
+            "lazyfree-lazy-user-del", "no"
+        )  # as in Redis; Valkey frees what DEL deletes in the background
         yield MeasuredPool(redis, name)
         await redis.flushall()
 

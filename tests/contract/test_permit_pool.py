@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -259,10 +260,18 @@ async def test_the_state_tells_what_is_held_by_whom_and_the_most_there_ever_was(
     state = await pool.state()
     assert (state.held, state.capacity, state.high_water, state.waiting) == (3, 3, 3, 2)
     assert dict(state.clients) == {"anna": 2, "ben": 1}
+    assert await pool.state(clients=False) == replace(state, clients={})
     for permit in permits:
         permit.release()
     state = await until(pool, lambda state: state.waiting == 0)
     assert (state.held, state.high_water, dict(state.clients)) == (2, 3, {"clara": 1, "dora": 1})
+
+
+async def test_the_state_tells_of_many_clients(open_pool: Opener) -> None:
+    pool = await open_pool(1500)
+    names = [f"client-{number}" for number in range(1200)]
+    await hold(pool, *names)
+    assert dict((await pool.state()).clients) == dict.fromkeys(names, 1)
 
 
 async def test_a_pool_that_closes_tells_who_waits_and_leaves_what_is_held(open_pool: Opener) -> None:

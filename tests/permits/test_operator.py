@@ -10,6 +10,7 @@ from permits import PoolState
 from permits.redis import PoolOperator, PoolUnknown, find_pools
 from permits.redis.keys import keys_of
 from permits.redis.operator import PodView, WaiterView
+from permits.redis.scripts import load_scripts
 
 NOW = 5_000_000
 NOT_YET = 10**15
@@ -57,6 +58,22 @@ async def test_all_of_a_pool_is_shown(pool: str, redis_url: str, decodes: bool) 
     assert view.line == (WaiterView(8, "carl", "two/b", 1.25, 2.5), WaiterView(9, "d e", "two/b", 0.25, 0.75))
     assert view.refused == {"one/a", "gone/c"}
     assert (view.epoch, view.capacity_version, view.jumps) == (1_700_000_000_000, 6, 1)
+
+
+async def test_a_pool_of_many_pods_and_clients_is_shown_in_parts_that_are_small(pool: str, store: "Redis") -> None:
+    key = {one.rpartition(":")[2]: one for one in keys_of(pool)}
+    pods, clients = {f"p/{number:04}.1" for number in range(1500)}, {f"client-{number}" for number in range(3000)}
+    await store.hset(key["pods"], mapping=dict.fromkeys(pods, "1 15000 3 0"))
+    await store.zadd(key["leases"], dict.fromkeys(pods, NOW + 9000))
+    await store.hset(key["clients"], mapping=dict.fromkeys(clients, 1))
+    view = await PoolOperator(pool, store).show()
+    assert [f"{pod.name}.{pod.incarnation}" for pod in view.pods] == sorted({*pods, "one/a.1", "two/b.17"})
+    assert {pod.lease_left_seconds for pod in view.pods} == {9, 12.5, -0.25}
+    assert view.state.clients == {**dict.fromkeys(clients, 1), "anna": 2, "ben": 1}
+    scripts, keys = load_scripts(), keys_of(pool)
+    for script, argv in ((scripts.show, (100, 1000, "0", 250)), (scripts.state, ("0", 1000))):
+        reply: Any = await store.eval(script.text, len(keys), *keys, *argv)
+        assert all(len(part) < 3000 for part in reply if isinstance(part, list))
 
 
 async def test_a_pool_is_found_among_other_keys(pool: str, store: "Redis") -> None:

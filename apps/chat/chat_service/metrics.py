@@ -321,7 +321,7 @@ class PermitMetrics:
         """Bring the gauges of a pool up to date, or mark them stale."""
         try:
             async with asyncio.timeout(STATE_SECONDS):
-                state = await pool.state()
+                state = await pool.state(clients=False)
         except (PermitError, TimeoutError):
             self._readable.labels(pool.name).set(0)
             return

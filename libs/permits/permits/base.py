@@ -182,8 +182,13 @@ class PermitPool(Protocol):
             PoolClosed: the pool was closed.
         """
 
-    async def state(self) -> PoolState:
+    async def state(self, *, clients: bool = True) -> PoolState:
         """Return the permits held and the requests queued in the whole cluster.
+
+        With more than 500 clients, they are read in several calls, so what they hold is not of one moment.
+
+        Args:
+            clients: whether to read what each client holds; otherwise `PoolState.clients` is empty.
 
         Raises:
             PoolUnavailable: the store cannot be asked.

@@ -190,10 +190,11 @@ class MemoryPool(Pool):
             return Verdict.GRANTED, 0
         return Verdict.LINE_FULL if len(self._queue) >= max_waiting else Verdict.WAIT, number
 
-    async def state(self) -> PoolState:
+    async def state(self, *, clients: bool = True) -> PoolState:
         """See `PermitPool.state`."""
         self._check_use()
-        return PoolState(self._held, self._capacity, self._high_water, len(self._queue), +self._held_by)
+        held_by = +self._held_by if clients else {}
+        return PoolState(self._held, self._capacity, self._high_water, len(self._queue), held_by)
 
     async def close(self) -> None:
         """See `PermitPool.close`."""

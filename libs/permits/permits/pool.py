@@ -90,7 +90,7 @@ class Pool(ABC):
         """See `PermitPool.peek`."""
 
     @abstractmethod
-    async def state(self) -> PoolState:
+    async def state(self, *, clients: bool = True) -> PoolState:
         """See `PermitPool.state`."""
 
     @abstractmethod

@@ -142,9 +142,9 @@ class SyncPool:
         """See `PermitPool.peek`."""
         return self._opened().call(lambda pool: pool.peek(client_id))
 
-    def state(self) -> PoolState:
+    def state(self, *, clients: bool = True) -> PoolState:
         """See `PermitPool.state`."""
-        return self._opened().call(lambda pool: pool.state())
+        return self._opened().call(lambda pool: pool.state(clients=clients))
 
     def close(self) -> None:
         """Grant no more, refuse waiting threads, and release all permits. Permits that threads still hold are lost.

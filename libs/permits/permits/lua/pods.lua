@@ -135,8 +135,8 @@ local function counts_agree()
   return true
 end
 
--- Drop what is stored, and learn for the longest lease that is known of. The epoch is newer than all that pods know. Of a
--- pool that is not sealed nothing is kept, for its numbers were changed by somebody's hand.
+-- Drop what is stored, and learn for the longest lease that is known of. To free a large key takes the server milliseconds,
+-- hence UNLINK. The epoch is newer than all that pods know. Of a pool that is not sealed nothing is kept, for its numbers were changed by somebody's hand.
 local function begin_epoch(run, lease_ms, known, witness, sealed)
   local _, longest = nil, nil
   if not damaged then
@@ -148,14 +148,14 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
   local high = high_water < MOST and high_water >= 0 and high_water or 0
   local reaped = tonumber(redis.call('TYPE', POOL).ok == 'hash' and redis.call('HGET', POOL, 'reaped')) or 0
   if not sealed then
-    redis.call('DEL', POOL)
+    redis.call('UNLINK', POOL)
     clock = 0
   end
   if redis.call('TYPE', REFUSED).ok ~= 'set' then
-    redis.call('DEL', REFUSED)
+    redis.call('UNLINK', REFUSED)
   end
-  redis.call('DEL', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
-  redis.call('DEL', PLACES, PLACES_UNTIL)
+  redis.call('UNLINK', PODS, LEASES, PERMITS, CLIENTS, LINE, WAITERS, CLIENTS_WAITING, PODS_WAITING, PODS_HELD, LEASE_LENGTHS)
+  redis.call('UNLINK', PLACES, PLACES_UNTIL)
   redis.call('HDEL', POOL, 'sweep', 'sweep_again', 'damaged')
   clock = math.max(clock, real)
   epoch = format_int(number) .. '-' .. string.sub(run, 1, 8)
@@ -284,7 +284,7 @@ local function share_with_old_pods()
       for _, key in ipairs({
         'pool', 'pods', 'leases', 'permits', 'clients', 'line', 'waiters', 'clients_waiting', 'pods_waiting', 'pods_held', 'refused',
       }) do
-        redis.call('DEL', begin .. key)
+        redis.call('UNLINK', begin .. key)
       end
     else
       local share = math.floor(capacity / 2)
@@ -370,7 +370,7 @@ end
 local function forget_places()
   local kept, ending = redis.pcall('HLEN', PLACES), redis.pcall('ZCARD', PLACES_UNTIL)
   if type(kept) ~= 'number' or kept ~= ending then
-    redis.call('DEL', PLACES, PLACES_UNTIL)
+    redis.call('UNLINK', PLACES, PLACES_UNTIL)
   elseif kept > 0 then
     local over = redis.call('ZRANGEBYSCORE', PLACES_UNTIL, '-inf', format_int(clock), 'LIMIT', 0, LOOKS)
     if #over > 0 then

@@ -2,8 +2,10 @@
 -- Shows a pool to its operator.
 --
 -- KEYS: see records.lua.
--- ARGV: 1 how many of the line to show.
--- Returns: {{as state.lua, without clients}, {client, held by it, …},
+-- ARGV: 1 how many of the line to show, 2 how many clients to name at once, about, 3 the cursor of the pods, "0" to begin
+--       with, 4 how many pods to name at once, about. With a later cursor, there are only pods.
+-- Returns: {{as state.lua, without clients}, the cursor with which state.lua names more clients, {client, held by it, …},
+--           the next cursor of the pods,
 --           {incarnation, lease left (ms), permits held, waiters, capacity by its settings, …},
 --           {id, ticket, incarnation, waiting for (ms), waits on (ms), client, …} of the head of the line,
 --           {refused pod, …}, {epoch, capacity version, jumps of the clock, capacity by
@@ -12,33 +14,45 @@
 -- HERE STANDS pods.lua
 
 local now = pool_now()
-local pods = {}
-local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
-for at = 1, #leases, 2 do
-  local pod = leases[at]
-  pods[#pods + 1] = pod
-  pods[#pods + 1] = tonumber(leases[at + 1]) - now
-  pods[#pods + 1] = tonumber(redis.call('HGET', PODS_HELD, pod)) or 0
-  pods[#pods + 1] = tonumber(redis.call('HGET', PODS_WAITING, pod)) or 0
-  local _, _, setting = parse_pod(redis.call('HGET', PODS, pod))
-  pods[#pods + 1] = setting or 0
+local names, records, pods = {}, {}, {}
+local found = redis.call('HSCAN', PODS, ARGV[3], 'COUNT', ARGV[4])
+for at = 1, #found[2], 2 do
+  names[#names + 1] = found[2][at]
+  records[#records + 1] = found[2][at + 1]
 end
-local line = {}
-for _, id in ipairs(redis.call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
-  local ticket, pod, client, since, until_ms = parse_waiter(redis.call('HGET', WAITERS, id) or '')
-  if ticket then
-    for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
-      line[#line + 1] = word
+if #names > 0 then
+  local ends = redis.call('ZMSCORE', LEASES, unpack(names))
+  local held_by, waiting_by = redis.call('HMGET', PODS_HELD, unpack(names)), redis.call('HMGET', PODS_WAITING, unpack(names))
+  for index, pod in ipairs(names) do
+    local _, _, setting = parse_pod(records[index])
+    pods[#pods + 1] = pod
+    pods[#pods + 1] = (tonumber(ends[index]) or now) - now
+    pods[#pods + 1] = tonumber(held_by[index]) or 0
+    pods[#pods + 1] = tonumber(waiting_by[index]) or 0
+    pods[#pods + 1] = setting or 0
+  end
+end
+local line, clients, refused = {}, { '0', {} }, {}
+if ARGV[3] == '0' then
+  for _, id in ipairs(redis.call('ZRANGE', LINE, 0, tonumber(ARGV[1]) - 1)) do
+    local ticket, pod, client, since, until_ms = parse_waiter(redis.call('HGET', WAITERS, id) or '')
+    if ticket then
+      for _, word in ipairs({ id, tonumber(ticket), pod, now - since, until_ms - now, client }) do
+        line[#line + 1] = word
+      end
     end
   end
+  clients, refused = redis.call('HSCAN', CLIENTS, '0', 'COUNT', ARGV[2]), redis.call('SMEMBERS', REFUSED)
 end
 local fields = redis.call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps', 'capacity_seed')
 local left = learning_left()
 return {
   { held, capacity, high_water, waiting, left, tonumber(fields[1]) or 0 },
-  redis.call('HGETALL', CLIENTS),
+  clients[1],
+  clients[2],
+  found[1],
   pods,
   line,
-  redis.call('SMEMBERS', REFUSED),
+  refused,
   { epoch_number(epoch), tonumber(fields[2]) or 0, tonumber(fields[3]) or 0, tonumber(fields[4]) or 0 },
 }

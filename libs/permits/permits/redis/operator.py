@@ -11,9 +11,11 @@ from permits.base import PoolState
 from permits.errors import PoolUnavailable
 from permits.redis.clients import Client, check_store
 from permits.redis.keys import DEFAULT_PREFIX, every_pool, pool_of, script_keys_of
+from permits.redis.replies import CLIENTS_AT_ONCE, held_by_client
 from permits.redis.scripts import CallStatus, LuaScript, load_scripts
 
 LINE_SHOWN: Final = 100
+PODS_AT_ONCE: Final = 250
 SCANNED_AT_ONCE: Final = 1000
 
 
@@ -69,7 +71,7 @@ class WaiterView:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """All of a pool at one moment.
+    """All of a pool at one moment. More than some hundred pods or clients are read in several calls.
 
     Attributes:
         state: the figures.
@@ -130,20 +132,32 @@ class PoolOperator:
             PoolUnknown: there is no such pool.
             PoolUnavailable: the store cannot be asked.
         """
-        figures, clients, pods, line, refused, more = await self._run(self._scripts.show, LINE_SHOWN)
+        figures, cursor, words, pods_cursor, pods, line, refused, more = await self._page("0")
+        clients = held_by_client(words)
+        while _text(cursor) != "0":
+            *_, cursor, words = await self._run(self._scripts.state, cursor, CLIENTS_AT_ONCE)
+            clients |= held_by_client(words)
+        while _text(pods_cursor) != "0":
+            *_, pods_cursor, more_pods, _, _, _ = await self._page(pods_cursor)
+            pods += more_pods
         epoch, capacity_version, jumps, _ = more
         if not epoch:
             raise PoolUnknown(f"there is no pool called {self.name} here")
         shut_out = frozenset(_text(pod) for pod in refused)
         return PoolView(
-            state=_state(figures, dict(_clients(clients))),
-            pods=sorted(_pods(pods, shut_out), key=lambda pod: pod.name),
+            state=_state(figures, clients),
+            pods=[
+                view for _, view in sorted({(pod.name, pod.incarnation): pod for pod in _pods(pods, shut_out)}.items())
+            ],
             line=tuple(_line(line)),
             refused=shut_out,
             epoch=epoch,
             capacity_version=capacity_version,
             jumps=jumps,
         )
+
+    async def _page(self, pods_cursor: str | bytes) -> Any:  # noqa: ANN401 - as Redis answers
+        return await self._run(self._scripts.show, LINE_SHOWN, CLIENTS_AT_ONCE, pods_cursor, PODS_AT_ONCE)
 
     async def set_capacity(self, capacity: int) -> None:
         """Change how many permits there are, for all pods at once. Nothing is revoked; what is free goes to the line.
@@ -189,7 +203,7 @@ class PoolOperator:
         while rest[-1]:  # there is more to hand out than one call may
             _, *rest = await self._run(self._scripts.set, "serve", "")
 
-    async def _run(self, script: LuaScript, *argv: str | int) -> Any:  # noqa: ANN401 - as Redis answers
+    async def _run(self, script: LuaScript, *argv: str | bytes | int) -> Any:  # noqa: ANN401 - as Redis answers
         client: Any = self._redis  # its execute_command has no type
         with _asking():
             return await client.execute_command("EVAL", script.text, len(self._keys), *self._keys, *argv)
@@ -211,11 +225,6 @@ def _text(word: bytes | str) -> str:
 def _state(figures: Sequence[int], clients: Mapping[str, int]) -> PoolState:
     held, capacity, high_water, waiting, learning_ms, reaped = figures
     return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
-
-
-def _clients(words: Sequence[bytes]) -> Iterator[tuple[str, int]]:
-    for at in range(0, len(words), 2):
-        yield _text(words[at]), int(words[at + 1])
 
 
 def _pods(words: Sequence[Any], refused: frozenset[str]) -> Iterator[PodView]:

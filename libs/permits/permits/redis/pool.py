@@ -17,6 +17,7 @@ from permits.redis.keys import DEFAULT_PREFIX, keys_of
 from permits.redis.lease import RedisPermit
 from permits.redis.open_pool import OpenPool
 from permits.redis.pending import place_name_of
+from permits.redis.replies import CLIENTS_AT_ONCE, held_by_client
 from permits.redis.requests import AcquireRequest, Query
 from permits.redis.scripts import Code, LuaScript, load_scripts
 from permits.redis.store import Terms
@@ -154,12 +155,15 @@ class RedisPool(Pool):
         waited_seconds = waited_ms / 1000 if kept_ms else None
         return Outlook(_VERDICTS[Code(code)], place, learning_ms / 1000, waited_seconds, kept_ms / 1000)
 
-    async def state(self) -> PoolState:
+    async def state(self, *, clients: bool = True) -> PoolState:
         """See `PermitPool.state`."""
-        held, capacity, high_water, waiting, learning_ms, reaped, *words = await self._look(self._scripts.state)
-        counts = iter(words)
-        clients = {client.decode(): int(count) for client, count in zip(counts, counts, strict=True)}
-        return PoolState(held, capacity, high_water, waiting, clients, learning_ms / 1000, reaped)
+        *figures, cursor, words = await self._look(self._scripts.state, "0" if clients else "", CLIENTS_AT_ONCE)
+        counts = held_by_client(words)
+        while cursor != b"0":
+            *_, cursor, words = await self._look(self._scripts.state, cursor.decode(), CLIENTS_AT_ONCE)
+            counts |= held_by_client(words)
+        held, capacity, high_water, waiting, learning_ms, reaped = figures
+        return PoolState(held, capacity, high_water, waiting, counts, learning_ms / 1000, reaped)
 
     async def _look(self, script: LuaScript, *argv: str | int) -> Reply:
         self._check_use()

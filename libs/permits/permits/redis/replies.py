@@ -11,6 +11,9 @@ from permits.redis.scripts import CODES, CallStatus, Code
 
 NAMELESS = "the server does not tell its run id (INFO server), so nobody could tell it from another"
 
+CLIENTS_AT_ONCE: Final = 1000
+"""What `state.lua` and `show.lua` are told, so that no call names more than about so many clients."""
+
 _DONE: Final = CallStatus.DONE  # Python 3.11 takes longer to look a member up than to call a function
 
 Answer = tuple[AcquireRequest, Code, int, int]
@@ -151,3 +154,9 @@ def entry_of(sent_at: float, reply: Sequence[Any], *, more: bool = False) -> tup
     lease_ms, epoch, capacity, longest_ms, learning_ms = reply
     condition = Condition(capacity, learning_ms / 1000)
     return Entry(sent_at, lease_ms / 1000, epoch.decode(), condition, more), longest_ms
+
+
+def held_by_client(words: Sequence[bytes | str]) -> dict[str, int]:
+    """Read clients and how many permits each holds: words in turn, which somebody's hand may have written."""
+    texts = iter(word if isinstance(word, str) else word.decode(errors="replace") for word in words)
+    return {client: int(count) for client, count in zip(texts, texts, strict=True)}
