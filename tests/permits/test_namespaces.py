@@ -94,6 +94,24 @@ async def test_pods_of_the_layout_before_and_of_this_one_never_hold_more_than_th
     assert await old.keys() == []
 
 
+async def test_a_rollback_gives_pods_of_the_layout_before_their_capacity_back(store: "Redis", name: str) -> None:
+    old = OldPods(store, name)
+    await old.beat(held=1)
+    await PoolOperator(name, store).begin()
+    one, two = (RedisPool(name, redis=store, capacity=6, pod=pod) for pod in ("one", "two"))
+    async with one:
+        async with two:
+            await hold(two, "anna")
+            assert await old.capacity() == 3
+        await hold(one, "anna")
+        assert await old.capacity() == 3
+    assert await old.capacity() == 4
+    async with RedisPool(name, redis=store, capacity=4):  # the next upgrade
+        assert await old.capacity() == 2
+    assert await old.capacity() == 4
+    await old.leave()
+
+
 async def test_old_pods_that_were_killed_are_given_up_after_their_longest_lease(
     open_pod: OpenPod, store: "Redis", name: str
 ) -> None:

@@ -4,6 +4,8 @@
 -- KEYS: see records.lua.
 -- ARGV: 1 incarnation.
 -- Returns: {DONE, more to do}, also for an incarnation that is not there.
+-- When the last pod leaves and nothing is held, this may be a rollback: pods of layout 1 get back the capacity that was taken
+-- from them (pods.lua, share_with_old_pods).
 
 -- HERE STANDS pods.lua
 
@@ -14,5 +16,13 @@ remove_pod(ARGV[1])
 measure_step()
 sweep()
 serve_line()
+local is_last = held == 0 and learning_left() == 0 and redis.call('HLEN', PODS) == 0
+if is_last and OLD_POOL and redis.call('TYPE', OLD_POOL).ok == 'hash' then
+  local capacity_before = redis.call('HGET', OLD_POOL, 'capacity_before')
+  if capacity_before then
+    redis.call('HSET', OLD_POOL, 'capacity', capacity_before)
+    redis.call('HDEL', OLD_POOL, 'capacity_before')
+  end
+end
 finish(ARGV[1])
 return { DONE, more and 1 or 0 }

@@ -136,7 +136,8 @@ local function counts_agree()
 end
 
 -- Drop what is stored, and learn for the longest lease that is known of. To free a large key takes the server milliseconds,
--- hence UNLINK. The epoch is newer than all that pods know. Of a pool that is not sealed nothing is kept, for its numbers were changed by somebody's hand.
+-- hence UNLINK. The epoch is newer than all that pods know. Of a pool that is not sealed nothing is kept, for its numbers were
+-- changed by somebody's hand.
 local function begin_epoch(run, lease_ms, known, witness, sealed)
   local _, longest = nil, nil
   if not damaged then
@@ -269,7 +270,8 @@ end
 
 -- During an upgrade, pods of layout 1 may still be there; they have a pool of their own, with keys of other names. So that no
 -- more are held than there are, that pool is given half of the capacity at most, and as many places as it holds or may yet
--- hand out are not free here. When its pods are gone, or silent for their longest lease, it is removed.
+-- hand out are not free here. When its pods are gone, or silent for their longest lease, it is removed. Its capacity before is
+-- kept for a rollback (leave.lua).
 local function share_with_old_pods()
   local before = reserved
   reserved = 0
@@ -289,6 +291,7 @@ local function share_with_old_pods()
     else
       local share = math.floor(capacity / 2)
       if (tonumber(old[2]) or 0) > share then
+        redis.call('HSETNX', OLD_POOL, 'capacity_before', old[2])
         redis.call('HSET', OLD_POOL, 'capacity', share)
       end
       reserved = math.max(redis.call('HLEN', OLD_PERMITS), share)

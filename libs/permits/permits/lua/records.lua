@@ -19,9 +19,9 @@
 --  12 lease_lengths    hash    lease (ms) → pods that have one of this length
 --  13 places           hash    name of a place → "ticket until since id": who asked last for it, and until when it is kept
 --  14 places_until     zset    name of a place by the end of its time (pool time)
--- and, for enter.lua and renew.lua, two of the pool of layout 1, whose pods may still be there during an upgrade (pods.lua,
+-- and, for enter.lua, renew.lua and leave.lua, two of the pool of layout 1, whose pods may still be there during an upgrade (pods.lua,
 -- share_with_old_pods):
---  15 pool             hash    capacity, seen
+--  15 pool             hash    capacity, seen; capacity_before, which these scripts add
 --  16 permits          hash    of each permit held
 
 local POOL, PODS, LEASES = KEYS[1], KEYS[2], KEYS[3]

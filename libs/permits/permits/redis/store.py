@@ -95,7 +95,7 @@ class Store:
         keys, all_keys = keys_of(name, prefix), script_keys_of(name, prefix)
         self._heads: dict[str, CommandHead] = {}
         for script in scripts.all():  # only those that let pods in and keep them need the keys of the old layout
-            its_keys = all_keys if script in (scripts.enter, scripts.renew) else keys
+            its_keys = all_keys if script in (scripts.enter, scripts.renew, scripts.leave) else keys
             self._heads[script.sha] = CommandHead("EVALSHA", script.sha, len(its_keys), *its_keys)
         self._terms = terms
         self._lease_ms = round(terms.lease_seconds * 1000)
