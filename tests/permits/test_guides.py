@@ -5,20 +5,21 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import redis as synchronous
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 from redis.asyncio import Redis
 
 from devtools.valkey import ValkeyServer, run_valkey
 from permits.memory import MemoryPool
-from permits.redis import PoolOperator, RedisPool
+from permits.redis import PodView, PoolOperator, RedisPool
 from permits.sync import SyncPool
 from tests.permits.parts import SECONDS, until
 from tests.permits.test_package import STORE
@@ -51,6 +52,16 @@ def vouched(name: str, valkey: ValkeyServer, capacity: int) -> Iterator[SyncPool
 
         asyncio.run(vouch())
         yield pool
+
+
+def pods(valkey: ValkeyServer, name: str) -> Sequence[PodView]:
+    """Return the pods of a pool."""
+
+    async def look() -> Sequence[PodView]:
+        async with Redis.from_url(valkey.url) as redis:
+            return (await PoolOperator(name, redis).show()).pods
+
+    return asyncio.run(look())
 
 
 def wait_for(reached: Callable[[], bool], seconds: float = 30) -> None:
@@ -132,9 +143,28 @@ def test_the_guide_for_celery(valkey: ValkeyServer, tmp_path: Path, workers: str
             state = pool.state()
             assert (state.held, state.waiting) == (0, 0)
             assert 1 <= state.high_water <= 3
+            assert len(pods(valkey, "exports")) > 1
         finally:
             worker.terminate()
             worker.wait(60)
+        wait_for(lambda: len(pods(valkey, "exports")) == 1)  # that of this test
+
+
+def test_a_job_that_was_killed_runs_the_next_time(valkey: ValkeyServer) -> None:
+    program = guide("cron", valkey).replace("capacity=1", "capacity=1, lease_seconds=2")
+    killed = program.replace('print("cleaned up")', "import os; os.kill(os.getpid(), 9)")
+    for text, said, code in (
+        (program, "cleaned up\n", 0),  # on a new store
+        (killed, "", -9),
+        (program, "another machine does it\n", 0),
+    ):
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout, done.returncode) == (said, code)
+    seen = "HGET permits:{nightly-cleanup}:2:pool seen"
+    with synchronous.Redis(port=valkey.port) as store:
+        wait_for(lambda: store.time()[0] * 1000 - int(store.execute_command(*seen.split())) > 3000)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("cleaned up\n", 0)
 
 
 def test_the_guide_for_cron(valkey: ValkeyServer, tmp_path: Path) -> None:

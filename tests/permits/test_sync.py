@@ -26,6 +26,7 @@ from permits import (
     PoolObserver,
     PoolState,
     PoolUnavailable,
+    Reason,
     Verdict,
 )
 from permits.memory import MemoryPool
@@ -502,3 +503,69 @@ say(pool.state().held, pool.state().waiting)
         said, errors = process.communicate(timeout=60)
     assert (said, errors) == ("True\n0 0\n", "")
     assert counts(pool.state()) == (0, 0)
+
+
+CHILDREN = """
+import multiprocessing
+
+def work():
+    global permit
+    permit = pool.acquire("child", wait_seconds=0)
+    say("held", permit.valid())
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    pool.open()
+    child = context.Process(target=work)
+    child.start()
+    child.join()
+    say("status", child.exitcode, pool.state().held)
+"""
+
+
+def test_a_process_of_multiprocessing_that_ends_gives_everything_back(
+    watcher: tuple[SyncPool, Sequence[str]],
+) -> None:
+    _, words = watcher
+    with script(CHILDREN, *words) as process:
+        said, errors = process.communicate(timeout=60)
+    assert (said.splitlines(), errors) == (["held True", "status 0 0"], "")
+
+
+def test_a_place_is_named_by_threads_as_well(open_pool: Opener) -> None:
+    pool = open_pool(1)
+    held = pool.acquire("holder", wait_seconds=0)
+    tickets = []
+    for _ in range(2):
+        with pytest.raises(PermitTimeout):
+            pool.acquire("anna", wait_seconds=0.01, wait_id="her place")
+        outlook = pool.peek("anna", wait_id="her place")
+        assert outlook.waited_seconds is not None
+        with pytest.raises(PermitTimeout):
+            pool.acquire("ben", wait_seconds=0.01)
+        tickets.append(outlook.place)
+    assert tickets == [1, 1]
+    held.release()
+    pool.acquire("anna", wait_seconds=SECONDS, wait_id="her place").release()
+
+
+def test_a_thread_can_ask_how_the_pool_is(redis_url: str) -> None:
+    pool = SyncPool(lambda: RedisPool(f"test-{uuid4().hex}", redis=Redis.from_url(redis_url), capacity=1))
+    assert (pool.ready(), pool.condition()) == (False, Reason.LIMITS_UNAVAILABLE)
+    with pool:
+        assert (pool.ready(), pool.condition()) == (True, Reason.LIMITS_LEARNING)
+    assert (pool.ready(), pool.condition()) == (False, Reason.DRAINING)
+
+
+def test_threads_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lock:
+        """In place of the lock that a library of green threads puts there."""
+
+    Lock.__module__ = "gevent.thread"
+    pool = SyncPool(lambda: MemoryPool("memory", capacity=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Lock", Lock)
+        with pytest.raises(PoolMisuse, match="needs real threads, and gevent has replaced them"):
+            pool.acquire("anna", wait_seconds=0)
+    with pool:
+        pool.acquire("anna", wait_seconds=0).release()

@@ -11,7 +11,8 @@ One background thread runs an event loop with the pool, which renews the lease w
 time limit of Celery or another exception interrupts a thread that waits, a permit granted meanwhile is released.
 
 A pool opens at its first use, separately in each process: a forked process opens its own. It closes with `close`, at
-the end of a `with` block, or when the interpreter exits.
+the end of a `with` block, or when the interpreter or a process of `multiprocessing` exits. A process that ends with
+`os._exit`, as Celery's do, has to call `close`; otherwise its permits are free when its lease ends.
 """
 
 import asyncio
@@ -22,12 +23,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from multiprocessing import parent_process
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
 from permits.base import Outlook, PoolState
-from permits.errors import PoolClosed, PoolMisuse
+from permits.errors import PoolClosed, PoolMisuse, Reason
 from permits.pool import ClientOf, Pool, client_of, name_of
 from permits.sync_worker import Make, SyncPermit, Worker
 
@@ -66,14 +69,27 @@ class SyncPool:
         worker = self._worker
         return worker is not None and worker.pool is not None and worker.pool.ready()
 
+    def condition(self) -> Reason | None:
+        """See `PermitPool.condition`. `Reason.LIMITS_UNAVAILABLE` before the first use."""
+        worker = self._worker
+        if worker is None or worker.pool is None:
+            return Reason.DRAINING if self._closed else Reason.LIMITS_UNAVAILABLE
+        return worker.pool.condition()
+
     def acquire(
-        self, client_id: str, *, wait_seconds: float, on_lost: Callable[[SyncPermit], object] | None = None
+        self,
+        client_id: str,
+        *,
+        wait_seconds: float,
+        wait_id: str | None = None,
+        on_lost: Callable[[SyncPermit], object] | None = None,
     ) -> SyncPermit:
         """Return a permit, and queue for it if necessary. As `PermitPool.acquire`, but it blocks the calling thread.
 
         Args:
             client_id: the client.
             wait_seconds: how long to wait; 0: do not wait.
+            wait_id: names the position in the queue, as for `PermitPool.acquire`.
             on_lost: called in the background thread when the permit is lost. It must be quick and must not call
                     the pool.
 
@@ -84,7 +100,7 @@ class SyncPool:
         worker = self._opened()
 
         async def take(pool: Pool) -> SyncPermit:
-            return worker.hold(await pool.acquire(client_id, wait_seconds=wait_seconds), on_lost)
+            return worker.hold(await pool.acquire(client_id, wait_seconds=wait_seconds, wait_id=wait_id), on_lost)
 
         return worker.call(take, wait_seconds=wait_seconds, undo=SyncPermit.release)
 
@@ -138,9 +154,9 @@ class SyncPool:
 
         return decorate
 
-    def peek(self, client_id: str) -> Outlook:
+    def peek(self, client_id: str, *, wait_id: str | None = None) -> Outlook:
         """See `PermitPool.peek`."""
-        return self._opened().call(lambda pool: pool.peek(client_id))
+        return self._opened().call(lambda pool: pool.peek(client_id, wait_id=wait_id))
 
     def state(self, *, clients: bool = True) -> PoolState:
         """See `PermitPool.state`."""
@@ -178,9 +194,11 @@ class SyncPool:
             if self._closed:
                 raise PoolClosed
             if self._worker is None or not self._worker.alive():
+                _refuse_green_threads()
                 worker = Worker(self._make)
                 worker.start()
                 self._worker = worker
+                _close_with_process()
             return self._worker
 
     def settle(self) -> None:
@@ -206,6 +224,15 @@ def _refuse_on_a_loop() -> None:
     )
 
 
+def _refuse_green_threads() -> None:
+    lock = type(threading.Lock())
+    if lock.__module__ != "_thread":
+        raise PoolMisuse(
+            f"a SyncPool needs real threads, and {lock.__module__.partition('.')[0]} has replaced them; "
+            "its event loop would stop whenever other code does not yield"
+        )
+
+
 _pools: WeakSet[SyncPool] = WeakSet()
 _of_the_parent: list[Worker] = []
 """Never freed: freeing the copy of an event loop would close descriptors that the parent uses."""
@@ -214,6 +241,12 @@ _of_the_parent: list[Worker] = []
 def _close_all() -> None:
     for pool in list(_pools):
         pool.close()
+
+
+def _close_with_process() -> None:
+    """Close the pools when this process ends, also if it is one of `multiprocessing`, where `atexit` calls nothing."""
+    if parent_process() is not None:
+        Finalize(None, _close_all, exitpriority=0)
 
 
 def _before_fork() -> None:

@@ -41,6 +41,7 @@ class OpenPool:
         self._name = name
         self._setting = terms.capacity
         self._capacity = terms.capacity
+        self._loop = asyncio.get_running_loop()  # kept, so that other threads can ask how the pool is
         self._learned_at = 0.0  # event loop time
         process = f"{pod}/{uuid4().hex}"
         channel = Channel(redis, scripts.all(), keys_of(name, prefix)[0], lead=LEAD)
@@ -75,12 +76,12 @@ class OpenPool:
 
     def learning_seconds(self) -> float:
         """Return for how much longer nothing new is granted, by what the store said last."""
-        return max(0.0, self._learned_at - asyncio.get_running_loop().time())
+        return max(0.0, self._learned_at - self._loop.time())
 
     def _hear_news(self, condition: Condition) -> None:
         """Take in how the pool is, and log when it begins to learn or its capacity is not that of the settings."""
         learned = not self.learning_seconds()
-        self._learned_at = asyncio.get_running_loop().time() + condition.learning_seconds
+        self._learned_at = self._loop.time() + condition.learning_seconds
         if learned and condition.learning_seconds:
             log.warning(
                 "permits: pool %s grants nothing new for %.0f s more: the store may have forgotten who holds permits; "
