@@ -315,7 +315,7 @@ async def test_what_cannot_name_a_client_is_refused_at_once_and_harms_nobody(ope
     assert await hold(pool, "x" * 512)
 
 
-@pytest.mark.parametrize("wait_seconds", [math.inf, math.nan, -1, 1e10, None, "5"], ids=ascii)
+@pytest.mark.parametrize("wait_seconds", [math.inf, math.nan, -1, 1e10, None, "5", True], ids=ascii)
 async def test_a_time_that_nobody_can_wait_is_refused_at_once_and_harms_nobody(
     open_pool: Opener, wait_seconds: Any
 ) -> None:

@@ -167,3 +167,11 @@ async def test_a_request_with_no_end_is_refused_where_it_is_made(open_pool: Open
     pool = await open_pool(1)
     with pytest.raises(ValueError, match="wait_seconds"):
         Asked(pool, "a", wait_seconds=wait_seconds)
+
+
+async def test_a_request_that_could_tell_nobody_is_refused_where_it_is_made(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+    other: Any = None
+    with pytest.raises(TypeError, match="settled"):
+        pool.request("anna", wait_seconds=0, settled=other)
+    assert (await pool.state()).held == 0

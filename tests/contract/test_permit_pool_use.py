@@ -3,20 +3,31 @@
 import asyncio
 import contextlib
 import inspect
+import math
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from permits import PermitError, PermitLost, PermitTimeout, PoolMisuse
+from permits import PermitError, PermitLost, PermitTimeout, PoolMisuse, Reason
 from permits.memory import MemoryPool
 from permits.permit_block import HeldPermit
 from permits.pool import Pool
+from permits.redis import RedisPool
 from permits.redis.lease import RedisPermit
 from tests.contract.pools import Opener
 from tests.permits.parts import SECONDS, hold, queue_up, until
+
+
+def memory_pool() -> Pool:
+    return MemoryPool("a", capacity=1)
+
+
+def redis_pool() -> Pool:
+    return RedisPool("a", redis=Redis(), capacity=1)
 
 
 async def nothing_held(pool: Pool) -> None:
@@ -311,6 +322,24 @@ def test_a_plain_function_is_not_decorated() -> None:
             limited(other)
 
 
+async def _client(**_: object) -> str:
+    return "anna"
+
+
+@pytest.mark.parametrize("client_id", [None, 7, b"anna", "\ud800", "x" * 513, _client], ids=ascii)
+async def test_a_decorator_refuses_what_names_no_client(open_pool: Opener, client_id: Any) -> None:
+    pool = await open_pool(1)
+    with pytest.raises((TypeError, ValueError), match="client_id"):
+        pool.limited(client_id, wait_seconds=0)
+
+
+@pytest.mark.parametrize("wait_seconds", [math.inf, -1, None, True], ids=ascii)
+async def test_a_decorator_refuses_a_time_that_nobody_can_wait(open_pool: Opener, wait_seconds: Any) -> None:
+    pool = await open_pool(1)
+    with pytest.raises((TypeError, ValueError), match="wait_seconds"):
+        pool.limited("anna", wait_seconds=wait_seconds)
+
+
 async def test_a_pool_that_is_not_open_says_so(open_pool: Opener) -> None:
     pool = await open_pool(1)
     calls: tuple[Callable[[Any], Awaitable[object]], ...] = (
@@ -324,6 +353,22 @@ async def test_a_pool_that_is_not_open_says_so(open_pool: Opener) -> None:
     for call in calls:
         with pytest.raises(PoolMisuse, match="async with"):
             await call(unopened)
+
+
+@pytest.mark.parametrize("make", [memory_pool, redis_pool])
+def test_a_pool_needs_an_event_loop_of_asyncio(make: Callable[[], Pool]) -> None:
+    opening = make().__aenter__()
+    with pytest.raises(PoolMisuse, match="event loop of asyncio"):
+        opening.send(None)  # as another library would run it
+
+
+async def test_a_pool_that_is_not_open_or_closed_can_be_asked_how_it_is(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+    assert pool.ready()
+    await pool.close()
+    assert (pool.ready(), pool.condition()) == (False, Reason.DRAINING)
+    for unopened in (memory_pool(), redis_pool()):
+        assert (unopened.ready(), unopened.condition()) == (False, Reason.LIMITS_UNAVAILABLE)
 
 
 async def test_a_pool_is_opened_once(open_pool: Opener) -> None:
@@ -356,6 +401,7 @@ async def test_another_event_loop_is_refused(open_pool: Opener) -> None:
         lambda: pool.acquire("anna", wait_seconds=SECONDS),
         lambda: pool.peek("anna"),
         pool.state,
+        pool.close,
     )
     for call in calls:
         assert "another event loop" in str(await asyncio.to_thread(in_a_thread, call))

@@ -2,23 +2,30 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from permits.arguments import (
     LONGEST_LEASE_SECONDS,
     LONGEST_WAIT_SECONDS,
     MOST_CLIENT_BYTES,
     MOST_PERMITS,
+    MOST_POD_BYTES,
     MOST_WAIT_ID_BYTES,
     SHORTEST_SECONDS,
     check_client,
+    check_pod,
+    check_pool_name,
     check_request,
     check_seconds,
     check_terms,
     check_wait,
     check_wait_id,
 )
+from permits.redis import RedisPool
 
 CLIENT_CHECKS = [check_client, lambda client_id: check_request(client_id, 0, None)]
 WAIT_CHECKS = [check_wait, lambda seconds: check_request("anna", seconds, None)]
@@ -51,7 +58,7 @@ def test_a_wait_has_an_end(check: Callable[[object], None]) -> None:
     for seconds in (-0.001, -1, math.nextafter(LONGEST_WAIT_SECONDS, math.inf), math.inf, math.nan):
         with pytest.raises(ValueError, match="wait_seconds"):
             check(seconds)
-    for other in (None, "1"):
+    for other in (None, "1", True, False, Decimal(1)):
         with pytest.raises(TypeError, match="wait_seconds"):
             check(other)
 
@@ -75,7 +82,7 @@ def test_terms_of_a_pool_are_whole_numbers_in_bounds(name: str, least: int) -> N
 
     check(least)
     check(MOST_PERMITS)
-    for value in (least - 1, MOST_PERMITS + 1, 1.5, "1"):
+    for value in (least - 1, MOST_PERMITS + 1, 1.5, "1", True):
         with pytest.raises(ValueError, match=f"{name} must be a whole number"):
             check(value)
 
@@ -83,6 +90,36 @@ def test_terms_of_a_pool_are_whole_numbers_in_bounds(name: str, least: int) -> N
 def test_a_lease_is_neither_too_short_nor_too_long() -> None:
     for seconds in (SHORTEST_SECONDS, 1, LONGEST_LEASE_SECONDS):
         check_seconds("lease_seconds", seconds)
-    for value in (0.0099, LONGEST_LEASE_SECONDS + 1, math.nan, None, "1"):
+    for value in (0.0099, LONGEST_LEASE_SECONDS + 1, math.nan, None, "1", True):
         with pytest.raises(ValueError, match="lease_seconds"):
             check_seconds("lease_seconds", value)
+
+
+def test_a_pool_has_a_name() -> None:
+    for name in ("a", "Reports_2.old-1", "a" * 64):
+        check_pool_name(name)
+    for name in ("", "a" * 65, "a b", "a\n", "{a}", "ä", "\ud800"):
+        with pytest.raises(ValueError, match="a pool's name"):
+            check_pool_name(name)
+    for other in (None, 1, b"a"):
+        with pytest.raises(TypeError, match="name must be text"):
+            check_pool_name(other)
+
+
+def test_a_pod_is_one_word_of_so_many_bytes() -> None:
+    for pod in ("a", "host-1.example", "a" * MOST_POD_BYTES, "ü"):
+        check_pod(pod)
+    for pod in ("", "a b", "a\n", "a" * (MOST_POD_BYTES + 1), "ü" * MOST_POD_BYTES, "\ud800"):
+        with pytest.raises(ValueError, match="pod"):
+            check_pod(pod)
+    for other in (None, 1, b"a"):
+        with pytest.raises(TypeError, match="pod must be text"):
+            check_pod(other)
+
+
+@pytest.mark.parametrize("name", ["pod", "prefix", "name"])
+def test_what_names_a_pool_of_many_pods_is_text(name: str) -> None:
+    for value in (1, b"a", ["a"]):
+        arguments: dict[str, Any] = {"name": "a", "redis": Redis(), "capacity": 1, name: value}
+        with pytest.raises(TypeError, match=f"{name} must be text"):
+            RedisPool(**arguments)

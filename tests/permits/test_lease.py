@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -171,3 +172,34 @@ async def test_a_permit_is_released_once_and_not_when_it_is_lost() -> None:
     assert ends.released == [first]
     assert not first.valid()
     assert not second.valid()
+
+
+async def test_another_thread_that_finds_a_lease_over_leaves_the_rest_to_the_event_loop() -> None:
+    ends, time, told = Ends(), 100.0, asyncio.Event()
+    lease = Lease("pod/1.1", ends.ended.append, clock=lambda: time)
+    permit = ends.permit(lease)
+    permit.on_lost(told.set)
+    lease.renewed(time, 10)
+    time += TEN
+    with ThreadPoolExecutor(1) as thread:
+        assert not thread.submit(permit.valid).result()
+    assert (permit.counts(), ends.ended) == (False, [])
+    async with asyncio.timeout(1):
+        await told.wait()
+    assert ends.ended == [lease]
+
+
+def test_a_lease_whose_event_loop_is_closed_is_over_in_silence() -> None:
+    ends, time = Ends(), 100.0
+
+    async def begin() -> RedisPermit:
+        lease = Lease("pod/1.1", ends.ended.append, clock=lambda: time)
+        lease.renewed(time, 10)
+        permit = ends.permit(lease)
+        permit.on_lost(lambda: None)
+        return permit
+
+    permit = asyncio.run(begin())
+    time += TEN
+    assert not permit.valid()
+    assert ends.ended == []

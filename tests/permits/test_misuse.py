@@ -177,4 +177,4 @@ async def test_a_pool_of_one_process_is_ready_while_it_is_open_and_then_drains()
     async with pool:
         seen.append((pool.ready(), pool.condition()))
     seen.append((pool.ready(), pool.condition()))
-    assert seen == [(False, None), (True, None), (False, Reason.DRAINING)]
+    assert seen == [(False, Reason.LIMITS_UNAVAILABLE), (True, None), (False, Reason.DRAINING)]

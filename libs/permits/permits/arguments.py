@@ -1,5 +1,6 @@
 """Checks of arguments where they enter, so that nothing reaches the store that it cannot take."""
 
+import re
 from typing import Final
 
 MOST_CLIENT_BYTES: Final = 512
@@ -9,7 +10,59 @@ LONGEST_WAIT_SECONDS: Final = 31_536_000.0
 SHORTEST_SECONDS: Final = 0.01
 LONGEST_LEASE_SECONDS: Final = 86_400.0
 MOST_PERMITS: Final = 10_000_000
+MOST_POD_BYTES: Final = 255
 _NUMBERS: Final = (int, float)
+POOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def check_text(name: str, value: object) -> str:
+    """Check that an argument is text, and return it.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {value!r}")
+    return value
+
+
+def check_callable(name: str, value: object) -> None:
+    """Check that an argument is a function, as far as that can be told quickly.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r}")
+
+
+def check_pool_name(name: object) -> None:
+    """Check the name of a pool, which makes one hash tag of its keys.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is empty or too long, or has other characters.
+    """
+    if not POOL_NAME.fullmatch(check_text("name", name)):
+        raise ValueError(f"a pool's name is 1 to 64 letters, digits, '_', '.' and '-', not {name!r}")
+
+
+def check_pod(pod: object) -> None:
+    """Check what a process is called.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is not one word, is too long, or cannot be written in UTF-8.
+    """
+    pod = check_text("pod", pod)
+    if not pod or any(letter.isspace() for letter in pod):
+        raise ValueError(f"a pod's name is one word, not {pod!r}")
+    try:
+        size = len(pod.encode())
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"pod cannot be written in UTF-8: {pod!r}") from exc
+    if size > MOST_POD_BYTES:
+        raise ValueError(f"pod has {size} bytes; {MOST_POD_BYTES} is the most")
 
 
 def check_client(client_id: object) -> None:
@@ -19,8 +72,7 @@ def check_client(client_id: object) -> None:
         TypeError: it is not text.
         ValueError: it is too long, or cannot be written in UTF-8.
     """
-    if not isinstance(client_id, str):
-        raise TypeError(f"client_id must be text, not {client_id!r}")
+    client_id = check_text("client_id", client_id)
     if client_id.isascii():
         size = len(client_id)
     else:
@@ -39,8 +91,7 @@ def check_wait_id(wait_id: str) -> None:
         TypeError: it is not text.
         ValueError: it is empty or too long, or cannot be written in UTF-8.
     """
-    if not isinstance(wait_id, str):
-        raise TypeError(f"wait_id must be text, not {wait_id!r}")
+    check_text("wait_id", wait_id)
     try:
         size = len(wait_id.encode())
     except UnicodeEncodeError as exc:
@@ -56,7 +107,7 @@ def check_wait(wait_seconds: object) -> None:
         TypeError: it is not a number.
         ValueError: it is negative, NaN, or too long.
     """
-    if not isinstance(wait_seconds, _NUMBERS):
+    if not isinstance(wait_seconds, _NUMBERS) or isinstance(wait_seconds, bool):
         raise TypeError(f"wait_seconds must be a number, not {wait_seconds!r}")
     if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:  # NaN fails both comparisons
         raise ValueError(f"wait_seconds must be from 0 to {LONGEST_WAIT_SECONDS:.0f}, not {wait_seconds}")
@@ -69,7 +120,11 @@ def check_request(client_id: object, wait_seconds: object, wait_id: str | None) 
         TypeError: one of them is of another type.
         ValueError: one of them is invalid.
     """
-    if not (isinstance(wait_seconds, _NUMBERS) and 0 <= wait_seconds <= LONGEST_WAIT_SECONDS):
+    if not (
+        isinstance(wait_seconds, _NUMBERS)
+        and wait_seconds.__class__ is not bool
+        and 0 <= wait_seconds <= LONGEST_WAIT_SECONDS
+    ):
         check_wait(wait_seconds)
     if not (isinstance(client_id, str) and len(client_id) <= MOST_CLIENT_BYTES and client_id.isascii()):
         check_client(client_id)  # inline above, so that valid arguments cost no call
@@ -89,7 +144,7 @@ def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> N
         ("max_waiting", max_waiting, 0),
     )
     for name, value, least in terms:
-        if not isinstance(value, int) or not least <= value <= MOST_PERMITS:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST_PERMITS:
             raise ValueError(f"{name} must be a whole number from {least} to {MOST_PERMITS}, not {value!r}")
 
 
@@ -99,7 +154,11 @@ def check_seconds(name: str, value: object) -> None:
     Raises:
         ValueError: it is invalid.
     """
-    if not isinstance(value, int | float) or not SHORTEST_SECONDS <= value <= LONGEST_LEASE_SECONDS:
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not _is_length(value):
         raise ValueError(
             f"{name} must be from {SHORTEST_SECONDS} to {LONGEST_LEASE_SECONDS:.0f} seconds, not {value!r}"
         )
+
+
+def _is_length(seconds: float) -> bool:
+    return SHORTEST_SECONDS <= seconds <= LONGEST_LEASE_SECONDS

@@ -40,7 +40,10 @@ class Permit(Protocol):
         """
 
     def release(self) -> None:
-        """Release the permit. Synchronous and idempotent, so it is safe in any `finally`."""
+        """Release the permit. Synchronous and idempotent, so it is safe in any `finally`.
+
+        Call it on the pool's event loop. Of a permit only `valid` may be called by other threads.
+        """
 
 
 class PermitRequest(Protocol):

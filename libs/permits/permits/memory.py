@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from permits.arguments import check_request, check_seconds, check_terms
+from permits.arguments import check_callable, check_pool_name, check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import ClientLimitReached, LineFull, PermitError, PermitTimeout, PoolClosed, Reason, WaitReplaced
 from permits.memory_permit import MemoryPermit
@@ -40,6 +40,7 @@ class MemoryPool(Pool):
         lease_seconds: float = 15.0,
         observer: PoolObserver | None = None,
     ) -> None:
+        check_pool_name(name)
         check_terms(capacity=capacity, per_client=per_client, max_waiting=max_waiting)
         check_seconds("lease_seconds", lease_seconds)
         super().__init__(name)
@@ -62,6 +63,8 @@ class MemoryPool(Pool):
 
     def condition(self) -> Reason | None:
         """See `PermitPool.condition`."""
+        if not self._is_ours():
+            return Reason.LIMITS_UNAVAILABLE
         return Reason.DRAINING if self._closed else None
 
     def learning_seconds(self) -> float:
@@ -92,6 +95,7 @@ class MemoryPool(Pool):
         wait_id: str | None = None,
     ) -> PermitRequest:
         """See `PermitPool.request`."""
+        check_callable("settled", settled)
         loop = self._check_use()
         begun_at = loop.time()
         check_request(client_id, wait_seconds, wait_id)
@@ -198,6 +202,7 @@ class MemoryPool(Pool):
 
     async def close(self) -> None:
         """See `PermitPool.close`."""
+        self._check_loop()
         self._closed = True
         while self._queue:
             granted = self._queue.pop_head().granted

@@ -15,6 +15,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from permits.arguments import check_client, check_wait
 from permits.base import Outlook, PermitRequest, PoolState
 from permits.errors import PoolMisuse, Reason
 from permits.permit_block import HeldPermit, LossGuard, PermitBlock
@@ -119,9 +120,11 @@ class Pool(ABC):
             wait_seconds: how long to wait, as for `acquire`.
 
         Raises:
-            TypeError: what is decorated is not an `async def`.
+            TypeError: an argument is of another type, or what is decorated is not an `async def`.
+            ValueError: an argument is invalid.
             PermitError: from a call of the function, as from `permit`.
         """
+        check_limit(client_id, wait_seconds)
 
         def decorate(function: AsyncFunction) -> AsyncFunction:
             if isasyncgenfunction(function):
@@ -181,11 +184,24 @@ class Pool(ABC):
         """
         if self._owner is not None:
             raise PoolMisuse(f"pool {self.name!r} was opened before; a pool is opened once, so make another")
-        self._owner = _Owner(asyncio.get_running_loop(), os.getpid(), _forks)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # of trio
+            raise PoolMisuse(f"pool {self.name!r} needs a running event loop of asyncio") from None
+        self._owner = _Owner(loop, os.getpid(), _forks)
 
     def _is_ours(self) -> bool:
         """Say whether this process has opened the pool, and not a process that it was forked from."""
         return self._owner is not None and self._owner.forks == _forks
+
+    def _check_loop(self) -> None:
+        """Check that the pool, if it is open in this process, is used on its event loop.
+
+        Raises:
+            PoolMisuse: it was opened on another.
+        """
+        if self._is_ours():
+            self._check_use()
 
     def _check_use(self) -> asyncio.AbstractEventLoop:
         """Check that the pool is used where it was opened; return the event loop.
@@ -217,6 +233,20 @@ class Pool(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """See `PermitPool.__aexit__`."""
+
+
+def check_limit(client_id: object, wait_seconds: object) -> None:
+    """Check the arguments of a decorator.
+
+    Raises:
+        TypeError: one of them is of another type.
+        ValueError: one of them is invalid.
+    """
+    check_wait(wait_seconds)
+    if not callable(client_id):
+        check_client(client_id)
+    elif iscoroutinefunction(client_id):
+        raise TypeError(f"client_id must be text or a plain function, and {name_of(client_id)} is an `async def`")
 
 
 def client_of(client_id: ClientOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

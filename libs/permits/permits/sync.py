@@ -29,9 +29,10 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
+from permits.arguments import check_callable, check_request
 from permits.base import Outlook, PoolState
 from permits.errors import PoolClosed, PoolMisuse, Reason
-from permits.pool import ClientOf, Pool, client_of, name_of
+from permits.pool import ClientOf, Pool, check_limit, client_of, name_of
 from permits.sync_worker import Make, SyncPermit, Worker
 
 __all__ = ["SyncPermit", "SyncPool"]
@@ -49,6 +50,7 @@ class SyncPool:
     """
 
     def __init__(self, make: Make) -> None:
+        check_callable("make", make)
         self._make = make
         self._lock = threading.Lock()
         self._worker: Worker | None = None
@@ -97,6 +99,9 @@ class SyncPool:
             PermitError: as `PermitPool.acquire`.
             PoolMisuse: as `open`.
         """
+        check_request(client_id, wait_seconds, wait_id)
+        if on_lost is not None:
+            check_callable("on_lost", on_lost)
         worker = self._opened()
 
         async def take(pool: Pool) -> SyncPermit:
@@ -126,9 +131,11 @@ class SyncPool:
             wait_seconds: how long to wait, as for `acquire`.
 
         Raises:
-            TypeError: what is decorated is not a plain function or generator.
+            TypeError: an argument is of another type, or what is decorated is not a plain function or generator.
+            ValueError: an argument is invalid.
             PermitError: from a call of the function, as from `acquire`.
         """
+        check_limit(client_id, wait_seconds)
 
         def decorate(function: Function) -> Function:
             if iscoroutinefunction(function) or isasyncgenfunction(function) or not callable(function):

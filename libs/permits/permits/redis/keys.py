@@ -2,10 +2,11 @@
 
 import re
 
+from permits.arguments import POOL_NAME, check_pool_name, check_text
+
 LAYOUT = 2
 DEFAULT_PREFIX = "permits"
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
-_POOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEYS = (
     "pool",
     "pods",
@@ -30,9 +31,8 @@ _OLD_KEYS = ("pool", "permits")
 
 def _begin(pool_name: str, prefix: str) -> str:
     """Return what the names of a pool's keys begin with; they say which layout this is."""
-    if not _POOL_NAME.fullmatch(pool_name):
-        raise ValueError(f"a pool's name is 1 to 64 letters, digits, '_', '.' and '-', not {pool_name!r}")
-    if not _PREFIX.fullmatch(prefix):
+    check_pool_name(pool_name)
+    if not _PREFIX.fullmatch(check_text("prefix", prefix)):
         raise ValueError(
             f"the prefix of a pool's keys is 1 to 200 letters, digits, '_', '.', ':' and '-', not {prefix!r}"
         )
@@ -62,7 +62,7 @@ def every_pool(prefix: str = DEFAULT_PREFIX) -> str:
 def pool_of(key: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """Return the pool whose first key this is; None for the key of something else."""
     name = key.removeprefix(prefix + ":{").removesuffix(f"}}:{LAYOUT}:pool")
-    return name if _POOL_NAME.fullmatch(name) and key == keys_of(name, prefix)[0] else None
+    return name if POOL_NAME.fullmatch(name) and key == keys_of(name, prefix)[0] else None
 
 
 def channel_of(pool_name: str, pod: str, prefix: str = DEFAULT_PREFIX) -> str:

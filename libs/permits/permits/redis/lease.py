@@ -10,7 +10,9 @@ its place can be given to another.
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
+from threading import get_ident
 from weakref import WeakSet
 
 from permits.redis.clock import Clock, lease_clock
@@ -41,6 +43,7 @@ class Lease:
         self._on_end = on_end
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
         self.deadline = clock()
         self.alive = True
         self._alarm: asyncio.TimerHandle | None = None
@@ -75,15 +78,20 @@ class Lease:
             self._arm()
 
     def end(self) -> None:
-        """Lose everything that hangs on this lease."""
-        if not self.over.is_set():
-            self.alive = False
-            self.over.set()
-            if self._alarm is not None:
-                self._alarm.cancel()
-            for permit in self.held.values():
-                permit.tell_lost()
-            self._on_end(self)
+        """Lose everything that hangs on this lease. Another thread loses it at once; the event loop tells it."""
+        self.alive = False
+        if self.over.is_set() or self._loop.is_closed():
+            return
+        if get_ident() != self._thread:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self.end)
+            return
+        self.over.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for permit in self.held.values():
+            permit.tell_lost()
+        self._on_end(self)
 
 
 class RedisPermit:

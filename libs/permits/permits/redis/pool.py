@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from permits.arguments import check_request, check_seconds, check_terms
+from permits.arguments import check_callable, check_pod, check_request, check_seconds, check_terms
 from permits.base import Outlook, PermitRequest, PoolState, Verdict
 from permits.errors import PermitError, PoolClosed, PoolUnavailable, Reason
 from permits.observer import OutcomeReporter, PoolObserver
@@ -74,7 +74,8 @@ class RedisPool(Pool):
         self._prefix = prefix
         super().__init__(name)
         self._redis = redis
-        self._pod = _one_word(pod or socket.gethostname())
+        self._pod = socket.gethostname() if pod is None else pod
+        check_pod(self._pod)
         self._reporter = OutcomeReporter(name, observer)
         self._limits = (per_client or 0, max_waiting)
         self._scripts = load_scripts()
@@ -122,6 +123,7 @@ class RedisPool(Pool):
         wait_id: str | None = None,
     ) -> PermitRequest:
         """See `PermitPool.request`."""
+        check_callable("settled", settled)
         begun_at, dispatch, request = self._new_request(client_id, wait_seconds, wait_id)
         handle = _RedisRequest(dispatch, request, begun_at, self._reporter, settled)
         try:
@@ -178,6 +180,7 @@ class RedisPool(Pool):
 
     async def close(self) -> None:
         """See `PermitPool.close`. Heartbeats go on for what is held, until the `async with` block ends."""
+        self._check_loop()
         self._closed = True
         if self._opened is not None and self._is_ours():
             self._opened.dispatch.pending.refuse_all(PoolClosed)
@@ -255,9 +258,3 @@ class _RedisRequest:
         if not self._cancelled:
             self._cancelled = True
             self._dispatch.pending.abandon(self._request)
-
-
-def _one_word(pod: str) -> str:
-    if not pod or any(letter.isspace() for letter in pod):
-        raise ValueError(f"a pod's name is one word, not {pod!r}")
-    return pod
