@@ -93,12 +93,19 @@ class Cluster:
             return True
         return False
 
-    def start_worker(self, lease_seconds: float = terms.LEASE_SECONDS) -> Worker:
+    def start_worker(self, lease_seconds: float = terms.LEASE_SECONDS, *, visitors: int = terms.VISITORS) -> Worker:
         """Start one more."""
         name = f"w{len(self.stories)}"
         line = self.network.open(self.store.port)
         journal, errors = self._folder / f"{name}.jsonl", self._folder / f"{name}.log"
-        words = [name, f"redis://127.0.0.1:{line.port}/0", str(self._folder), self.seed, str(lease_seconds)]
+        words = [
+            name,
+            f"redis://127.0.0.1:{line.port}/0",
+            str(self._folder),
+            self.seed,
+            str(lease_seconds),
+            str(visitors),
+        ]
         with errors.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.worker", *words], stdout=out, stderr=out, cwd=ROOT

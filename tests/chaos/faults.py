@@ -130,6 +130,62 @@ async def flush_unheard(cluster: Cluster) -> None:
     cluster.fault(f"{_names(workers)} back")
 
 
+async def flush_and_cut(cluster: Cluster) -> None:
+    """Make the store forget everything, and break connections while that is noticed and declared."""
+    for _ in range(2):
+        cluster.fault("FLUSHALL, and connections broken")
+        await cluster.redis.flushall()
+        for _ in range(cluster.chance.randint(1, 4)):
+            for worker in cluster.some(most=terms.WORKERS):
+                worker.line.cut()
+            await asyncio.sleep(
+                cluster.chance.uniform(0, 0.2) * terms.LEASE_SECONDS
+            )  # at any moment of the declarations
+        await cluster.granted(GRANTS_MEANWHILE, time.monotonic_ns())
+
+
+async def slow_beats(cluster: Cluster) -> None:
+    """Hold up all packets again and again, for nearly as long as a heartbeat may take; kill a worker meanwhile."""
+    workers, victim = list(cluster.workers), cluster.chance.choice(cluster.workers)
+    cluster.fault("heartbeats become slow")
+    for turn in range(12):
+        for worker in workers:
+            worker.line.stall()
+        await asyncio.sleep(0.2 * terms.LEASE_SECONDS)
+        for worker in workers:
+            worker.line.resume()
+        if turn == 1:
+            cluster.fault(f"{victim.name} is killed")
+            cluster.kill(victim)
+            workers.remove(victim)
+            cluster.start_worker()
+        await asyncio.sleep(0.02 * terms.LEASE_SECONDS)
+
+    async def reaped() -> bool:
+        return await _held(cluster, victim) is None
+
+    if not await reaped():
+        raise Stuck(f"{victim.name} is not reaped after two leases of slow heartbeats")
+    cluster.fault("heartbeats are prompt")
+
+
+async def crowd(cluster: Cluster) -> None:
+    """Let so many wait that a script cannot look at all of them; raise the capacity for them, and kill their worker."""
+    cluster.fault("a crowd comes")
+    worker = cluster.start_worker(visitors=terms.CROWD)
+
+    async def waits() -> bool:
+        return sum(pod.waiting for pod in await cluster.pods(worker)) > terms.CROWD / 2
+
+    await cluster.reach(waits, "the crowd waits")
+    for permits in (10 * terms.CAPACITY, terms.CAPACITY):
+        cluster.fault(f"the capacity becomes {permits}")
+        await cluster.set_capacity(permits)
+        await cluster.granted(GRANTS_MEANWHILE, time.monotonic_ns())
+    await cluster.reach(waits, "the crowd waits")
+    await _kill(cluster, worker)
+
+
 async def stall(cluster: Cluster) -> None:
     """Hold up all packets of some workers for longer than a lease, until others have what they held."""
     workers = cluster.some()
@@ -264,6 +320,9 @@ FAULTS: Mapping[str, Fault] = {
     "restart-empty": restart_empty,
     "flush": flush,
     "flush-unheard": flush_unheard,
+    "flush-cut": flush_and_cut,
+    "slow-beats": slow_beats,
+    "crowd": crowd,
     "stall": stall,
     "short-stall": stall_shortly,
     "cut": cut,

@@ -58,6 +58,11 @@ class Ask:
     until: int | None = None
     end: str = ""
 
+    @property
+    def client(self) -> str:
+        """Whose it is: a client id, which others may have in other workers."""
+        return self.id.partition(".")[0]
+
 
 class Story:
     """A worker's journal, read as it grows.

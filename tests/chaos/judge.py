@@ -156,6 +156,19 @@ def _told(ask: Ask, moment: int) -> str:
     return f"{ask.worker:4} {ask.id:9} ticket {ask.ticket} held from {since:+.3f} s to {until:+.3f} s, then {ask.end}"
 
 
+def clients(asks: Sequence[Ask], record: Record, *, limit: int) -> list[str]:
+    """Never does one client hold more than its limit."""
+    complaints = []
+    by_client: dict[str, list[Ask]] = {}
+    for ask in asks:
+        by_client.setdefault(ask.client, []).append(ask)
+    for client, its_asks in by_client.items():
+        if any(held > limit for _, held in _numbers_held(its_asks)):
+            told = "; ".join(f"{since / SECOND:.3f} {what}" for since, what in record.faults)
+            complaints.append(f"client {client} holds more than {limit} at once; faults: {told}")
+    return complaints[:SHOWN]
+
+
 def endings(asks: Iterable[Ask], record: Record, *, lease_seconds: float) -> list[str]:
     """Who asks ends with a grant or a told refusal, no more than one lease after the time-out; or dies."""
     complaints = []

@@ -48,6 +48,10 @@ def tickets(asks: list[Ask], record: Record) -> list[str]:
     return judge.tickets(asks)
 
 
+def clients(asks: list[Ask], record: Record) -> list[str]:
+    return judge.clients(asks, record, limit=1)
+
+
 def order(asks: list[Ask], record: Record) -> list[str]:
     return judge.order(asks, record, slack_seconds=0.1, beat_seconds=0.5)
 
@@ -69,6 +73,9 @@ def case(name: str, check: Check, record: Record, *asks: Ask, well: bool = False
         case("inside-when-lowered", judge.overlap, LOWERED, *(hold(n, n, 9) for n in (1, 2, 3)), well=True),
         case("asked-before-lowered", judge.overlap, LOWERED, hold(1, 1, 9), hold(2, 2, 9), hold(3, 6, 9), well=True),
         case("asked-after-lowered", judge.overlap, LOWERED, hold(1, 1, 9), hold(2, 2, 9), hold(3, 7, 9, asked=6)),
+        case("two-of-one-client", clients, TWO, hold(1, 1, 4), replace(hold(2, 2, 5, worker="w1"), id="v1.7")),
+        case("one-of-each-client", clients, TWO, hold(1, 1, 4), hold(2, 2, 5, worker="w1"), well=True),
+        case("one-then-another", clients, TWO, hold(1, 1, 4), replace(hold(2, 4, 5), id="v1.7"), well=True),
         case("never-answered", endings, TWO, Ask("w0", "v1", ns(1), 5)),
         case("never-answered-but-dead", endings, DEAD, Ask("w9", "v1", ns(1), 5), well=True),
         case("in-time", endings, TWO, refused(1, 6.9), well=True),

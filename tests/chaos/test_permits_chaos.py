@@ -73,6 +73,7 @@ def verdict(asks: list[Ask], record: judge.Record) -> list[str]:
     """Return what the journals complain of."""
     return [
         *judge.overlap(asks, record),
+        *judge.clients(asks, record, limit=terms.PER_CLIENT),
         *judge.tickets(asks),
         *judge.order(asks, record, slack_seconds=ORDER_SLACK_SECONDS, beat_seconds=terms.LEASE_SECONDS / 8),
         *judge.returns(asks, record, within_seconds=1.5 * terms.LEASE_SECONDS),

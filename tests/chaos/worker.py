@@ -35,8 +35,9 @@ HURRIED_SHARE = 0.1
 class Worker:
     """Tasks on one pool."""
 
-    def __init__(self, pool: RedisPool, journal: Journal, chance: random.Random) -> None:
+    def __init__(self, pool: RedisPool, journal: Journal, chance: random.Random, visitors: int) -> None:
         self._pool = pool
+        self._visitors = visitors
         self._journal = journal
         self._chance = chance
         self._held: set[RedisPermit] = set()
@@ -47,7 +48,7 @@ class Worker:
         """Work until told to drain, then wait until told to end."""
         pulse = asyncio.create_task(self._pulse())
         async with asyncio.TaskGroup() as tasks:
-            for number in range(terms.VISITORS):
+            for number in range(self._visitors):
                 tasks.create_task(self._come_again(f"v{number}", 0.003, 0.1))
             for number in range(terms.SITTERS):
                 tasks.create_task(self._come_again(f"s{number}", terms.LEASE_SECONDS / 2, 3 * terms.LEASE_SECONDS))
@@ -73,7 +74,8 @@ class Worker:
                 permit = await self._pool.acquire(client_id, wait_seconds=waits)
         except PermitError as exc:
             self._journal.write("refused", ask=ask, code=exc.code)
-            shortest, longest = (0.05, 0.3) if exc.code is Reason.LIMITS_UNAVAILABLE else (0.01, 0.05)
+            is_slow = exc.code in {Reason.LIMITS_UNAVAILABLE, Reason.CLIENT_LIMIT}
+            shortest, longest = (0.05, 0.3) if is_slow else (0.01, 0.05)
             await asyncio.sleep(self._chance.uniform(shortest, longest))  # asking all the time takes what others need
         except TimeoutError:
             self._journal.write("refused", ask=ask, code="gave_up")
@@ -127,6 +129,7 @@ class Place:
     folder: Path
     seed: str
     lease_seconds: float
+    visitors: int
 
     def child(self, number: int) -> "Place":
         """Return the same for a forked process."""
@@ -141,10 +144,15 @@ async def main(place: Place, parent: Worker | None = None) -> None:
     async with (
         Redis.from_url(place.url) as redis,
         RedisPool(
-            terms.POOL, redis=redis, capacity=terms.CAPACITY, lease_seconds=place.lease_seconds, pod=place.name
+            terms.POOL,
+            redis=redis,
+            capacity=terms.CAPACITY,
+            per_client=terms.PER_CLIENT,
+            lease_seconds=place.lease_seconds,
+            pod=place.name,
         ) as pool,
     ):
-        worker = Worker(pool, journal, random.Random(f"{place.seed} {place.name}"))
+        worker = Worker(pool, journal, random.Random(f"{place.seed} {place.name}"), place.visitors)
         loop = asyncio.get_running_loop()
         if parent is None:
             numbers = count()
@@ -177,5 +185,5 @@ def fork(place: Place, parent: Worker) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(levelname)s %(message)s")
-    name, url, folder, seed, lease_seconds = sys.argv[1:]
-    asyncio.run(main(Place(name, url, Path(folder), seed, float(lease_seconds))))
+    name, url, folder, seed, lease_seconds, visitors = sys.argv[1:]
+    asyncio.run(main(Place(name, url, Path(folder), seed, float(lease_seconds), int(visitors))))

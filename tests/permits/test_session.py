@@ -12,7 +12,7 @@ from permits.redis.channel import Channel
 from permits.redis.keys import keys_of
 from permits.redis.pending import PendingRequests
 from permits.redis.replies import CallResult
-from permits.redis.requests import Query
+from permits.redis.requests import AcquireRequest, Query
 from permits.redis.scripts import load_scripts
 from permits.redis.session import PodSession
 from permits.redis.store import Store, Terms
@@ -52,6 +52,35 @@ async def test_one_that_is_over_ends_with_the_last_answer_whatever_that_is(calls
             session.take_in(await calls.receive())
         assert await query.answer
         assert not lease.valid()
+    finally:
+        session.stop()
+
+
+async def test_a_lease_that_ends_while_the_store_names_what_it_has_gives_nothing_back(
+    calls: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake = asyncio.Event()
+    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
+    session = PodSession(
+        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
+    )
+    try:
+        lease = await session.ready()
+        unknown = AcquireRequest("unknown", "anna", asyncio.get_running_loop().time() + LONG)
+        await calls.send(Call(lease, [unknown], beat=True))
+        session.take_in(await calls.receive())
+        ask = calls.holdings
+
+        async def holdings(incarnation: str, epoch: str) -> tuple[set[str], set[str]] | None:
+            found = await ask(incarnation, epoch)
+            lease.end()
+            return found
+
+        monkeypatch.setattr(calls, "holdings", holdings)
+        await session.ready()
+        assert not lease.valid()
+        assert list(pending.queued_releases()) == []
+        assert "which nobody holds" not in caplog.text
     finally:
         session.stop()
 

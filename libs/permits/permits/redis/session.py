@@ -221,6 +221,8 @@ class PodSession:
         if holdings is None:  # the store has lost its memory since; the next heartbeat hears so
             self.beat_soon()
             return
+        if not lease.valid():  # it ended while the store was asked, and nothing of it counts any more
+            return
         held, waiting = holdings
         giving_back = {release.id for release in self._pending.queued_releases()}
         ours = self._pending.ids() | lease.held.keys() | giving_back
