@@ -253,7 +253,8 @@ async def test_watch_on_a_terminal_shows_changes_and_survives_the_store(
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (["show", "nobody-was-here"], 3, "there is no pool called nobody-was-here"),
+        (["show", "nobody-was-here"], 3, "there is no pool called nobody-was-here with the prefix permits here"),
+        (["show", "--prefix", "permits:nobody:was-here"], 0, "no pools with the prefix permits:nobody:was-here"),
         (["watch", "nobody-was-here"], 3, "there is no pool called"),
         (["set", "nobody-was-here", "--capacity", "1"], 3, "there is no pool called"),
         (["refuse", "nobody-was-here", "pod"], 3, "there is no pool called"),

@@ -171,7 +171,7 @@ async def _show(pool: str | None, url: str, prefix: str, *, as_json: bool) -> No
     async with option.open_store(url) as redis:
         pools = [pool] if pool is not None else await find_pools(redis, prefix)
         if not pools:
-            notes().print("there are no pools in this store yet")
+            notes().print(escape(f"there are no pools with the prefix {prefix} in this store yet"))
         for number, name in enumerate(pools):
             view = await PoolOperator(name, redis, prefix).show()
             if as_json:

@@ -121,6 +121,7 @@ class PoolOperator:
     def __init__(self, name: str, redis: Client, prefix: str = DEFAULT_PREFIX) -> None:
         check_store(redis)
         self.name = name
+        self._prefix = prefix
         self._redis = redis
         self._keys = script_keys_of(name, prefix)
         self._scripts = load_scripts()
@@ -142,7 +143,7 @@ class PoolOperator:
             pods += more_pods
         epoch, capacity_version, jumps, _ = more
         if not epoch:
-            raise PoolUnknown(f"there is no pool called {self.name} here")
+            raise PoolUnknown(f"there is no pool called {self.name} with the prefix {self._prefix} here")
         shut_out = frozenset(_text(pod) for pod in refused)
         return PoolView(
             state=_state(figures, clients),
@@ -199,7 +200,7 @@ class PoolOperator:
     async def _set(self, what: str, value: str | int) -> None:
         status, *rest = await self._run(self._scripts.set, what, value)
         if CallStatus(status) is not CallStatus.DONE:
-            raise PoolUnknown(f"there is no pool called {self.name} here")
+            raise PoolUnknown(f"there is no pool called {self.name} with the prefix {self._prefix} here")
         while rest[-1]:  # there is more to hand out than one call may
             _, *rest = await self._run(self._scripts.set, "serve", "")
 
