@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from permits.redis import channel as channel_module
 from permits.redis.channel import Channel, CommandHead, StoreLost, open_connection
+from permits.redis.scripts import LuaScript
 from permits.redis.throughput import LEAD
 
 ROUNDS = 3000
@@ -81,3 +82,9 @@ def connected(redis_url: str) -> Iterator[socket.socket]:
     address = urlsplit(redis_url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as one:
         yield one
+
+
+async def test_a_server_that_does_not_take_a_script_is_told_from_one_that_is_away(store: "Redis") -> None:
+    broken = LuaScript("this is no Lua", "")
+    with pytest.raises(StoreLost, match=r"Error compiling script.*; a pool needs Redis 7.0 or newer, or Valkey"):
+        await Channel(store, [broken], "key").connect()

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from devtools.ports import free_port
 from devtools.valkey import run_valkey
 from permits import PermitTimeout, PoolUnavailable
+from permits.redis import RedisPool
 from tests.client.command import on_terminal
 from tests.permits.command import COMMAND, Cli
 from tests.permits.conftest import OpenPod
@@ -53,6 +54,13 @@ async def test_show_as_json_is_for_programs(cli: Cli, open_pod: OpenPod, name: s
     assert [waiter["client_id"] for waiter in shown["line"]] == ["ben", "carl"]
     assert shown["line"][0]["ticket"] < shown["line"][1]["ticket"]
     assert shown["epoch"] > 0
+
+
+async def test_settings_have_names_of_the_library_as_well(redis_url: str, name: str) -> None:
+    names = {"CHAT_REDIS_URL": "", "PERMITS_REDIS_URL": redis_url, "PERMITS_PREFIX": "mine"}
+    async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, capacity=7, prefix="mine"):
+        done = await Cli("")("show", name, "--json", **names)
+    assert (done.code, done.objects[0]["capacity"]) == (0, 7)
 
 
 async def test_the_password_of_a_store_may_come_by_itself(tmp_path: Path, open_pod: OpenPod, name: str) -> None:

@@ -22,6 +22,7 @@ from permits import PermitError
 from permits.redis import PoolOperator, RedisPool, find_pools
 from permits.redis.clients import Client
 from permits.redis.keys import keys_of
+from tests.permits.command import Cli
 from tests.permits.parts import SECONDS, hold, queue_up, ready, until
 
 LEASE_SECONDS = 12.0
@@ -44,6 +45,13 @@ def test_what_is_no_client_of_asyncio_is_refused(make: Callable[[Any], object]) 
     for other in ("redis://127.0.0.1", None, Redis):
         with pytest.raises(TypeError, match=r"needs a redis.asyncio.Redis or redis.asyncio.RedisCluster, not a "):
             make(other)
+
+
+@pytest.mark.parametrize("make", [make_pool, make_operator])
+def test_a_client_with_a_synchronous_pool_is_refused(make: Callable[[Any], object]) -> None:
+    connections: Any = synchronous.ConnectionPool()
+    with pytest.raises(TypeError, match="a synchronous connection pool"):
+        make(Redis(connection_pool=connections))
 
 
 async def pods_share_permits(one: RedisPool, two: RedisPool, operator: PoolOperator) -> None:
@@ -125,6 +133,22 @@ async def test_a_cluster_whatever_the_client_does_with_replies(cluster: Cluster,
         async with two_pods(name, make) as (one, two, client):
             await pods_share_permits(one, two, PoolOperator(name, client))
             assert name in await find_pools(client)
+
+
+async def test_the_command_finds_the_pools_of_a_cluster_by_any_of_its_nodes(cluster: Cluster) -> None:
+    names = [pool_at(third) for third in range(3)]
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(RedisCluster.from_url(cluster.primaries[0].url))
+        for name in names:
+            await stack.enter_async_context(RedisPool(name, redis=redis, capacity=1, lease_seconds=LEASE_SECONDS))
+        cli = Cli(cluster.primaries[1].url)
+        assert {shown["pool"] for shown in (await cli("show", "--json")).objects} >= set(names)
+        for name in names:
+            done = await cli("set", name, "--capacity", "3")
+            assert (done.code, done.err) == (0, "")
+            assert "capacity 1 → 3" in done.out
+    for name in names:
+        assert (await cli("show", name)).code == 0
 
 
 async def test_a_pool_whose_slot_moves_goes_along(cluster: Cluster) -> None:
@@ -291,3 +315,32 @@ async def test_credentials_that_change_cost_nobody_a_permit(tmp_path: Path, name
             assert served.valid()
             assert permits[1].valid()
             assert credentials.asked > asked
+
+
+async def test_a_server_without_info_is_refused_with_a_reason(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_valkey(tmp_path, options=["--rename-command", "INFO", ""]) as valkey:
+        async with Redis.from_url(valkey.url) as redis, RedisPool(name, redis=redis, capacity=1) as pool:
+            assert not pool.ready()
+    assert "a pool needs INFO and TIME, which it does not offer" in caplog.text
+
+
+async def test_a_user_that_may_not_subscribe_is_said_to_wait_for_heartbeats(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = ("on", "nopass", "resetchannels", "~permits:*", "+@all")
+    said = "(No permissions to access a channel); waiters hear of permits with heartbeats only"
+    with run_valkey(tmp_path) as valkey:
+        ask("ACL", "SETUSER", "permits", *rules, url=valkey.url)
+        async with (
+            Redis(port=valkey.port, username="permits", password="any") as redis,
+            RedisPool(name, redis=redis, capacity=1, lease_seconds=3) as pool,
+        ):
+            async with asyncio.timeout(SECONDS):
+                for pause in repeat(0.02):
+                    if said in caplog.text:
+                        break
+                    await asyncio.sleep(pause)
+            assert pool.ready()
+    assert sum(said in record.message for record in caplog.records if record.levelname == "WARNING") == 1

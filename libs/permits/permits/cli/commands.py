@@ -30,10 +30,10 @@ Exit codes:
   130  stopped by Ctrl-C; `watch` ends with 0
 
 \b
-Try it, where CHAT_REDIS_URL is set or with --redis redis://host:6379/0:
+Try it, where PERMITS_REDIS_URL is set or with --redis redis://host:6379/0:
   permits show
-  permits watch connections
-  permits set connections --capacity 1200
+  permits watch reports
+  permits set reports --capacity 20
 """
 
 
@@ -53,11 +53,7 @@ class Permits(click.Group):
 )
 @click.version_option(package_name="chatbot-permits", prog_name="permits")
 def main() -> None:
-    """Show the holders and the queue of pools of permits, in the whole cluster, and change a pool while it runs.
-
-    The chat service has two pools: "connections", a permit for each connection, and "messages", one for each message
-    in process.
-    """
+    """Show the holders and the queue of pools of permits, in the whole cluster, and change a pool while it runs."""
 
 
 @main.command()

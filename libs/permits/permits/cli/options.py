@@ -7,16 +7,21 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from permits.redis.clients import Client
 from permits.redis.keys import DEFAULT_PREFIX, keys_of
+from permits.redis.operator import in_cluster
 
 ANSWER_SECONDS: Final = 5.0
 ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
 
-PASSWORD_SETTING: Final = "CHAT_REDIS_PASSWORD"  # noqa: S105 - its name
+URL_SETTINGS: Final = ("PERMITS_REDIS_URL", "CHAT_REDIS_URL")
+"""Each setting also has the name that the chat service knows it by."""
+PASSWORD_SETTINGS: Final = ("PERMITS_REDIS_PASSWORD", "CHAT_REDIS_PASSWORD")
+PREFIX_SETTINGS: Final = ("PERMITS_PREFIX", "CHAT_PERMITS_PREFIX")
 
 Command = Callable[..., Any]
 
@@ -71,7 +76,7 @@ def _store(url: str) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         client_name="permits",
-        password=os.environ.get(PASSWORD_SETTING, "").rstrip("\r\n") or None,  # a password in the address wins
+        password=_password(),  # a password in the address wins
     )
     redis.connection_pool.connection_kwargs["decode_responses"] = False
     make_connection: Any = redis.connection_pool.make_connection  # it has no type
@@ -89,10 +94,25 @@ def _address(_context: click.Context, _option: click.Parameter, url: str) -> str
 
 
 @asynccontextmanager
-async def open_store(url: str) -> AsyncIterator[Redis]:
-    """Open a store for the length of a `with` block."""
+async def open_store(url: str) -> AsyncIterator[Client]:
+    """Open a store for the length of a `with` block; of a cluster, the whole.
+
+    Raises:
+        PoolUnavailable: it cannot be asked.
+    """
     async with _store(url) as redis:
-        yield redis
+        if not await in_cluster(redis):
+            yield redis
+            return
+    limits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+    async with RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), password=_password(), **limits) as cluster:
+        yield cluster
+
+
+def _password() -> str | None:
+    """Return the password that an address may leave out."""
+    found = (os.environ.get(name, "").rstrip("\r\n") for name in PASSWORD_SETTINGS)
+    return next((password for password in found if password), None)
 
 
 pool = click.argument("pool", type=TEXT, callback=_pool_name)
@@ -104,11 +124,12 @@ store = click.option(
     "url",
     type=TEXT,
     required=True,
-    envvar="CHAT_REDIS_URL",
+    envvar=URL_SETTINGS,
     show_envvar=True,
     metavar="URL",
     callback=_address,
-    help=f"Address of the store: redis://host:6379/0, or rediss:// for TLS. {PASSWORD_SETTING} may hold the password.",
+    help="Address of the store: redis://host:6379/0, or rediss:// for TLS. "
+    f"{PASSWORD_SETTINGS[0]} may hold the password.",
 )
 
 
@@ -124,7 +145,7 @@ prefix = click.option(
     "--prefix",
     default=DEFAULT_PREFIX,
     show_default=True,
-    envvar="CHAT_PERMITS_PREFIX",
+    envvar=PREFIX_SETTINGS,
     show_envvar=True,
     callback=_prefix_of,
     help="Prefix of the keys of the pool.",

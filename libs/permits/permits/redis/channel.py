@@ -6,8 +6,9 @@ client that it was given (address, TLS, credentials, database), keeps it, and bo
 Commands are encoded by hiredis: what a busy pod sends in one call has hundreds of words.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hiredis import pack_command
 from redis.asyncio.retry import Retry
@@ -19,6 +20,16 @@ from permits.redis.scripts import LuaScript
 
 Word = str | int
 Reply = Any
+
+
+_HINTS: Final = (
+    (re.compile("Error compiling script|error loading code"), "a pool needs Redis 7.0 or newer, or Valkey"),
+    (
+        re.compile("Unknown .*command called from script"),
+        "a pool needs INFO and TIME, which it does not offer",
+    ),
+)
+"""What it means when a server does not take the scripts."""
 
 
 class StoreLost(Exception):
@@ -79,6 +90,12 @@ async def close_connection(connection: RedisConnection) -> None:
         await connection.disconnect(nowait=True)
     except (RedisError, OSError):
         return
+
+
+def _with_hint(message: str) -> str:
+    """Return an error message with what it means, if that is not plain from its words."""
+    hints = [hint for pattern, hint in _HINTS if pattern.search(message)]
+    return "; ".join([message, *hints])
 
 
 def _encode(words: Sequence[Word]) -> bytes:
@@ -188,7 +205,7 @@ class Channel:
                 f"{error.host}:{error.port} keeps this pool now; a RedisCluster client goes there"
             ) from error
         if isinstance(error, RedisError | OSError):
-            raise StoreLost(str(error)) from error
+            raise StoreLost(_with_hint(str(error))) from error
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

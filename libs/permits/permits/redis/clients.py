@@ -7,7 +7,7 @@ only after the old one broke or was redirected, and then what was known of the c
 
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 Client = Redis | RedisCluster
 
@@ -22,6 +22,8 @@ def check_store(redis: object) -> None:
         kind = f"{type(redis).__module__}.{type(redis).__qualname__}"
         hint = "; import it from redis.asyncio" if kind.startswith("redis.") else ""
         raise TypeError(f"a pool needs a redis.asyncio.Redis or redis.asyncio.RedisCluster, not a {kind}{hint}")
+    if isinstance(redis, Redis) and not isinstance(redis.connection_pool, ConnectionPool):
+        raise TypeError("this client has a synchronous connection pool; make one of redis.asyncio for it")
 
 
 async def new_connection(redis: Client, key: str) -> Any:  # noqa: ANN401 - redis-py gives its connections no common type

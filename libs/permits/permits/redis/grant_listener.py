@@ -14,6 +14,9 @@ from permits.redis.reusable_timeout import ReusableTimeout
 
 log = logging.getLogger(__name__)
 
+FAILURES_TOLD = 2
+"""How many attempts must fail in a row before somebody should know: one is a connection that broke."""
+
 
 class GrantListener:
     """Keeps one subscription alive.
@@ -48,17 +51,25 @@ class GrantListener:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        failures = 0
         while True:
             subscription = Subscription(self._redis, self._channel)
             time_limit = ReusableTimeout(self._silence_seconds)
             try:
                 async with asyncio.timeout(self._silence_seconds):
                     await subscription.open()
+                failures = 0
                 self.tried.set()
                 self._on_subscribed()
                 await self._listen(subscription, time_limit)
             except (StoreLost, TimeoutError) as exc:
-                log.info("permits: no notices on %s (%s); trying again", self._channel, str(exc) or "no answer")
+                failures += 1
+                log.log(
+                    logging.WARNING if failures == FAILURES_TOLD else logging.INFO,
+                    "permits: no notices on %s (%s); waiters hear of permits with heartbeats only; trying again",
+                    self._channel,
+                    str(exc) or "no answer",
+                )
             except Exception:
                 log.exception("permits: a fault that nobody foresaw, on %s; trying again", self._channel)
                 self._on_fault()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from permits.base import PoolState
 from permits.errors import PoolUnavailable
@@ -103,6 +104,20 @@ async def find_pools(redis: Client, prefix: str = DEFAULT_PREFIX) -> list[str]:
         async for key in redis.scan_iter(match=every_pool(prefix), count=SCANNED_AT_ONCE):
             names.add(pool_of(_text(key), prefix))
     return sorted(name for name in names if name is not None)
+
+
+async def in_cluster(redis: Redis) -> bool:
+    """Say whether this server is one of a cluster. One that does not say so is none.
+
+    Raises:
+        PoolUnavailable: the store cannot be asked.
+    """
+    with _asking():
+        try:
+            told: Any = await redis.info("cluster")
+        except ResponseError:  # not permitted
+            return False
+    return bool(told.get("cluster_enabled"))
 
 
 class PoolOperator:
