@@ -1,9 +1,11 @@
 """The package as strangers get it: what is in it, what it needs, and that its documentation works when copied."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
@@ -12,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from devtools.servers import ROOT
+from devtools.servers import ROOT, in_environment
 from devtools.valkey import run_valkey
 from tests.support.pages import python_examples
 
@@ -136,3 +138,42 @@ def test_links_of_the_documentation_lead_somewhere() -> None:
     for document in (PACKAGE / "README.md", *(PACKAGE / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+TWO_PODS = """
+import asyncio, sys
+from redis.asyncio import Redis
+from permits.redis import PoolOperator, RedisPool
+
+async def main(url):
+    for settings in ({}, {"protocol": 3, "decode_responses": True}):
+        async with Redis.from_url(url, **settings) as redis:
+            await PoolOperator(name := f"pool-{len(settings)}", redis).begin()
+            async with RedisPool(name, redis=redis, capacity=1) as one, RedisPool(name, redis=redis, capacity=1) as two:
+                permit = await one.acquire("anna", wait_seconds=5)
+                waiting = asyncio.create_task(two.acquire("ben", wait_seconds=5))
+                while not (await one.state()).waiting:
+                    await asyncio.sleep(0.01)
+                permit.release()
+                print((await waiting).valid())
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_it_works_with_the_oldest_versions_that_it_allows(tmp_path: Path) -> None:
+    oldest = in_environment("oldest/redis").parent
+    extras = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    floors = dict(needed.split(">=") for extra in extras.values() for needed in extra if ">=" in needed)
+    for name, floor in floors.items():
+        (folder,) = oldest.glob(f"{name}-*.dist-info")
+        assert f"{folder.stem}.".startswith(f"{name}-{floor}."), "requirements/oldest.in has another version"
+    env = {**os.environ, "PYTHONPATH": str(oldest)}
+    with run_valkey(tmp_path) as valkey:
+        for command, said in (
+            ([sys.executable, "-W", "error", "-c", TWO_PODS, valkey.url], "True\nTrue\n"),
+            ([str(Path(sys.executable).with_name("permits")), "show", "--redis", valkey.url], "held 0 of 1"),
+        ):
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert said in done.stdout
