@@ -134,6 +134,14 @@ def test_the_readme_works_without_a_store(tmp_path: Path) -> None:
         assert re.fullmatch(expected, run(in_memory.replace("redis=redis, ", ""), tmp_path))
 
 
+def test_the_documentation_is_typed(tmp_path: Path) -> None:
+    for number, program in enumerate([*blocks("README.md"), *blocks("docs/cron.md"), *blocks("docs/fastapi.md")]):
+        (tmp_path / f"program_{number}.py").write_text(program)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_links_of_the_documentation_lead_somewhere() -> None:
     for document in (PACKAGE / "README.md", *(PACKAGE / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from permits.memory_positions import SavedPosition, SavedPositions
 from permits.memory_queue import MemoryQueue, Waiter
 from permits.memory_request import MemoryRequest
 from permits.observer import OutcomeReporter, PoolObserver
+from permits.permit_block import PermitBlock
 from permits.pool import Pool
 
 
@@ -85,6 +87,10 @@ class MemoryPool(Pool):
             raise
         self._reporter.granted(begun_at, queued=queued)
         return permit
+
+    def permit(self, client_id: str, *, wait_seconds: float) -> PermitBlock[MemoryPermit]:
+        """See `Pool.permit`. The type of the permit has `lose`, for tests."""
+        return PermitBlock(partial(self.acquire, client_id, wait_seconds=wait_seconds))
 
     def request(
         self,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from permits.base import Permit
 from permits.errors import PermitLost, PoolMisuse
@@ -16,19 +16,22 @@ class HeldPermit(Permit, Protocol):
         """Return what `valid` would, without side effects, so that other threads may call it."""
 
 
-class PermitBlock:
+HeldPermit_co = TypeVar("HeldPermit_co", bound=HeldPermit, covariant=True)
+
+
+class PermitBlock(Generic[HeldPermit_co]):
     """An `async with` block that holds a permit and is cancelled when the permit is lost. For one use.
 
     Args:
         acquire: gets the permit.
     """
 
-    def __init__(self, acquire: Callable[[], Awaitable[HeldPermit]]) -> None:
+    def __init__(self, acquire: Callable[[], Awaitable[HeldPermit_co]]) -> None:
         self._acquire = acquire
-        self._held: tuple[HeldPermit, LossGuard] | None = None
+        self._held: tuple[HeldPermit_co, LossGuard] | None = None
         self._entered = False
 
-    async def __aenter__(self) -> HeldPermit:
+    async def __aenter__(self) -> HeldPermit_co:
         """Wait for the permit."""
         if self._entered:
             raise PoolMisuse("a permit's block is entered once; call permit() for each")

@@ -98,7 +98,7 @@ class Pool(ABC):
     async def close(self) -> None:
         """See `PermitPool.close`."""
 
-    def permit(self, client_id: str, *, wait_seconds: float) -> PermitBlock:
+    def permit(self, client_id: str, *, wait_seconds: float) -> PermitBlock[HeldPermit]:
         """Hold a permit for the length of an `async with` block.
 
         When the permit is lost, the block is cancelled and ends with `PermitLost`. Use `acquire` to decide otherwise.
