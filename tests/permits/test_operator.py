@@ -1,5 +1,6 @@
 """What an operator sees of a pool, to the millisecond: the time of this pool stands still."""
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from permits import PoolState
+from permits.arguments import MOST_PERMITS
 from permits.redis import PoolOperator, PoolUnknown, find_pools
 from permits.redis.keys import keys_of
 from permits.redis.operator import PodView, WaiterView
@@ -90,5 +92,27 @@ async def test_a_pool_that_nobody_has_used_cannot_be_shown_or_changed(store: "Re
     for asked in (operator.show(), operator.set_capacity(1), operator.refuse("one/a"), operator.trust()):
         with pytest.raises(PoolUnknown, match=name):
             await asked
-    with pytest.raises(ValueError, match="at least 1"):
-        await operator.set_capacity(0)
+
+
+@pytest.mark.parametrize("capacity", [None, True, 0, -1, 1.5, "3", MOST_PERMITS + 1, math.inf, math.nan], ids=repr)
+async def test_a_capacity_that_is_no_number_of_permits_is_refused(pool: str, store: "Redis", capacity: Any) -> None:
+    operator = PoolOperator(pool, store)
+    with pytest.raises(ValueError, match="capacity must be a whole number"):
+        await operator.set_capacity(capacity)
+    assert (await operator.show()).state.capacity == 3
+
+
+@pytest.mark.parametrize("pod", [None, 5, b"x", "", "a b", "\ud800", "x" * 300], ids=ascii)
+async def test_what_names_no_pod_is_refused(pool: str, store: "Redis", pod: Any) -> None:
+    operator = PoolOperator(pool, store)
+    before = (await operator.show()).refused
+    for call in (operator.refuse, operator.allow):
+        with pytest.raises((TypeError, ValueError), match="pod"):
+            await call(pod)
+    assert (await operator.show()).refused == before
+
+
+@pytest.mark.parametrize("prefix", [None, 5, "", "*", "a{b}"], ids=repr)
+async def test_what_is_no_prefix_finds_no_pools(store: "Redis", prefix: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="prefix"):
+        await find_pools(store, prefix)

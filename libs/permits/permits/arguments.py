@@ -11,6 +11,8 @@ SHORTEST_SECONDS: Final = 0.01
 LONGEST_LEASE_SECONDS: Final = 86_400.0
 MOST_PERMITS: Final = 10_000_000
 MOST_POD_BYTES: Final = 255
+MOST_PROCESS_BYTES: Final = MOST_POD_BYTES + 33
+"""Of a process as the store knows it: its pod, a slash and 32 digits."""
 _NUMBERS: Final = (int, float)
 POOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -47,7 +49,7 @@ def check_pool_name(name: object) -> None:
         raise ValueError(f"a pool's name is 1 to 64 letters, digits, '_', '.' and '-', not {name!r}")
 
 
-def check_pod(pod: object) -> None:
+def check_pod(pod: object, most_bytes: int = MOST_POD_BYTES) -> None:
     """Check what a process is called.
 
     Raises:
@@ -61,8 +63,8 @@ def check_pod(pod: object) -> None:
         size = len(pod.encode())
     except UnicodeEncodeError as exc:
         raise ValueError(f"pod cannot be written in UTF-8: {pod!r}") from exc
-    if size > MOST_POD_BYTES:
-        raise ValueError(f"pod has {size} bytes; {MOST_POD_BYTES} is the most")
+    if size > most_bytes:
+        raise ValueError(f"pod has {size} bytes; {most_bytes} is the most")
 
 
 def check_client(client_id: object) -> None:
@@ -132,20 +134,22 @@ def check_request(client_id: object, wait_seconds: object, wait_id: str | None) 
         check_wait_id(wait_id)
 
 
-def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> None:
-    """Check the limits of a pool.
+def check_count(name: str, value: object, *, least: int = 1) -> None:
+    """Check a number of permits or waiters.
 
     Raises:
-        ValueError: one of them is invalid.
+        ValueError: it is invalid.
     """
-    terms: tuple[tuple[str, object, int], ...] = (
-        ("capacity", capacity, 1),
-        ("per_client", 1 if per_client is None else per_client, 1),
-        ("max_waiting", max_waiting, 0),
-    )
-    for name, value, least in terms:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST_PERMITS:
-            raise ValueError(f"{name} must be a whole number from {least} to {MOST_PERMITS}, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST_PERMITS:
+        raise ValueError(f"{name} must be a whole number from {least} to {MOST_PERMITS}, not {value!r}")
+
+
+def check_terms(*, capacity: int, per_client: int | None, max_waiting: int) -> None:
+    """Check the limits of a pool. Raises as `check_count`."""
+    check_count("capacity", capacity)
+    check_count("max_waiting", max_waiting, least=0)
+    if per_client is not None:
+        check_count("per_client", per_client)
 
 
 def check_seconds(name: str, value: object) -> None:

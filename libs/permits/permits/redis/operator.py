@@ -8,10 +8,11 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from permits.arguments import MOST_PROCESS_BYTES, check_count, check_pod
 from permits.base import PoolState
 from permits.errors import PoolUnavailable
 from permits.redis.clients import Client, check_store
-from permits.redis.keys import DEFAULT_PREFIX, every_pool, pool_of, script_keys_of
+from permits.redis.keys import DEFAULT_PREFIX, every_pool, keys_of, pool_of, script_keys_of
 from permits.redis.replies import CLIENTS_AT_ONCE, held_by_client
 from permits.redis.scripts import CallStatus, LuaScript, load_scripts
 
@@ -97,8 +98,12 @@ async def find_pools(redis: Client, prefix: str = DEFAULT_PREFIX) -> list[str]:
     """Return the names of all pools in a store whose keys begin so.
 
     Raises:
+        TypeError: this is no client of `redis.asyncio`, or the prefix is not text.
+        ValueError: this cannot be a prefix.
         PoolUnavailable: the store cannot be asked.
     """
+    check_store(redis)
+    keys_of("pool", prefix)
     names = set()
     with _asking():
         async for key in redis.scan_iter(match=every_pool(prefix), count=SCANNED_AT_ONCE):
@@ -179,20 +184,24 @@ class PoolOperator:
         """Change how many permits there are, for all pods at once. Nothing is revoked; what is free goes to the line.
 
         Raises:
-            ValueError: it is not at least 1.
+            ValueError: it is no whole number from 1 to 10,000,000.
             PoolUnknown: there is no such pool.
             PoolUnavailable: the store cannot be asked.
         """
-        if capacity < 1:
-            raise ValueError("the capacity must be at least 1")
+        check_count("capacity", capacity)
         await self._set("capacity", capacity)
 
     async def refuse(self, pod: str) -> None:
-        """Renew a process no more; what it holds comes back as its lease ends. Raises as `set_capacity`."""
+        """Renew a process no more; what it holds comes back as its lease ends.
+
+        Raises as `set_capacity`, and TypeError or ValueError for what names no process.
+        """
+        check_pod(pod, MOST_PROCESS_BYTES)
         await self._set("refuse", pod)
 
     async def allow(self, pod: str) -> None:
-        """Let a refused process in again. Raises as `set_capacity`."""
+        """Let a refused process in again. Raises as `refuse`."""
+        check_pod(pod, MOST_PROCESS_BYTES)
         await self._set("allow", pod)
 
     async def trust(self) -> None:
