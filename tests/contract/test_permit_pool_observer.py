@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from permits import PermitError, PermitPool, PermitRequest, PoolObserver
 from permits.memory import MemoryPool
+from permits.observer import OBSERVED
 from permits.redis import PoolOperator, RedisPool
 from tests.permits.parts import SECONDS, ask, hold, queue_up, until
 
@@ -198,3 +199,16 @@ async def test_a_store_that_is_away_is_a_refusal(diary: Diary) -> None:
     ):
         assert await refusal(pool, "anna") == "limits_unavailable"
     assert diary.news == [("refused", "limits_unavailable")]
+
+
+@pytest.mark.parametrize("missing", OBSERVED)
+def test_an_observer_without_one_of_its_methods_is_refused(missing: str) -> None:
+    methods = dict.fromkeys(OBSERVED, staticmethod(lambda *_, **__: None))
+    del methods[missing]
+    observer: Any = type("Partial", (), methods)()
+    for make in (
+        lambda: MemoryPool("a", capacity=1, observer=observer),
+        lambda: RedisPool("a", redis=Redis(), capacity=1, observer=observer),
+    ):
+        with pytest.raises(TypeError, match=f"has no {missing}"):
+            make()

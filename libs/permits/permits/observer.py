@@ -37,15 +37,26 @@ class PoolObserver(Protocol):
         """An unexpected error occurred. The pool refuses the request, and tries again."""
 
 
+OBSERVED: Final = ("granted", "timed_out", "refused", "lost", "failed")
+"""The methods of a `PoolObserver`."""
+
+
 class OutcomeReporter:
     """Reports to the observer of one pool. Its exceptions are logged and do not affect requests or permits.
 
     Args:
         pool: its name.
         observer: who is told; None: nobody.
+
+    Raises:
+        TypeError: the observer lacks a method.
     """
 
     def __init__(self, pool: str, observer: PoolObserver | None) -> None:
+        if observer is not None:
+            missing = [name for name in OBSERVED if not callable(getattr(observer, name, None))]
+            if missing:
+                raise TypeError(f"the observer of pool {pool!r} has no {', '.join(missing)}")
         self._pool = pool
         self._observer = observer
 
