@@ -16,8 +16,8 @@ from redis.crc import key_slot
 
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
-from permits import PermitError
-from permits.redis import RedisPool
+from permits import PermitError, PoolUnavailable
+from permits.redis import PoolOperator, RedisPool
 from permits.redis.keys import channel_of, keys_of
 from permits.redis.scripts import inline_constants, load_scripts
 from tests.permits.conftest import OpenPod
@@ -102,6 +102,26 @@ async def test_the_rights_that_the_documentation_names_are_enough(open_pod: Open
         permit.release()
         async with asyncio.timeout(SECONDS):
             assert (await waiter).valid()
+
+
+@pytest.mark.parametrize("more", ["", "+pubsub|channels"])
+async def test_a_new_pool_is_made_only_by_a_user_who_may_ask_whether_pods_listen(
+    store: "Redis", redis_url: str, name: str, more: str
+) -> None:
+    rights = f"~permits:* &permits:* -@all +@read +@write +@scripting +ping +time +info {more}"
+    execute: Any = store.execute_command
+    await execute("ACL", "SETUSER", name, "reset", "on", ">secret", *rights.split())
+    try:
+        async with Redis.from_url(redis_url.replace("//", f"//{name}:secret@")) as redis:
+            if more:
+                await PoolOperator(name, redis).begin()
+            else:
+                with pytest.raises(PoolUnavailable, match="pubsub"):
+                    await PoolOperator(name, redis).begin()
+        assert bool(await store.exists(keys_of(name)[0])) == bool(more)
+    finally:
+        await execute("ACL", "DELUSER", name)
+        await store.delete(*keys_of(name))
 
 
 async def test_an_empty_pool_leaves_nothing_but_its_numbers_and_its_pods(

@@ -186,9 +186,10 @@ class Checks:
         if code == DenialCode.UPGRADE_REQUIRED:
             yield ok("admission", f"{self.client_id} would be let in now")
         elif code in TEMPORARY_DENIALS:
-            place = answer.content.get("place")
+            place, seconds = answer.content.get("place"), answer.content.get("seconds")
+            left = f", for {seconds} s more at most" if isinstance(seconds, int) else ""
             queue = f"; place {place} in the queue" if isinstance(place, int) else ""
-            yield error("admission", f"{detail} ({code}){queue}", advice_on(code), 3)
+            yield error("admission", f"{detail} ({code}){left}{queue}", advice_on(code), 3)
         else:
             yield _of("admission", refused)
 

@@ -172,6 +172,7 @@ async def test_what_the_server_says_of_the_token_counts() -> None:
     ("denial", "says"),
     [
         ((503, {"code": "cluster_full", "detail": "all slots are taken", "place": 3}), "place 3 in the queue"),
+        ((503, {"code": "limits_learning", "detail": "recovering", "seconds": 9}), "for 9 s more at most"),
         ((429, {"code": "client_limit", "detail": "too many"}), "too many"),
         ((403, {"code": "client_not_yours", "detail": "not yours"}), "not yours"),
         ((500, {}), "no reason was given"),

@@ -9,20 +9,18 @@
 -- "refuse" lets a pod's lease run out, and keeps it from coming back; "allow" ends that.
 -- "trust" ends the learning: the operator vouches that nobody holds what the store does not know.
 -- "new" makes a pool that needs to learn nothing: the operator vouches that nobody has ever used it. Pods that listen for
--- its notices prove the contrary, also while the store is empty: they have outlived what it knew.
+-- its notices prove the contrary, also while the store is empty: they have outlived what it knew. A user that may not ask for
+-- them gets the error of the server.
 
 -- HERE STANDS pods.lua
 
 local what, value = ARGV[1], ARGV[2]
 
-local function somebody_listens()
-  local channels = redis.pcall('PUBSUB', 'CHANNELS', channel_of('*')) -- which not every user may ask
-  return not channels.err and #channels > 0
-end
-
 if what == 'new' then
-  local run = server_run()
-  if epoch or damaged or not run or somebody_listens() then
+  local run, listening = server_run(), redis.pcall('PUBSUB', 'CHANNELS', channel_of('*'))
+  if listening.err then
+    return listening -- this user may not ask, so nobody can tell whether pods listen
+  elseif epoch or damaged or not run or #listening > 0 then
     return { GONE }
   end
   begin_epoch(run, 1000, '', 0, false)
