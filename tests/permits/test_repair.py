@@ -48,6 +48,40 @@ async def _lengthen_a_lease(store: Any, prefix: str) -> None:
     await store.zadd(f"{prefix}leases", {pod: 10**15})
 
 
+async def _shorten_a_lease(store: Any, prefix: str) -> None:
+    pod = await _first(store, f"{prefix}pods")
+    await store.zadd(f"{prefix}leases", {pod: 0})
+
+
+async def _move_a_count_of_leases(store: Any, prefix: str) -> None:
+    """The number of pods is right, and one seems to have a lease that ends in an instant."""
+    await store.hset(f"{prefix}lease_lengths", mapping={str(int(LEASE_SECONDS * 1000)): 1, "1": 1})
+
+
+def _exchange(key: str, word: int, field_of: str) -> Hand:
+    """Put into a record what belongs into another."""
+
+    async def exchange(store: Any, prefix: str) -> None:
+        changed = await _first(store, prefix + key)
+        words = (await store.hget(prefix + key, changed)).split(" ")
+        words[word] = next(other for other in await store.hgetall(prefix + field_of) if other != words[word])
+        await store.hset(prefix + key, changed, " ".join(words))
+
+    return exchange
+
+
+def _leases(length: str, number: str) -> Hand:
+    return lambda store, prefix: store.hset(f"{prefix}lease_lengths", length, number)
+
+
+def _both(*hands: Hand) -> Hand:
+    async def change(store: Any, prefix: str) -> None:
+        for hand in hands:
+            await hand(store, prefix)
+
+    return change
+
+
 async def _replace(store: Any, prefix: str, key: str, value: str) -> None:
     await store.delete(prefix + key)
     await store.set(prefix + key, value)
@@ -85,6 +119,16 @@ HANDS: dict[str, Hand] = {
     "a pod is garbled": _garble_a_pod,
     "a place in line is deleted": _lose_a_place_in_line,
     "a lease is lengthened": _lengthen_a_lease,
+    "a lease is shortened": _shorten_a_lease,
+    "a permit has another pod": _exchange("permits", 1, "pods"),
+    "a permit has another client": _exchange("permits", 2, "clients"),
+    "a waiter has another pod": _exchange("waiters", 1, "pods"),
+    "a waiter has another client": _exchange("waiters", 5, "clients_waiting"),
+    "a length of leases is added": _leases("1", "1"),
+    "a length of leases is garbled": _leases(str(int(LEASE_SECONDS * 1000)), "many"),
+    "a length of leases has one pod more": _leases(str(int(LEASE_SECONDS * 1000)), "3"),
+    "a length of leases for no pod is longer than any": _leases("99999999999", "1"),
+    "a count is added": lambda store, prefix: store.hset(f"{prefix}pods_held", "x", "many"),
     "the next audit is far away, and a client counts wrongly": _stop_the_audits,
     **{
         f"{name} = {value}": _field(name, value)
@@ -92,7 +136,10 @@ HANDS: dict[str, Hand] = {
     },
     **{
         f"{name} = {value}": _field(name, value)
-        for name, value in [("tickets", "1"), ("tickets", "1e300"), ("epoch", "x")]
+        for name, value in [
+            *[("tickets", value) for value in ("1", "1e300", str(2**53 - 2))],
+            *[("epoch", value) for value in ("x", "9" * 20 + "-x")],
+        ]
     },
     **{
         f"{name} = {value}": _field(name, value)
@@ -110,6 +157,9 @@ HANDS: dict[str, Hand] = {
             *[("capacity_version", "x"), ("capacity_seed", "x"), ("layout", "x")],
         ]
     },
+    "a length of leases, and the pool is not sealed": _both(_leases("99999999", "0"), _field("step", "0")),
+    "no lengths of leases, and no pool": _both(_other_type("lease_lengths"), _gone("pool")),
+    "a count of leases is moved": _move_a_count_of_leases,
     **{f"{key} is gone": _gone(key) for key in ["pool", "pods", "permits", "line", "waiters"]},
     **{f"{key} is a string": _other_type(key) for key in ["pool", "permits", "refused"]},
     **{f"{key} counts wrongly": _count(key) for key in ["clients", "pods_waiting"]},
@@ -152,10 +202,12 @@ async def _mended(open_pod: OpenPod, store: "Redis", name: str, hand: str) -> No
     assert (await pods[0].state()).capacity == 3
     assert len([await pods[1].acquire("anna", wait_seconds=SECONDS) for _ in range(3)]) == 3
     await assert_invariants(store, name)
+    lengths: Any = await store.hgetall(f"permits:{{{name}}}:2:lease_lengths")
+    assert lengths == {str(int(LEASE_SECONDS * 1000)): "2"}
     assert "x" not in (await store.hget(f"permits:{{{name}}}:2:pool", "sweep") or "")
 
 
-LOSE = {"a pod is garbled"}
+LOSE = {"a lease is shortened"}
 """What costs a pod its lease, as if it had been silent: the store has no more than its word for what it had."""
 
 
@@ -168,6 +220,60 @@ async def _sound_again(pods: list[RedisPool], store: "Redis", name: str) -> None
                 await pod.state()
         await asyncio.sleep(0.05)
     await until(pods[0], lambda state: state.learning_seconds == 0)
+
+
+async def _field_is(store: Any, name: str, field: str, reached: Callable[[set[str | None]], bool]) -> None:
+    """Wait until a field of the pool has some value."""
+    async with asyncio.timeout(SECONDS):
+        while not reached({await store.hget(f"permits:{{{name}}}:2:pool", field)}):  # noqa: ASYNC110 - a store can only be asked
+            await asyncio.sleep(0.01)
+
+
+async def test_a_number_of_an_epoch_that_is_too_large_is_not_counted_on(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    """From 2^53 on the next number would be the same, and a pod that knows it would be taken for one that is gone."""
+    pool = await open_pod(capacity=1, lease_seconds=LEASE_SECONDS)
+    (permit,) = await hold(pool, "anna")
+    for field in ("epoch", "capacity"):  # the second begins another epoch
+        known = {await store.hget(f"permits:{{{name}}}:2:pool", "epoch"), "9" * 20 + "-x"}
+        await store.hset(f"permits:{{{name}}}:2:pool", field, "9" * 20 + "-x")
+        await _field_is(store, name, "epoch", known.isdisjoint)
+        await until(pool, lambda state: state.held == 1)
+    assert permit.valid()
+
+
+@pytest.mark.parametrize("hand", ["clock", "lease"])
+async def test_no_pod_is_removed_by_a_number_that_was_changed(
+    open_pod: OpenPod, store: "Redis", name: str, hand: str
+) -> None:
+    """No heartbeat comes in between: the leases are long."""
+    one = await open_pod(capacity=1, lease_seconds=60)
+    two = await open_pod(capacity=1, lease_seconds=60)
+    (permit,) = await hold(one, "anna")
+    prefix = f"permits:{{{name}}}:2:"
+    if hand == "clock":
+        await store.hincrby(f"{prefix}pool", "clock", 100_000)
+    else:
+        held: Any = await store.hgetall(f"{prefix}pods_held")
+        await store.zadd(f"{prefix}leases", dict.fromkeys(held, 0))
+    with pytest.raises(PermitError):
+        await hold(two, "ben")
+    assert permit.valid()
+
+
+async def test_a_pool_of_layout_1_that_is_damaged_keeps_nobody_out(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    pool = await open_pod(capacity=4, lease_seconds=LEASE_SECONDS)
+    (permit,) = await hold(pool, "anna")
+    seconds, _ = await store.time()
+    await store.hset(f"permits:{{{name}}}:pool", "seen", seconds * 1000)
+    await store.hset(f"permits:{{{name}}}:pods", "old", "1 3600000")
+    await store.set(f"permits:{{{name}}}:permits", "a word")
+    await _field_is(store, name, "reserved", {"2"}.issuperset)
+    assert permit.valid()
+    await pool.acquire("ben", wait_seconds=0)
 
 
 async def test_a_pool_that_an_operator_made_grants_at_once_and_no_other_does(

@@ -67,8 +67,10 @@ repeat
     -- HERE STANDS pods.lua
     if blocked then
       blocked = false
-      reap(own) -- this pod was let in, so what is done here must stay its own until a heartbeat says otherwise
-      sweep()
+      if may_reap() then
+        reap(own) -- this pod was let in, so what is done here must stay its own until a heartbeat says otherwise
+        sweep()
+      end
     else
       refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
     end

@@ -2,9 +2,14 @@
 
 local MOST_PODS = 50 -- that one script removes
 local MOST_COUNTS = 2000 -- that one script adds up
--- An epoch's first ticket is the time; no pool gives out so many that the next epoch would begin below its last.
+local MOST_RECORDS = 200 -- of a kind, that one script counts by client and pod
+local LONGEST_LEASE_MS = 24 * 3600 * 1000 -- of any pod
+-- An epoch's first ticket is the time; no pool gives out so many that the next epoch would begin below its last. From `MOST`
+-- on, numbers are not exact. So a ticket that is not far below begins a new epoch, and that takes over no ticket and no number
+-- of an epoch from `MOST_TICKET` on, which tickets reach in 2112.
 local TICKETS_PER_MS = 1000
 local MOST = 2 ^ 53
+local MOST_TICKET = MOST / 2
 
 local function epoch_number(name)
   return tonumber(string.match(name or '', '^%d+')) or 0
@@ -94,6 +99,36 @@ local function add_up(key)
   return total
 end
 
+-- A number that stands for a count; `MOST` for anything else.
+local function whole(value)
+  local number = tonumber(value or 0)
+  return number and number >= 0 and number < MOST and number % 1 == 0 and number or MOST
+end
+
+-- Whether as many pods have a lease of each length as is on record; of more pods than `most`, whether there are as many.
+local function lengths_agree(most)
+  local pods, total, tally = redis.call('HLEN', PODS), 0, {}
+  if pods <= most then
+    for _, record in ipairs(redis.call('HVALS', PODS)) do
+      local _, lease_ms = parse_pod(record)
+      if not lease_ms then
+        return false
+      end
+      local length = format_int(lease_ms)
+      tally[length] = (tally[length] or 0) + 1
+    end
+  end
+  local lengths = redis.call('HGETALL', LEASE_LENGTHS)
+  for at = 1, #lengths, 2 do
+    local length, number = tonumber(lengths[at]), whole(lengths[at + 1])
+    total = total + number
+    if not length or not (length >= 1 and length <= LONGEST_LEASE_MS) or (pods <= most and tally[lengths[at]] ~= number) then
+      return false
+    end
+  end
+  return total == pods
+end
+
 -- Whether the numbers of the pool agree with each other and with the records, as far as a glance can tell.
 local function sound()
   local types = {
@@ -109,30 +144,72 @@ local function sound()
   if damaged then
     return false
   end
-  for _, number in ipairs({ tickets, high_water, held_before }) do
-    if not (number >= 0 and number < MOST and number % 1 == 0) then
+  if not lengths_agree(MOST_PODS) then
+    damaged = true -- the lengths are not to be believed
+    return false
+  end
+  for _, number in ipairs({ tickets, high_water, held_before, redis.call('HGET', POOL, 'reaped') }) do
+    if whole(number) == MOST then
       return false
     end
+  end
+  if tickets >= MOST * 3 / 4 then
+    return false
   end
   if redis.call('HLEN', WAITERS) ~= waiting or redis.call('HLEN', PODS) ~= redis.call('ZCARD', LEASES) then
     return false
   end
-  local last = redis.call('ZRANGE', LEASES, -1, -1, 'WITHSCORES')
+  local first, last = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES'), redis.call('ZRANGE', LEASES, -1, -1, 'WITHSCORES')
   if last[1] then
     local _, longest = lease_lengths()
-    return longest ~= nil and tonumber(last[2]) <= clock + longest
+    return tonumber(first[2]) >= clock - longest and tonumber(last[2]) <= clock + longest
   end
   return true
 end
 
--- Whether the counts add up to the records, unless there are too many to add up here.
-local function counts_agree()
-  for key, total in pairs({ [CLIENTS] = held, [PODS_HELD] = held, [CLIENTS_WAITING] = waiting, [PODS_WAITING] = waiting }) do
-    if redis.call('HLEN', key) <= MOST_COUNTS and add_up(key) ~= total then
+-- Whether counts are those of the records; of many records, whether they add up to as many, unless there are too many
+-- counts to add up here.
+local function counts_agree(key, total, parse_record, by_client, by_pod)
+  if total > MOST_RECORDS then
+    for _, counts in ipairs({ by_client, by_pod }) do
+      if redis.call('HLEN', counts) <= MOST_COUNTS and add_up(counts) ~= total then
+        return false
+      end
+    end
+    return true
+  end
+  local tally = { [by_client] = {}, [by_pod] = {} }
+  for _, record in ipairs(redis.call('HVALS', key)) do
+    local ticket, pod, client = parse_record(record)
+    if not ticket then
+      return false
+    end
+    tally[by_client][client] = (tally[by_client][client] or 0) + 1
+    tally[by_pod][pod] = (tally[by_pod][pod] or 0) + 1
+  end
+  for counts, numbers in pairs(tally) do
+    local found = redis.call('HGETALL', counts)
+    for at = 1, #found, 2 do
+      if (numbers[found[at]] or 0) ~= whole(found[at + 1]) then
+        return false
+      end
+      numbers[found[at]] = nil
+    end
+    if next(numbers) then
       return false
     end
   end
   return true
+end
+
+-- The highest of some numbers, leaving out those after the first that only somebody's hand can have written.
+local function highest(number, ...)
+  for _, other in ipairs({ ... }) do
+    if other > number and other < MOST_TICKET then
+      number = other
+    end
+  end
+  return number
 end
 
 -- Drop what is stored, and learn for the longest lease that is known of. To free a large key takes the server milliseconds,
@@ -144,10 +221,10 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
     _, longest = lease_lengths()
   end
   local real = server_ms()
-  local number = math.max(real, epoch_number(epoch) + 1, epoch_number(known) + 1)
-  local base = math.max(tickets < MOST and tickets >= 0 and tickets or 0, witness, real * TICKETS_PER_MS)
-  local high = high_water < MOST and high_water >= 0 and high_water or 0
-  local reaped = tonumber(redis.call('TYPE', POOL).ok == 'hash' and redis.call('HGET', POOL, 'reaped')) or 0
+  local number = highest(real, epoch_number(epoch) + 1, epoch_number(known) + 1)
+  local base = highest(real * TICKETS_PER_MS, tickets, witness)
+  local high = whole(high_water) % MOST
+  local reaped = whole(redis.call('TYPE', POOL).ok == 'hash' and redis.call('HGET', POOL, 'reaped')) % MOST
   if not sealed then
     redis.call('UNLINK', POOL)
     clock = 0
@@ -165,7 +242,7 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
     'layout', LAYOUT, 'epoch', epoch, 'run', run, 'clock', format_int(clock), 'seen', format_int(real),
     'step', math.max(1, math.floor(lease_ms * 3 / 16)), 'learning_since', format_int(clock),
     'learning_until', format_int(clock + math.max(lease_ms, longest or 0)), 'tickets', format_int(base), 'held', 0,
-    'high_water', format_int(high), 'reaped', format_int(reaped), 'audited', format_int(clock)
+    'high_water', format_int(high), 'reaped', format_int(reaped), 'audited', format_int(real)
   )
   for key in pairs(changed) do
     records[key], changed[key] = {}, {}
@@ -175,6 +252,10 @@ local function begin_epoch(run, lease_ms, known, witness, sealed)
   end
   read_pool()
   cached_now = clock
+end
+
+local function is_sealed()
+  return epoch and redis.call('HGET', POOL, 'sum') == sum_of_pool()
 end
 
 -- Make sure that what is stored can be trusted; otherwise begin a new epoch. `known` and `witness` are the newest epoch and
@@ -195,11 +276,20 @@ local function trust_store(lease_ms, known, witness)
   elseif epoch and known ~= '' then
     back = epoch_number(known) >= epoch_number(epoch)
   end
-  local sealed = epoch and redis.call('HGET', POOL, 'sum') == sum_of_pool()
-  if not sealed or not sound() or back or redis.call('HGET', POOL, 'run') ~= run then
+  local agrees, sealed = sound(), is_sealed() -- in any case: a new epoch asks how long leases are, if that can be believed
+  if not agrees or not sealed or back or redis.call('HGET', POOL, 'run') ~= run then
     begin_epoch(run, lease_ms, known, known == epoch and witness or 0, sealed)
   end
   return true
+end
+
+-- Whether other pods may be removed by what is stored. Otherwise the next heartbeat begins a new epoch.
+local function may_reap()
+  write_back()
+  if not trusted and not (is_sealed() and sound()) then
+    damaged = true
+  end
+  return not damaged
 end
 
 -- The capacity by the settings of the first pod; set by hand or by newer settings later.
@@ -294,7 +384,8 @@ local function share_with_old_pods()
         redis.call('HSETNX', OLD_POOL, 'capacity_before', old[2])
         redis.call('HSET', OLD_POOL, 'capacity', share)
       end
-      reserved = math.max(redis.call('HLEN', OLD_PERMITS), share)
+      local kept = redis.pcall('HLEN', OLD_PERMITS)
+      reserved = math.max(type(kept) == 'number' and kept or 0, share)
     end
   end
   if reserved ~= before then
@@ -354,13 +445,17 @@ local function sweep()
   end
 end
 
--- Once a lease, add up the counts and begin to look at all records.
-local function audit()
-  local _, longest = lease_lengths()
-  local audited = tonumber(redis.call('HGET', POOL, 'audited')) or 0
-  if longest and (clock >= audited + longest or clock < audited) then
-    redis.call('HSET', POOL, 'audited', format_int(clock))
-    if not counts_agree() then
+-- Once a lease, by the server's clock, look at the counts and begin to look at all records.
+local function audit(lease_ms)
+  local audited = tonumber(redis.call('HGET', POOL, 'audited'))
+  if not (audited and audited <= seen and seen < audited + lease_ms) then
+    redis.call('HSET', POOL, 'audited', format_int(seen))
+    write_back()
+    if
+      not lengths_agree(MOST_RECORDS)
+      or not counts_agree(PERMITS, held, parse, CLIENTS, PODS_HELD)
+      or not counts_agree(WAITERS, waiting, parse_waiter, CLIENTS_WAITING, PODS_WAITING)
+    then
       damaged = true
     end
     if not redis.call('HGET', POOL, 'sweep') then

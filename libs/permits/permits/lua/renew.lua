@@ -29,7 +29,7 @@ if not refused and redis.call('SISMEMBER', REFUSED, string.match(own, '^(.*)%.%d
 end
 if not refused then
   redis.call('ZADD', LEASES, 'GT', format_int(clock + lease_ms), own)
-  audit()
+  audit(lease_ms)
 end
 sweep()
 forget_places()
