@@ -19,6 +19,7 @@ from types import CodeType, FunctionType
 
 from devtools.servers import ROOT
 from devtools.valkey import run_valkey
+from tests.mutation.lua_mutants import LuaMutant, lua_mutants_of
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.runs import ChangedImport, Test, collect, failing, in_fork, record
 from tests.mutation.targets import TARGETS, Target, path_of
@@ -59,11 +60,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module whose changes are tried."""
+    """A module or a Lua script whose changes are tried."""
 
     name: str
     path: str
-    mutants: list[Mutant]
+    mutants: list[Mutant | LuaMutant]
     score: Score
 
     def code(self, mutant: Mutant) -> CodeType:
@@ -102,10 +103,11 @@ def main() -> int:
 
 def _module(name: str, told: argparse.Namespace, equivalent: set[str]) -> Module:
     path = path_of(name)
-    mutants = mutants_of(path.read_text())
+    is_lua = path.suffix == ".lua"
+    mutants: list[Mutant | LuaMutant] = [*(lua_mutants_of if is_lua else mutants_of)(path.read_text())]
     for gone in equivalent - {mutant.name for mutant in mutants}:
         _say(f"{name}: {EQUIVALENT.name} knows a change that the module does not have: {gone}")
-    wanted = [mutant for mutant in mutants if told.declared or mutant.function is not None]
+    wanted = [mutant for mutant in mutants if told.declared or is_lua or mutant.function is not None]
     if told.lines is not None:
         first, last = map(int, told.lines.split("-"))
         wanted = [mutant for mutant in wanted if first <= mutant.line <= last]
@@ -119,15 +121,19 @@ def _module(name: str, told: argparse.Namespace, equivalent: set[str]) -> Module
 
 def _run(target: Target, modules: list[Module], seconds: float, results: Path | None) -> None:
     begun = time.monotonic()
-    tests = record(target.tests, [module.path for module in modules])
+    tests = record(target.tests, [module.path for module in modules if module.path.endswith(".py")])
     for test in tests:
         if not test.passed:
             _say(f"not used, because it fails without a change: {test.node}")
     _say(f"{len(tests)} tests have run without a change, in {time.monotonic() - begun:.0f} s")
     usable = sorted((test for test in tests if test.passed), key=lambda test: test.seconds)
     for module in modules:
+        over_at = time.monotonic() + seconds
         for mutant in module.mutants:
-            if mutant.function is None:
+            if isinstance(mutant, LuaMutant):
+                if time.monotonic() < over_at:
+                    _try(module, mutant, usable, partial(_change_script, module, mutant))
+            elif mutant.function is None:
                 _try(module, mutant, usable, partial(_change_import, module, mutant))
     in_fork(partial(_try_functions, target, modules, usable, seconds, results), None)
 
@@ -146,7 +152,7 @@ def _try_functions(
     for module in modules:
         over_at = time.monotonic() + seconds
         for mutant in module.mutants:
-            if mutant.function is not None and time.monotonic() < over_at:
+            if isinstance(mutant, Mutant) and mutant.function is not None and time.monotonic() < over_at:
                 changed = functions[module.path, *mutant.function]
                 _try(module, mutant, tests, partial(_change_code, module, mutant, changed))
         _tell(module, results)
@@ -154,6 +160,14 @@ def _try_functions(
 
 def _change_import(module: Module, mutant: Mutant) -> None:
     sys.meta_path.insert(0, ChangedImport(module.name, module.path, module.code(mutant)))
+
+
+def _change_script(module: Module, mutant: LuaMutant) -> None:
+    """Change what is sent to the server: on a server of this run alone, for a changed script may never end."""
+    os.environ.pop("TEST_REDIS_URL", None)
+    scripts = vars(importlib.import_module("permits.redis.scripts"))
+    read = scripts["_read"]
+    scripts["_read"] = lambda name: mutant.text if name == Path(module.path).stem else read(name)
 
 
 def _change_code(module: Module, mutant: Mutant, functions: list[FunctionType]) -> None:
@@ -168,7 +182,7 @@ def _change_code(module: Module, mutant: Mutant, functions: list[FunctionType]) 
     raise LookupError(mutant.function)
 
 
-def _try(module: Module, mutant: Mutant, tests: list[Test], change: Callable[[], None]) -> None:
+def _try(module: Module, mutant: Mutant | LuaMutant, tests: list[Test], change: Callable[[], None]) -> None:
     """Run the tests that execute the changed line, the fastest first. A failure of a slow test counts if it repeats."""
     score = module.score
     score.tried += 1

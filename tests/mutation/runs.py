@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
+from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
@@ -64,13 +66,15 @@ class Recorder:
             return on_line(frame, event, argument) if frame.f_code.co_filename in self._files else None
 
         begun = time.monotonic()
-        threading.settrace(on_call)
-        sys.settrace(on_call)
+        if self._files:
+            threading.settrace(on_call)
+            sys.settrace(on_call)
         try:
             return (yield)
         finally:
-            sys.settrace(None)
-            threading.settrace(None)
+            if self._files:
+                sys.settrace(None)
+                threading.settrace(None)
             test.seconds = time.monotonic() - begun
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -165,7 +169,7 @@ def in_fork(work: Callable[[], Any], seconds: float | None) -> Any:
     child = os.fork()
     if child == 0:
         try:
-            os.setpgid(0, 0)
+            os.setsid()
             receiver.close()
             silence()
             sender.send(work())
@@ -174,7 +178,7 @@ def in_fork(work: Callable[[], Any], seconds: float | None) -> Any:
     sender.close()
     try:
         if not receiver.poll(seconds):
-            os.killpg(child, signal.SIGINT)
+            os.kill(child, signal.SIGINT)
             raise TimeoutError
         return receiver.recv()
     except EOFError:
@@ -192,11 +196,19 @@ def silence() -> None:
 
 
 def _end(child: int) -> None:
-    """Wait for a child, which gets some seconds to end the servers that it has started."""
+    """Wait for a child, which gets some seconds to end the servers that it has started. End those that are left."""
     end = time.monotonic() + 10.0
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return
+    while time.monotonic() < end and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         time.sleep(0.01)
-    os.killpg(child, signal.SIGKILL)
+    for process in _session_of(child):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def _session_of(leader: int) -> Iterator[int]:
+    """Return the processes of a session. Servers have process groups of their own, but not sessions."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(folder.name)) == leader:
+                yield int(folder.name)

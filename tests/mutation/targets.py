@@ -117,6 +117,15 @@ TARGETS = (
     ),
     Target(_parts("permits", "sync call_future sync_worker"), ("tests/permits/test_sync.py",)),
     Target(
+        _parts("permits.lua", "pool operate records pods declare renew enter leave set holdings peek show state"),
+        (
+            *(f"tests/permits/test_{what}.py" for what in ("capacity", "drift", "hand_edits", "kept_places")),
+            *(f"tests/permits/test_{what}.py" for what in ("lost_notices", "operator", "redis_pool", "repair")),
+            *(f"tests/permits/test_{what}.py" for what in ("server_identity", "state_machine", "store_layout")),
+            *(*_CONTRACT, "-k", f"{_ON_VALKEY} and not wheel"),
+        ),
+    ),
+    Target(
         _parts("chat_service", "admission zones"),
         tuple(f"tests/chat/test_{what}.py" for what in ("admission", "zones", "access")),
     ),
@@ -137,4 +146,5 @@ def path_of(module: str) -> Path:
     spec = importlib.machinery.PathFinder.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]).joinpath(*names).with_suffix(".py")
+    suffix = ".lua" if names[:1] == ["lua"] else ".py"
+    return Path(spec.submodule_search_locations[0]).joinpath(*names).with_suffix(suffix)

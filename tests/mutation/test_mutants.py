@@ -1,13 +1,18 @@
 """What the mutation tester changes, and that it sees which tests notice."""
 
+import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from devtools.ports import free_port
 from devtools.servers import ROOT
+from devtools.valkey import run_valkey
+from tests.mutation.lua_mutants import lua_mutants_of
 from tests.mutation.mutants import mutants_of
-from tests.mutation.runs import failing, record
+from tests.mutation.runs import failing, in_fork, record
 from tests.mutation.targets import TARGETS, Target, path_of
 
 SOURCE = """
@@ -28,6 +33,17 @@ class Line:
             return self.kind
         self._log.info("taken", kind=4)
         assert_never(kind)
+"""
+
+LUA = """#!lua flags=allow-oom
+-- not changed: 1 < 2
+local MOST = 50
+local function serve(id)
+  if not held[id] and KEYS[1] == 'a and b' then
+    call('HSET', id, 'held', 2) -- 3 or 4
+  end
+end
+more = true
 """
 
 
@@ -57,6 +73,21 @@ def test_a_changed_module_is_whole() -> None:
         assert mutant.line in mutant.lines
 
 
+def test_each_change_to_lua_is_one_place() -> None:
+    mutants = lua_mutants_of(LUA)
+    assert [(mutant.line, mutant.name) for mutant in mutants] == [
+        (3, "script: local MOST = 50  →  local MOST = 51"),
+        (5, "serve: if not held[id] and KEYS[1] == 'a and b' then  →  if held[id] and KEYS[1] == 'a and b' then"),
+        (5, "serve: if not held[id] and KEYS[1] == 'a and b' then  →  if not held[id] or KEYS[1] == 'a and b' then"),
+        (5, "serve: if not held[id] and KEYS[1] == 'a and b' then  →  if not held[id] and KEYS[1] ~= 'a and b' then"),
+        (6, "serve: call('HSET', id, 'held', 2)  →  call('HSET', id, 'held', 3)"),
+        (6, "serve: call('HSET', id, 'held', 2)  →  -- pass"),
+        (9, "script: more = true  →  more = false"),
+        (9, "script: more = true  →  -- pass"),
+    ]
+    assert all(len(mutant.text.splitlines()) == len(LUA.splitlines()) for mutant in mutants)
+
+
 def test_defaults_and_decorators_run_at_import() -> None:
     (default,) = mutants_of("class Line:\n    def take(self, most=1):\n        return most\n")
     (inner,) = mutants_of(
@@ -82,6 +113,22 @@ def test_tests_are_recorded_and_one_that_fails_is_found(tmp_path: Path, monkeypa
     assert failing(nodes, lambda: file.write_text(changed), 60) == half.node
     with pytest.raises(TimeoutError):
         failing(nodes, lambda: time.sleep(60), 0.1)
+
+
+def test_a_run_that_hangs_leaves_no_server(tmp_path: Path) -> None:
+    port = free_port()
+
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with run_valkey(tmp_path, port):
+            (tmp_path / "up").touch()
+            time.sleep(600)
+
+    with pytest.raises(TimeoutError):
+        in_fork(run, 5.0)
+    assert (tmp_path / "up").exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.modules[0])
