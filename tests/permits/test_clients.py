@@ -1,7 +1,7 @@
 """The clients that a pool works with, on real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import repeat
 from pathlib import Path
@@ -18,7 +18,7 @@ from devtools.ports import free_port
 from devtools.servers import wait_until
 from devtools.valkey import ValkeyServer, run_sentinel, run_valkey
 from devtools.valkey_cluster import Cluster, ask, run_cluster
-from permits import PermitError
+from permits import PermitError, PoolUnavailable
 from permits.redis import PoolOperator, RedisPool, find_pools
 from permits.redis.clients import Client
 from permits.redis.keys import keys_of
@@ -344,3 +344,84 @@ async def test_a_user_that_may_not_subscribe_is_said_to_wait_for_heartbeats(
                     await asyncio.sleep(pause)
             assert pool.ready()
     assert sum(said in record.message for record in caplog.records if record.levelname == "WARNING") == 1
+
+
+class Unreliable(CredentialProvider):
+    """Fails at first, in some way."""
+
+    def __init__(self, fail: Callable[[], Awaitable[None]]) -> None:
+        self.fail = fail
+        self.failures = 3
+
+    def get_credentials(self) -> tuple[str]:
+        raise AssertionError("the asynchronous method is asked")
+
+    async def get_credentials_async(self) -> tuple[str]:
+        if self.failures:
+            self.failures -= 1
+            await self.fail()
+        return ("secret",)
+
+
+async def raise_error() -> None:
+    raise LookupError("no password today")
+
+
+async def raise_cancellation() -> None:
+    raise asyncio.CancelledError
+
+
+async def raise_group() -> None:
+    raise BaseExceptionGroup("several", [asyncio.CancelledError()])
+
+
+async def hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def swallow_cancellation() -> None:
+    try:
+        await hang()
+    except asyncio.CancelledError:
+        raise LookupError("no password today") from None
+
+
+FAILS = [raise_error, raise_cancellation, raise_group, hang, swallow_cancellation]
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A server with a password."""
+    with run_valkey(tmp_path_factory.mktemp("locked")) as valkey:
+        ask("CONFIG", "SET", "requirepass", "secret", url=valkey.url)
+        yield valkey
+
+
+@pytest.mark.parametrize("fail", FAILS)
+async def test_credentials_that_fail_at_first_end_no_pool(
+    locked: ValkeyServer, name: str, fail: Callable[[], Awaitable[None]]
+) -> None:
+    redis = Redis(port=locked.port, credential_provider=Unreliable(fail))
+    async with redis, RedisPool(name, redis=redis, capacity=1, lease_seconds=2, answer_seconds=0.2) as pool:
+        async with asyncio.timeout(SECONDS):
+            for pause in repeat(0.05):
+                try:
+                    (await pool.acquire("anna", wait_seconds=SECONDS)).release()
+                except PoolUnavailable:
+                    await asyncio.sleep(pause)
+                else:
+                    break
+
+
+@pytest.mark.parametrize("fail", FAILS)
+async def test_credentials_that_never_come_hold_up_no_closing(
+    locked: ValkeyServer, name: str, fail: Callable[[], Awaitable[None]]
+) -> None:
+    provider = Unreliable(fail)
+    provider.failures = 1_000_000
+    async with asyncio.timeout(SECONDS):
+        async with (
+            Redis(port=locked.port, credential_provider=provider) as redis,
+            RedisPool(name, redis=redis, capacity=1, lease_seconds=2, answer_seconds=0.2) as pool,
+        ):
+            assert not pool.ready()

@@ -6,9 +6,10 @@ client that it was given (address, TLS, credentials, database), keeps it, and bo
 Commands are encoded by hiredis: what a busy pod sends in one call has hundreds of words.
 """
 
+import asyncio
 import re
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from hiredis import pack_command
 from redis.asyncio.retry import Retry
@@ -18,6 +19,7 @@ from redis.exceptions import MovedError, RedisError
 from permits.redis.clients import Client, new_connection
 from permits.redis.scripts import LuaScript
 
+T = TypeVar("T")
 Word = str | int
 Reply = Any
 
@@ -67,21 +69,33 @@ async def open_connection(redis: Client, key: str) -> RedisConnection:
     Raises:
         StoreLost: it cannot be opened.
     """
-    try:
-        connection: RedisConnection = await new_connection(redis, key)
-    except Exception as exc:
-        raise StoreLost(str(exc) or type(exc).__name__) from exc
+    connection: RedisConnection = await _ask_user(new_connection(redis, key))
     connection.retry = Retry(NoBackoff(), 0)  # the caller tries again, and says so to the store
     connection.socket_timeout = None  # the caller bounds the wait, once for a whole turn
     try:
-        await connection.connect()
-    except Exception as exc:  # also of what the user put in, such as a credential provider that cannot be reached
-        await close_connection(connection)
-        raise StoreLost(str(exc) or type(exc).__name__) from exc
+        await _ask_user(connection.connect())
     except BaseException:
         await close_connection(connection)
         raise
     return connection
+
+
+async def _ask_user(work: Awaitable[T]) -> T:
+    """Await what may call code of the user, such as a credential provider.
+
+    That code may raise anything. If it raises a cancellation that nobody asked for, that does not end the caller; if it
+    swallows one, the caller is cancelled all the same.
+
+    Raises:
+        StoreLost: it has failed.
+    """
+    try:
+        return await work
+    except (Exception, asyncio.CancelledError, BaseExceptionGroup) as exc:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from exc
+        raise StoreLost(str(exc) or type(exc).__name__) from exc
 
 
 async def close_connection(connection: RedisConnection) -> None:
