@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from devtools.watching import eventually
 from permits.redis import RedisPool
 from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
@@ -71,3 +72,23 @@ async def test_heartbeats_that_agree_take_nothing(open_pod: OpenPod) -> None:
         async with asyncio.timeout(2.5):  # two heartbeats
             await permit.lost()
     assert permit.valid()
+
+
+@pytest.mark.parametrize("many", [1, 6], ids=["one client", "many clients"])
+@pytest.mark.parametrize("count", ["?", "1.5"])
+async def test_a_count_that_is_no_number_is_noticed_when_it_changes(
+    open_pod: OpenPod, store: "Redis", name: str, many: int, count: str
+) -> None:
+    pool = await open_pod(capacity=12, lease_seconds=4)
+    clients = [f"client-{number}" for number in range(many)]
+    permits = await hold(pool, *clients, *clients)
+    before = await store.hget(key(name, "pool"), "epoch")
+    await store.hset(key(name, "clients"), clients[-1], count)
+    for permit in permits[:many]:
+        permit.release()
+
+    async def noticed() -> bool:
+        return bool(await store.hget(key(name, "pool"), "epoch") != before)
+
+    await eventually(noticed, "it is noticed")
+    await until(pool, lambda state: dict(state.clients) == dict.fromkeys(clients, 1))

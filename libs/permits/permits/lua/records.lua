@@ -121,6 +121,7 @@ local function counted(key, field)
   return (tonumber(redis.call('HGET', key, field)) or 0) + (changes[key][field] or 0)
 end
 
+local FEW_COUNTS = 3 -- more of a hash are changed by three commands for all of them, which is faster than one by one
 local function write_back()
   for key, ids in pairs(changed) do
     local new, gone = {}, {}
@@ -138,14 +139,46 @@ local function write_back()
     changed[key] = {}
   end
   for key, fields in pairs(changes) do
-    for field, by in pairs(fields) do
-      if by ~= 0 then
-        local number = redis.pcall('HINCRBY', key, field, by)
-        if type(number) ~= 'number' then -- what stood there was no number
-          damaged = true
-        elseif number <= 0 then
-          damaged = damaged or number < 0
-          redis.call('HDEL', key, field)
+    local many = 0
+    for _ in pairs(fields) do
+      many = many + 1
+    end
+    if many > FEW_COUNTS then
+      local names, new, gone = {}, {}, {}
+      for field, by in pairs(fields) do
+        if by ~= 0 then
+          names[#names + 1] = field
+        end
+      end
+      for at = 1, #names, MOST_WORDS do
+        local last = math.min(at + MOST_WORDS - 1, #names)
+        local found = redis.pcall('HMGET', key, unpack(names, at, last))
+        for index = at, last do
+          local field, before = names[index], found[index - at + 1]
+          local number = (tonumber(before or 0) or 0.5) + fields[field]
+          if found.err or number % 1 ~= 0 then -- what stood there was no number
+            damaged = true
+          elseif number > 0 then
+            new[#new + 1] = field
+            new[#new + 1] = format_int(number)
+          else
+            damaged = damaged or number < 0
+            gone[#gone + 1] = field
+          end
+        end
+      end
+      call_in_parts('HSET', key, new)
+      call_in_parts('HDEL', key, gone)
+    else
+      for field, by in pairs(fields) do
+        if by ~= 0 then
+          local number = redis.pcall('HINCRBY', key, field, by)
+          if type(number) ~= 'number' then -- what stood there was no number
+            damaged = true
+          elseif number <= 0 then
+            damaged = damaged or number < 0
+            redis.call('HDEL', key, field)
+          end
         end
       end
     end
