@@ -134,7 +134,8 @@ class MeasuredPool:
         pool, _, lease_ends, *_ = self._keys
         if leases:
             names = await self._redis.zrange(lease_ends, 0, -1)
-            await self._redis.zadd(lease_ends, {name: 1 for name in names if name != b"pod/0.1"})
+            over_ms = int(await self._redis.hget(pool, "clock")) - 1000
+            await self._redis.zadd(lease_ends, {name: over_ms for name in names if name != b"pod/0.1"})
         else:
             waiters = self._keys[6]
             records = await self._redis.hgetall(waiters)
@@ -142,7 +143,6 @@ class MeasuredPool:
                 id_: b" ".join([*(words := note.split(b" ", 5))[:3], b"1", *words[4:]]) for id_, note in records.items()
             }
             await self._redis.hset(waiters, mapping=over)
-        assert pool
 
 
 Case = Callable[[MeasuredPool], Awaitable[None]]
