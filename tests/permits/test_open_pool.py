@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from permits import PoolUnavailable
 from permits.redis import PoolOperator, RedisPool
 from permits.redis.channel import Subscription
 from tests.permits.conftest import OpenPod
@@ -57,3 +58,14 @@ async def test_a_pool_that_ends_well_logs_nothing(redis_url: str, name: str, cap
         async with RedisPool(name, redis=redis, capacity=1) as pool:
             await hold(pool, "anna")
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("task", ["permits-{}", "permits-{}-notices"])
+async def test_a_pool_whose_task_somebody_cancelled_is_not_ready(open_pod: OpenPod, name: str, task: str) -> None:
+    pool = await open_pod()
+    assert pool.ready()
+    (found,) = [each for each in asyncio.all_tasks() if each.get_name() == task.format(name)]
+    found.cancel()
+    await asyncio.wait([found])
+    assert not pool.ready()
+    assert pool.condition() == PoolUnavailable.code

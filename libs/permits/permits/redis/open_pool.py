@@ -103,8 +103,12 @@ class OpenPool:
                 )
 
     def ready(self) -> bool:
-        """Say whether the store has let this pod in, and nothing is wrong with the pod itself."""
-        return self.dispatch.session.entered.is_set() and not self.dispatch.failing
+        """Say whether the store has let this pod in, and nothing is wrong with the pod itself.
+
+        Its tasks end only when somebody else cancels them, such as a program that cancels all tasks of its event loop.
+        """
+        works = not self.dispatch.failing and not any(task.done() for task in self._tasks)
+        return works and self.dispatch.session.entered.is_set()
 
     async def tried(self) -> None:
         """Return when it was tried to enter and to subscribe, with or without success."""
