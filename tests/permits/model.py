@@ -7,7 +7,7 @@ from typing import Any
 
 from permits.redis.channel import Reply, Word
 from permits.redis.requests import AcquireRequest
-from permits.redis.scripts import CallStatus
+from permits.redis.scripts import CallStatus, Code
 from tests.permits.virtual import Clock, Flight, VirtualPod, VirtualStore
 
 SERVING = ("operate", "renew", "enter", "set", "leave")
@@ -99,6 +99,12 @@ class Image:
         """Say whether records of pods that are gone may still be there."""
         return self.pool.get("sweep", "").startswith("h") or "sweep_again" in self.pool
 
+    def pod_of(self, id_: str) -> str | None:
+        """Return the incarnation that holds or waits by it."""
+        if id_ in self.permits:
+            return self.permits[id_][1]
+        return self.waiters[id_].pod if id_ in self.waiters else None
+
     def ticket_of(self, id_: str) -> int:
         """Return the ticket of a permit or waiter."""
         return self.permits[id_][0] if id_ in self.permits else self.waiters[id_].ticket
@@ -161,6 +167,7 @@ class World:
         self._last_ticket = 0
         self._clock_went_back = False
         self._newest_epoch = 0
+        self._edited: str | None = None
         self._unheard: dict[str, int] = {}
         self._looked_at = 0
 
@@ -200,6 +207,12 @@ class World:
         """Lose the data of the store."""
         self._lose_image()
         self.store.forget()
+
+    def edit(self, key: str, field: str | None = None) -> None:
+        """Delete a field, a member or a whole key by hand. Until a script notices, what is stored is not looked at."""
+        if self._edited is None and self.store.edit(key, field):
+            self._edited = self.image.pool.get("epoch")
+            self._lose_image()
 
     def restart(self, data: dict[str, bytes]) -> None:
         """Put another server in its place, with some data; that breaks all connections."""
@@ -246,6 +259,21 @@ class World:
                     busy = True
         return busy
 
+    def ask_as(self, pod: VirtualPod, id_: str) -> None:
+        """Let a pod ask and release under the id of another one, as a process may that was forked from it."""
+        own = next((name for name in self.image.pods if name.startswith(f"{pod.name}.")), None)
+        owner = self.image.pod_of(id_)
+        if own is None or owner in (None, own):
+            return
+        generation = max(int(self.image.pods[own].partition(" ")[0]), self._generations.get(own, 0))
+        words: tuple[Word, ...] = ("release", id_, "leave", id_, "acquire", id_, "d", 500)
+        before, epoch = self.image, self.image.pool["epoch"]
+        reply = self.run("operate", own, generation, pod.lease_ms, epoch, 0, self.per_client, 5, *words)
+        if self.image.pod_of(id_) == owner:
+            assert CallStatus(reply[0]) is not CallStatus.DONE or set(reply[3::3]) == {Code.NOWHERE}
+        elif id_ in before.permits and before.pool["epoch"] == self.image.pool["epoch"]:
+            assert owner not in self.image.pods, "another pod has given it back"
+
     def arrive(self, flight: Flight) -> None:
         """Let the store carry out what is under way."""
         flight.replies = self.repeat(flight)
@@ -261,11 +289,16 @@ class World:
         """Run a script, and compare what was before with what is then."""
         before = self.image
         reply, values, notices = self.store.execute(script, *argv)
-        after = self.image = Image(values)
+        after = Image(values)
         for notice in notices:
             for pod in self.everybody():
                 if notice.startswith(f"{pod.name}."):
                     pod.way.notices.append(notice)
+        if self._edited is not None and after.pool.get("epoch") in (self._edited, None):
+            self._note_grants(EMPTY, after)
+            return reply
+        self._edited = None
+        self.image = after
         after.check()
         self._newest_epoch = max(self._newest_epoch, after.epoch())
         if before.pool.get("epoch") == after.pool.get("epoch"):

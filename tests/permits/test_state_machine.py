@@ -1,6 +1,7 @@
 """Any order of events, faults and jumps of clocks: never more permits than the capacity, and nothing leaks."""
 
 import os
+from collections.abc import Collection
 from functools import partial
 
 import pytest
@@ -18,12 +19,7 @@ LEASE_MS = 1600
 STEP_MS = LEASE_MS // 2 * 3 // 16
 PODS = 3
 CAPACITY = 2
-PER_CLIENT = 3
 LEASES_MS = (LEASE_MS, LEASE_MS // 2, LEASE_MS * 3 // 2)
-TERMS = [
-    Terms(capacity=CAPACITY, per_client=PER_CLIENT, max_waiting=5, lease_seconds=lease_ms / 1000)
-    for lease_ms in LEASES_MS
-]
 
 which_pod = st.integers(0, PODS - 1)
 which_client = st.sampled_from("abc")
@@ -36,12 +32,16 @@ which_fault = st.sampled_from(["cut", "requests", "replies", "nothing"])
 class PoolMachine(RuleBasedStateMachine):
     """Pods that come and go over a network and a server that both fail in every way there is."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, per_client: int) -> None:
         super().__init__()
         self.started = 0
+        self.terms = [
+            Terms(capacity=CAPACITY, per_client=per_client, max_waiting=5, lease_seconds=lease_ms / 1000)
+            for lease_ms in LEASES_MS
+        ]
         self.clock = Clock()
         self.store = VirtualStore(url, self.clock)
-        self.world = World(self.store, self.clock, PER_CLIENT)
+        self.world = World(self.store, self.clock, per_client)
         self.saved: dict[str, bytes] = {}
         self.jumped_at = -max(LEASES_MS)
         for _ in range(PODS):
@@ -50,7 +50,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def start_pod(self) -> None:
         self.started += 1
-        self.world.pods.append(VirtualPod(self.clock, self.store.name, TERMS[self.started % len(TERMS)]))
+        self.world.pods.append(VirtualPod(self.clock, self.store.name, self.terms[self.started % len(self.terms)]))
 
     def retire(self, at: int) -> VirtualPod:
         pod = self.world.pods.pop(at)
@@ -196,6 +196,79 @@ class PoolMachine(RuleBasedStateMachine):
     def a_request_arrives_again(self, at: int) -> None:
         self.world.repeat(self.world.executed[at % len(self.world.executed)])
 
+    @precondition(lambda self: self.world.image.permits or self.world.image.waiters)
+    @rule(at=which, pod=which_pod)
+    def a_forked_child_asks_with_the_ids_of_its_parent(self, at: int, pod: int) -> None:
+        ids = sorted(self.world.image.permits) or sorted(self.world.image.waiters)
+        self.world.ask_as(self.world.pods[pod], ids[at % len(ids)])
+
+    @rule(client=which_client, first=which_pod, others=st.integers(1, PODS - 1), declares=st.booleans())
+    def a_client_asks_elsewhere_of_a_store_that_has_forgotten(
+        self, client: str, first: int, others: int, declares: bool
+    ) -> None:
+        if self.world.learning():
+            self.wait_leases(1)
+        one = self.world.pods[first]
+        one.acquire(client, 0)
+        for _ in range(4):  # until all have heard of its lease: a longer one that nobody remembers is not promised
+            self.world.pass_time(100)
+        one.way.hold("requests")
+        self.world.forget()
+        for at in range(1, others + 1):
+            self.world.pods[(first + at) % PODS].acquire(client, 3 * max(LEASES_MS))
+        self.world.settle()
+        if declares:
+            one.way.open()
+        self.wait_leases(2)
+
+    @rule(what=st.sampled_from(["requests", "replies"]), wait_ms=st.sampled_from([50, 100, 180]), times=some_steps)
+    def all_round_trips_take_long(self, what: str, wait_ms: int, times: int) -> None:
+        for _ in range(times):
+            for pod in self.world.pods:
+                pod.way.hold(what)
+            self.world.pass_time(wait_ms)
+            for pod in self.world.pods:
+                pod.way.open()
+            self.world.settle()
+
+    @rule(pod=which_pod, waiters=st.integers(2, 5), ends=st.booleans())
+    def many_stand_in_line_whose_pod_hangs(self, pod: int, waiters: int, ends: bool) -> None:
+        if self.world.learning():
+            self.wait_leases(1)
+        one = self.world.pods[pod]
+        for number, other in enumerate(self.world.pods):
+            if other is not one:
+                other.acquire("ef"[number % 2], 0)
+                other.acquire("gh"[number % 2], 0)
+        self.world.settle()
+        for number in range(waiters):
+            one.acquire("abcde"[number], 100)
+        self.world.settle()
+        one.paused = True
+        if ends:
+            self.retire(pod).crash()
+        for _ in range(4):
+            self.world.pass_time(100)
+        for permit in [permit for other in self.world.pods for permit in other.held()]:
+            permit.release()
+        self.world.settle()
+
+    @precondition(lambda self: self.world.image.pool)
+    @rule(key=st.sampled_from(["permits", "waiters", "line", "pods", "leases", "pool"]), whole=st.booleans(), at=which)
+    def a_hand_deletes_something(self, key: str, whole: bool, at: int) -> None:
+        image = self.world.image
+        fields: dict[str, Collection[str]] = {
+            "permits": image.permits,
+            "waiters": image.waiters,
+            "line": image.line,
+            "pods": image.pods,
+        }
+        names = sorted(fields.get(key, ()))
+        if whole or not names:
+            self.world.edit(key)
+        else:
+            self.world.edit(key, names[at % len(names)])
+
     @rule(pod=which_pod)
     def a_pod_is_paused_or_goes_on(self, pod: int) -> None:
         self.world.pods[pod].paused = not self.world.pods[pod].paused
@@ -295,16 +368,17 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(900)  # a minute of work, on a machine that has time
+@pytest.mark.parametrize("per_client", [3, 1])
 def test_whatever_happens_there_are_never_more_permits_than_the_capacity(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, per_client: int
 ) -> None:
     monkeypatch.setattr(throughput, "MANY_ANSWERS", 2)  # so that several calls are often under way
     monkeypatch.setattr(throughput, "FEW_RELEASES", 1)
     monkeypatch.setattr(calls, "MAX_DECLARED", 1)
     run_state_machine_as_test(
-        partial(PoolMachine, redis_url),  # type: ignore[arg-type]  # whatever makes one will do
+        partial(PoolMachine, redis_url, per_client),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(
-            max_examples=int(os.environ.get("PERMITS_EXAMPLES", "80")),
+            max_examples=int(os.environ.get("PERMITS_EXAMPLES", "20")),
             stateful_step_count=60,
             deadline=None,
             derandomize="PERMITS_EXAMPLES" not in os.environ,

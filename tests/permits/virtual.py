@@ -94,6 +94,13 @@ class VirtualStore:
         """Lose all data."""
         self._redis.delete(*self.keys)
 
+    def edit(self, key: str, field: str | None = None) -> bool:
+        """Delete a field, a member or a whole key by hand; say whether there was one."""
+        name = next(name for name in self.keys if name.endswith(f":{key}"))
+        if field is None:
+            return bool(self._redis.delete(name))
+        return bool(self._redis.zrem(name, field) if key == "line" else self._redis.hdel(name, field))
+
     def save(self) -> dict[str, bytes]:
         """Return all data."""
         return {key: dump for key in self.keys if (dump := self._redis.dump(key)) is not None}
