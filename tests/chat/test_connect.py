@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -351,6 +352,31 @@ async def test_draining_denies_newcomers_and_those_in_line_and_closes_the_rest_w
         assert await until_closed(chat) == 1012
         await closing
         assert (await denial(server.url()))[1]["code"] == "draining"
+        await eventually(server, held=0)
+
+
+@pytest.mark.parametrize("end", ["granted", "refused", "left"])
+async def test_a_handshake_that_waits_no_more_is_not_told_of_a_drain(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    told = list[Callable[[], None]]()
+    monkeypatch.setattr(ConnectionRegistry, "on_drain", lambda _, tell: told.append(tell))
+    monkeypatch.setattr(ConnectionRegistry, "off_drain", lambda _, tell: told.remove(tell))
+    async with open_server(capacity=1, wait_seconds=0.5 if end == "refused" else 20) as server:
+        held = await server.connections.acquire("ben", wait_seconds=0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(upgrade())
+        await eventually(server, held=1, waiting=1)
+        assert len(told) == 1
+        if end == "granted":
+            held.release()
+            assert b" 101 " in await reader.readline()
+        elif end == "refused":
+            assert b" 503 " in await reader.readline()
+        else:
+            writer.close()
+            await eventually(server, held=1, waiting=0)
+        assert told == []
+        writer.close()
+        held.release()
         await eventually(server, held=0)
 
 

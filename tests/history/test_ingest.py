@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from frameproto import Response, ResponseKind
 from frameproto.exchange import Exchange, encode_exchange
 from frameproto.history import REFUSED
 from frameproto.kinds import Buffer
@@ -15,7 +16,7 @@ from history_service.ingest import Ingest
 from history_service.metrics import HistoryMetrics
 from history_service.stores.base import StoreUnavailable
 from history_service.stores.sqlite import SqliteStore
-from tests.history.pod import rich_exchange
+from tests.history.pod import VIDEO, rich_exchange
 from tests.support.exchanges import exchange
 
 OVERTAKEN = rich_exchange(message_id=uuid4())
@@ -122,6 +123,22 @@ async def test_media_of_a_delivery_that_was_overtaken_are_deleted(
     assert result["outcome"] == outcome
     assert meanwhile.stored == 3
     assert [file for file in folder.rglob("*") if file.is_file()] == []
+
+
+async def test_media_of_an_exchange_that_is_stored_are_not_written_again(
+    ingest: Ingest, store: SqliteStore, tmp_path: Path
+) -> None:
+    rich = rich_exchange()
+    another = Response(ResponseKind.VIDEO, "another", voice=b"another MP3", image=b"another JPEG")
+    await ingest.store([encode_exchange(rich)])
+    stored = await store.exchanges.find(rich.id, client_id=None)
+    assert stored is not None
+    files = [tmp_path / "media" / key for key in stored.media_keys()]
+    before = [file.read_bytes() for file in files]
+    changed = exchange(id_=rich.id, request=VIDEO, response=another)
+    (result,) = await ingest.store([encode_exchange(changed)])
+    assert result["outcome"] == "duplicate"
+    assert [file.read_bytes() for file in files] == before
 
 
 async def test_a_store_that_is_away_is_an_error_and_no_result(ingest: Ingest, store: SqliteStore) -> None:

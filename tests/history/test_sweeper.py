@@ -98,7 +98,18 @@ async def test_media_that_may_still_be_waited_for_are_left(pod: Pod) -> None:
     assert len(pod.files()) == 3
 
 
-async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod) -> None:
+async def test_an_orphan_among_the_media_of_a_message_is_swept_alone(pod: Pod) -> None:
+    kept = rich_exchange()
+    await pod.ingest(kept)
+    theirs = set(pod.files())
+    await pod.blobs.put(f"anna/{SESSION}/{kept.id}/reply.mp4", b"of no message", "video/mp4")
+    age(pod, 2)
+    await sweeper(pod).sweep()
+    assert set(pod.files()) == theirs
+
+
+@pytest.mark.parametrize("days", [0, 2], ids=["new", "old by the clock of the bucket"])
+async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod, days: int) -> None:
     lost = rich_exchange()
     await lose_documents(pod, lost)
     age(pod, 2)
@@ -110,6 +121,7 @@ async def test_media_that_came_again_while_the_sweep_listed_are_left(pod: Pod) -
         found: set[str] = await real(*given)
         if calls == 1:
             assert await pod.ingest(lost) == ["stored"]
+            age(pod, days)
         return found
 
     pod.store.exchanges.media_keys = delivered_meanwhile
