@@ -24,7 +24,6 @@ if what == 'new' then
     return { GONE }
   end
   begin_epoch(run, 1000, '', 0, false)
-  learning_until = 0
   set_fields('learning_until', 0)
 elseif not epoch then
   return { GONE }
