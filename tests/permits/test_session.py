@@ -12,7 +12,7 @@ from permits.redis.channel import Channel
 from permits.redis.keys import keys_of
 from permits.redis.pending import PendingRequests
 from permits.redis.replies import CallResult
-from permits.redis.requests import AcquireRequest, Query
+from permits.redis.requests import AcquireRequest, Query, Release
 from permits.redis.scripts import load_scripts
 from permits.redis.session import PodSession
 from permits.redis.store import Store, Terms
@@ -81,6 +81,29 @@ async def test_a_lease_that_ends_while_the_store_names_what_it_has_gives_nothing
         assert not lease.valid()
         assert list(pending.queued_releases()) == []
         assert "which nobody holds" not in caplog.text
+    finally:
+        session.stop()
+
+
+async def test_what_is_about_to_be_given_back_is_not_given_back_twice(
+    calls: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    wake = asyncio.Event()
+    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
+    session = PodSession(
+        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
+    )
+    try:
+        lease = await session.ready()
+        deadline = asyncio.get_running_loop().time() + LONG
+        given_back, unknown = pending.new("anna", deadline), pending.new("ben", deadline)
+        await calls.send(Call(lease, [given_back, unknown], beat=True))
+        session.take_in(await calls.receive())
+        pending.put(Release(given_back.id))
+        await session.ready()
+        assert [release.id for release in pending.queued_releases()] == [given_back.id, unknown.id]
+        (warning,) = [record.getMessage() for record in caplog.records if "which nobody holds" in record.getMessage()]
+        assert unknown.id in warning
     finally:
         session.stop()
 
