@@ -190,12 +190,15 @@ async def test_a_call_that_meets_what_no_script_has_written_asks_for_a_heartbeat
     assert await calls.field("epoch") != before
 
 
+@pytest.mark.parametrize("key", ["pool", "permits", "line"])
 @pytest.mark.parametrize("first", ["enter", "renew", "operate"])
-async def test_an_empty_pool_whose_numbers_were_overwritten_with_a_word_begins_anew(calls: Calls, first: str) -> None:
-    """Nothing else tells that somebody's hand was here: no permit is held that the numbers do not count."""
+async def test_an_empty_pool_of_which_a_key_was_overwritten_with_a_word_begins_anew(
+    calls: Calls, key: str, first: str
+) -> None:
+    """No count tells that somebody's hand was here: nobody holds or waits."""
     await calls.enter("one/1.1", capacity=2)
     before = calls.epoch
-    await calls.store.set(calls.keys["pool"], "a word")
+    await calls.store.set(calls.keys[key], "a word")
     if first == "enter":
         assert (await calls.enter("one/1.2", "one/1.1"))[0] == CallStatus.DONE
     elif first == "renew":
