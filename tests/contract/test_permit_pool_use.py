@@ -326,7 +326,11 @@ async def _client(**_: object) -> str:
     return "anna"
 
 
-@pytest.mark.parametrize("client_id", [None, 7, b"anna", "\ud800", "x" * 513, _client], ids=ascii)
+@pytest.mark.parametrize(
+    "client_id",
+    [None, 7, b"anna", "\ud800", "x" * 513, _client],
+    ids=["none", "7", "bytes", "surrogate", "long", "async"],
+)
 async def test_a_decorator_refuses_what_names_no_client(open_pool: Opener, client_id: Any) -> None:
     pool = await open_pool(1)
     with pytest.raises((TypeError, ValueError), match="client_id"):
