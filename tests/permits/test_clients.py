@@ -413,6 +413,18 @@ async def test_credentials_that_fail_at_first_end_no_pool(
                     break
 
 
+@pytest.mark.parametrize(
+    ("fail", "reason"), [(raise_error, "no password today"), (raise_cancellation, "CancelledError")]
+)
+async def test_a_log_line_says_why_there_are_no_credentials(
+    locked: ValkeyServer, name: str, caplog: pytest.LogCaptureFixture, fail: Callable[[], Awaitable[None]], reason: str
+) -> None:
+    redis = Redis(port=locked.port, credential_provider=Unreliable(fail))
+    async with redis, RedisPool(name, redis=redis, capacity=1, lease_seconds=2):
+        said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(f"the store is out of reach ({reason})" in line for line in said)
+
+
 @pytest.mark.parametrize("fail", FAILS)
 async def test_credentials_that_never_come_hold_up_no_closing(
     locked: ValkeyServer, name: str, fail: Callable[[], Awaitable[None]]
