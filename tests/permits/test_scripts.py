@@ -1,6 +1,7 @@
 """The scripts of a pool, one call at a time: what pods would meet seldom, or only while leases end."""
 
 from collections.abc import AsyncIterator, Awaitable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ from permits.redis.keys import keys_of, script_keys_of
 from permits.redis.scripts import CallStatus, Code, load_scripts
 
 LEASE_MS = 60_000
-SCRIPTS = load_scripts()
+SERVER_AT = """
+local function server_ms() return {ms} end
+local function server_run() return 'run' end
+"""
+"""In place of `server.lua`: a server at some time."""
 
 
 class Calls:
@@ -21,6 +26,11 @@ class Calls:
         self._all_keys = script_keys_of(name)
         self.keys = {key.rpartition(":")[2]: key for key in keys_of(name)}
         self.epoch = ""
+        self._server: str | None = None
+
+    def at(self, ms: int) -> None:
+        """Let it be some time from now on."""
+        self._server = SERVER_AT.format(ms=ms)
 
     async def enter(
         self, pod: str, before: str = "", *, knows: str = "", lease_ms: int = LEASE_MS, capacity: int = 1
@@ -31,9 +41,9 @@ class Calls:
         self.epoch = reply[2]
         return reply
 
-    async def renew(self, pod: str) -> list[Any]:
+    async def renew(self, pod: str, *, lease_ms: int = LEASE_MS) -> list[Any]:
         """Send a heartbeat."""
-        return await self._run("renew", pod, 1, LEASE_MS, self.epoch, 0)
+        return await self._run("renew", pod, 1, lease_ms, self.epoch, 0)
 
     async def operate(self, pod: str, *words: str | int) -> list[Any]:
         """Send operations, and return the reply."""
@@ -64,7 +74,8 @@ class Calls:
 
     async def _run(self, script: str, *words: str | int) -> list[Any]:
         keys = self._all_keys if script in {"enter", "renew", "leave"} else (*self.keys.values(),)
-        running: Awaitable[Any] = self.store.eval(getattr(SCRIPTS, script).text, len(keys), *keys, *words)
+        text = getattr(load_scripts(self._server), script).text
+        running: Awaitable[Any] = self.store.eval(text, len(keys), *keys, *words)
         reply: list[Any] = await running
         return reply
 
@@ -102,6 +113,17 @@ async def test_a_pod_with_a_longer_lease_that_enters_while_limits_are_learned_ha
     assert LEASE_MS * 9 // 10 < learning_ms <= LEASE_MS
 
 
+async def test_after_a_silence_of_all_pods_one_with_a_longer_lease_has_the_time_to_declare(calls: Calls) -> None:
+    calls.at(10**12)
+    await calls.enter("one/1.1", lease_ms=LEASE_MS // 10)
+    await calls.change("trust", "")
+    calls.at(10**12 + LEASE_MS // 10)
+    assert (await calls.renew("one/1.1", lease_ms=LEASE_MS // 10))[8] == LEASE_MS // 10
+    before = calls.epoch
+    *_, learning_ms, _ = await calls.enter("two/1.1")
+    assert (calls.epoch, learning_ms) == (before, LEASE_MS)
+
+
 async def test_what_an_earlier_incarnation_held_is_handed_on_by_the_call_that_lets_in_the_next(calls: Calls) -> None:
     await calls.enter("one/1.1")
     await calls.enter("two/1.1")
@@ -125,6 +147,17 @@ async def test_permits_of_pods_whose_lease_has_ended_are_counted(calls: Calls) -
     await calls.renew("two/1.1")
     assert await calls.field("reaped") == "2"
     assert await calls.held() == {"c"}
+
+
+async def test_who_asks_now_or_never_gets_what_a_pod_held_whose_lease_has_ended(calls: Calls) -> None:
+    for pod in ("one/1.1", "two/1.1"):
+        await calls.enter(pod)
+    await calls.change("trust", "")
+    assert await calls.acquire("one/1.1", "a") == [Code.GRANTED]
+    await calls.end_leases("one/1.1")
+    reply = await calls.operate("two/1.1", "try", "b", "b", "try", "c", "c")
+    assert reply[3::3] == [Code.GRANTED, Code.FULL]
+    assert await calls.held() == {"b"}
 
 
 async def test_many_pods_whose_lease_has_ended_are_removed_at_once_in_steps(calls: Calls) -> None:
@@ -190,8 +223,10 @@ async def test_a_call_that_meets_what_no_script_has_written_asks_for_a_heartbeat
     assert await calls.field("epoch") != before
 
 
-@pytest.mark.parametrize("key", ["pool", "permits", "line"])
-@pytest.mark.parametrize("first", ["enter", "renew", "operate"])
+@pytest.mark.parametrize(
+    ("key", "first"),
+    [*product(["pool", "permits", "line"], ["enter", "renew", "operate"]), ("refused", "enter"), ("refused", "renew")],
+)
 async def test_an_empty_pool_of_which_a_key_was_overwritten_with_a_word_begins_anew(
     calls: Calls, key: str, first: str
 ) -> None:
@@ -206,3 +241,39 @@ async def test_an_empty_pool_of_which_a_key_was_overwritten_with_a_word_begins_a
     else:
         assert await calls.operate("one/1.1", "try", "a", "anna") == [CallStatus.FORGOTTEN]
     assert await calls.field("epoch") not in {before, None}
+
+
+@pytest.mark.parametrize("hand", ["gone", "garbled"])
+async def test_a_waiter_without_a_record_counts_no_more_in_the_call_that_meets_it(calls: Calls, hand: str) -> None:
+    await calls.enter("one/1.1")
+    await calls.change("trust", "")
+    await calls.acquire("one/1.1", "a", "b", "c")
+    if hand == "gone":
+        await calls.store.hdel(calls.keys["waiters"], "b")
+    else:
+        await calls.store.hset(calls.keys["waiters"], "b", f"{1:032} one/1.1 no more")
+    reply = await calls.operate("one/1.1", "release", "a", "acquire", "d", "d", LEASE_MS)
+    assert (reply[3], reply[5]) == (Code.WAITING, 1)
+    assert await calls.held() == {"c"}
+
+
+async def test_a_record_among_many_that_no_script_has_written_is_found_by_looking_at_all(calls: Calls) -> None:
+    many = 300
+    await calls.enter("one/1.1", capacity=many)
+    await calls.change("trust", "")
+    await calls.acquire("one/1.1", *(f"id-{number}" for number in range(many)))
+    before = calls.epoch
+    await calls.store.hset(calls.keys["permits"], "id-7", "no more")
+    for _ in range(4):
+        await calls.renew("one/1.1", lease_ms=1)  # a look at all is begun once a lease
+    assert await calls.field("epoch") != before
+
+
+async def test_heartbeats_move_pool_time_on_as_the_clock_goes_and_by_one_step_at_most(calls: Calls) -> None:
+    begun, step = 10**12, LEASE_MS * 3 // 16
+    calls.at(begun)
+    await calls.enter("one/1.1")
+    for now, clock, jumps in ((1000, 1000, None), (500, 1000, "1"), (500 + 2 * step, 1000 + step, "2")):
+        calls.at(begun + now)
+        await calls.renew("one/1.1")
+        assert (await calls.field("clock"), await calls.field("jumps")) == (str(begun + clock), jumps)
