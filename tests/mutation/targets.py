@@ -121,7 +121,10 @@ TARGETS = (
         (
             *(f"tests/permits/test_{what}.py" for what in ("capacity", "drift", "hand_edits", "kept_places")),
             *(f"tests/permits/test_{what}.py" for what in ("lost_notices", "operator", "redis_pool", "repair")),
-            *(f"tests/permits/test_{what}.py" for what in ("server_identity", "state_machine", "store_layout")),
+            *(
+                f"tests/permits/test_{what}.py"
+                for what in ("scripts", "server_identity", "state_machine", "store_layout")
+            ),
             *(*_CONTRACT, "-k", f"{_ON_VALKEY} and not wheel"),
         ),
     ),
