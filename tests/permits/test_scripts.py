@@ -235,7 +235,7 @@ async def test_an_empty_pool_of_which_a_key_was_overwritten_with_a_word_begins_a
     before = calls.epoch
     await calls.store.set(calls.keys[key], "a word")
     if first == "enter":
-        assert (await calls.enter("one/1.2", "one/1.1"))[0] == CallStatus.DONE
+        assert (await calls.enter("one/1.2", "one/1.1", knows=before))[0] == CallStatus.DONE
     elif first == "renew":
         assert await calls.renew("one/1.1") == [CallStatus.FORGOTTEN]
     else:
