@@ -204,6 +204,35 @@ async def test_media_that_are_on_their_way_to_new_messages_are_left(backend: Bac
     assert await backend.media() == before
 
 
+async def test_media_of_messages_that_came_after_an_erasure_began_are_left(
+    backend: Backend, http: httpx2.AsyncClient
+) -> None:
+    session = uuid4()
+    await ingest(http, fresh(session_id=session))
+    began = utc_now()
+    await ingest(http, new := fresh(session_id=session))
+    await Eraser(backend.store, backend.blobs, backend.claim(), upload_seconds=30, now=lambda: began).erase_client(
+        "anna"
+    )
+    left = await backend.media()
+    assert ({key.split("/")[2] for key in left}, len(left)) == ({str(new.id)}, 3)
+
+
+async def test_the_other_message_of_an_exchange_keeps_its_media_when_the_process_that_stored_them_has_died(
+    backend: Backend, http: httpx2.AsyncClient
+) -> None:
+    session = await begin(backend.store)
+    exchange = kept(session.id)
+    upload = upload_of(exchange.id, session.id)
+    await backend.store.uploads.begin([upload])
+    for key in upload.keys:
+        await backend.blobs.put(key, b"x", "audio/mpeg")
+    await backend.store.exchanges.add([exchange])
+    await backend.store.uploads.end([upload], failed=True)
+    assert (await http.delete(f"/v1/messages/{exchange.id}.reply")).status_code == 204
+    assert await backend.media() == {upload.keys[0]}  # of the request
+
+
 async def test_what_deliveries_left_is_erased_and_what_is_not_ours_is_not(backend: Backend) -> None:
     session = await begin(backend.store)
     old, foreign = kept(session.id), kept(uuid4())
