@@ -70,6 +70,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None  # of a head, of idleness, or of a rest that nobody wants
     _body_timer: asyncio.TimerHandle | None = None
     _body_bytes: int = 0
+    _body_waited: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Look for room, and give the first request its time."""
@@ -234,6 +235,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._part, self._body_left = HeadPart.BODY, int(value)
         if self._part is not HeadPart.HEAD:
             self._body_bytes = 0
+            self._body_waited = False
             self._receiving.start()
             self._body_timer = self.loop.call_later(self.listener.http.body_seconds, self._body_too_long)
 
@@ -324,7 +326,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._fail(Problem(408, "head_too_slow", f"a head arrives within {self.listener.http.head_seconds:g} s"))
 
     def _body_too_long(self) -> None:
-        if self.flow.read_paused:  # it is us who do not read
+        waited, self._body_waited = self._body_waited, self.flow.read_paused
+        if waited or self._body_waited:  # it is us who do not read, or did not until a moment ago
             self._body_timer = self.loop.call_later(self.listener.http.stall_seconds, self._body_too_long)
         else:
             self._body_too_slow()
