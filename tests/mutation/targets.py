@@ -96,7 +96,7 @@ TARGETS = (
             *(f"tests/permits/test_{what}.py" for what in ("session", "store_calls", "drift", "lost_notices")),
             *(
                 f"tests/permits/test_{what}.py"
-                for what in ("dispatch", "hand_edits", "misuse", "redis_pool", "throughput")
+                for what in ("dispatch", "grant_listener", "hand_edits", "misuse", "redis_pool", "throughput")
             ),
             *("tests/permits/test_store_faults.py", *_CONTRACT, "-k", _ON_VALKEY),
         ),

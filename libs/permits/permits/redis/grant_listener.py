@@ -6,7 +6,9 @@ a notice may be lost, late, or doubled.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from permits.redis.channel import StoreLost, Subscription
 from permits.redis.clients import Client
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 
 FAILURES_TOLD = 2
 """How many attempts must fail in a row before somebody should know: one is a connection that broke."""
+SENSELESS_LOG_SECONDS: Final = 10.0
+"""Notices that make no sense are logged no more often, for anybody who may publish could fill the log with them."""
 
 
 class GrantListener:
@@ -46,6 +50,8 @@ class GrantListener:
         self._on_fault = on_fault
         self._on_subscribed = on_subscribed
         self._silence_seconds = silence_seconds
+        self._senseless = 0  # notices that were not logged
+        self._senseless_logged_at = -math.inf  # event loop time
         self.tried = asyncio.Event()
         """Set when subscribing was tried, with or without success."""
 
@@ -101,6 +107,20 @@ class GrantListener:
             incarnation, epoch, *words = notice.decode().split(" ")
             handed = list(zip(words[::2], map(int, words[1::2]), strict=True))
         except ValueError:
-            log.warning("permits: a notice on %s makes no sense and is left out: %.200r", self._channel, notice)
+            self._log_senseless(notice)
             return
         self._hear(incarnation, epoch, handed)
+
+    def _log_senseless(self, notice: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._senseless_logged_at < SENSELESS_LOG_SECONDS:
+            self._senseless += 1
+            return
+        log.warning(
+            "permits: a notice on %s makes no sense and is left out, as were %d since the last such line: %.200r",
+            self._channel,
+            self._senseless,
+            notice,
+        )
+        self._senseless = 0
+        self._senseless_logged_at = now
