@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -310,6 +311,50 @@ async def test_a_wrong_password_and_a_misplaced_address_are_not_repeated(cli: Cl
     for code, done in ((5, await Cli(secret)("show")), (2, await cli(secret)), (2, await cli("show", "a", secret))):
         assert done.code == code
         assert "s3cret" not in done.err + done.out
+
+
+KEYS = ("~mine:*", "~permits:{*}:*")
+RIGHTS = ("&mine:*", "+@read", "+@write", "+@scripting", "+publish", "+subscribe", "+ping", "+time", "+info")
+"""Of a user of a pool with the prefix "mine", as docs/permits.md has them."""
+
+
+async def test_a_socket_and_the_rights_of_a_pool_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with run_valkey(tmp_path, options=["--unixsocket", str(path)]) as valkey:
+        async with Redis.from_url(valkey.url) as admin:
+            command: Any = admin.execute_command  # it has no type
+            await command("ACL", "SETUSER", "anna", "on", ">s3cret", *KEYS, *RIGHTS)
+            await command("ACL", "SETUSER", "carl", "on", ">s3cret", KEYS[0], *RIGHTS)
+        url = f"unix://anna:s3cret@{path}"
+        async with Redis.from_url(url) as redis, RedisPool("jobs", redis=redis, capacity=1, prefix="mine") as pool:
+            assert pool.ready()
+            for address in (url, f"unix://{path}?db=0&username=anna&password=s3cret"):
+                done = await Cli(address)("set", "jobs", "--capacity", 2, "--prefix", "mine")
+                assert (done.code, done.err) == (0, "")
+        for address, code, why in (
+            (url.replace("anna", "carl"), 5, "those that begin with permits:{NAME}:"),
+            (f"unix://{path}x?password=s3cret", 5, "No such file"),
+            (f"unix://{path}?db=zero&password=s3cret", 2, "must be an address such as"),
+            ("unix://", 2, "must be an address such as"),
+        ):
+            done = await Cli(address)("show", "jobs", "--prefix", "mine")
+            assert done.code == code
+            assert why in done.err
+            assert "s3cret" not in done.err
+        misplaced = await Cli(url)("show", "a", f"unix://{path}?password=s3cret")
+        assert "s3cret" not in misplaced.err
+
+
+async def test_a_server_that_asks_for_a_password_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with run_valkey(tmp_path) as valkey:
+        async with Redis.from_url(valkey.url) as admin:
+            await admin.config_set("requirepass", "s3cret")
+        async with Redis.from_url(valkey.url) as redis, RedisPool("jobs", redis=redis, capacity=1) as pool:
+            assert not pool.ready()
+        done = await Cli(valkey.url)("show")
+    assert done.code == 5
+    for told in (caplog.text, done.err):
+        assert "this server asks for a password" in told
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import click
 from redis.asyncio import Redis, RedisCluster
@@ -16,7 +16,9 @@ from permits.redis.keys import DEFAULT_PREFIX, keys_of
 from permits.redis.operator import in_cluster
 
 ANSWER_SECONDS: Final = 5.0
-ADDRESS_FORM: Final = "must be an address such as redis://host:6379/0, or rediss:// for TLS"
+ADDRESS_FORM: Final = (
+    "must be an address such as redis://host:6379/0, rediss:// for TLS, or unix:///path/to/socket?db=0"
+)
 
 URL_SETTINGS: Final = ("PERMITS_REDIS_URL", "CHAT_REDIS_URL")
 """Each setting also has the name that the chat service knows it by."""
@@ -57,25 +59,30 @@ def _pod_name(_context: click.Context, _argument: click.Parameter, name: str) ->
     return name
 
 
+def _is_address(parts: SplitResult) -> bool:
+    """Say whether redis-py would take an address as it is meant. Raises ValueError for some that it would not."""
+    if parts.scheme == "unix":
+        return parts.hostname is None and parts.path not in {"", "/"}
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
+        return False
+    parts.hostname.encode("idna")
+    database = parts.path.strip("/")
+    return not database or (database.isascii() and database.isdigit())
+
+
 def _store(url: str) -> Redis:
     """Return a client without retries and with short time-outs.
 
     Raises:
         ValueError: it is not the address of a store.
     """
-    parts = urlsplit(url)
-    database = parts.path.strip("/")
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
+    if not _is_address(urlsplit(url)):
         raise ValueError(ADDRESS_FORM)
-    if database and not (database.isascii() and database.isdigit()):
-        raise ValueError(ADDRESS_FORM)
-    parts.hostname.encode("idna")
     redis = Redis.from_url(
         url,
         socket_timeout=ANSWER_SECONDS,
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
-        client_name="permits",
         password=_password(),  # a password in the address wins
     )
     redis.connection_pool.connection_kwargs["decode_responses"] = False
@@ -101,7 +108,7 @@ async def open_store(url: str) -> AsyncIterator[Client]:
         PoolUnavailable: it cannot be asked.
     """
     async with _store(url) as redis:
-        if not await in_cluster(redis):
+        if urlsplit(url).scheme == "unix" or not await in_cluster(redis):
             yield redis
             return
     limits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
@@ -128,7 +135,7 @@ store = click.option(
     show_envvar=True,
     metavar="URL",
     callback=_address,
-    help="Address of the store: redis://host:6379/0, or rediss:// for TLS. "
+    help="Address of the store: redis://host:6379/0, rediss:// for TLS, or unix:///path/to/socket?db=0. "
     f"{PASSWORD_SETTINGS[0]} may hold the password.",
 )
 

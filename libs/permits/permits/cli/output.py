@@ -33,7 +33,7 @@ PIPE_WIDTH: Final = 240  # of a table outside a terminal: wide enough to cut not
 STEERING: Final = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Control characters, and those that turn the direction of writing."""
 REPLACED: Final = dict.fromkeys((*STEERING, 0x2028, 0x2029, *range(0xD800, 0xE000)), "\ufffd")
-PASSWORD: Final = re.compile(r"(://)\S*@")
+PASSWORD: Final = re.compile(r"(?<=://)\S*(?=@)|(?<=[?&]password=)[^&\s]*")
 
 
 class NotThere(Exception):
@@ -107,7 +107,7 @@ def printable(text: str) -> str:
 
 def without_password(text: str) -> str:
     """Return text with the credentials in addresses replaced."""
-    return PASSWORD.sub(r"\1***@", text)
+    return PASSWORD.sub("***", text)
 
 
 def print_json(content: object) -> None:

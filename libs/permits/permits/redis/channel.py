@@ -7,9 +7,8 @@ Commands are encoded by hiredis: what a busy pod sends in one call has hundreds 
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hiredis import pack_command
 from redis.asyncio.retry import Retry
@@ -17,21 +16,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
 
 from permits.redis.clients import Client, new_connection
+from permits.redis.hints import with_hint
 from permits.redis.scripts import LuaScript
 
 T = TypeVar("T")
 Word = str | int
 Reply = Any
-
-
-_HINTS: Final = (
-    (re.compile("Error compiling script|error loading code"), "a pool needs Redis 7.0 or newer, or Valkey"),
-    (
-        re.compile("Unknown .*command called from script"),
-        "a pool needs INFO and TIME, which it does not offer",
-    ),
-)
-"""What it means when a server does not take the scripts."""
 
 
 class StoreLost(Exception):
@@ -95,7 +85,7 @@ async def _ask_user(work: Awaitable[T]) -> T:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from exc
-        raise StoreLost(str(exc) or type(exc).__name__) from exc
+        raise StoreLost(with_hint(str(exc)) or type(exc).__name__) from exc
 
 
 async def close_connection(connection: RedisConnection) -> None:
@@ -104,12 +94,6 @@ async def close_connection(connection: RedisConnection) -> None:
         await connection.disconnect(nowait=True)
     except (RedisError, OSError):
         return
-
-
-def _with_hint(message: str) -> str:
-    """Return an error message with what it means, if that is not plain from its words."""
-    hints = [hint for pattern, hint in _HINTS if pattern.search(message)]
-    return "; ".join([message, *hints])
 
 
 def _encode(words: Sequence[Word]) -> bytes:
@@ -219,7 +203,7 @@ class Channel:
                 f"{error.host}:{error.port} keeps this pool now; a RedisCluster client goes there"
             ) from error
         if isinstance(error, RedisError | OSError):
-            raise StoreLost(_with_hint(str(error))) from error
+            raise StoreLost(with_hint(str(error))) from error
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

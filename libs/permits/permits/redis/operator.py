@@ -12,6 +12,7 @@ from permits.arguments import MOST_PROCESS_BYTES, check_count, check_pod
 from permits.base import PoolState
 from permits.errors import PoolUnavailable
 from permits.redis.clients import Client, check_store
+from permits.redis.hints import with_hint
 from permits.redis.keys import DEFAULT_PREFIX, every_pool, keys_of, pool_of, script_keys_of
 from permits.redis.replies import CLIENTS_AT_ONCE, held_by_client
 from permits.redis.scripts import CallStatus, LuaScript, load_scripts
@@ -239,7 +240,7 @@ def _asking() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        raise PoolUnavailable(f"the store cannot be asked: {exc}") from exc
+        raise PoolUnavailable(f"the store cannot be asked: {with_hint(str(exc))}") from exc
 
 
 def _text(word: bytes | str) -> str:
