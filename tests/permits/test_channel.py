@@ -13,9 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from permits.redis import channel as channel_module
-from permits.redis.channel import Channel, CommandHead, StoreLost, open_connection
+from permits.redis.channel import Channel, CommandHead, StoreLost, Subscription, open_connection
 from permits.redis.scripts import LuaScript
 from permits.redis.throughput import LEAD
+from tests.permits.gate import open_gate
+from tests.permits.parts import SECONDS
 
 ROUNDS = 3000
 
@@ -88,3 +90,44 @@ async def test_a_server_that_does_not_take_a_script_is_told_from_one_that_is_awa
     broken = LuaScript("this is no Lua", "")
     with pytest.raises(StoreLost, match=r"Error compiling script.*; a pool needs Redis 7.0 or newer, or Valkey"):
         await Channel(store, [broken], "key").connect()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the connections that are opened."""
+    connections: list[Any] = []
+
+    async def recorded(redis: "Redis", key: str) -> Any:
+        connections.append(await open_connection(redis, key))
+        return connections[-1]
+
+    monkeypatch.setattr(channel_module, "open_connection", recorded)
+    return connections
+
+
+async def test_a_call_is_one_write_although_a_health_check_is_due(redis_url: str, opened: list[Any]) -> None:
+    async with open_gate(redis_url) as gate, Redis.from_url(gate.url, health_check_interval=60) as redis:
+        channel = Channel(redis, (), "key")
+        await channel.connect()
+        opened[0].next_health_check = 0
+        written = gate.requests
+        assert await channel.exchange([(CommandHead("ECHO"), ("done",))]) == [b"done"]
+        assert gate.requests == written + 1
+        await channel.close()
+
+
+async def test_a_subscription_answers_a_ping_although_a_health_check_is_due(
+    redis_url: str, store: "Redis", opened: list[Any]
+) -> None:
+    """By RESP 2 the answer has another form here, and a health check of redis-py takes it for a fault."""
+    name = f"link-{uuid4().hex}"
+    async with Redis.from_url(redis_url, protocol=2, health_check_interval=60) as redis:
+        subscription = Subscription(redis, name)
+        await subscription.open()
+        opened[0].next_health_check = 0
+        async with asyncio.timeout(SECONDS):
+            await subscription.ping()
+            assert await subscription.next() is None
+            assert await store.publish(name, "permit") == 1
+            assert await subscription.next() == b"permit"
+        await subscription.close()

@@ -4,7 +4,9 @@ Time is virtual, and the subscriptions are the test's.
 """
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ import pytest
 from permits.redis import grant_listener as module
 from permits.redis.channel import StoreLost
 from permits.redis.grant_listener import SENSELESS_LOG_SECONDS, GrantListener
+from permits.redis.reusable_timeout import ReusableTimeout
 
 pytestmark = pytest.mark.looptime
 
@@ -184,6 +187,21 @@ async def test_a_listener_that_is_subscribed_says_so(server: Server) -> None:
     async with listening(server) as listener, asyncio.timeout(1):
         await listener.tried.wait()
         assert server.news == [(0, "open"), (0, "subscribed")]
+
+
+async def test_a_listener_that_has_ended_leaves_no_timer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[ReusableTimeout]] = []
+
+    def make(seconds: float) -> ReusableTimeout:
+        time_limit = ReusableTimeout(seconds)
+        made.append(weakref.ref(time_limit))
+        return time_limit
+
+    monkeypatch.setattr(module, "ReusableTimeout", make)
+    async with listening(server):
+        await asyncio.sleep(1)
+    gc.collect()
+    assert [made_one() for made_one in made] == [None]
 
 
 async def test_notices_that_make_no_sense_do_not_fill_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,11 +1,12 @@
 """What a pool logs of itself, and when it is open."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from permits import PoolUnavailable
+from permits import PoolClosed, PoolUnavailable
 from permits.redis import PoolOperator, RedisPool
 from permits.redis.channel import Subscription
 from tests.permits.conftest import OpenPod
@@ -30,6 +31,11 @@ async def test_an_operator_reads_once_that_a_pool_learns_and_once_of_each_capaci
     assert len(logged("grants nothing new")) == 1
 
 
+async def until_it_entered(store: "Redis", name: str) -> None:
+    while not await store.exists(f"permits:{{{name}}}:2:pods"):  # noqa: ASYNC110 - a store can only be asked
+        await asyncio.sleep(0.01)
+
+
 async def test_a_pool_that_is_open_hears_notices(
     open_pod: OpenPod, store: "Redis", name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,8 +49,7 @@ async def test_a_pool_that_is_open_hears_notices(
     monkeypatch.setattr(Subscription, "open", subscribe_late)
     opening = asyncio.ensure_future(open_pod(learns=True, lease_seconds=60))
     async with asyncio.timeout(SECONDS):
-        while not await store.exists(f"permits:{{{name}}}:2:pods"):  # noqa: ASYNC110 - a store can only be asked
-            await asyncio.sleep(0.01)
+        await until_it_entered(store, name)
         await asyncio.wait([opening], timeout=0.3)
         assert not opening.done()
         may_subscribe.set()
@@ -69,3 +74,41 @@ async def test_a_pool_whose_task_somebody_cancelled_is_not_ready(open_pod: OpenP
     await asyncio.wait([found])
     assert not pool.ready()
     assert pool.condition() == PoolUnavailable.code
+
+
+async def named(store: "Redis", name: str) -> list[Any]:
+    """Return the connections of a client of this name."""
+    return [client for client in await store.client_list() if client["name"] == name]
+
+
+@pytest.mark.parametrize("turns", [None, 0, 1, 2, 3], ids=["once", *(f"again after {turns}" for turns in range(4))])
+async def test_an_opening_that_is_cancelled_leaves_no_connection(
+    redis_url: str, store: "Redis", name: str, monkeypatch: pytest.MonkeyPatch, turns: int | None
+) -> None:
+    subscribing = asyncio.Event()
+    subscribe = Subscription.open
+
+    async def subscribe_and_hang(subscription: Subscription) -> None:
+        await subscribe(subscription)
+        subscribing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Subscription, "open", subscribe_and_hang)
+    async with Redis.from_url(redis_url, client_name=name) as redis:
+        pool = RedisPool(name, redis=redis, capacity=1, lease_seconds=60)
+        opening = asyncio.create_task(pool.__aenter__())
+        await subscribing.wait()
+        await until_it_entered(store, name)
+        assert len(await named(store, name)) == 2
+        opening.cancel()
+        if turns is not None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with asyncio.timeout(SECONDS):
+            while await named(store, name):  # noqa: ASYNC110 - a store can only be asked
+                await asyncio.sleep(0.01)
+        with pytest.raises(PoolClosed):
+            await pool.acquire("anna", wait_seconds=0)

@@ -80,12 +80,19 @@ async def _ask_user(work: Awaitable[T]) -> T:
         StoreLost: it has failed.
     """
     try:
-        return await work
+        result = await work
     except (Exception, asyncio.CancelledError, BaseExceptionGroup) as exc:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             raise asyncio.CancelledError from exc
         raise StoreLost(with_hint(str(exc)) or type(exc).__name__) from exc
+    if _is_cancelled():
+        raise asyncio.CancelledError
+    return result
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def close_connection(connection: RedisConnection) -> None:

@@ -119,10 +119,10 @@ class OpenPool:
         """Let go of everything."""
         for task in self._tasks:
             task.cancel()
-        for end in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(end, Exception):
-                log.error("permits: a task of pool %s had died", self._name, exc_info=end)
         try:
+            for end in await asyncio.gather(*self._tasks, return_exceptions=True):
+                if isinstance(end, Exception):
+                    log.error("permits: a task of pool %s had died", self._name, exc_info=end)
             await self.dispatch.leave()
         except (StoreLost, TimeoutError) as exc:
             log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, exc)
