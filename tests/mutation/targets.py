@@ -104,8 +104,9 @@ TARGETS = (
     Target(
         _parts("permits.redis", "open_pool pool"),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("store_layout", "misuse", "open_pool")),
-            *(*_CONTRACT, "-k", _ON_VALKEY),
+            *(f"tests/permits/test_{what}.py" for what in ("arguments", "store_layout", "misuse", "open_pool")),
+            *("tests/permits/test_pool_answers.py", "tests/permits/test_clients.py"),
+            *(*_CONTRACT, "-k", f"{_ON_VALKEY} and not test_clients or no_client"),
         ),
     ),
     Target(

@@ -226,9 +226,13 @@ class PodSession:
         held, waiting = holdings
         giving_back = {release.id for release in self._pending.queued_releases()}
         ours = self._pending.ids() | lease.held.keys() | giving_back
-        for leaked in (held | waiting) - ours:
-            log.warning("permits: giving back %s, which nobody holds", leaked)
-            self._pending.put(Release(leaked))
+        leaked = (held | waiting) - ours
+        if leaked:
+            log.warning(
+                "permits: giving back %d of %s, which nobody holds: %.200s", len(leaked), lease.incarnation, leaked
+            )
+        for each in leaked:
+            self._pending.put(Release(each))
         if (known & lease.held.keys()) - held:
             log.error("permits: the store does not know all that %s holds; it is lost", lease.incarnation)
             lease.end()
