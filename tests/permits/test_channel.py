@@ -4,13 +4,15 @@ import asyncio
 import select
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha1
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from redis.credentials import CredentialProvider
 
 from permits.redis import channel as channel_module
 from permits.redis.channel import Channel, CommandHead, StoreLost, Subscription, open_connection
@@ -131,3 +133,104 @@ async def test_a_subscription_answers_a_ping_although_a_health_check_is_due(
             assert await store.publish(name, "permit") == 1
             assert await subscription.next() == b"permit"
         await subscription.close()
+
+
+class Vault(CredentialProvider):
+    """Credentials for a server that takes any, once somebody has done something to the task that asks."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.error: BaseException | None = None
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        self.asked.set()
+        if self.error is not None:
+            raise self.error
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "default", "any"
+
+
+async def test_a_cancellation_that_credentials_ignore_counts(redis_url: str) -> None:
+    vault = Vault()
+    async with Redis.from_url(redis_url, credential_provider=vault) as redis:
+        opening = asyncio.create_task(open_connection(redis, "key"))
+        await vault.asked.wait()
+        opening.cancel()
+        await asyncio.wait([opening], timeout=SECONDS)
+        assert opening.cancelled()
+
+
+@pytest.mark.parametrize("error", [LookupError("no password"), asyncio.CancelledError("no password")], ids=repr)
+async def test_what_credentials_raise_is_told(redis_url: str, error: BaseException) -> None:
+    vault = Vault()
+    vault.error = error
+    async with Redis.from_url(redis_url, credential_provider=vault) as redis:
+        with pytest.raises(StoreLost, match="no password"):
+            await open_connection(redis, "key")
+
+
+async def test_each_connection_has_the_next_generation_and_the_scripts(
+    redis_url: str, name: str, store: "Redis"
+) -> None:
+    script = LuaScript("return 'ran'", sha1(b"return 'ran'").hexdigest())
+    async with Redis.from_url(redis_url, client_name=name, decode_responses=True) as redis:
+        channel = Channel(redis, [script], "key", lead=[(CommandHead("ECHO"), ("dropped",))])
+        with pytest.raises(StoreLost, match="not connected"):
+            await channel.exchange([])
+        for generation in (1, 2):
+            assert (channel.connected, channel.generation) == (False, generation - 1)
+            await channel.connect()
+            await channel.connect()
+            assert (channel.connected, channel.generation) == (True, generation)
+            assert await channel.exchange([(CommandHead("EVALSHA", script.sha), (0,))]) == [b"ran"]
+            await channel.close()
+        await until_none_is_open(store, name)
+
+
+async def until_none_is_open(store: "Redis", client: str) -> None:
+    async with asyncio.timeout(SECONDS):
+        while any(found["name"] == client for found in await store.client_list()):  # noqa: ASYNC110 - it can only be asked
+            await asyncio.sleep(0.01)
+
+
+async def test_an_error_ends_the_connection(redis_url: str, name: str, store: "Redis") -> None:
+    async with Redis.from_url(redis_url, client_name=name) as redis:
+        channel = Channel(redis, (), "key")
+        await channel.connect()
+        with pytest.raises(StoreLost, match="unknown command"):
+            await channel.exchange([(CommandHead("NONSENSE"), ())])
+        assert not channel.connected
+        await channel.connect()
+        with pytest.raises(TypeError):
+            await channel.send([(CommandHead("ECHO"), (None,))])  # type: ignore[list-item]
+        assert not channel.connected
+        await channel.connect()
+        receiving = asyncio.create_task(channel.receive(1))
+        await asyncio.sleep(0)
+        receiving.cancel()
+        await asyncio.wait([receiving])
+        assert receiving.cancelled()
+        assert not channel.connected
+        await until_none_is_open(store, name)
+
+
+async def test_a_subscription_hears_until_it_is_closed(redis_url: str, name: str, store: "Redis") -> None:
+    async with Redis.from_url(redis_url, client_name=name, decode_responses=True) as redis:
+        subscription = Subscription(redis, name)
+        with pytest.raises(StoreLost, match="not subscribed"):
+            await subscription.next()
+        await subscription.open()
+        assert await store.publish(name, "permit") == 1
+        async with asyncio.timeout(SECONDS):
+            assert await subscription.next() == b"permit"
+            waiting = asyncio.create_task(subscription.next())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            await store.publish(name, "later")
+            assert await subscription.next() == b"later"
+        await subscription.close()
+        await until_none_is_open(store, name)
+        with pytest.raises(StoreLost, match="not subscribed"):
+            await subscription.next()
