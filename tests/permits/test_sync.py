@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -316,6 +316,19 @@ def test_who_holds_a_permit_hears_that_it_is_lost(tmp_path: Path) -> None:
             with pytest.raises(PoolUnavailable):
                 pool.acquire("anna", wait_seconds=SECONDS)
     assert heard == [(permit, False)]
+
+
+@asynccontextmanager
+async def _yields_nothing() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("make", [list, _yields_nothing])
+def test_a_function_that_makes_no_pool_is_told_so_at_once(make: Any) -> None:
+    pool = SyncPool(make)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="make must "):
+            pool.acquire("anna", wait_seconds=0)
 
 
 SCRIPT = """

@@ -190,7 +190,12 @@ class Worker:
         self._main = asyncio.current_task()
         if self._stopping:
             return
-        async with self._make() as pool:
+        made: object = self._make()
+        if not isinstance(made, AbstractAsyncContextManager):
+            raise TypeError(f"make must return a pool or an async context manager that yields one, not {made!r}")
+        async with made as pool:
+            if not isinstance(pool, Pool):
+                raise TypeError(f"make must yield a pool, not {pool!r}")
             self.pool = pool
             self._started.succeed(None)
             try:
