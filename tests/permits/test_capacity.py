@@ -25,3 +25,17 @@ async def test_settings_that_say_what_was_set_by_hand_change_nothing(
     await PoolOperator(name, store).set_capacity(7)
     await open_pod(capacity=7)
     assert (await first.state()).capacity == 7
+
+
+async def test_what_was_set_before_the_first_pod_holds_until_settings_change(
+    open_pod: OpenPod, store: "Redis", name: str
+) -> None:
+    operator = PoolOperator(name, store)
+    await operator.begin()
+    await operator.set_capacity(7)
+    first = await open_pod(capacity=3)
+    assert (await first.state()).capacity == 7
+    await open_pod(capacity=3)
+    assert (await first.state()).capacity == 7
+    await open_pod(capacity=4)
+    assert (await first.state()).capacity == 4

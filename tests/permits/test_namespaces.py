@@ -32,6 +32,13 @@ async def test_pools_of_two_prefixes_share_nothing(
     assert name not in await find_pools(store)
 
 
+async def test_the_log_names_the_command_that_ends_learning(
+    open_pod: OpenPod, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await open_pod(learns=True, prefix="mine")
+    assert f"`permits trust {name} --prefix mine`" in caplog.text
+
+
 @pytest.mark.parametrize("prefix", ["", "a b", "{a}", "x" * 201], ids=repr)
 def test_a_prefix_that_would_make_another_hash_tag_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):

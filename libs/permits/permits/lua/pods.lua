@@ -292,14 +292,16 @@ local function may_reap()
   return not damaged
 end
 
--- The capacity by the settings of the first pod; set by hand or by newer settings later.
+-- The capacity by the settings of the first pod, unless it was set by hand before that; set by hand or by newer settings later.
 local function seed_capacity(seed, news)
   local last_seed = tonumber(redis.call('HGET', POOL, 'capacity_seed'))
-  if not last_seed or (news and last_seed ~= seed) then
+  if last_seed and not (news and last_seed ~= seed) then
+    return
+  elseif last_seed or capacity == 0 then
     capacity = seed
     redis.call('HINCRBY', POOL, 'capacity_version', 1)
-    set_fields('capacity', capacity, 'capacity_seed', seed)
   end
+  set_fields('capacity', capacity, 'capacity_seed', seed)
 end
 
 -- A pod that may have, or know of, a longer lease than those before it must have the time to declare, too.

@@ -10,7 +10,7 @@ from permits.redis.channel import Channel, StoreLost
 from permits.redis.clients import Client
 from permits.redis.dispatch import Dispatch
 from permits.redis.grant_listener import GrantListener
-from permits.redis.keys import channel_of, keys_of
+from permits.redis.keys import DEFAULT_PREFIX, channel_of, keys_of
 from permits.redis.replies import Condition
 from permits.redis.scripts import LuaScripts
 from permits.redis.store import Store, Terms
@@ -39,6 +39,7 @@ class OpenPool:
         reporter: OutcomeReporter,
     ) -> None:
         self._name = name
+        self._prefix_option = "" if prefix == DEFAULT_PREFIX else f" --prefix {prefix}"
         self._setting = terms.capacity
         self._capacity = terms.capacity
         self._loop = asyncio.get_running_loop()  # kept, so that other threads can ask how the pool is
@@ -85,10 +86,11 @@ class OpenPool:
         if learned and condition.learning_seconds:
             log.warning(
                 "permits: pool %s grants nothing new for %.0f s more: the store may have forgotten who holds permits; "
-                "`permits trust %s` ends that when nobody holds any",
+                "`permits trust %s%s` ends that when nobody holds any",
                 self._name,
                 condition.learning_seconds,
                 self._name,
+                self._prefix_option,
             )
         capacity = condition.capacity
         if capacity != self._capacity:
