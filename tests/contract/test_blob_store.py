@@ -317,10 +317,12 @@ async def without_conditions(endpoint_url: str) -> AsyncIterator[str]:
     refusal = b"<?xml version='1.0'?><Error><Code>NotImplemented</Code></Error>"
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
+        try:
+            with suppress(OSError):
+                while data := await reader.read(65_536):
+                    writer.write(data)
+                    await writer.drain()
+        finally:
             writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
