@@ -12,6 +12,7 @@ three faults that are promised are tried. MODEL_FAULTS=2 in the environment leav
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from operator import add, le
 from typing import Final, NamedTuple, TypeVar
 
@@ -125,20 +126,6 @@ class State(NamedTuple):
     beaten: tuple[bool, bool] = (False, False)
 
 
-class Step(NamedTuple):
-    """Something that can happen.
-
-    Attributes:
-        after: the state that follows.
-        faults: those that it takes.
-        robs: whether a pod loses what it held while it may trust its lease.
-    """
-
-    after: State
-    faults: Faults = Faults()
-    robs: bool = False
-
-
 def put(pair: tuple[T, T], at: int, value: T) -> tuple[T, T]:
     return (value, pair[1]) if at == 0 else (pair[0], value)
 
@@ -225,40 +212,58 @@ def _holds(state: State, at: int, *, change: int) -> State:
     return state._replace(pods=put(state.pods, at, pod), servers=(server, state.servers[1]))
 
 
-def faults(state: State) -> Iterator[Step]:
-    """Everything that can go wrong next. A clock that jumps by more than two quarters does what a silence does, too."""
+def emptied_or_restarted(state: State) -> Iterator[State]:
+    """A store loses its data, or a pod is started anew."""
+    yield state._replace(servers=(Server(), state.servers[1]))
+    for at in (0, 1):
+        yield state._replace(pods=put(state.pods, at, Pod()))
+
+
+def failed_over(state: State) -> Iterator[State]:
+    """The other server takes over, with its own data, with a copy, or with none."""
     active, idle = state.servers
-    yield Step(state._replace(servers=(Server(), idle)), Faults(others=1))
     for data in (idle, active._replace(run=OTHER), Server()):
-        yield Step(state._replace(servers=(data, active)), Faults(failovers=1))
-    jumped = active._replace(unseen=min(LEASE, active.unseen + 2))
-    yield Step(state._replace(servers=(jumped, idle)), Faults(jumps=1))
+        yield state._replace(servers=(data, active))
+
+
+def jumped(state: State) -> Iterator[State]:
+    """The store's clock jumps by two quarters. What a longer jump does, a silence does, too."""
+    active, idle = state.servers
+    yield state._replace(servers=(active._replace(unseen=min(LEASE, active.unseen + 2)), idle))
+
+
+def paused(state: State) -> Iterator[State]:
+    """A pod is paused or cut off."""
     for at, pod in enumerate(state.pods):
-        yield Step(state._replace(pods=put(state.pods, at, Pod())), Faults(others=1))
-        yield Step(state._replace(pods=put(state.pods, at, pod._replace(away=True))), Faults(pauses=1))
+        yield state._replace(pods=put(state.pods, at, pod._replace(away=True)))
+
+
+FAULTS: Final[dict[Faults, Callable[[State], Iterator[State]]]] = {
+    Faults(others=1): emptied_or_restarted,
+    Faults(failovers=1): failed_over,
+    Faults(jumps=1): jumped,
+    Faults(pauses=1): paused,
+}
 
 
 def normal(state: State) -> State:
     """One state for all that differ only by the names of epochs and pods."""
-    epochs = sorted({0, *(pod.epoch for pod in state.pods), *(server.epoch for server in state.servers)})
-    rank = {epoch: index for index, epoch in enumerate(epochs)}
-    one, two = (pod._replace(epoch=rank[pod.epoch]) for pod in state.pods)
-    active, idle = (server._replace(epoch=rank[server.epoch]) for server in state.servers)
-
-    def seen_as(at: int) -> tuple[object, ...]:
-        return (one, two)[at], state.beaten[at], active.leases[at], active.held[at], idle.leases[at], idle.held[at]
-
-    if seen_as(0) <= seen_as(1):
-        return State((one, two), (active, idle), state.beaten)
-    return State((two, one), (_swapped(active), _swapped(idle)), state.beaten[::-1])
+    (one, two), (active, idle), beaten = state
+    epochs = sorted({0, one.epoch, two.epoch, active.epoch, idle.epoch})
+    if epochs[-1] >= len(epochs):
+        one, two, active, idle = (each._replace(epoch=epochs.index(each.epoch)) for each in (one, two, active, idle))
+    mine = one, beaten[0], active.leases[0], active.held[0], idle.leases[0], idle.held[0]
+    if mine > (two, beaten[1], active.leases[1], active.held[1], idle.leases[1], idle.held[1]):
+        return State((two, one), (_swapped(active), _swapped(idle)), beaten[::-1])
+    return State((one, two), (active, idle), beaten)
 
 
 def _swapped(server: Server) -> Server:
     return server._replace(leases=server.leases[::-1], held=server.held[::-1])
 
 
-def followers(state: State, rules: Rules) -> Iterator[Step]:
-    """Everything that can happen next."""
+def events(state: State, rules: Rules) -> Iterator[tuple[State, bool]]:
+    """Everything that can happen next without a fault, and whether a pod lost what it held and may trust its lease."""
     possible = [tick(state, rules)]
     for at, pod in enumerate(state.pods):
         if pod.away:
@@ -266,11 +271,10 @@ def followers(state: State, rules: Rules) -> Iterator[Step]:
         else:
             possible += (acquire(state, at, rules), release(state, at))
             beaten = beat(state, at, rules)
-            yield Step(beaten, robs=beaten.pods[at].held < pod.held)
+            yield beaten, beaten.pods[at].held < pod.held
     for after in possible:
         if after is not None:
-            yield Step(after)
-    yield from faults(state)
+            yield after, False
 
 
 def explore(rules: Rules, allowed: Callable[[Faults], bool]) -> tuple[int, State | None]:
@@ -281,20 +285,28 @@ def explore(rules: Rules, allowed: Callable[[Faults], bool]) -> tuple[int, State
     """
     seen: dict[State, list[Faults]] = {State(): [Faults()]}
     to_do: list[list[tuple[State, Faults]]] = [[(State(), Faults())], *([] for _ in range(9))]
+
+    def add(after: State, past: Faults) -> None:
+        same = normal(after)
+        known = seen.setdefault(same, [])
+        if not any(one.within(past) for one in known):
+            known.append(past)
+            to_do[past.total()].append((same, past))
+
+    @cache
+    def next_faults(past: Faults) -> list[tuple[Faults, Callable[[State], Iterator[State]]]]:
+        return [(past.plus(fault), happen) for fault, happen in FAULTS.items() if allowed(past.plus(fault))]
+
     for level in to_do:
         while level:
-            state, before = level.pop()
-            for after, more, robs in followers(state, rules):
-                past = before.plus(more)
-                if not allowed(past):
-                    continue
-                if robs or sum(pod.held for pod in after.pods) > CAPACITY:
+            state, past = level.pop()
+            for after, robs in events(state, rules):
+                if robs or after.pods[0].held + after.pods[1].held > CAPACITY:
                     return len(seen), after
-                same = normal(after)
-                known = seen.setdefault(same, [])
-                if not any(one.within(past) for one in known):
-                    known.append(past)
-                    to_do[past.total()].append((same, past))
+                add(after, past)
+            for more, happen in next_faults(past):
+                for after in happen(state):
+                    add(after, more)
     return len(seen), None
 
 
