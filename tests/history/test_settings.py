@@ -10,6 +10,7 @@ import pytest
 from pymongo.uri_parser import parse_uri
 
 from history_service.settings import HistorySettings
+from servicekit.settings import load
 
 SECRET = "a secret of at least thirty-two bytes"
 PASSWORD = "hunter2"
@@ -29,6 +30,20 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
         timeout=60,
         check=False,
     )
+
+
+def complaints(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **settings: str) -> list[str]:
+    """What the program says of its settings before it ends, without starting a process."""
+    for name in [name for name in os.environ if name.startswith("HISTORY_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"HISTORY_{name}", value)
+    with pytest.raises(SystemExit) as left:
+        load(HistorySettings, [], prog="python -m history_service", description="")
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -117,11 +132,25 @@ def start(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complet
         ),
     ],
 )
-def test_each_mistake_is_one_line(tmp_path: Path, settings: dict[str, str], mistakes: list[str]) -> None:
-    ended = start(tmp_path, **settings)
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr.splitlines() == [*mistakes, LAST_LINE]
+def test_each_mistake_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    mistakes: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert complaints(monkeypatch, capsys, **settings) == [*mistakes, LAST_LINE]
+
+
+def test_the_program_ends_with_its_mistakes(tmp_path: Path) -> None:
+    ended = start(tmp_path, PORT="70000", LOG_FORMAT="xml")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        'HISTORY_PORT: must be at most 65535 (got "70000")',
+        'HISTORY_LOG_FORMAT: must be one of auto, json, console (got "xml")',
+        LAST_LINE,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,13 +165,14 @@ def test_each_mistake_is_one_line(tmp_path: Path, settings: dict[str, str], mist
         f"mongodb://anna:{PASSWORD}@host/?nonsense=1",
     ],
 )
-def test_an_address_of_mongodb_is_checked_and_not_shown(tmp_path: Path, url: str) -> None:
-    ended = start(tmp_path, MONGODB_URL=url)
-    assert ended.returncode == 2
-    told, last = ended.stderr.splitlines()
+def test_an_address_of_mongodb_is_checked_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told, last = complaints(monkeypatch, capsys, MONGODB_URL=url)
     assert told.startswith("HISTORY_MONGODB_URL: must be mongodb://host:port")
     assert last == LAST_LINE
-    assert PASSWORD not in ended.stderr
+    assert PASSWORD not in told
 
 
 def test_a_password_of_mongodb_may_come_by_itself() -> None:
