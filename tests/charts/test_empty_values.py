@@ -95,31 +95,48 @@ def outcome(values: Mapping[str, Any], path: Path = CHATBOT) -> Release | str:
         return str(exc)
 
 
-def _cases(kind: type = object) -> Iterator[Any]:
-    """Yield each value of that kind with each of the bases."""
-    for name, (path, values) in BASES.items():
+def _cases(*bases: str) -> Iterator[Any]:
+    """Yield each value with each of these bases: the values of the base, the path of the value and its default."""
+    for name in bases:
+        path, values = BASES[name]
         defaults = values_file(path / "values.yaml")
         for key in _paths(defaults):
-            if isinstance(_of(defaults, key), kind) and not OF_KUBERNETES.search(key):
-                yield pytest.param(path, values, key, id=f"{name}-{key}")
+            if not OF_KUBERNETES.search(key):
+                yield pytest.param(path, values, key, _of(defaults, key), id=f"{name}-{key}")
 
 
-@pytest.mark.parametrize(("path", "base", "key"), [*_cases()])
-def test_null_is_the_default_where_that_is_empty_and_refused_elsewhere(
-    path: Path, base: dict[str, Any], key: str
-) -> None:
+def _may_be_null(case: Any) -> bool:
+    _, _, key, default = case.values
+    return key.endswith(".replicas") or default in ("", [], {}, None)
+
+
+CASES = [*_cases(*BASES)]
+
+
+# The schema refuses them before a template sees any value, so one base of each chart tells.
+@pytest.mark.parametrize(
+    ("path", "base", "key", "default"), [case for case in _cases("least", "swarm") if not _may_be_null(case)]
+)
+def test_null_is_refused_where_there_is_a_default(path: Path, base: dict[str, Any], key: str, default: object) -> None:
+    assert default is not None
+    assert f"missing property '{key.rpartition('.')[2]}'" in str(outcome(merged(base, _at(key, None)), path))
+
+
+@pytest.mark.parametrize(("path", "base", "key", "default"), [case for case in CASES if _may_be_null(case)])
+def test_null_is_the_default_where_that_is_empty(path: Path, base: dict[str, Any], key: str, default: object) -> None:
     made = outcome(merged(base, _at(key, None)), path)
-    if key.endswith(".replicas"):
-        assert isinstance(made, Release)  # which the last test looks at
-    elif _of(values_file(path / "values.yaml"), key) in ("", [], {}, None):
-        default = outcome(_without(base, key), path)
-        assert made == default or (REFUSED.search(str(made)) and REFUSED.search(str(default)))
-    else:
-        assert f"missing property '{key.rpartition('.')[2]}'" in str(made)
+    if default:  # a number of pods, which the last test looks at
+        assert isinstance(made, Release)
+        return
+    without = outcome(_without(base, key), path)
+    assert made == without or (REFUSED.search(str(made)) and REFUSED.search(str(without)))
 
 
-@pytest.mark.parametrize(("path", "base", "key"), [*_cases(list)])
-def test_an_empty_list_opens_nothing(path: Path, base: dict[str, Any], key: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "base", "key", "default"), [case for case in CASES if isinstance(case.values[3], list)]
+)
+def test_an_empty_list_opens_nothing(path: Path, base: dict[str, Any], key: str, default: list[object]) -> None:
+    assert isinstance(default, list)
     made = outcome(merged(base, _at(key, [])), path)
     if isinstance(made, str):
         assert REFUSED.search(made)
