@@ -5,8 +5,10 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 pytest_plugins = ["tests.support.stores"]
 
@@ -14,6 +16,15 @@ pytest_plugins = ["tests.support.stores"]
 def pytest_sessionstart() -> None:
     """Keep looptime from making an event loop when it looks for the current one: nobody would close it."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reads_descriptions_of_s3_once() -> Iterator[None]:
+    """Keep what botocore parses for each new client, which takes a tenth of a second: tests make hundreds of clients."""
+    parsed = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: parsed(path))
+        yield
 
 
 @pytest.fixture(autouse=True)
