@@ -99,7 +99,7 @@ async def test_speech_grows_with_the_text(workers: OfOneClient) -> None:
 
 async def test_voice_notes_do_not_wait_for_long_videos_and_a_full_queue_is_busy() -> None:
     async with workers_of(2, max_waiting=3) as workers:
-        long = video(RED, seconds=1200, rate=25, size=(320, 240))
+        long = video(RED, seconds=300, rate=25, size=(320, 240))
         videos = [asyncio.create_task(workers.probe_video(long, client_id=f"v{number}")) for number in range(4)]
         await until(lambda: workers.waiting == 3)
         with pytest.raises(MediaError) as refused:
