@@ -20,7 +20,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def reads_descriptions_of_s3_once() -> Iterator[None]:
-    """Keep what botocore parses for each new client, which takes a tenth of a second: tests make hundreds of clients."""
+    """Keep what botocore parses for each new client, which takes a tenth of a second: tests make hundreds."""
     parsed = cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", lambda _, path: parsed(path))

@@ -1,6 +1,8 @@
 """Text that YAML would read as something else stays text, or is refused: numbers, words such as true, signs, lines."""
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,13 +40,25 @@ def _check(values: Mapping[str, Any]) -> None:
         assert all(isinstance(value, str) for value in one["metadata"]["labels"].values())
 
 
+def _at(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+@cache
+def _refused(odd: str) -> set[str]:
+    """Return the places of all texts that the schema refuses when they are this one. It names them all at once."""
+    made = outcome(merged(ALL, *(_at(path, odd) for path in TEXTS)))
+    assert isinstance(made, str)
+    return set(re.findall(r"at '/([^']+)'", made))
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=".".join)
 def test_text_stays_text_or_is_refused(path: tuple[str, ...]) -> None:
     for odd in ODD:
-        value: Any = odd
-        for key in reversed(path):
-            value = {key: value}
-        _check(merged(ALL, value))
+        if "/".join(path) not in _refused(odd):
+            _check(merged(ALL, _at(path, odd)))
 
 
 @pytest.mark.parametrize("odd", ODD)

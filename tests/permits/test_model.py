@@ -251,7 +251,8 @@ def normal(state: State) -> State:
     (one, two), (active, idle), beaten = state
     epochs = sorted({0, one.epoch, two.epoch, active.epoch, idle.epoch})
     if epochs[-1] >= len(epochs):
-        one, two, active, idle = (each._replace(epoch=epochs.index(each.epoch)) for each in (one, two, active, idle))
+        one, two = (pod._replace(epoch=epochs.index(pod.epoch)) for pod in (one, two))
+        active, idle = (server._replace(epoch=epochs.index(server.epoch)) for server in (active, idle))
     mine = one, beaten[0], active.leases[0], active.held[0], idle.leases[0], idle.held[0]
     if mine > (two, beaten[1], active.leases[1], active.held[1], idle.leases[1], idle.held[1]):
         return State((two, one), (_swapped(active), _swapped(idle)), beaten[::-1])
