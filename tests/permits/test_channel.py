@@ -22,6 +22,7 @@ from tests.permits.gate import open_gate
 from tests.permits.parts import SECONDS
 
 ROUNDS = 3000
+MORE_THAN_SOCKETS_HOLD = 1 << 25
 
 
 async def test_a_notice_is_on_its_way_before_the_reply_to_who_caused_it(
@@ -175,7 +176,8 @@ async def test_each_connection_has_the_next_generation_and_the_scripts(
 ) -> None:
     script = LuaScript("return 'ran'", sha1(b"return 'ran'").hexdigest())
     async with Redis.from_url(redis_url, client_name=name, decode_responses=True) as redis:
-        channel = Channel(redis, [script], "key", lead=[(CommandHead("ECHO"), ("dropped",))])
+        no_text = (CommandHead("EVAL", r"return '\255'"), (0,))
+        channel = Channel(redis, [script], "key", lead=[no_text])
         with pytest.raises(StoreLost, match="not connected"):
             await channel.exchange([])
         for generation in (1, 2):
@@ -213,6 +215,21 @@ async def test_an_error_ends_the_connection(redis_url: str, name: str, store: "R
         assert receiving.cancelled()
         assert not channel.connected
         await until_none_is_open(store, name)
+
+
+async def test_a_connection_is_closed_at_once_although_the_server_reads_nothing(redis_url: str) -> None:
+    async with open_gate(redis_url) as gate, Redis.from_url(gate.url) as redis:
+        channel = Channel(redis, (), "key")
+        await channel.connect()
+        gate.valve.requests.clear()
+        sending = asyncio.create_task(channel.send([(CommandHead("ECHO"), ("x" * MORE_THAN_SOCKETS_HOLD,))]))
+        await gate.next_request()
+        closing = asyncio.create_task(channel.close())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert closing.done()
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 async def test_a_subscription_hears_until_it_is_closed(redis_url: str, name: str, store: "Redis") -> None:

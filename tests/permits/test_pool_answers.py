@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from permits import Outlook, PermitRequest, PoolClosed, PoolUnavailable, Reason, Verdict
+from permits import Outlook, PermitRequest, PoolClosed, PoolMisuse, PoolUnavailable, Reason, Verdict
+from permits import pool as base
 from permits.redis import RedisPool
 from permits.redis import pool as module
 from permits.redis.channel import Reply
@@ -26,6 +27,7 @@ class FakeStore:
         asked: what the queries said.
         requests: those who ask for a permit.
         ticket: the number that they get.
+        refused: with what all requests were.
         reason: the condition of the pool, with 7 s left.
     """
 
@@ -35,8 +37,9 @@ class FakeStore:
         self.requests: list[AcquireRequest] = []
         self.ticket = 0
         self.reason: Reason | None = None
-        self.stopped = False
-        self.pending = SimpleNamespace(new=self._new, refuse_all=lambda _: None)
+        self.stops = 0
+        self.pending = SimpleNamespace(new=self._new, refuse_all=self._refuse_all)
+        self.refused: list[object] = []
         self.dispatch = self
 
     def query(self, query: Query) -> None:
@@ -46,6 +49,9 @@ class FakeStore:
     def _new(self, client_id: str, deadline: float | None, wait_id: str | None) -> AcquireRequest:
         self.requests.append(AcquireRequest("id", client_id, deadline, wait_id or ""))
         return self.requests[-1]
+
+    def _refuse_all(self, error: object) -> None:
+        self.refused.append(error)
 
     async def acquire(self, request: AcquireRequest) -> None:
         self.begin(request)
@@ -68,7 +74,7 @@ class FakeStore:
         pass
 
     async def stop(self) -> None:
-        self.stopped = True
+        self.stops += 1
 
 
 @pytest.fixture
@@ -136,8 +142,45 @@ async def test_only_a_pool_that_learns_says_how_long(store: FakeStore) -> None:
         assert (pool.condition(), pool.learning_seconds()) == (Reason.LIMITS_LEARNING, 7)
         await pool.close()
         assert (pool.ready(), pool.condition(), pool.learning_seconds()) == (False, Reason.DRAINING, 0)
-        assert not store.stopped
-    assert store.stopped
+        assert store.refused == [PoolClosed]
+        assert store.stops == 0
+    assert store.stops == 1
+    assert pool.condition() is Reason.DRAINING
+
+
+async def test_a_pool_that_has_ended_drains(store: FakeStore) -> None:
+    async with make() as pool:
+        pass
+    assert pool.condition() is Reason.DRAINING
+    assert store.stops == 1
+
+
+async def test_a_forked_process_leaves_the_pool_of_its_parent_alone(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make() as pool:
+        monkeypatch.setattr(base, "_forks", base._forks + 1)
+        assert (pool.ready(), pool.condition()) == (False, Reason.LIMITS_UNAVAILABLE)
+    assert not store.refused
+    assert store.stops == 0
+
+
+async def test_a_pool_that_was_never_open_is_no_closed_one(store: FakeStore) -> None:
+    pool = make()
+    await pool.close()
+    for call in (pool.peek("anna"), pool.state(), pool.acquire("anna", wait_seconds=0)):
+        with pytest.raises(PoolMisuse, match="is not open"):
+            await call
+    with pytest.raises(PoolMisuse, match="is not open"):
+        pool.request("anna", wait_seconds=0, settled=lambda _: None)
+
+
+async def test_a_peek_for_no_client_is_refused(store: FakeStore) -> None:
+    nobody: Any = None
+    async with make() as pool:
+        with pytest.raises(TypeError, match="client_id"):
+            await pool.peek(nobody)
+    assert not store.asked
 
 
 @pytest.mark.parametrize(("ticket", "told"), [(0, "at once"), (1, "waited")])
@@ -148,13 +191,13 @@ async def test_a_grant_with_a_ticket_was_waited_for(store: FakeStore, ticket: in
     async with make(observer=diary) as pool:
         now = asyncio.get_running_loop().time()
         await pool.acquire("anna", wait_seconds=0)
-        pool.request("ben", wait_seconds=60, settled=settled.put_nowait)
+        pool.request("ben", wait_seconds=0.5, settled=settled.put_nowait)
         await settled.get()
     assert diary.news == [("granted", told)] * 2
     first, second = store.requests
     assert first.deadline is None
     assert second.deadline is not None
-    assert 60 <= second.deadline - now < 90
+    assert second.deadline >= now + 0.5
 
 
 async def test_a_closed_pool_asks_nothing(store: FakeStore) -> None:
@@ -177,5 +220,5 @@ async def test_a_pool_whose_opening_is_cancelled_is_closed_and_stopped(
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert store.stopped
+    assert store.stops == 1
     assert pool.condition() is Reason.DRAINING
