@@ -112,3 +112,33 @@ async def test_an_opening_that_is_cancelled_leaves_no_connection(
                 await asyncio.sleep(0.01)
         with pytest.raises(PoolClosed):
             await pool.acquire("anna", wait_seconds=0)
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000], ids=["once", "again and again, as anyio does"])
+async def test_a_pool_that_is_cancelled_while_it_asks_gives_everything_back(
+    redis_url: str, store: "Redis", name: str, times: int
+) -> None:
+    operator = PoolOperator(name, store)
+    await operator.begin()
+    asks = asyncio.Event()
+
+    async def work() -> None:
+        async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, capacity=1) as pool:
+            await hold(pool, "anna")
+            pool.request("ben", wait_seconds=SECONDS, settled=lambda _: None)
+            asks.set()
+            await asyncio.sleep(SECONDS)
+
+    for turns in range(5):
+        working = asyncio.ensure_future(work())
+        await asks.wait()
+        asks.clear()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for _ in range(times):
+            if not working.cancel():
+                break
+            await asyncio.sleep(0)
+        await asyncio.wait([working], timeout=SECONDS)
+        assert working.cancelled()
+        assert (await operator.show()).pods == []

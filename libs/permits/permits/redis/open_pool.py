@@ -118,7 +118,22 @@ class OpenPool:
         await self._listener.tried.wait()
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, in a task of its own: the caller may be cancelled already, or be so again meanwhile.
+
+        That takes bounded time. A cancellation of the caller is raised afterwards.
+        """
+        stopping = asyncio.create_task(self._stop(), name=f"permits-{self._name}-stop")
+        cancelled: asyncio.CancelledError | None = None
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        stopping.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         try:
