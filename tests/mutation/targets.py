@@ -105,7 +105,7 @@ TARGETS = (
         _parts("permits.redis", "open_pool pool"),
         (
             *(f"tests/permits/test_{what}.py" for what in ("arguments", "store_layout", "misuse", "open_pool")),
-            *("tests/permits/test_pool_answers.py", "tests/permits/test_clients.py"),
+            *("tests/permits/test_redis_pool_answers.py", "tests/permits/test_clients.py"),
             *(*_CONTRACT, "-k", f"{_ON_VALKEY} and not test_clients or no_client"),
         ),
     ),
