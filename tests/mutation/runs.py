@@ -3,6 +3,7 @@
 import importlib.abc
 import importlib.util
 import os
+import select
 import signal
 import sys
 import threading
@@ -201,9 +202,19 @@ def _end(child: int) -> None:
     while time.monotonic() < end and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         time.sleep(0.01)
     for process in _session_of(child):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+        _kill(process)
     os.waitpid(child, 0)
+
+
+def _kill(process: int) -> None:
+    """Kill a process, and wait until it is dead: only then are its sockets closed."""
+    with suppress(ProcessLookupError):
+        handle = os.pidfd_open(process)
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], 10.0)
+        finally:
+            os.close(handle)
 
 
 def _session_of(leader: int) -> Iterator[int]:
