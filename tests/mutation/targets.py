@@ -104,7 +104,10 @@ TARGETS = (
     Target(
         _parts("permits.redis", "open_pool pool"),
         (
-            *(f"tests/permits/test_{what}.py" for what in ("arguments", "store_layout", "misuse", "open_pool")),
+            *(
+                f"tests/permits/test_{what}.py"
+                for what in ("arguments", "misuse", "namespaces", "open_pool", "store_layout")
+            ),
             *("tests/permits/test_redis_pool_answers.py", "tests/permits/test_clients.py"),
             *(*_CONTRACT, "-k", f"{_ON_VALKEY} and not test_clients or no_client"),
         ),

@@ -7,8 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from permits import PoolClosed, PoolUnavailable
-from permits.redis import PoolOperator, RedisPool
+from permits.redis import PoolOperator, RedisPool, open_pool
 from permits.redis.channel import Subscription
+from permits.redis.grant_listener import GrantListener
 from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, until
 
@@ -142,3 +143,20 @@ async def test_a_pool_that_is_cancelled_while_it_asks_gives_everything_back(
         await asyncio.wait([working], timeout=SECONDS)
         assert working.cancelled()
         assert (await operator.show()).pods == []
+
+
+async def test_a_dead_subscription_is_given_up_within_a_lease(
+    redis_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silences: list[float] = []
+
+    class Recorded(GrantListener):
+        def __init__(self, *args: Any, silence_seconds: float, **others: Any) -> None:
+            super().__init__(*args, silence_seconds=silence_seconds, **others)
+            silences.append(silence_seconds)
+
+    monkeypatch.setattr(open_pool, "GrantListener", Recorded)
+    async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, capacity=1, lease_seconds=60):
+        pass
+    (silence_seconds,) = silences
+    assert 2 * silence_seconds < 60  # it is asked for a sign of life after one, and given up after another
