@@ -38,6 +38,18 @@ def check_callable(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, not {value!r}")
 
 
+def _utf8_size(name: str, text: str) -> int:
+    """Return the length of an argument in bytes.
+
+    Raises:
+        ValueError: it cannot be written in UTF-8. The message does not hold all of it, because a wait id is a secret.
+    """
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{name} cannot be written in UTF-8: {exc}") from None
+
+
 def check_pool_name(name: object) -> None:
     """Check the name of a pool, which makes one hash tag of its keys.
 
@@ -59,10 +71,7 @@ def check_pod(pod: object, most_bytes: int = MOST_POD_BYTES) -> None:
     pod = check_text("pod", pod)
     if not pod or any(letter.isspace() for letter in pod):
         raise ValueError(f"a pod's name is one word, not {pod!r}")
-    try:
-        size = len(pod.encode())
-    except UnicodeEncodeError as exc:
-        raise ValueError(f"pod cannot be written in UTF-8: {pod!r}") from exc
+    size = _utf8_size("pod", pod)
     if size > most_bytes:
         raise ValueError(f"pod has {size} bytes; {most_bytes} is the most")
 
@@ -75,13 +84,7 @@ def check_client(client_id: object) -> None:
         ValueError: it is too long, or cannot be written in UTF-8.
     """
     client_id = check_text("client_id", client_id)
-    if client_id.isascii():
-        size = len(client_id)
-    else:
-        try:
-            size = len(client_id.encode())
-        except UnicodeEncodeError as exc:
-            raise ValueError(f"client_id cannot be written in UTF-8: {client_id!r}") from exc
+    size = _utf8_size("client_id", client_id)
     if size > MOST_CLIENT_BYTES:
         raise ValueError(f"client_id has {size} bytes; {MOST_CLIENT_BYTES} is the most")
 
@@ -94,10 +97,7 @@ def check_wait_id(wait_id: str) -> None:
         ValueError: it is empty or too long, or cannot be written in UTF-8.
     """
     check_text("wait_id", wait_id)
-    try:
-        size = len(wait_id.encode())
-    except UnicodeEncodeError as exc:
-        raise ValueError("wait_id cannot be written in UTF-8") from exc
+    size = _utf8_size("wait_id", wait_id)
     if not 1 <= size <= MOST_WAIT_ID_BYTES:
         raise ValueError(f"wait_id has {size} bytes; it must have 1 to {MOST_WAIT_ID_BYTES}")
 
