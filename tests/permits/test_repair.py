@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from permits import PermitError, PoolLearning
+from permits import PermitError, PoolLearning, PoolUnavailable
 from permits.redis import PoolKnown, PoolOperator, RedisPool
 from permits.redis.keys import keys_of
 from tests.permits.conftest import OpenPod
@@ -241,6 +241,29 @@ async def test_a_number_of_an_epoch_that_is_too_large_is_not_counted_on(
         await _field_is(store, name, "epoch", known.isdisjoint)
         await until(pool, lambda state: state.held == 1)
     assert permit.valid()
+
+
+async def test_a_changed_number_is_not_sealed_by_a_pod_that_leaves(
+    open_pod: OpenPod, store: "Redis", name: str, redis_url: str
+) -> None:
+    """The shortest lease goes with it, which is another number under the same sum."""
+    pool = await open_pod(capacity=3, lease_seconds=16)
+    async with Redis.from_url(redis_url) as redis, RedisPool(name, redis=redis, capacity=3, lease_seconds=8):
+        await store.hset(f"permits:{{{name}}}:2:pool", "capacity", 9)
+    await until(pool, lambda state: state.capacity == 3)
+
+
+@pytest.mark.parametrize("change", [lambda operator: operator.set_capacity(2), PoolOperator.trust])
+async def test_an_operator_seals_no_changed_number(
+    open_pod: OpenPod, store: "Redis", name: str, change: Callable[[PoolOperator], Awaitable[None]]
+) -> None:
+    pool = await open_pod(capacity=3, lease_seconds=16)
+    await store.hset(f"permits:{{{name}}}:2:pool", "capacity", 9)
+    operator = PoolOperator(name, store)
+    with pytest.raises(PoolUnavailable, match="changed by hand"):
+        await change(operator)
+    await until(pool, lambda state: state.capacity == 3)
+    await change(operator)
 
 
 @pytest.mark.parametrize("hand", ["clock", "lease"])

@@ -9,8 +9,8 @@
 
 -- HERE STANDS pods.lua
 
-if not epoch or damaged then
-  return { DONE, 0 } -- there is nothing to be trusted; the next heartbeat settles it
+if damaged or not is_sealed() then
+  return { DONE, 0 } -- there is nothing to be trusted, nor to be sealed again; the next heartbeat settles it
 end
 remove_pod(ARGV[1])
 measure_step()

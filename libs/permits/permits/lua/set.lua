@@ -4,7 +4,7 @@
 -- KEYS: see records.lua.
 -- ARGV: 1 what: "capacity", "refuse", "allow", "trust", "new" or "serve", 2 the capacity, or the pod.
 -- Returns: {DONE, how it is now, more to do: call again with "serve"}; {GONE} when nobody has used this pool yet, or, for
---          "new", when somebody has or listens.
+--          "new", when somebody has or listens; an error when the pool's numbers were changed by hand, which must not be sealed.
 -- "capacity" counts at once and everywhere: what became free is handed to the line; nothing is revoked.
 -- "refuse" lets a pod's lease run out, and keeps it from coming back; "allow" ends that.
 -- "trust" ends the learning: the operator vouches that nobody holds what the store does not know.
@@ -27,6 +27,8 @@ if what == 'new' then
   set_fields('learning_until', 0)
 elseif not epoch then
   return { GONE }
+elseif (what == 'capacity' or what == 'trust') and not is_sealed() then
+  return redis.error_reply('the numbers of this pool were changed by hand; the next heartbeat of a pod mends them')
 elseif what == 'capacity' then
   capacity = tonumber(value)
   redis.call('HINCRBY', POOL, 'capacity_version', 1)
