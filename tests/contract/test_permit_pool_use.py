@@ -42,6 +42,18 @@ def lose(permit: object) -> None:
         permit.lose()  # type: ignore[attr-defined] # of a MemoryPermit
 
 
+async def test_a_permit_that_another_thread_releases_goes_to_the_next(open_pool: Opener) -> None:
+    pool = await open_pool(1)
+    (permit,) = await hold(pool, "anna")
+    (waiting,) = await queue_up(pool, "ben")
+    asyncio.get_running_loop().set_debug(True)  # calls from other threads that are not safe are errors
+    await asyncio.to_thread(permit.release)
+    assert not permit.valid()
+    async with asyncio.timeout(SECONDS):
+        (await waiting).release()
+    await nothing_held(pool)
+
+
 async def test_a_block_holds_a_permit_and_gives_it_back(open_pool: Opener) -> None:
     pool = await open_pool(1)
     async with pool.permit("anna", wait_seconds=0) as permit:

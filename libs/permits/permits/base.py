@@ -42,7 +42,7 @@ class Permit(Protocol):
     def release(self) -> None:
         """Release the permit. Synchronous and idempotent, so it is safe in any `finally`.
 
-        Call it on the pool's event loop. Of a permit only `valid` may be called by other threads.
+        `valid` and `release` may be called by any thread, everything else of a permit on the pool's event loop.
         """
 
 

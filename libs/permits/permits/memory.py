@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -230,7 +232,14 @@ class MemoryPool(Pool):
         self._held += 1
         self._held_by[client_id] += 1
         self._high_water = max(self._high_water, self._held)
-        return MemoryPermit(client_id, ticket, give_back=self._take_back, report_lost=self._reporter.lost)
+        return MemoryPermit(client_id, ticket, give_back=self._give_back, report_lost=self._reporter.lost)
+
+    def _give_back(self, permit: MemoryPermit) -> None:
+        if self._owner is None or self._owner.thread == get_ident():
+            self._take_back(permit)
+        else:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                self._owner.loop.call_soon_threadsafe(self._take_back, permit)
 
     def _take_back(self, permit: MemoryPermit) -> None:
         self._held -= 1

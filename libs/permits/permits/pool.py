@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -31,6 +32,7 @@ class _Owner:
     """Where a pool was opened. A forked process has another number of forks."""
 
     loop: asyncio.AbstractEventLoop
+    thread: int
     pid: int
     forks: int
 
@@ -188,7 +190,7 @@ class Pool(ABC):
             loop = asyncio.get_running_loop()
         except RuntimeError:  # of trio
             raise PoolMisuse(f"pool {self.name!r} needs a running event loop of asyncio") from None
-        self._owner = _Owner(loop, os.getpid(), _forks)
+        self._owner = _Owner(loop, get_ident(), os.getpid(), _forks)
 
     def _is_ours(self) -> bool:
         """Say whether this process has opened the pool, and not a process that it was forked from."""

@@ -80,11 +80,19 @@ class Lease:
     def end(self) -> None:
         """Lose everything that hangs on this lease. Another thread loses it at once; the event loop tells it."""
         self.alive = False
-        if self.over.is_set() or self._loop.is_closed():
-            return
-        if get_ident() != self._thread:
+        if not self.over.is_set() and not self._loop.is_closed():
+            self.on_its_loop(self._end)
+
+    def on_its_loop(self, act: Callable[[], None]) -> None:
+        """Call a function at once, or, from another thread, soon on the event loop."""
+        if get_ident() == self._thread:
+            act()
+        else:
             with suppress(RuntimeError):  # the loop was closed meanwhile
-                self._loop.call_soon_threadsafe(self.end)
+                self._loop.call_soon_threadsafe(act)
+
+    def _end(self) -> None:
+        if self.over.is_set():
             return
         self.over.set()
         if self._alarm is not None:
@@ -146,9 +154,12 @@ class RedisPermit:
         if not self._released:
             self._released = True
             self._on_lost = None
-            self.lease.held.pop(self.id, None)
-            if self.lease.alive:
-                self._release(self)
+            self.lease.on_its_loop(self._give_back)
+
+    def _give_back(self) -> None:
+        self.lease.held.pop(self.id, None)
+        if self.lease.alive:
+            self._release(self)
 
 
 _leases: WeakSet[Lease] = WeakSet()
