@@ -1,7 +1,7 @@
 """The session of a pod with its store, told by hand what comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -34,12 +34,17 @@ async def calls(store: "Redis", name: str) -> AsyncIterator[Store]:
     await store.delete(*keys_of(name))
 
 
-async def test_one_that_is_over_ends_with_the_last_answer_whatever_that_is(calls: Store) -> None:
-    wake = asyncio.Event()
-    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
+def make_session(calls: Store, wake: Callable[[], None] = lambda: None) -> tuple[PendingRequests, PodSession]:
+    """Return a session whose test does what a dispatch would do, and its requests."""
+    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake)
     session = PodSession(
-        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
+        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake
     )
+    return pending, session
+
+
+async def test_one_that_is_over_ends_with_the_last_answer_whatever_that_is(calls: Store) -> None:
+    _, session = make_session(calls)
     try:
         lease = await session.ready()
         over = CallResult(lease)
@@ -59,11 +64,7 @@ async def test_one_that_is_over_ends_with_the_last_answer_whatever_that_is(calls
 async def test_a_lease_that_ends_while_the_store_names_what_it_has_gives_nothing_back(
     calls: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wake = asyncio.Event()
-    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
-    session = PodSession(
-        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
-    )
+    pending, session = make_session(calls)
     try:
         lease = await session.ready()
         unknown = AcquireRequest("unknown", "anna", asyncio.get_running_loop().time() + LONG)
@@ -88,11 +89,7 @@ async def test_a_lease_that_ends_while_the_store_names_what_it_has_gives_nothing
 async def test_what_is_about_to_be_given_back_is_not_given_back_twice(
     calls: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wake = asyncio.Event()
-    pending = PendingRequests(calls.under_way, on_deadline=lambda _: None, wake=wake.set)
-    session = PodSession(
-        calls, pending, "pod/1", lease_seconds=LONG, on_lost=lambda _: None, on_news=lambda _: None, wake=wake.set
-    )
+    pending, session = make_session(calls)
     try:
         lease = await session.ready()
         deadline = asyncio.get_running_loop().time() + LONG
@@ -111,6 +108,66 @@ async def test_what_is_about_to_be_given_back_is_not_given_back_twice(
         assert any(request.id in warning for request in unknown)
         assert len(warning) < 300
     finally:
+        session.stop()
+
+
+async def test_a_store_that_has_more_to_do_gets_a_heartbeat_at_once(calls: Store) -> None:
+    wake = asyncio.Event()
+    _, session = make_session(calls, wake=wake.set)
+    try:
+        result = CallResult(await session.ready())
+        session.beat_due = False
+        result.more = True
+        session.take_in(result)
+        assert session.beat_due
+        assert wake.is_set()
+    finally:
+        session.stop()
+
+
+async def test_what_a_lease_that_is_over_left_unserved_is_not_sent_again(calls: Store) -> None:
+    pending, session = make_session(calls)
+    try:
+        lease = await session.ready()
+        session.take_in(CallResult(lease, unserved=[Release("one")], forgotten=True))
+        assert [release.id for release in pending.releases()] == ["one"]
+        lease.end()
+        session.take_in(CallResult(lease, unserved=[Release("two")], forgotten=True))
+        assert pending.releases() == []
+        assert await session.ready() is not lease
+    finally:
+        session.stop()
+
+
+async def test_a_heartbeat_that_agrees_needs_no_closer_look(calls: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pending, session = make_session(calls)
+    looks: list[str] = []
+
+    async def look(incarnation: str, epoch: str) -> None:
+        looks.append(incarnation)
+
+    monkeypatch.setattr(calls, "holdings", look)
+    try:
+        lease = await session.ready()
+        request = pending.new("anna", asyncio.get_running_loop().time() + LONG)
+        pending.begin(request)
+        await calls.send(Call(lease, [request], beat=True))
+        pending.take_queue()
+        result = await calls.receive()
+        pending.take_answers(result.answers)
+        pending.answer(lease)
+        session.take_in(result)
+        assert pending.waiters() == [request]
+        await session.ready()
+        assert looks == []
+        pending.abandon(request)
+        pending.take_queue()  # the store hears nothing of it, and has one waiter more
+        await calls.send(Call(lease, [], beat=True))
+        session.take_in(await calls.receive())
+        await session.ready()
+        assert looks == [lease.incarnation]
+    finally:
+        pending.stop()
         session.stop()
 
 
