@@ -24,7 +24,7 @@ from tests.permits.conftest import OpenPod
 from tests.permits.parts import SECONDS, hold, queue_up, until
 
 SCRIPTS = ("declare", "enter", "holdings", "leave", "operate", "peek", "renew", "set", "show", "state")
-LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "pods", "pool", "records", "requests", "server")}
+LUA_FILES = {f"{name}.lua" for name in (*SCRIPTS, "epochs", "pods", "pool", "records", "requests", "server", "sweep")}
 
 
 @pytest.mark.parametrize("pool_name", ["connections", "a", "A.b-c_9" * 9])

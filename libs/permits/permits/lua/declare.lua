@@ -11,6 +11,7 @@
 --          too late, all of it is lost; {STALE}: begin again; or {NAMELESS}.
 -- It is only ever too late for a pod whose own deadline has passed: learning takes longer than that.
 
+-- HERE STANDS epochs.lua
 -- HERE STANDS pods.lua
 -- HERE STANDS requests.lua
 

@@ -12,7 +12,9 @@
 -- The capacity is seeded from the settings of the first pod. Later, news that differ from the last seed are a decision
 -- of the operator and replace the capacity; news that repeat it leave alone what was set by hand since.
 
+-- HERE STANDS epochs.lua
 -- HERE STANDS pods.lua
+-- HERE STANDS sweep.lua
 
 local own, generation, lease_ms, before = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[7]
 local longest_known, seed, news = tonumber(ARGV[6]), tonumber(ARGV[8]), ARGV[9] == '1'

@@ -7,7 +7,9 @@
 -- When the last pod leaves and nothing is held, this may be a rollback: pods of layout 1 get back the capacity that was taken
 -- from them (pods.lua, share_with_old_pods).
 
+-- HERE STANDS epochs.lua
 -- HERE STANDS pods.lua
+-- HERE STANDS sweep.lua
 
 if damaged or not is_sealed() then
   return { DONE, 0 } -- there is nothing to be trusted, nor to be sealed again; the next heartbeat settles it

@@ -64,7 +64,9 @@ local refused = refusal(own, generation, lease_ms, ARGV[4], tonumber(ARGV[5]))
 at = first
 repeat
   if refused == UNSURE or blocked then
+    -- HERE STANDS epochs.lua
     -- HERE STANDS pods.lua
+    -- HERE STANDS sweep.lua
     if blocked then
       blocked = false
       if may_reap() then

@@ -1,7 +1,7 @@
 -- What the scripts of a pool share; it stands, after server.lua and records.lua, in front of each of them. What only some
--- need is in pods.lua and requests.lua. They say where these stand. In operate.lua that is in the branch that needs it: each
--- function that is defined costs time in each call, and more the more locals of others it uses. So nothing here is a local
--- that Redis has already, such as redis.call.
+-- need is in epochs.lua, pods.lua, sweep.lua and requests.lua. A script says where these stand. In operate.lua that is in the
+-- branch that needs it: each function that is defined costs time in each call, and more the more locals of others it uses.
+-- So nothing here is a local that Redis has already, such as redis.call.
 --
 -- Invariants after every script, with the numbers that records.lua gives the keys:
 --   - 5 counts 4 by client, 10 counts 4 by pod; 8 and 9 count 7; 6 and 7 hold the same ids; no count of zero is kept;
@@ -81,7 +81,7 @@ read_pool()
 local handed = {} -- incarnation → the ids and tickets that this script handed to its waiters
 local looks = LOOKS -- at waiters, left to this script
 local more = false -- whether there is more to do
-local new_sum -- when a number has changed that the sum is made of: a function of pods.lua that returns it
+local new_sum -- when a number has changed that the sum is made of: a function of epochs.lua that returns it
 
 local cached_now
 local function pool_now()
@@ -108,7 +108,7 @@ local function is_here(pod)
   return pods_here[pod] ~= false
 end
 
-local trust -- `trust_store` of pods.lua, once that is loaded
+local trust -- `trust_store` of epochs.lua, once that is loaded
 
 local function generation_of(pod)
   return tonumber(string.match(redis.call('HGET', PODS, pod) or '', '^(%d+) %d+ %d+ %d+$'))
@@ -117,8 +117,8 @@ end
 -- Nothing, when this call may be served; otherwise what to answer instead:
 -- GONE for an incarnation that was reaped or replaced; FORGOTTEN for one that does not know this epoch, which may declare
 -- what it holds; STALE for a call that was delayed on a connection which its pod gave up since; NAMELESS by a server that
--- does not say who it is; UNSURE when that takes pods.lua, and it is not loaded. The first call on a new connection asks whether the server is still the same, for whoever
--- restarts breaks all connections.
+-- does not say who it is; UNSURE when that takes epochs.lua, and it is not loaded. The first call on a new connection asks
+-- whether the server is still the same, because a restart breaks all connections.
 -- One that is known here and does not know the epoch has not heard that it was let in: by a declaration whose answer was
 -- lost, or by one that was delayed and says what was true before. So it must declare again.
 local function refusal(pod, generation, lease_ms, pods_epoch, witness)

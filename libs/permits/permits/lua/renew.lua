@@ -12,7 +12,9 @@
 -- A pod that believes in more waiters than there are has missed a notice; one whose sum of permits and waiters differs
 -- has drifted from the store.
 
+-- HERE STANDS epochs.lua
 -- HERE STANDS pods.lua
+-- HERE STANDS sweep.lua
 
 local own, generation, lease_ms, pods_epoch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local witness = tonumber(ARGV[5])

@@ -12,7 +12,7 @@
 -- its notices prove the contrary, also while the store is empty: they have outlived what it knew. A user that may not ask for
 -- them gets the error of the server.
 
--- HERE STANDS pods.lua
+-- HERE STANDS epochs.lua
 
 local what, value = ARGV[1], ARGV[2]
 

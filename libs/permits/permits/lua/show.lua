@@ -11,7 +11,7 @@
 --           {refused pod, …}, {epoch, capacity version, jumps of the clock, capacity by
 --           the settings that were last taken up}}
 
--- HERE STANDS pods.lua
+-- HERE STANDS epochs.lua
 
 local now = pool_now()
 local names, records, pods = {}, {}, {}
