@@ -124,7 +124,11 @@ class PoolState:
 
 
 class PermitPool(Protocol):
-    """Grants permits, first come, first served, never more than its capacity."""
+    """Grants permits, first come, first served, never more than its capacity.
+
+    A pool belongs to the event loop and the process that opened it. Every coroutine, and `request`, raises `PoolMisuse`
+    elsewhere and before the pool is opened. Invalid arguments raise `TypeError` or `ValueError`.
+    """
 
     @property
     def name(self) -> str:
@@ -145,8 +149,9 @@ class PermitPool(Protocol):
         Calls of one process get tickets in the order in which they were made.
 
         Args:
-            client_id: the client. Its held and queued permits together count against the limit per client.
-            wait_seconds: how long to wait in the queue; 0: do not wait.
+            client_id: the client, up to 512 bytes in UTF-8. What it holds and waits for together counts against the
+                limit per client.
+            wait_seconds: how long to wait in the queue, up to a year; 0: do not wait.
             wait_id: 1 to 64 bytes that name this client's position in the queue, so that a later request can take it
                 over. Anybody who knows client id and wait id can do so: it must be hard to guess. The position is
                 kept for `wait_seconds` and one lease, and ends when a permit is granted.

@@ -1,4 +1,4 @@
-"""The pool of many pods, with its truth in Redis or Valkey, and what its operators use."""
+"""The pool that many processes share through Redis or Valkey, and the tools of its operators."""
 
 from permits.redis.operator import PodView, PoolKnown, PoolOperator, PoolUnknown, PoolView, WaiterView, find_pools
 from permits.redis.pool import RedisPool

@@ -94,7 +94,7 @@ class Dispatch:
         return self._down is not None
 
     async def acquire(self, request: AcquireRequest) -> RedisPermit:
-        """Ask for a permit, and wait in line for it until the deadline of the request.
+        """Ask for a permit, and queue for it until the deadline of the request.
 
         Raises:
             PermitError: there is none.
@@ -128,7 +128,7 @@ class Dispatch:
             self.pending.put(query)
 
     def _leave_line(self, request: AcquireRequest) -> None:
-        """Refuse one who waited long enough, unless a permit comes at the last moment."""
+        """Refuse a request that has waited long enough, unless a permit comes at the last moment."""
         if self._down is not None:
             self.pending.withdraw(request, PermitTimeout(request.place))
         else:
@@ -181,7 +181,7 @@ class Dispatch:
             await self._hand_out(await self._store.receive())
 
     async def _send(self, lease: Lease) -> None:
-        """Send all that is asked; releases first, so that the store can serve the line once for all of them."""
+        """Send all that is asked; releases first, so that the store can serve the queue once for all of them."""
         beat, self.session.beat_due = self.session.beat_due, False
         if self._down is not None:  # whatever is wrong with the store, a heartbeat mends it
             await self._store.send(Call(lease, [], beat=True))

@@ -1,4 +1,4 @@
-"""Looking at a pool, and changing it by hand: what the `permits` command is made of."""
+"""Shows and changes a pool. The `permits` command is made of this."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,8 +36,8 @@ class PodView:
 
     Attributes:
         name: the process, `host/uuid`.
-        incarnation: how often it has entered; it counts up when a lease was lost.
-        lease_left_seconds: negative when the lease is over and nobody has reaped it yet.
+        incarnation: 1, and one more after each lease that was lost.
+        lease_left_seconds: negative when the lease is over and no other pod has removed this one yet.
         held: permits that it holds.
         waiting: waiters that came through it.
         refused: whether an operator refuses to renew its lease.
@@ -55,12 +55,12 @@ class PodView:
 
 @dataclass(frozen=True, slots=True)
 class WaiterView:
-    """Somebody in line.
+    """A queued request.
 
     Attributes:
         ticket: the number taken on arrival.
         client_id: who waits.
-        pod: the process through which they came.
+        pod: the process that asked.
         waiting_seconds: for how long already.
         left_seconds: for how much longer at most.
     """
@@ -79,7 +79,7 @@ class PoolView:
     Attributes:
         state: the figures.
         pods: by name.
-        line: the head of the line.
+        line: the head of the queue, up to 100 requests.
         refused: processes that an operator refuses.
         epoch: when the store began to remember, in milliseconds since 1970.
         capacity_version: how often the capacity was set.
@@ -148,7 +148,7 @@ class PoolOperator:
         self._scripts = load_scripts()
 
     async def show(self) -> PoolView:
-        """Return what there is to see.
+        """Return the pool as it is now.
 
         Raises:
             PoolUnknown: there is no such pool.
@@ -182,20 +182,24 @@ class PoolOperator:
         return await self._run(self._scripts.show, LINE_SHOWN, CLIENTS_AT_ONCE, pods_cursor, PODS_AT_ONCE)
 
     async def set_capacity(self, capacity: int) -> None:
-        """Change how many permits there are, for all pods at once. Nothing is revoked; what is free goes to the line.
+        """Change how many permits there are, for all pods at once. Nothing is revoked; what is free goes to the queue.
 
         Raises:
             ValueError: it is no whole number from 1 to 10,000,000.
             PoolUnknown: there is no such pool.
-            PoolUnavailable: the store cannot be asked.
+            PoolUnavailable: the store cannot be asked, or the numbers of the pool were changed by hand a moment ago.
         """
         check_count("capacity", capacity)
         await self._set("capacity", capacity)
 
     async def refuse(self, pod: str) -> None:
-        """Renew a process no more; what it holds comes back as its lease ends.
+        """Do not renew the lease of a process any more. What it holds is free when its lease ends.
 
-        Raises as `set_capacity`, and TypeError or ValueError for what names no process.
+        Raises:
+            TypeError: the name is not text.
+            ValueError: the name is invalid.
+            PoolUnknown: there is no such pool.
+            PoolUnavailable: the store cannot be asked.
         """
         check_pod(pod, MOST_PROCESS_BYTES)
         await self._set("refuse", pod)
@@ -206,11 +210,14 @@ class PoolOperator:
         await self._set("allow", pod)
 
     async def trust(self) -> None:
-        """End the learning: vouch that nobody holds what the store does not know. Raises as `set_capacity`."""
+        """End the learning. Call it only when nobody holds a permit that the store does not know.
+
+        Raises as `set_capacity`.
+        """
         await self._set("trust", "")
 
     async def begin(self) -> None:
-        """Make a pool that nobody has used: its first pods need not learn. Vouch that nobody holds permits of it.
+        """Make a pool whose first pods need not learn. Call it only when nobody holds a permit of it.
 
         Raises:
             PoolKnown: somebody has used it, or a pod is connected that does.

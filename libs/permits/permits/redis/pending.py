@@ -1,8 +1,8 @@
 """The requests of this process that the store has not answered for good.
 
 Each acquire request that is not over is in exactly one place: in the queue, under way, set aside until nothing is under
-way any more, about to be answered, or in line. `places` says where; the tests ask it after every step. Whatever goes
-wrong, those who are not in line are refused, and those who are have a time-out of their own.
+way any more, about to be answered, or waiting. `places` says where; the tests ask it after every step. Whatever goes
+wrong, requests that do not wait are refused, and those that wait have a time-out of their own.
 """
 
 from collections import Counter, deque
@@ -39,7 +39,7 @@ class PendingRequests:
 
     Args:
         under_way: returns the requests that were sent and not answered yet.
-        on_deadline: told of each request whose time in line is over.
+        on_deadline: told of each request whose deadline has passed while it waited.
         wake: called when there is something to do.
     """
 
@@ -133,7 +133,7 @@ class PendingRequests:
         self._set_aside.clear()
 
     def ask_next_incarnation(self) -> None:
-        """Queue those that were set aside for the next incarnation: all but those who lost a place in line."""
+        """Queue those that were set aside for the next incarnation: all but those that lost a place in the queue."""
         for request in self._set_aside:
             if isinstance(request, AcquireRequest):
                 request.attempts += 1
@@ -171,7 +171,7 @@ class PendingRequests:
                 self._refuse(request, refusal_of(code, place=place or request.place, left_ms=0))
 
     def hand_over(self, lease: Lease, handed: Iterable[tuple[str, int]]) -> None:
-        """Grant to those in line what the store handed to them: ids and tickets.
+        """Grant waiters what the store handed to them: ids and tickets.
 
         Ticket 0: over the limit; `WAS_REPLACED`: another request has the place.
         """
@@ -185,7 +185,7 @@ class PendingRequests:
                 self._refuse(request, WaitReplaced() if ticket == WAS_REPLACED else ClientLimitReached())
 
     def search(self, missing: int) -> None:
-        """Ask again for the first in line, because up to `missing` of them have missed a notice.
+        """Ask again for the first waiters, because up to `missing` of them have missed a notice.
 
         The store hands permits to the lowest tickets, so the waiters that missed a notice are the first of this pod.
         They are asked for with every heartbeat until the numbers agree: an answer may be lost as a notice may. A waiter
@@ -205,7 +205,7 @@ class PendingRequests:
         self._wake()
 
     def leave_queue(self, request: AcquireRequest) -> None:
-        """Leave the line, unless a permit comes at the last moment."""
+        """Leave the queue, unless a permit comes at the last moment."""
         request.leaving = True
         self.put(CancelWait(request))
 
@@ -224,12 +224,12 @@ class PendingRequests:
                 self.put(Release(request.id, withdrawn=True))
 
     def refuse_all(self, error: Callable[[], PermitError]) -> None:
-        """Refuse everybody who waits for a permit."""
+        """Refuse every request."""
         for request in list(self._open.values()):
             self.withdraw(request, error())
 
     def end_lease(self) -> None:
-        """Refuse those of whom the store may know under a lease that has ended; what was to be released is moot."""
+        """Refuse the requests that the store may know under a lease that has ended, and drop their releases."""
         for request in [request for request in self._open.values() if request.sent]:
             self._refuse(request, PoolUnavailable())
         self._queue = deque(request for request in self._queue if isinstance(request, AcquireRequest | Query))
@@ -237,7 +237,7 @@ class PendingRequests:
         self._wake()
 
     def refuse_out_of_touch(self) -> None:
-        """Refuse all but those in line, for the store cannot be asked. Keep what must be told to it later."""
+        """Refuse all but the waiters, for the store cannot be asked. Keep what must be told to it later."""
         requests = self._all()
         self._queue.clear()
         self._set_aside.clear()

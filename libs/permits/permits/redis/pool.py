@@ -1,4 +1,4 @@
-"""The pool of many pods."""
+"""The pool that many processes share through Redis or Valkey."""
 
 import socket
 from collections.abc import Callable
@@ -32,24 +32,25 @@ _VERDICTS = {
 
 
 class RedisPool(Pool):
-    """Hands out permits of a whole cluster; every pod that uses the same name and store shares them.
+    """Grants permits in a whole cluster. A pod is a process with this pool; all with the same name and store share it.
 
     Args:
-        name: which pool; letters, digits, `_`, `.` and `-`.
+        name: 1 to 64 letters, digits, `_`, `.` and `-`.
         redis: a client of the store. Only its settings are used; the pool keeps two connections of its own.
-        capacity: permits there are, at least 1. Seeds the store; `docs/permits.md` says when it counts later.
-        per_client: permits one client may hold and wait for; None: no limit of its own.
-        max_waiting: how many may stand in line.
-        lease_seconds: how long this pod may be out of touch with the store before what it holds is lost; and how long a
-            place in line is kept for its wait id.
-        answer_seconds: how long to wait for the store before a caller is refused; at most a quarter of the lease.
-        prefix: what the names of all keys begin with; pools of the same name and prefix are one.
-        pod: what operators call this process; the host's name by default.
-        observer: is told what becomes of those who ask.
+        capacity: permits in the whole cluster, 1 to 10,000,000. Of pods with different settings the last to start
+            decides, until an operator sets another capacity.
+        per_client: how many permits one client may hold and wait for together; None: no limit.
+        max_waiting: how many requests may be queued, from 0.
+        lease_seconds: 0.01 to 86,400. What this pod holds is lost when the store is out of reach for ¾ of it, and free
+            for others within 1⅛ of it after the pod died. A position in the queue is kept for one lease after its wait.
+        answer_seconds: how long to wait for an answer of the store; at most a quarter of the lease counts.
+        prefix: of all keys, 1 to 200 letters, digits, `_`, `.`, `:` and `-`. Pools of the same name and prefix are one.
+        pod: what operators call this process: one word of up to 255 bytes. None: the name of the host.
+        observer: is told the outcome of each request.
 
     Raises:
-        ValueError: a number is out of range, or a name cannot be used.
-        TypeError: this is no client of `redis.asyncio`.
+        ValueError: a number is out of range, or a name is invalid.
+        TypeError: an argument is of another type, or `redis` is no client of `redis.asyncio`.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class RedisPool(Pool):
     def _new_request(
         self, client_id: str, wait_seconds: float, wait_id: str | None
     ) -> tuple[float, Dispatch, AcquireRequest]:
-        """Return when it begins (event loop time), who carries it, and the request."""
+        """Return when it begins (event loop time), what sends it, and the request."""
         begun_at = self._check_use().time()
         check_request(client_id, wait_seconds, wait_id)
         assert self._opened is not None  # noqa: S101 - `_check_use` has passed
@@ -186,7 +187,7 @@ class RedisPool(Pool):
             self._opened.dispatch.pending.refuse_all(PoolClosed)
 
     async def __aenter__(self) -> Self:
-        """Start, and try to enter. A store that is out of reach makes the pool unready; it goes on trying."""
+        """Open the pool and try once to reach the store. If that fails, the pool is not ready, and goes on trying."""
         self._open()
         opened = self._opened = OpenPool(
             self._redis,

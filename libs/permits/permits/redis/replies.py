@@ -17,7 +17,7 @@ CLIENTS_AT_ONCE: Final = 1000
 _DONE: Final = CallStatus.DONE  # Python 3.11 takes longer to look a member up than to call a function
 
 Answer = tuple[AcquireRequest, Code, int, int]
-"""The answer to an acquire or to leaving the line: whose, what, the ticket, the place."""
+"""The answer to an acquire or to leaving the queue: whose, what, the ticket, the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Renewal:
     Attributes:
         sent_at: by the clock of leases, just before it was asked for.
         lease_seconds: for how long, from then.
-        waiters: how many of this pod stand in line, as the store has it.
+        waiters: how many requests of this pod are queued, as the store has it.
         held: how many permits this pod holds, as the store has it.
         condition: of the pool.
         longest_ms: the longest lease that a pod has.

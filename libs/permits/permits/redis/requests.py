@@ -1,14 +1,14 @@
-"""What a pod asks of the store, from the moment of the call until its caller knows the answer.
+"""What a pod asks of the store, from the call until its caller has the answer.
 
     asked ──► granted                          the caller has a permit
       │ └───► refused                          error says why
-      └─────► in line ──► granted
+      └─────► queued ───► granted
                   ├─────► leaving ──► granted  handed over at the last moment
                   │           └─────► refused  PermitTimeout, with the place
                   └─────► refused              the pool was closed, the lease was lost
 
-Whatever happens to the connection, each of these ends: what is asked is answered or refused within the answer time, and
-who waits has a time-out of his own.
+Each of these ends, whatever happens to the connection. A request is answered or refused within the answer time, and a
+queued one has a time-out of its own.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class AcquireRequest:
 
     Attributes:
         id: names it to the store, and is used once; the permit that comes of it has the same id.
-        place_name: names the place in line to which it may come back, and is the last part of the id; "" for none.
+        place_name: names the place in the queue that it may come back to, and is the last part of the id; "" for none.
         deadline: event loop time until which it waits; None: it does not.
         sent: whether the store may know of it.
         over: whether it is granted or refused.
         ticket: the number that it waits with; 0 while it does not.
-        place: the last place in line that was heard of.
-        leaving: whether it is about to leave the line.
+        place: the last known place in the queue.
+        leaving: whether it is about to leave the queue.
         attempts: how often it was sent to a new incarnation.
         searches: how often it was asked for in search of a lost notice.
     """
@@ -82,7 +82,7 @@ class AcquireRequest:
 
     @property
     def target(self) -> "AcquireRequest":
-        """Whose answer comes of it."""
+        """The request that the answer is for."""
         return self
 
     def words(self, now: float) -> Sequence[Word]:
@@ -149,7 +149,7 @@ class AcquireRequest:
 
 
 class CancelWait:
-    """The time of somebody in line is over."""
+    """Takes a waiter whose deadline has passed out of the queue."""
 
     __slots__ = ("target",)
 
@@ -213,8 +213,8 @@ def refusal_of(code: Refused, *, place: int, left_ms: int) -> PermitError:
 
     Args:
         code: the answer.
-        place: in line; 0 for none.
-        left_ms: for how much longer the pool learns, with `Code.LEARNING`.
+        place: in the queue; 0 for none.
+        left_ms: for how much longer (ms) the pool learns, with `Code.LEARNING`.
     """
     match code:
         case Code.CLIENT_LIMIT:

@@ -206,7 +206,7 @@ class PodSession:
     def _drifted(self, lease: Lease, renewal: Renewal) -> bool:
         """Say whether the store may not have the same permits and waiters for this pod as the pod itself.
 
-        A hand-off that was not heard of yet moves one from the line to the permits, so the sum is compared. What is
+        A hand-off that was not heard of yet turns a waiter into a permit, so the sum is compared. What is
         about to be given back is still in the store. Being wrong here costs no more than a closer look.
         """
         ours = len(lease.held) + len(self._pending.waiters()) + len(self._pending.releases())

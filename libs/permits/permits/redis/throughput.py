@@ -5,7 +5,7 @@ Three things are here. Each can be switched off by its constant, and all of them
 - *Answers in halves.* Many tasks that are answered together ask again together, and store and pod would wait for each
   other in turns. `first_share` says how many answers to give before the next call is sent, so that the store works for
   one half while the pod works for the other. Without: give all answers, then send.
-- *Releases in several calls.* While somebody stands in line, `split_releases` makes many releases more than one call.
+- *Releases in several calls.* While requests wait, `split_releases` makes many releases more than one call.
   The first who are handed a permit use it while the store serves the next. Without: one call.
 - *A PING in front of each write.* A server that has run what it was sent writes to its clients in reverse: the client
   that had something to be told first is told last. `LEAD` makes the pod that releases the first, so the pod that is
@@ -20,7 +20,7 @@ from permits.redis.replies import CallResult
 from permits.redis.requests import Release
 
 MANY_ANSWERS = 16  # in one result: enough to give them in two parts
-FEW_RELEASES = 8  # in one call, while somebody stands in line
+FEW_RELEASES = 8  # in one call, while requests wait
 
 LEAD: Final[Sequence[Command]] = ((CommandHead("PING"), ()),)
 """Commands in front of each write. Their replies are read and dropped."""

@@ -15,7 +15,7 @@ FEW = 64
 
 
 class WaitDeadlines:
-    """Says when the time of somebody in line is over.
+    """Calls a function for each waiter whose deadline has passed.
 
     Args:
         on_over: told of each request whose deadline has passed while it was waiting.
