@@ -23,7 +23,6 @@ from permits.errors import PoolUnavailable
 from permits.redis import PoolKnown, PoolUnknown
 
 NOT_DONE: Final = 1
-WRONG_USE: Final = 2
 NOT_THERE: Final = 3
 STORE_AWAY: Final = 5
 OUTPUT_BROKEN: Final = 6

@@ -57,7 +57,7 @@ at = 12
 for index = 1, #ids do
   local id, ticket, client = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
   local new = not record_of(PERMITS, id) and not record_of(WAITERS, id) -- otherwise an earlier declaration said the same
-  if ticket >= MOST_TICKET then -- given by a number that somebody's hand had changed
+  if ticket >= MOST_TICKET then -- taken from a number that was changed by hand
     ticket = next_ticket()
   end
   tickets = math.max(tickets, ticket)

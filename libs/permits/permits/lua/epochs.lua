@@ -18,7 +18,7 @@ local function parse_pod(record)
   return tonumber(generation), tonumber(lease_ms), tonumber(setting), tonumber(part)
 end
 
--- The numbers that change seldom are sealed with a sum, so that a heartbeat sees when somebody's hand has changed one.
+-- The numbers that change seldom are sealed with a sum, so that a heartbeat sees when one was changed by hand.
 local function sum_of_pool()
   local values = redis.call(
     'HMGET', POOL,
@@ -157,7 +157,7 @@ local function sound()
   return true
 end
 
--- The highest of some numbers, leaving out those after the first that only somebody's hand can have written.
+-- The highest of some numbers, leaving out those after the first that can only have been written by hand.
 local function highest(number, ...)
   for _, other in ipairs({ ... }) do
     if other > number and other < MOST_TICKET then
@@ -169,7 +169,7 @@ end
 
 -- Drop what is stored, and learn for the longest lease that is known of. To free a large key takes the server milliseconds,
 -- hence UNLINK. The epoch is newer than all that pods know. Of a pool that is not sealed nothing is kept, for its numbers were
--- changed by somebody's hand.
+-- changed by hand.
 local function begin_epoch(run, lease_ms, known, witness, sealed)
   local _, longest = nil, nil
   if not damaged then

@@ -26,7 +26,7 @@
 -- An epoch is the time through which the store has certainly forgotten nothing. A new one begins when
 --   - the store is empty, or its server is not the one on record, or has been a replica since (a restart, a fail-over);
 --   - a pod knows a newer epoch, or a higher ticket of this one: the store has gone back to an earlier state;
---   - the numbers of the pool do not agree with each other or with the records: somebody's hand was here.
+--   - the numbers of the pool do not agree with each other or with the records: they were changed by hand.
 -- What is then stored may be out of date, so all of it is dropped, and the pool learns: for the longest lease that anybody
 -- knows of it grants nothing, while living pods declare what they hold and who waits with which ticket. A silence of
 -- all pods for a lease leaves what is stored as it is, but for a lease nothing is granted: so long, pods that have been to
@@ -231,7 +231,7 @@ local function serve_line()
       if record then
         serve_waiter(id, record)
       else
-        waiting = waiting - 1 -- somebody's hand took the record; to stop here would lose all that this script has done
+        waiting = waiting - 1 -- the record was deleted by hand; to stop here would lose all that this script has done
         damaged = true
       end
     end

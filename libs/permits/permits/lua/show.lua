@@ -8,8 +8,7 @@
 --           the next cursor of the pods,
 --           {incarnation, lease left (ms), permits held, waiters, capacity by its settings, …},
 --           {id, ticket, incarnation, waiting for (ms), waits on (ms), client, …} of the head of the line,
---           {refused pod, …}, {epoch, capacity version, jumps of the clock, capacity by
---           the settings that were last taken up}}
+--           {refused pod, …}, {epoch, capacity version, jumps of the clock}}
 
 -- HERE STANDS epochs.lua
 
@@ -44,7 +43,7 @@ if ARGV[3] == '0' then
   end
   clients, refused = redis.call('HSCAN', CLIENTS, '0', 'COUNT', ARGV[2]), redis.call('SMEMBERS', REFUSED)
 end
-local fields = redis.call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps', 'capacity_seed')
+local fields = redis.call('HMGET', POOL, 'reaped', 'capacity_version', 'jumps')
 local left = learning_left()
 return {
   { held, capacity, high_water, waiting, left, tonumber(fields[1]) or 0 },
@@ -54,5 +53,5 @@ return {
   pods,
   line,
   refused,
-  { epoch_number(epoch), tonumber(fields[2]) or 0, tonumber(fields[3]) or 0, tonumber(fields[4]) or 0 },
+  { epoch_number(epoch), tonumber(fields[2]) or 0, tonumber(fields[3]) or 0 },
 }

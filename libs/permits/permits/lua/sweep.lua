@@ -52,7 +52,7 @@ end
 local function sweep()
   local state = redis.call('HMGET', POOL, 'sweep', 'sweep_again')
   local speed, phase, cursor = string.match(state[1] or '', '^([ah])([pw]) (%d+)$')
-  if state[1] and not speed then -- somebody's hand
+  if state[1] and not speed then -- written by hand
     damaged = true
     return
   elseif state[2] and speed ~= 'h' then
@@ -117,7 +117,7 @@ local function audit(lease_ms)
   end
 end
 
--- Forget some of the places whose time is over, or all when somebody's hand was there.
+-- Forget some of the places whose time is over, or all when their numbers do not match.
 local function forget_places()
   local kept, ending = redis.pcall('HLEN', PLACES), redis.pcall('ZCARD', PLACES_UNTIL)
   if type(kept) ~= 'number' or kept ~= ending then

@@ -1,7 +1,6 @@
-"""Hears of permits that other pods' releases handed to waiters of this pod.
+"""Receives notices: permits that waiters of this pod were granted when other pods released them.
 
-A notice is a courtesy that makes the hand-off quick. The truth is in the store, and the heartbeat compares with it, so
-a notice may be lost, late, or doubled.
+Notices only make the hand-off quick. Each heartbeat compares with the store, so a notice may be lost, late, or doubled.
 """
 
 import asyncio

@@ -1,10 +1,9 @@
-"""A pod's lease and the permits that hang on it.
+"""A pod's lease and the permits that depend on it.
 
-The one rule that keeps a pool honest without a word from the store: what a pod holds is its own until *the monotonic
-time at which it sent its last successful renewal + lease - margin*, and not a moment longer. The store counts the same
-lease from when the renewal arrived, which is later. The margin covers clocks that do not run equally fast, and a server
-whose clock steps forward: what pool time may be ahead by is less (`lua/pool.lua`). So a permit is invalid here before
-its place can be given to another.
+What a pod holds is its own until *the time at which it sent its last successful renewal + lease - margin*, by its own
+monotonic clock. The store counts the same lease from when the renewal arrived, which is later. The margin covers clocks
+that do not run equally fast, and a server whose clock steps forward: pool time is ahead by less (`lua/pool.lua`). So a
+permit is invalid here before its place can be given to another.
 """
 
 import asyncio

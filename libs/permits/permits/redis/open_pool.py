@@ -142,6 +142,10 @@ class OpenPool:
                     log.error("permits: a task of pool %s had died", self._name, exc_info=end)
             await self.dispatch.leave()
         except (StoreLost, TimeoutError) as exc:
-            log.warning("permits: pool %s could not say goodbye (%s); its lease will end", self._name, exc)
+            log.warning(
+                "permits: pool %s could not give its permits back (%s); they are free when its lease ends",
+                self._name,
+                exc,
+            )
         finally:
             await self._store.close()

@@ -162,7 +162,7 @@ class PoolOperator:
         while _text(pods_cursor) != "0":
             *_, pods_cursor, more_pods, _, _, _ = await self._page(pods_cursor)
             pods += more_pods
-        epoch, capacity_version, jumps, _ = more
+        epoch, capacity_version, jumps = more
         if not epoch:
             raise PoolUnknown(f"there is no pool called {self.name} with the prefix {self._prefix} here")
         shut_out = frozenset(_text(pod) for pod in refused)

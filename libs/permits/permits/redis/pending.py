@@ -1,4 +1,4 @@
-"""The requests of this process that the store has not answered for good.
+"""The requests of this process that are neither granted nor refused yet.
 
 Each acquire request that is not over is in exactly one place: in the queue, under way, set aside until nothing is under
 way any more, about to be answered, or waiting. `places` says where; the tests ask it after every step. Whatever goes

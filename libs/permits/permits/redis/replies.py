@@ -157,6 +157,6 @@ def entry_of(sent_at: float, reply: Sequence[Any], *, more: bool = False) -> tup
 
 
 def held_by_client(words: Sequence[bytes | str]) -> dict[str, int]:
-    """Read clients and how many permits each holds: words in turn, which somebody's hand may have written."""
+    """Read clients and how many permits each holds: words in turn, which may have been written by hand."""
     texts = iter(word if isinstance(word, str) else word.decode(errors="replace") for word in words)
     return {client: int(count) for client, count in zip(texts, texts, strict=True)}
