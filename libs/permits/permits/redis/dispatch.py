@@ -44,14 +44,14 @@ class Dispatch:
         lease_seconds: how long the store lets it be silent.
         answer_seconds: how long to wait for the store at most; a quarter of the lease is the limit.
         on_lost: hears how many permits were lost, whenever a lease ends.
-        on_fault: hears of each fault that nobody foresaw.
+        on_fault: called after each unexpected error.
         on_news: hears of the condition of the pool, with each heartbeat.
         clock: by which leases are counted.
 
     Attributes:
         pending: the requests that have no answer yet.
         session: what it holds in the store.
-        failing: whether the last attempt to work ended in a fault that nobody foresaw.
+        failing: whether the last attempt to work ended in an unexpected error.
         tried: set when it was tried to enter, with or without success.
     """
 
@@ -149,7 +149,7 @@ class Dispatch:
                 except (StoreLost, TimeoutError) as exc:
                     await self._begin_again(exc)
                 except Exception as exc:
-                    log.exception("permits: a fault that nobody foresaw; refusing, and trying again")
+                    log.exception("permits: an unexpected error; refusing, and trying again")
                     self.failing = True
                     self._on_fault()
                     await self._begin_again(exc)

@@ -16,9 +16,9 @@ from permits.redis.reusable_timeout import ReusableTimeout
 log = logging.getLogger(__name__)
 
 FAILURES_TOLD = 2
-"""How many attempts must fail in a row before somebody should know: one is a connection that broke."""
+"""After so many failed attempts in a row there is a warning. One is only a connection that broke."""
 SENSELESS_LOG_SECONDS: Final = 10.0
-"""Notices that make no sense are logged no more often, for anybody who may publish could fill the log with them."""
+"""Invalid notices are logged no more often, because everyone with the right to publish could fill the log."""
 
 
 class GrantListener:
@@ -28,7 +28,7 @@ class GrantListener:
         redis: a client whose settings are used for the connection.
         channel: where this pod's notices are published.
         hear: takes an incarnation, the epoch, and the ids and tickets that its waiters were handed.
-        on_fault: hears of each fault that nobody foresaw.
+        on_fault: called after each unexpected error.
         on_subscribed: called whenever the subscription begins; what was published before is lost.
         silence_seconds: how long it may be silent before it has to answer a ping.
     """
@@ -76,7 +76,7 @@ class GrantListener:
                     str(exc) or "no answer",
                 )
             except Exception:
-                log.exception("permits: a fault that nobody foresaw, on %s; trying again", self._channel)
+                log.exception("permits: an unexpected error, on %s; trying again", self._channel)
                 self._on_fault()
             finally:
                 self.tried.set()
@@ -101,7 +101,7 @@ class GrantListener:
                 self._take_in(notice)
 
     def _take_in(self, notice: bytes) -> None:
-        """Pass a notice on. One that makes no sense is not ours; what it should have said is found all the same."""
+        """Pass a notice on. An invalid one is ignored; a heartbeat finds the permits that it should have named."""
         try:
             incarnation, epoch, *words = notice.decode().split(" ")
             handed = list(zip(words[::2], map(int, words[1::2]), strict=True))

@@ -83,7 +83,7 @@ class PoolView:
         refused: processes that an operator refuses.
         epoch: when the store began to remember, in milliseconds since 1970.
         capacity_version: how often the capacity was set.
-        jumps: how often pool time was held back, because the server's clock jumped or nobody spoke for long.
+        jumps: how often pool time was held back, because the server's clock jumped or all pods were silent.
     """
 
     state: PoolState

@@ -61,7 +61,7 @@ class PendingRequests:
         self._numbers = count(1)  # with the prefix, ids that nobody else has, for a twentieth of what a UUID costs
 
     def new(self, client_id: str, deadline: float | None, wait_id: str | None = None) -> AcquireRequest:
-        """Return a request that nobody has made before, by whatever process; the deadline is event loop time."""
+        """Return a request whose id no process has used before; the deadline is event loop time."""
         place_name = "" if wait_id is None else place_name_of(client_id, wait_id)
         return AcquireRequest(f"{self._id_prefix}-{next(self._numbers):x}", client_id, deadline, place_name)
 
@@ -210,7 +210,7 @@ class PendingRequests:
         self.put(CancelWait(request))
 
     def abandon(self, request: AcquireRequest) -> None:
-        """Give back what came or may come of a request that nobody waits for any more."""
+        """Give up a request. A permit that it has or may still get is given back."""
         if request.permit is not None:
             request.permit.release()
         else:
@@ -253,7 +253,7 @@ class PendingRequests:
                 self.withdraw(waiter, PoolUnavailable())
 
     def stop(self) -> None:
-        """Refuse everybody, for good."""
+        """Refuse all requests, for good."""
         self.refuse_all(PoolUnavailable)
         for request in self._all():
             if isinstance(request, Query):

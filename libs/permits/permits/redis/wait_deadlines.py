@@ -24,13 +24,13 @@ class WaitDeadlines:
     def __init__(self, on_over: Callable[[AcquireRequest], None]) -> None:
         self._on_over = on_over
         self._waiting: dict[str, AcquireRequest] = {}
-        self._heap: list[tuple[float, int, str]] = []  # of ids, so that nobody is kept who waits no more
+        self._heap: list[tuple[float, int, str]] = []  # of ids, so that no request is kept that waits no more
         self._order = count()  # tells apart those of the same moment
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def anybody(self) -> bool:
-        """Whether somebody waits."""
+        """Whether requests wait."""
         return bool(self._waiting)
 
     def add(self, deadline: float, request: AcquireRequest) -> None:
@@ -49,7 +49,7 @@ class WaitDeadlines:
             heapify(self._heap)
 
     def stop(self) -> None:
-        """Watch nobody any more."""
+        """Watch no requests any more."""
         self._waiting.clear()
         self._heap.clear()
         self._arm()
