@@ -6,7 +6,7 @@ lines, so that every order of events can be tried; the state machine shows that 
 
 A fault is a store that is emptied, a fail-over to the other server (which has its own data, a copy, or none), a jump of
 its clock, a pod that is started anew, or a pause of a pod, for any time. Each may come at any moment. All orders of
-three faults that are promised are tried. MODEL_FAULTS=2 in the environment leaves out the third, and a minute or two.
+three faults that are promised are tried. MODEL_FAULTS=2 in the environment leaves out the third, and most of the time.
 """
 
 import os
