@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from devtools.servers import ROOT, in_environment
+from devtools.servers import ROOT
 from devtools.valkey import run_valkey
 from tests.support.pages import python_examples
 
@@ -174,7 +174,7 @@ asyncio.run(main(sys.argv[1]))
 
 
 def test_it_works_with_the_oldest_versions_that_it_allows(tmp_path: Path) -> None:
-    oldest = in_environment("oldest/redis").parent
+    oldest = Path(sys.prefix, "oldest")
     extras = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     floors = dict(needed.split(">=") for extra in extras.values() for needed in extra if ">=" in needed)
     for name, floor in floors.items():
