@@ -150,6 +150,16 @@ async def test_erasing_an_unknown_client_is_fine(store: MessageStore) -> None:
     assert await store.sessions.page("nobody", after=None, limit=10) == []
 
 
+async def test_several_may_erase_a_client_at_once(store: MessageStore) -> None:
+    clients = [f"client-{number}" for number in range(8)]
+    for client in clients:
+        await store.exchanges.add([kept((await begin(store, client)).id, client_id=client)])
+    gone = await asyncio.gather(
+        *(store.deletions.erase_client(client, at=LATER) for client in clients for _ in range(12))
+    )
+    assert {each.client_id for some in gone for each in some} == set(clients)  # more than one may be told of a message
+
+
 async def test_deliveries_and_an_erasure_at_once_leave_nothing_old_and_lose_nothing_new(store: MessageStore) -> None:
     session = await begin(store)
     old = [kept(session.id, f"old {number}") for number in range(30)]

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pymongo.errors import DuplicateKeyError
+
 from frameproto.history import Direction
 from history_service.model import MessageId, StoredExchange
 from history_service.stores.base import ERASED_AT_ONCE
@@ -63,9 +65,10 @@ class MongoDeletions:
         """See `DeletionStore.erase_client`. Its sessions are hidden here, and forgotten by `end_erasure`."""
         at_us = microseconds(at)
         async with errors():
-            await self._db.erased.update_one(
-                {"_id": client_id, "client_id": client_id}, {"$max": {"at_us": at_us}}, upsert=True
-            )
+            try:
+                await self._mark_erased(client_id, at_us)
+            except DuplicateKeyError:  # by another erasure; MongoDB tries again by itself only where _id stands alone
+                await self._mark_erased(client_id, at_us)
         gone = await self._delete_some({"client_id": client_id}, at_us)
         if len(gone) < ERASED_AT_ONCE:
             async with errors():
@@ -76,6 +79,11 @@ class MongoDeletions:
                 left = await self._db.exchanges.distinct("session_id", {"client_id": client_id, "messages": {"$gt": 0}})
             await self._sessions.revive(client_id, left)
         return gone
+
+    async def _mark_erased(self, client_id: str, at_us: int) -> None:
+        """Write down when a client is erased."""
+        which = {"_id": client_id, "client_id": client_id}
+        await self._db.erased.update_one(which, {"$max": {"at_us": at_us}}, upsert=True)
 
     async def _delete_some(self, of: Mapping[str, Any], at_us: int) -> list[StoredExchange]:
         """Delete exchanges that were received up to then, and return them."""
