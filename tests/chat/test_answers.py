@@ -137,6 +137,25 @@ async def test_what_nobody_has_is_answered_anew(history: Archive | None, request
     await goodbye(scene)
 
 
+async def test_a_client_that_leaves_as_the_look_for_an_answer_ends_leaves_nothing_behind() -> None:
+    """The task that looked has ended, and nobody was told yet; the message waits for its turn."""
+
+    class Parting(Archive):
+        async def claim(self, client_id: str, message_id: UUID, attempt: int) -> bytes | None:
+            del client_id, message_id, attempt
+            scene.line.leave()  # heard of in the next turn of the event loop, before the end of this task
+            return None
+
+    scene = await open_v2(history=Parting(), replies=Streamer())
+    scene.line.text("one two three")
+    await asyncio.sleep(1.5)
+    scene.line.request(HELLO, again=True)
+    async with asyncio.timeout(60):
+        await scene.running
+    assert (await scene.messages.state()).held == 0
+    assert (len(scene.pod.in_flight), scene.pod_bytes.used) == (0, 0)
+
+
 async def test_a_new_message_is_not_looked_for() -> None:
     archive = Archive()
     scene = await open_v2(history=archive)

@@ -306,9 +306,9 @@ class MessageWork:
 
     def abandon(self, message: PendingMessage) -> None:
         """See `Work.abandon`."""
-        if message.work is not None:
-            message.work.cancel()
-        elif message.stage is not Stage.KEEPING:  # what is on its way to the outbox gets there, and `_kept` follows
+        if message.work is not None and message.work.cancel():  # it has not ended a moment ago
+            return
+        if message.stage is not Stage.KEEPING:  # what is on its way to the outbox gets there, and `_kept` follows
             if message.asked is not None:
                 message.asked.cancel()
                 self._stop_asking(message)
