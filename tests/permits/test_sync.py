@@ -508,6 +508,10 @@ for _ in range(300):
             pool.acquire("anna", wait_seconds=30).release()
     except Interrupted:
         broken_off += 1
+    except RuntimeError as exc:  # in place of it, by a lock of Python that was broken off itself
+        if str(exc) not in ("release unlocked lock", "cannot release un-acquired lock"):
+            raise
+        broken_off += 1
 say(broken_off > 200)
 time.sleep(2)
 say(pool.state().held, pool.state().waiting)
