@@ -1,6 +1,7 @@
 """Messages that are sent again after a connection broke: answered once more only where no answer is found."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -137,16 +138,26 @@ async def test_what_nobody_has_is_answered_anew(history: Archive | None, request
     await goodbye(scene)
 
 
+@dataclass
+class Parting(Archive):
+    """A history that knows no answer, and has a client do something as it says so.
+
+    The client is heard in the next turn of the event loop: the task that looked for an answer has ended by then, and
+    nobody was told yet.
+    """
+
+    then: Callable[[], None] = lambda: None
+
+    async def claim(self, client_id: str, message_id: UUID, attempt: int) -> bytes | None:
+        del client_id, message_id, attempt
+        self.then()
+        return None
+
+
 async def test_a_client_that_leaves_as_the_look_for_an_answer_ends_leaves_nothing_behind() -> None:
-    """The task that looked has ended, and nobody was told yet; the message waits for its turn."""
-
-    class Parting(Archive):
-        async def claim(self, client_id: str, message_id: UUID, attempt: int) -> bytes | None:
-            del client_id, message_id, attempt
-            scene.line.leave()  # heard of in the next turn of the event loop, before the end of this task
-            return None
-
-    scene = await open_v2(history=Parting(), replies=Streamer())
+    archive = Parting()
+    scene = await open_v2(history=archive, replies=Streamer())
+    archive.then = scene.line.leave
     scene.line.text("one two three")
     await asyncio.sleep(1.5)
     scene.line.request(HELLO, again=True)
@@ -154,6 +165,21 @@ async def test_a_client_that_leaves_as_the_look_for_an_answer_ends_leaves_nothin
         await scene.running
     assert (await scene.messages.state()).held == 0
     assert (len(scene.pod.in_flight), scene.pod_bytes.used) == (0, 0)
+
+
+async def test_a_message_that_is_cancelled_as_the_look_for_an_answer_ends_holds_up_nobody() -> None:
+    archive, message = Parting(), uuid4()
+    scene = await open_v2(history=archive, replies=Streamer())
+    archive.then = partial(scene.line.cancel, message)
+    scene.line.text("one two three")
+    await asyncio.sleep(1.5)
+    scene.line.request(HELLO, message, again=True)
+    await asyncio.sleep(0.1)
+    scene.line.text("next")
+    async with asyncio.timeout(60):
+        first, cancelled, following = await scene.line.replies(3)
+    assert (first.text, cancelled.error_code, following.text) == ("one two three ", "cancelled", "next ")
+    await goodbye(scene)
 
 
 async def test_a_new_message_is_not_looked_for() -> None:
